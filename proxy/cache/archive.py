@@ -1,0 +1,93 @@
+"""What the ledger keeps of one mirror: its generations, and what is known beside them.
+
+A generation counts only under the keyring that proved it.
+"""
+
+from dataclasses import asdict
+
+from proxy.cache.generation import Edition, Generation, load_edition
+from proxy.cache.threads import Threads
+from proxy.cache.trouble import Trouble
+from proxy.digest import Digest
+from proxy.store.ledger import Ledger
+from proxy.store.local import LocalStore
+
+_CURRENT = "generation/"
+_RETIRED = "retired/"
+_SIBLINGS = "siblings/"
+_TROUBLE = "trouble/"
+
+
+class Archive:
+    """One mirror's records."""
+
+    def __init__(
+        self, mirror: str, keyring_identity: str, store: LocalStore, ledger: Ledger, threads: Threads
+    ) -> None:
+        self._mirror = mirror
+        self.keyring_identity = keyring_identity
+        self._store = store
+        self._ledger = ledger
+        self._threads = threads
+
+    async def current(self) -> Generation | None:
+        """Return the generation accepted last."""
+        record = await self._threads.ledger(self._ledger.record, _CURRENT + self._mirror)
+        generation = None if record is None else Generation.from_record(record)
+        return generation if generation is not None and self._counts(generation) else None
+
+    async def install(self, generation: Generation) -> None:
+        """Make a generation the current one."""
+        await self._threads.ledger(self._ledger.write, _CURRENT + self._mirror, generation.to_record())
+
+    async def load(self, generation: Generation) -> Edition:
+        """Read a generation's lists from the store. Raises GenerationLost."""
+        return await self._threads.slow(load_edition, self._store, generation)
+
+    async def retired(self, since: float) -> list[tuple[Generation, float]]:
+        """Return the generations replaced after `since` (Unix seconds), newest first, with when."""
+        records = await self._threads.ledger(self._ledger.record, _RETIRED + self._mirror)
+        retired = [(Generation.from_record(record), when) for record, when in records or () if when > since]
+        return [(generation, when) for generation, when in retired if self._counts(generation)]
+
+    async def retire(self, generation: Generation, now: float, retain_s: float) -> None:
+        """Keep a replaced generation for `retain_s`; forget those replaced longer ago."""
+        kept = [(generation, now), *await self.retired(now - retain_s)]
+        records = [[replaced.to_record(), when] for replaced, when in kept]
+        await self._threads.ledger(self._ledger.write, _RETIRED + self._mirror, records)
+
+    async def siblings(self) -> frozenset[str]:
+        """Return the flavours, besides the signed one, that clients have asked for."""
+        record = await self._threads.ledger(self._ledger.record, _SIBLINGS + self._mirror)
+        return frozenset(record or ())
+
+    async def add_siblings(self, suffixes: set[str]) -> None:
+        """Remember that clients ask for further flavours."""
+        wanted = sorted(await self.siblings() | suffixes)
+        await self._threads.ledger(self._ledger.write, _SIBLINGS + self._mirror, wanted)
+
+    async def trouble(self) -> Trouble:
+        """Return what went wrong with the last checks, of any worker."""
+        record = await self._threads.ledger(self._ledger.record, _TROUBLE + self._mirror)
+        return Trouble() if record is None else Trouble(**record)
+
+    async def note_trouble(self, trouble: Trouble) -> None:
+        """Write down what went wrong."""
+        await self._threads.ledger(self._ledger.write, _TROUBLE + self._mirror, asdict(trouble))
+
+    def _counts(self, generation: Generation) -> bool:
+        return generation.keyring == self.keyring_identity
+
+
+def documents_in_use(ledger: Ledger) -> set[Digest]:
+    """Return the blobs of all documents that may be served, of any mirror. Blocks."""
+    records = [ledger.record(key) for key in ledger.keys(_CURRENT)]
+    for key in ledger.keys(_RETIRED):
+        records += [record for record, _ in ledger.record(key) or ()]
+    return {
+        Digest(document[kind])
+        for record in records
+        if record is not None
+        for document in record["documents"].values()
+        for kind in ("digest", "text")
+    }

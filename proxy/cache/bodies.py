@@ -1,0 +1,106 @@
+"""Bodies: where a reply's bytes come from, and how they reach a sink.
+
+Three sources, one interface: a blob in the store, a fill that is running, and
+upstream itself when the store cannot take the item. None of them ever gives a
+sink the end of a reply before the bytes were proved.
+"""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from proxy.cache.feed import HOLD_BACK_BYTES, FeedOptions
+from proxy.cache.fill import FillReader, StoreFault
+from proxy.cache.threads import Threads
+from proxy.digest import Verifier
+from proxy.simplestreams.model import Item
+from proxy.store.local import Blob
+from proxy.upstream.pull import Pull
+
+
+class Sink(Protocol):
+    """Where bytes go: one client's connection. Both raise ConnectionError when it is gone."""
+
+    async def send_file(self, fd: int, offset: int, count: int) -> None:
+        """Send `count` bytes of a file."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send bytes from memory."""
+
+
+class Body(Protocol):
+    """The bytes of one item for one reply."""
+
+    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
+        """Send the bytes of [start, stop); raises ProxyError when they cannot be had or proved."""
+
+    def close(self) -> None:
+        """Let go of what the body holds open."""
+
+
+class StoredBody:
+    """A blob that is in the store."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+
+    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
+        """Send straight from the file."""
+        await sink.send_file(self._blob.fd, start, stop - start)
+
+    def close(self) -> None:
+        """Close the blob."""
+        self._blob.close()
+
+
+class FillingBody:
+    """An item that is on its way into the store."""
+
+    def __init__(self, reader: FillReader, feed: FeedOptions, bypass: Callable[[], "PassingBody"]) -> None:
+        self._reader = reader
+        self._feed = feed
+        self._bypass = bypass
+
+    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
+        """Send from the growing file; if the disk gives out, go on from upstream."""
+        position = start
+        try:
+            while position < stop:
+                end = await self._reader.available(position, start, stop, self._feed)
+                await sink.send_file(self._reader.fd, position, end - position)
+                position = end
+        except StoreFault:
+            await self._bypass().send_to(sink, position, stop)
+
+    def close(self) -> None:
+        """Leave the fill; it goes on without this client."""
+        self._reader.close()
+
+
+class PassingBody:
+    """An item that the store cannot take: from upstream to the client, proved on the way."""
+
+    def __init__(self, item: Item, pull_from: Callable[[int], Pull], threads: Threads) -> None:
+        self._item = item
+        self._pull_from = pull_from
+        self._threads = threads
+
+    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
+        """Pull the whole item for its digest; send the part asked for, its end only after the proof."""
+        verifier = Verifier(self._item.digest, self._item.size_bytes)
+        held = bytearray()
+        position = 0
+        async with aclosing(self._pull_from(0).chunks()) as chunks:
+            async for chunk in chunks:
+                await self._threads.disk(verifier.update, chunk)
+                held += chunk[max(0, start - position) : max(0, stop - position)]
+                position += len(chunk)
+                ready = len(held) - HOLD_BACK_BYTES
+                if ready > 0:
+                    await sink.send_bytes(bytes(held[:ready]))
+                    del held[:ready]
+        verifier.finish()
+        await sink.send_bytes(bytes(held))
+
+    def close(self) -> None:
+        """Nothing is held open."""

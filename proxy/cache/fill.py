@@ -1,0 +1,270 @@
+"""One download of one item, shared by everybody who waits for it.
+
+A Fill belongs to no client. In the process that holds the partial file's lock
+it leads: it pulls bytes from upstream and writes them. In every other process
+it follows: it watches the file grow, and takes over if the leader's process
+dies. Readers see the same either way.
+
+Order of locks: the partial file's lock is taken first, then the store is looked
+at again, because the blob may have been committed between a miss and the lock.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import aclosing
+
+from proxy.cache.failures import BadItem, Failures
+from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
+from proxy.cache.threads import Threads
+from proxy.digest import DigestMismatch, SizeMismatch
+from proxy.errors import ProxyError
+from proxy.simplestreams.model import Item
+from proxy.store.incoming import Incoming, Partial
+from proxy.store.local import LocalStore
+from proxy.store.room import Room
+from proxy.upstream.pull import ItemAbsent, Pull, WrongLength
+from proxy.upstream.route import Route
+
+log = logging.getLogger(__name__)
+
+_FOLLOW_POLL_S = 0.02
+_POLLS_PER_TAKEOVER_TRY = 10
+
+
+class StoreFault(ProxyError):
+    """The store cannot take the item: no room, or the disk fails."""
+
+
+class Fill:
+    """The way of one item into the store."""
+
+    def __init__(
+        self,
+        item: Item,
+        route: Route,
+        pull_from: Callable[[int], Pull],
+        store: LocalStore,
+        room: Room,
+        failures: Failures,
+        threads: Threads,
+    ) -> None:
+        self.item = item
+        self._route = route
+        self._pull_from = pull_from
+        self._store = store
+        self._room = room
+        self._failures = failures
+        self._threads = threads
+        self._partial: Partial | None = None
+        self._news = asyncio.Event()
+        self.filled_bytes = 0
+        self.is_verified = False
+        self.error: ProxyError | None = None
+
+    async def run(self) -> None:
+        """Fill until the blob is committed, or record why it cannot be."""
+        try:
+            if not await self._threads.ledger(self._room.reserve, self.item.digest, self.item.size_bytes):
+                raise StoreFault(f"no room for {self.item.size_bytes} bytes, even after eviction")
+            while not await self._advance():  # noqa: ASYNC110 - the event is in another process
+                await asyncio.sleep(_FOLLOW_POLL_S)
+        except ProxyError as error:
+            self.error = error
+        except OSError as error:
+            self.error = StoreFault(f"the disk failed: {error}")
+        except asyncio.CancelledError:
+            self.error = StoreFault("the proxy is stopping")
+            raise
+        finally:
+            if self.error is not None:
+                log.warning("blob.not_filled digest=%s problem=%s", self.item.digest, self.error)
+            self._tell()
+
+    async def begun(self) -> None:
+        """Return when there is something to read. Raises the fill's error if it failed before."""
+        while not self.filled_bytes and not self.is_verified:
+            if self.error is not None:
+                raise self.error
+            await self._news.wait()
+
+    def reader(self) -> "FillReader":
+        """Return a view of the growing file for one client, once it has `begun`."""
+        if self.error is not None:
+            raise self.error
+        if self._partial is None or self._partial.fd < 0:
+            raise StoreFault("its file is closed")
+        return FillReader(self, os.dup(self._partial.fd))
+
+    def close(self) -> None:
+        """Let go of the file; readers keep theirs."""
+        if self._partial is not None:
+            self._partial.close()
+
+    async def changed(self) -> None:
+        """Return at the next news."""
+        await self._news.wait()
+
+    async def _reserve(self) -> None:
+        item = self.item
+        if not await self._threads.ledger(self._room.reserve, item.digest, item.size_bytes):
+            raise StoreFault(f"no room for {item.size_bytes} bytes, even after eviction")
+
+    async def _advance(self) -> bool:
+        """Lead or follow for as long as that goes well; say whether the blob is committed."""
+        incoming = await self._threads.disk(
+            Incoming.acquire, self._store, self.item.digest, self.item.size_bytes
+        )
+        if incoming is None:
+            return await self._follow()
+        try:
+            if self._store.has(self.item.digest):
+                await self._threads.disk(incoming.discard)
+                return await self._adopt_blob()
+            await self._lead(incoming)
+        finally:
+            await asyncio.shield(self._threads.disk(incoming.close))
+        self._keep_for_readers()
+        return True
+
+    # Leading
+
+    async def _lead(self, incoming: Incoming) -> None:
+        self._watch_file()
+        self._report(incoming.length_bytes)
+        pull = self._pull_from(incoming.length_bytes)
+        try:
+            async with aclosing(pull.chunks()) as chunks:
+                async for chunk in chunks:
+                    await self._threads.disk(incoming.append, chunk)
+                    self._report(incoming.length_bytes)
+            await self._threads.disk(incoming.verify)
+        except (WrongLength, SizeMismatch, DigestMismatch) as error:
+            await self._refuse(incoming, pull, error)
+        except ItemAbsent as error:
+            await self._drop(incoming)
+            await self._failures.remember(self.item.digest, error)
+            raise
+        except OSError:
+            await self._drop(incoming)
+            raise
+        self._show_verified()
+        await self._threads.disk(incoming.commit)
+        await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
+        log.info("blob.filled digest=%s bytes=%d", self.item.digest, self.item.size_bytes)
+
+    async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> None:
+        """Throw wrong bytes away. Remember it when they all came from one origin in one go."""
+        await self._drop(incoming)
+        bad = BadItem(self.item.digest, str(error))
+        if isinstance(error, WrongLength):
+            await self._failures.remember(self.item.digest, bad)
+        elif len(pull.sources) == 1 and not incoming.resumed_bytes:
+            for name in pull.sources:
+                self._route.lied(name)
+            await self._failures.remember(self.item.digest, bad)
+        raise bad from error
+
+    async def _drop(self, incoming: Incoming) -> None:
+        await self._threads.disk(incoming.discard)
+        await self._threads.ledger(self._room.give_back, self.item.digest)
+
+    # Following
+
+    async def _follow(self) -> bool:
+        """Watch another process fill; say whether the blob is committed."""
+        self._watch_file()
+        if self._partial is None:
+            return await self._adopt_blob()
+        for _ in range(_POLLS_PER_TAKEOVER_TRY):
+            progress = self._partial.look()
+            self._report(progress.length_bytes)
+            if progress.is_verified and progress.length_bytes == self.item.size_bytes:
+                self._show_verified()
+            if self._store.has(self.item.digest):
+                return await self._adopt_blob()
+            if progress.is_discarded:
+                await self._failures.check(self.item.digest)
+                raise BadItem(self.item.digest, "another worker discarded it")
+            await asyncio.sleep(_FOLLOW_POLL_S)
+        return False
+
+    async def _adopt_blob(self) -> bool:
+        """Read on from the committed blob; say whether it is there."""
+        if self._partial is None:
+            blob = self._store.open(self.item.digest, self.item.size_bytes)
+            if blob is None:
+                await self._failures.check(self.item.digest)
+                return False
+            self._partial = Partial(blob.fd)
+        self._report(self.item.size_bytes)
+        self._show_verified()
+        self._keep_for_readers()
+        await self._threads.ledger(self._room.give_back, self.item.digest)
+        return True
+
+    # News
+
+    def _watch_file(self) -> None:
+        if self._partial is None:
+            self._partial = Partial.open(self._store, self.item.digest)
+
+    def _report(self, filled_bytes: int) -> None:
+        if filled_bytes != self.filled_bytes:
+            self.filled_bytes = filled_bytes
+            self._tell()
+
+    def _show_verified(self) -> None:
+        if not self.is_verified and self._partial is not None:
+            self.is_verified = True
+            self._tell()
+
+    def _keep_for_readers(self) -> None:
+        if self._partial is not None:
+            self._partial.keep()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class FillReader:
+    """One client's place at a running fill."""
+
+    def __init__(self, fill: Fill, fd: int) -> None:
+        self._fill = fill
+        self.fd = fd
+
+    async def available(self, position: int, start: int, stop: int, feed: FeedOptions) -> int:
+        """Return up to which offset, past `position`, a reply of [start, stop) may be sent now.
+
+        Waits for news, or until it is time for a drip of the reserve. Raises
+        the fill's error.
+        """
+        loop = asyncio.get_running_loop()
+        drip_at = loop.time() + feed.drip_interval_s
+        while True:
+            fill = self._fill
+            if fill.is_verified:
+                return stop
+            if fill.error is not None:
+                raise fill.error
+            limit = held_end(start, stop)
+            end = min(flowing_end(fill.filled_bytes, feed), limit)
+            if end > position:
+                return end
+            try:
+                async with asyncio.timeout_at(drip_at):
+                    await fill.changed()
+            except TimeoutError:
+                drip_at = loop.time() + feed.drip_interval_s
+                end = min(drip_end(position, fill.filled_bytes), limit)
+                if end > position:
+                    return end
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1

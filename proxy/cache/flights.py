@@ -1,0 +1,113 @@
+"""The running fills of this process: at most one for each digest.
+
+Owns how an item that is not in the store gets to a client: by joining the fill
+that runs, by starting one, or past the store when that cannot take it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from random import Random
+from typing import NamedTuple
+
+from proxy.cache.bodies import Body, FillingBody, PassingBody, StoredBody
+from proxy.cache.failures import Failures
+from proxy.cache.feed import FeedOptions
+from proxy.cache.fill import Fill, StoreFault
+from proxy.cache.threads import Threads
+from proxy.digest import Digest
+from proxy.simplestreams.model import Item
+from proxy.store.local import LocalStore
+from proxy.store.room import Room
+from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.pull import Pull
+from proxy.upstream.route import Route
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """How a request was answered; the same word in logs, statistics and Cache-Status."""
+
+    HIT = "hit"
+    STALE = "stale"
+    MISS = "miss"
+    JOIN = "join"
+    BYPASS = "bypass"
+
+
+class Opened(NamedTuple):
+    """A body and how it was had."""
+
+    body: Body
+    outcome: Outcome
+
+
+class Flights:
+    """Starts fills and lets clients join them."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        room: Room,
+        failures: Failures,
+        threads: Threads,
+        upstream: UpstreamOptions,
+        feed: FeedOptions,
+        random: Random,
+    ) -> None:
+        self._store = store
+        self._room = room
+        self._failures = failures
+        self._threads = threads
+        self._upstream = upstream
+        self._feed = feed
+        self._random = random
+        self._fills: dict[Digest, Fill] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self, item: Item, route: Route) -> Opened:
+        """Return an item's bytes as soon as there is a first one to send.
+
+        Raises ItemAbsent, BadItem or ItemUnobtainable.
+        """
+        await self._failures.check(item.digest)
+        pull_from = partial(self._pull, item, route)
+        bypass = partial(PassingBody, item, pull_from, self._threads)
+        fill, outcome = self._join(item, route, pull_from)
+        try:
+            await fill.begun()
+            blob = self._store.open(item.digest, item.size_bytes) if fill.is_verified else None
+            body: Body = FillingBody(fill.reader(), self._feed, bypass) if blob is None else StoredBody(blob)
+        except StoreFault:
+            return Opened(bypass(), Outcome.BYPASS)
+        return Opened(body, outcome)
+
+    async def close(self) -> None:
+        """Stop all fills; their partial files stay for the next run."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _join(self, item: Item, route: Route, pull_from: Callable[[int], Pull]) -> tuple[Fill, Outcome]:
+        running = self._fills.get(item.digest)
+        if running is not None:
+            return running, Outcome.JOIN
+        fill = Fill(item, route, pull_from, self._store, self._room, self._failures, self._threads)
+        self._fills[item.digest] = fill
+        task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._land, fill))
+        return fill, Outcome.MISS
+
+    def _land(self, fill: Fill, task: asyncio.Task[None]) -> None:
+        del self._fills[fill.item.digest]
+        self._tasks.discard(task)
+        fill.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("blob.fill_crashed digest=%s", fill.item.digest, exc_info=error)
+
+    def _pull(self, item: Item, route: Route, offset: int) -> Pull:
+        return Pull(route, item.path, item.size_bytes, offset, self._upstream, self._random)

@@ -1,0 +1,130 @@
+"""Generations: the documents of a mirror that were verified and accepted together.
+
+A Generation is a value and a ledger record; an Edition is one that is loaded
+and can be served from. Documents themselves are blobs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+from proxy.simplestreams.catalog import Catalog, build_catalog
+from proxy.simplestreams.model import PRODUCTS_FORMAT, Item, Products
+from proxy.simplestreams.parse import parse_document
+from proxy.store.local import LocalStore
+from proxy.upstream.origin import Validators
+
+SIBLING = "sibling"
+"""Format of a document that another one proves: a plain flavour, or a signature."""
+
+
+class GenerationLost(ProxyError):
+    """A generation whose documents are not all in the store any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One accepted document: its bytes as published, and the text that was proved."""
+
+    path: str
+    format: str
+    """`index:1.0`, `products:1.0` or SIBLING."""
+    digest: Digest
+    size_bytes: int
+    text: Digest
+    """Of the text that the signature covers; parsed from here, never from the bytes."""
+    updated: float | None = None
+    signed_at: float | None = None
+    fingerprint: str = ""
+    origin: str = ""
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @property
+    def item(self) -> Item:
+        """The document as a file to serve."""
+        return Item(self.path, self.digest, self.size_bytes)
+
+    @property
+    def validators(self) -> Validators:
+        """What makes the next request to the same origin conditional."""
+        return Validators(etag=self.etag, last_modified=self.last_modified)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What one index and all it names said at one time. Times are Unix seconds."""
+
+    number: int
+    keyring: str
+    """Identity of the keyring that proved it; another keyring makes it void."""
+    accepted_at: float
+    checked_at: float
+    """When an origin last confirmed that this is current."""
+    index_path: str
+    documents: dict[str, Document]
+    absent: tuple[str, ...] = ()
+    """Lists that the index names and the origin does not have."""
+    gaps: tuple[str, ...] = ()
+    """What did not fit together when it was accepted all the same."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Lists left out because they could not be verified, and why."""
+
+    @property
+    def updated(self) -> float | None:
+        """The date that the index itself states."""
+        return self.documents[self.index_path].updated
+
+    def says_the_same(self, other: "Generation") -> bool:
+        """Whether both would be served alike: the same bytes under the same paths."""
+        ours = {path: document.digest for path, document in self.documents.items()}
+        theirs = {path: document.digest for path, document in other.documents.items()}
+        return (ours, self.absent, self.refused) == (theirs, other.absent, other.refused)
+
+    def dates_only(self) -> Self:
+        """Return what remains of a generation whose blobs are lost: how old is too old."""
+        documents = {
+            path: replace(document, digest=Digest(""), etag=None, last_modified=None)
+            for path, document in self.documents.items()
+        }
+        return replace(self, documents=documents)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the generation as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """Read what `to_record` wrote."""
+        documents = {path: Document(**fields) for path, fields in record["documents"].items()}
+        tuples = {name: tuple(record[name]) for name in ("absent", "gaps")}
+        return cls(**{**record, **tuples, "documents": documents})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edition:
+    """A generation with its catalog, ready to be served."""
+
+    generation: Generation
+    catalog: Catalog
+    retired_at: float | None = None
+
+
+def load_edition(store: LocalStore, generation: Generation) -> Edition:
+    """Read a generation's lists from the store. Blocks; raises GenerationLost."""
+    return Edition(generation=generation, catalog=build_catalog(_lists(store, generation)))
+
+
+def _lists(store: LocalStore, generation: Generation) -> Iterable[Products]:
+    for document in generation.documents.values():
+        if not store.has(document.digest):
+            raise GenerationLost(f"the store has lost {document.path}")
+        if document.format != PRODUCTS_FORMAT:
+            continue
+        text = store.read(document.text)
+        parsed = None if text is None else parse_document(text)
+        if not isinstance(parsed, Products):
+            raise GenerationLost(f"the store has lost the text of {document.path}")
+        yield parsed

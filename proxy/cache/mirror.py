@@ -1,0 +1,30 @@
+"""What a mirror is: one simplestreams tree, where it is mounted and whom it trusts."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Trust(Enum):
+    """What makes a mirror's documents believable."""
+
+    GPG = "gpg"
+    """A signature by a key of the mirror's keyring."""
+    TLS = "tls"
+    """The origin's TLS certificate alone; for streams that nobody signs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """One configured tree."""
+
+    name: str
+    """Names it in logs, statistics and on the command line."""
+    mount: str
+    """URL path below which clients find it; begins and ends with a slash."""
+    origins: tuple[str, ...]
+    """Base URLs, each ending with a slash, tried in this order."""
+    keyring: str = "ubuntu-cloudimage"
+    """A bundled keyring's name, or the path of a binary or armored one."""
+    trust: Trust = Trust.GPG
+    redirect_hosts: tuple[str, ...] = ()
+    """Private hosts ("host" or "host:port") that origins may redirect to."""

@@ -1,0 +1,130 @@
+"""The cache as the web face and the jobs see it: resolve a path, open what it names."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.cache.bodies import StoredBody
+from proxy.cache.documents import Documents
+from proxy.cache.flights import Flights, Opened, Outcome
+from proxy.cache.generation import Edition
+from proxy.cache.mirror import Mirror
+from proxy.cache.usage import UsageNotes
+from proxy.errors import ProxyError
+from proxy.simplestreams.model import Item
+from proxy.simplestreams.paths import PathError, canonical_path
+from proxy.store.local import LocalStore
+
+
+class NotListed(ProxyError):
+    """A path that no verified list names."""
+
+    def __init__(self, mirror: str, path: str, why: str) -> None:
+        super().__init__(f"mirror {mirror} does not serve {path!r:.200}: {why}")
+        self.mirror = mirror
+        self.path = path
+
+
+class ListRefused(ProxyError):
+    """A list that upstream has and that could not be verified."""
+
+
+class OfflineMiss(ProxyError):
+    """An item that is not in the store while the proxy is offline."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is not in the cache, and the proxy is offline")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a path names: known before any of its bytes are."""
+
+    mirror: Mirror
+    item: Item
+    edition: Edition | None = None
+    """The generation that a document belongs to; None for items."""
+    age_s: float = 0.0
+    """Seconds since an origin last confirmed a document."""
+    is_stale: bool = False
+
+    @property
+    def is_document(self) -> bool:
+        """Whether this is an index or list, not an item."""
+        return self.edition is not None
+
+
+class Cache:
+    """Joins the mirrors' documents, the store and upstream."""
+
+    def __init__(
+        self,
+        documents: Mapping[str, Documents],
+        store: LocalStore,
+        usage: UsageNotes,
+        flights: Flights,
+        *,
+        offline: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._documents = documents
+        self._store = store
+        self._usage = usage
+        self._flights = flights
+        self._offline = offline
+        self._clock = clock
+
+    async def resolve(self, mirror: Mirror, url_path: str, client: str) -> Target:
+        """Say what `url_path`, as the client wrote it below the mount, names.
+
+        Raises NotListed, ListRefused or NoGeneration.
+        """
+        try:
+            path = canonical_path(url_path)
+        except PathError as error:
+            raise NotListed(mirror.name, url_path, str(error)) from None
+        documents = self._documents[mirror.name]
+        found = await documents.find(path, client)
+        if found is not None:
+            item, edition = found
+            return Target(
+                mirror=mirror,
+                item=item,
+                edition=edition,
+                age_s=max(0.0, self._clock() - edition.generation.checked_at),
+                is_stale=documents.is_stale(edition),
+            )
+        listed = documents.find_item(path)
+        if listed is not None:
+            return Target(mirror=mirror, item=listed)
+        refusal = documents.refusal(path)
+        if refusal is not None:
+            raise ListRefused(refusal)
+        why = "no verified list names it"
+        if documents.is_unverifiable(path):
+            why = "its list gives no sha256 and size to verify it with"
+        raise NotListed(mirror.name, path, why)
+
+    async def open(self, target: Target) -> Opened:
+        """Return the bytes of a target, from the store or from upstream.
+
+        Returns as soon as there is a first byte to send. Raises OfflineMiss,
+        ItemAbsent, BadItem or ItemUnobtainable.
+        """
+        item = target.item
+        blob = self._store.open(item.digest, item.size_bytes)
+        if blob is not None:
+            self._usage.note(item.digest, self._clock())
+            return Opened(StoredBody(blob), Outcome.STALE if target.is_stale else Outcome.HIT)
+        if target.edition is not None:
+            await self._documents[target.mirror.name].forget(target.edition)
+            raise OfflineMiss(item.path)
+        if self._offline:
+            raise OfflineMiss(item.path)
+        return await self._flights.open(item, self._documents[target.mirror.name].route)
+
+    async def status(self) -> dict[str, Any]:
+        """Return the state of every mirror as JSON values."""
+        return {name: await documents.status() for name, documents in self._documents.items()}

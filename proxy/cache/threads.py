@@ -1,0 +1,40 @@
+"""Where blocking work goes, so that the event loop never waits for it.
+
+Three kinds of work, three pools: writes and hashes of fills, which clients wait
+for; the ledger, whose SQLite connections belong to one thread; and whatever
+takes long, such as gpg and reading a products list.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, TypeVarTuple
+
+_Args = TypeVarTuple("_Args")
+_Result = TypeVar("_Result")
+
+
+class Threads:
+    """The thread pools of one process."""
+
+    def __init__(self) -> None:
+        self._disk = ThreadPoolExecutor(8, "disk")
+        self._ledger = ThreadPoolExecutor(1, "ledger")
+        self._slow = ThreadPoolExecutor(4, "slow")
+
+    async def disk(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run disk work that a client waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, function, *args)
+
+    async def ledger(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run ledger work; one at a time, in order."""
+        return await asyncio.get_running_loop().run_in_executor(self._ledger, function, *args)
+
+    async def slow(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run work that may take seconds."""
+        return await asyncio.get_running_loop().run_in_executor(self._slow, function, *args)
+
+    def close(self) -> None:
+        """Finish what runs, start nothing more."""
+        for pool in (self._disk, self._slow, self._ledger):
+            pool.shutdown(wait=True, cancel_futures=True)

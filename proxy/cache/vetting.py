@@ -1,0 +1,177 @@
+"""One document: fetched from an origin, proved, and put into the store.
+
+A document is proved by its own clear signature (`.sjson`), by a detached one
+beside it (`.json` with `.json.gpg`), or, for mirrors that nobody signs, by the
+origin's TLS alone. Only the text that is proved is ever parsed.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from proxy.cache.generation import SIBLING, Document
+from proxy.cache.threads import Threads
+from proxy.digest import digest_of
+from proxy.errors import ProxyError
+from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
+from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index
+from proxy.simplestreams.parse import FormatError, parse_document
+from proxy.store.local import LocalStore
+from proxy.upstream.keyring import Keyring, SignatureError, Signed
+from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
+
+SIGNED_SUFFIX = ".sjson"
+SIGNATURE_SUFFIX = ".gpg"
+
+
+class RollbackError(ProxyError):
+    """A validly signed document that is older than one already accepted."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path} is older than the one already accepted: {problem}")
+        self.path = path
+
+
+class DocumentRefused(ProxyError):
+    """A document that cannot be believed or read."""
+
+    def __init__(self, origin: str, path: str, cause: ProxyError) -> None:
+        super().__init__(f"{origin}{path} is refused: {cause}")
+        self.path = path
+        self.cause = cause
+
+
+class Vetted(NamedTuple):
+    """A proved document; what it names when it is an index; its signature when that is a file."""
+
+    document: Document
+    names: Index | None
+    signature: Document | None
+
+
+class Vetting:
+    """Fetches and proves the documents of one mirror. No keyring means trust in TLS."""
+
+    def __init__(self, keyring: Keyring | None, store: LocalStore, threads: Threads) -> None:
+        self._keyring = keyring
+        self._store = store
+        self._threads = threads
+
+    async def fetch(self, origin: Origin, path: str, known: dict[str, Document]) -> Vetted:
+        """Return a document from the origin, or the known one when it has not changed.
+
+        Raises OriginError, DocumentRefused, and RollbackError for one that is
+        older than the known one.
+        """
+        previous = known.get(path)
+        validators = Validators()
+        if previous is not None and previous.origin == origin.name:
+            validators = previous.validators
+        fetched = await origin.fetch(path, validators)
+        if previous is not None and (fetched is None or digest_of(fetched.data) == previous.digest):
+            return await self._unchanged(origin, previous, fetched, known)
+        if fetched is None:
+            raise OriginMisbehaved(origin.name, f"it says that {path} has not changed, but was not asked")
+        try:
+            vetted = await self._prove(origin, path, fetched)
+        except (EnvelopeError, SignatureError, FormatError) as error:
+            raise DocumentRefused(origin.name, path, error) from error
+        if previous is not None:
+            _check_not_older(vetted.document, previous)
+        return vetted
+
+    async def check_signature(self, text: bytes, signature: bytes) -> None:
+        """Raise SignatureError unless a detached signature proves `text`."""
+        if self._keyring is None:
+            raise SignatureError("trust = 'tls' names no key to check it with")
+        await self._threads.slow(self._keyring.verify_detached, text, signature)
+
+    async def file_sibling(self, origin: Origin, path: str, fetched: Fetched) -> Document:
+        """Store a document that is proved by another one."""
+        digest = await self._threads.slow(self._store.put, fetched.data)
+        return Document(
+            path=path,
+            format=SIBLING,
+            digest=digest,
+            size_bytes=len(fetched.data),
+            text=digest,
+            origin=origin.name,
+            etag=fetched.validators.etag,
+            last_modified=fetched.validators.last_modified,
+        )
+
+    async def text(self, document: Document) -> bytes:
+        """Return the proved text of a stored document."""
+        text = await self._threads.slow(self._store.read, document.text)
+        if text is None:
+            raise DocumentRefused("", document.path, FormatError("the store has lost its text"))
+        return text
+
+    async def _unchanged(
+        self, origin: Origin, previous: Document, fetched: Fetched | None, known: dict[str, Document]
+    ) -> Vetted:
+        document = previous
+        if fetched is not None:
+            document = replace(
+                previous,
+                origin=origin.name,
+                etag=fetched.validators.etag,
+                last_modified=fetched.validators.last_modified,
+            )
+        parsed = None
+        if document.format == INDEX_FORMAT:
+            parsed = parse_document(await self.text(document))
+        names = parsed if isinstance(parsed, Index) else None
+        return Vetted(document, names, known.get(document.path + SIGNATURE_SUFFIX))
+
+    async def _prove(self, origin: Origin, path: str, fetched: Fetched) -> Vetted:
+        if self._keyring is None:
+            if looks_clearsigned(fetched.data):
+                raise SignatureError("it is clear-signed, but trust = 'tls' names no key to check it with")
+            return await self._threads.slow(self._file, origin, path, fetched, None, None)
+        if path.endswith(SIGNED_SUFFIX):
+            signed = await self._threads.slow(self._keyring.verify, fetched.data)
+            return await self._threads.slow(self._file, origin, path, fetched, signed, None)
+        signature = await self._fetch_signature(origin, path)
+        signed = await self._threads.slow(self._keyring.verify_detached, fetched.data, signature.data)
+        kept = await self.file_sibling(origin, path + SIGNATURE_SUFFIX, signature)
+        return await self._threads.slow(self._file, origin, path, fetched, signed, kept)
+
+    async def _fetch_signature(self, origin: Origin, path: str) -> Fetched:
+        try:
+            fetched = await origin.fetch(path + SIGNATURE_SUFFIX, Validators())
+        except OriginAbsent:
+            fetched = None
+        if fetched is None:
+            raise SignatureError(f"it is not signed: there is no {path}{SIGNATURE_SUFFIX}")
+        return fetched
+
+    def _file(
+        self, origin: Origin, path: str, fetched: Fetched, signed: Signed | None, signature: Document | None
+    ) -> Vetted:
+        """Parse the proved text and put both bytes and text into the store. Blocks."""
+        text = fetched.data if signed is None else signed.text
+        parsed = parse_document(text)
+        document = Document(
+            path=path,
+            format=INDEX_FORMAT if isinstance(parsed, Index) else PRODUCTS_FORMAT,
+            digest=self._store.put(fetched.data),
+            size_bytes=len(fetched.data),
+            text=self._store.put(text),
+            updated=parsed.updated,
+            signed_at=None if signed is None else signed.signed_at,
+            fingerprint="" if signed is None else signed.fingerprint,
+            origin=origin.name,
+            etag=fetched.validators.etag,
+            last_modified=fetched.validators.last_modified,
+        )
+        return Vetted(document, parsed if isinstance(parsed, Index) else None, signature)
+
+
+def _check_not_older(new: Document, accepted: Document) -> None:
+    """Raise RollbackError when a document states, or its signature bears, an earlier date."""
+    if new.updated is not None and accepted.updated is not None and new.updated != accepted.updated:
+        if new.updated < accepted.updated:
+            raise RollbackError(new.path, "its 'updated' lies before")
+        return
+    if new.signed_at is not None and accepted.signed_at is not None and new.signed_at < accepted.signed_at:
+        raise RollbackError(new.path, "its signature was made before")

@@ -1,0 +1,53 @@
+"""How events become log lines: for people, or JSON for programs.
+
+Every event is logged as a fixed name and fields, `blob.filled digest=%s bytes=%d`.
+The template itself says which argument belongs to which field, so both forms
+come from one call.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+from typing import Any
+
+_FIELD = re.compile(r"(\w+)=%[-.\d]*[sdrf]")
+
+
+class HumanFormatter(logging.Formatter):
+    """Time, level, event and fields on one line."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, event, and each field."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON."""
+        names = _FIELD.findall(record.msg) if isinstance(record.msg, str) else []
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+        }
+        if names and isinstance(record.args, tuple) and len(names) == len(record.args):
+            line["event"] = record.msg.split(" ", 1)[0]
+            line |= zip(names, record.args, strict=True)
+        else:
+            line["event"] = record.getMessage()
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def set_up_logging(level: str, form: str) -> None:
+    """Send all events to standard error; `form` is "human" or "json"."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # aiohttp reports every malformed request of a stranger as an error with a traceback.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)

@@ -1,0 +1,109 @@
+"""Joining the parts: from a Config to a Cache that works.
+
+The one place that knows all concrete classes.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from proxy.cache.archive import Archive, documents_in_use
+from proxy.cache.assemble import Assembler
+from proxy.cache.board import Board
+from proxy.cache.documents import Documents
+from proxy.cache.failures import Failures
+from proxy.cache.flights import Flights
+from proxy.cache.mirror import Mirror, Trust
+from proxy.cache.service import Cache
+from proxy.cache.threads import Threads
+from proxy.cache.usage import UsageNotes
+from proxy.cache.vetting import Vetting
+from proxy.config import Config
+from proxy.store.ledger import Ledger
+from proxy.store.local import LocalStore
+from proxy.store.room import Room
+from proxy.upstream.keyring import Keyring, keyring_file
+from proxy.upstream.origin import Origin, Sessions
+from proxy.upstream.redirects import RedirectGuard
+from proxy.upstream.route import Route
+
+
+def open_keyrings(config: Config) -> dict[str, Keyring]:
+    """Return the keyring of every mirror that has one, by the mirror's name.
+
+    Raises GpgMissing or KeyringError. Blocks.
+    """
+    homes = config.data_dir / "gnupg"
+    files = {one.name: keyring_file(one.keyring) for one in config.mirrors if one.trust is Trust.GPG}
+    opened = {path: Keyring.open(path, homes) for path in sorted(set(files.values()))}
+    return {name: opened[path] for name, path in files.items()}
+
+
+@contextlib.asynccontextmanager
+async def open_runtime(config: Config) -> AsyncIterator[Cache]:
+    """Open the store and all mirrors; everything stops when the context ends."""
+    async with contextlib.AsyncExitStack() as stack:
+        threads = Threads()
+        stack.callback(threads.close)
+        store = LocalStore(config.data_dir)
+        ledger = await threads.ledger(Ledger, config.data_dir / "ledger")
+        stack.push_async_callback(threads.ledger, ledger.close)
+        room = Room(store, ledger, config.cache, partial(documents_in_use, ledger))
+        keyrings = await threads.slow(open_keyrings, config)
+        sessions = await stack.enter_async_context(Sessions(config.upstream))
+        documents = {
+            one.name: _documents(config, one, keyrings.get(one.name), sessions, store, ledger, threads)
+            for one in config.mirrors
+        }
+        for one in documents.values():
+            stack.push_async_callback(one.close)
+        random = Random()  # noqa: S311 - spreads retries, guards nothing
+        failures = Failures(ledger, threads)
+        flights = Flights(store, room, failures, threads, config.upstream, config.feed, random)
+        stack.push_async_callback(flights.close)
+        usage = UsageNotes(ledger, threads)
+        tasks = [
+            asyncio.create_task(usage.run(), name="usage"),
+            asyncio.create_task(threads.ledger(room.reconcile), name="reconcile"),
+            *(asyncio.create_task(one.watch(), name=f"watch {name}") for name, one in documents.items()),
+        ]
+        stack.push_async_callback(_cancel, tasks)
+        yield Cache(documents, store, usage, flights, offline=config.offline)
+
+
+def _documents(
+    config: Config,
+    mirror: Mirror,
+    keyring: Keyring | None,
+    sessions: Sessions,
+    store: LocalStore,
+    ledger: Ledger,
+    threads: Threads,
+) -> Documents:
+    guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
+    route = Route([Origin(origin, sessions, guard) for origin in mirror.origins], time.monotonic)
+    identity = mirror.trust.value if keyring is None else keyring.identity
+    return Documents(
+        mirror,
+        route,
+        Assembler(mirror.trust, Vetting(keyring, store, threads)),
+        Archive(mirror.name, identity, store, ledger, threads),
+        Board(_board_path(config.data_dir, mirror)),
+        config.freshness,
+        time.time,
+        offline=config.offline,
+    )
+
+
+def _board_path(data_dir: Path, mirror: Mirror) -> Path:
+    return data_dir / "boards" / mirror.name
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

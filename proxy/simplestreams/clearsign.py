@@ -1,0 +1,54 @@
+"""The envelope of a clear-signed document (RFC 4880 section 7).
+
+gpg and gpgv call a signature good even when unsigned text stands before or
+after the signed block, and stop reading at its end (measured with 2.2.40). So
+the envelope is checked first: the document must be one block and nothing else.
+"""
+
+import re
+
+from proxy.errors import ProxyError
+
+_BEGIN_MESSAGE = b"-----BEGIN PGP SIGNED MESSAGE-----"
+_BEGIN_SIGNATURE = b"-----BEGIN PGP SIGNATURE-----"
+_END_SIGNATURE = b"-----END PGP SIGNATURE-----"
+
+# Dash-escaping keeps the signed text free of lines that begin like these.
+_MARKER_LINE = re.compile(rb"^-----[^\n]*", re.MULTILINE)
+_OPENING = re.compile(
+    rb"-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\r?\n(?:Hash: [A-Za-z0-9, -]+\r?\n)*[ \t]*\r?\n"
+)
+_MARKERS_OF_ONE_BLOCK = 3
+
+
+class EnvelopeError(ProxyError):
+    """A document that should be exactly one clear-signed block is not."""
+
+
+def looks_clearsigned(raw: bytes) -> bool:
+    """Say whether `raw` claims to be clear-signed."""
+    return raw.startswith(_BEGIN_MESSAGE)
+
+
+def check_envelope(raw: bytes) -> None:
+    """Raise EnvelopeError unless `raw` is one clear-signed block and nothing else."""
+    markers = [
+        (match.start(), match.group().rstrip())
+        for match, _ in zip(_MARKER_LINE.finditer(raw), range(_MARKERS_OF_ONE_BLOCK + 1), strict=False)
+    ]
+    if not markers or markers[0][1] != _BEGIN_MESSAGE:
+        raise EnvelopeError("it is not clear-signed: no 'BEGIN PGP SIGNED MESSAGE' line opens it")
+    if markers[0][0] != 0:
+        raise EnvelopeError("unsigned text stands before the signed block")
+    if not _OPENING.match(raw):
+        raise EnvelopeError("the signed block has headers other than 'Hash:'")
+    if len(markers) < _MARKERS_OF_ONE_BLOCK:
+        raise EnvelopeError("it is truncated: the signature does not end")
+    kinds = tuple(kind for _, kind in markers[:_MARKERS_OF_ONE_BLOCK])
+    if kinds != (_BEGIN_MESSAGE, _BEGIN_SIGNATURE, _END_SIGNATURE):
+        raise EnvelopeError("its PGP markers are out of order")
+    if len(markers) > _MARKERS_OF_ONE_BLOCK:
+        raise EnvelopeError("a second block follows the signed one")
+    end = markers[-1][0] + len(_END_SIGNATURE)
+    if raw[end:].strip():
+        raise EnvelopeError("unsigned text stands after the signed block")

@@ -1,0 +1,129 @@
+"""From bytes to Index and Products.
+
+Strict about what a document is, lenient about what it lists: one odd entry is
+passed over and told, a document of the wrong shape is a FormatError.
+"""
+
+import json
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from proxy.errors import ProxyError
+from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
+from proxy.simplestreams.paths import PathError, canonical_path
+
+
+class FormatError(ProxyError):
+    """A document that is not the simplestreams it should be."""
+
+
+def parse_document(raw: bytes) -> Index | Products:
+    """Read the JSON text of an index or a products list, told apart by `format`."""
+    document = _load(raw)
+    kind = document.get("format")
+    if kind == INDEX_FORMAT:
+        return _index(document)
+    if kind == PRODUCTS_FORMAT:
+        return _products(document)
+    raise FormatError(f"its format is {kind!r:.40}, not '{INDEX_FORMAT}' or '{PRODUCTS_FORMAT}'")
+
+
+def parse_index(raw: bytes) -> Index:
+    """Read an index. Raises FormatError for anything else."""
+    parsed = parse_document(raw)
+    if not isinstance(parsed, Index):
+        raise FormatError(f"it is a products list where an index ('{INDEX_FORMAT}') is expected")
+    return parsed
+
+
+def same_statement(one: bytes, other: bytes) -> bool:
+    """Say whether two JSON texts state the same.
+
+    An index names `.sjson` lists in its signed form and `.json` lists in its
+    plain form; that difference alone does not count.
+    """
+    try:
+        return _flavourless(_load(one)) == _flavourless(_load(other))
+    except FormatError:
+        return False
+
+
+def parse_updated(value: object) -> float | None:
+    """Return an RFC 2822 date as Unix seconds, None when there is none to read."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return None
+
+
+def _load(raw: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise FormatError(f"it is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise FormatError("it is nested too deeply") from None
+    except ValueError as error:
+        raise FormatError(f"it is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise FormatError("it is not a JSON object")
+    return document
+
+
+def _index(document: dict[str, Any]) -> Index:
+    listed = document.get("index")
+    if not isinstance(listed, dict):
+        raise FormatError("it has no 'index' object")
+    entries: list[IndexEntry] = []
+    oddities: list[str] = []
+    for content_id, entry in listed.items():
+        if not isinstance(entry, dict):
+            oddities.append(f"entry {content_id!r:.80} is not an object")
+            continue
+        path = entry.get("path")
+        if path is None:
+            continue
+        try:
+            canonical = canonical_path(path) if isinstance(path, str) else None
+        except PathError as error:
+            oddities.append(f"entry {content_id!r:.80}: {error}")
+            continue
+        if canonical is None:
+            oddities.append(f"entry {content_id!r:.80} has a path that is no text")
+            continue
+        entries.append(
+            IndexEntry(
+                content_id=content_id,
+                path=canonical,
+                format=str(entry.get("format", "")),
+                updated=parse_updated(entry.get("updated")),
+            )
+        )
+    return Index(
+        updated=parse_updated(document.get("updated")), entries=tuple(entries), oddities=tuple(oddities)
+    )
+
+
+def _products(document: dict[str, Any]) -> Products:
+    if not isinstance(document.get("products"), dict):
+        raise FormatError("it has no 'products' object")
+    return Products(
+        content_id=str(document.get("content_id", "")),
+        updated=parse_updated(document.get("updated")),
+        document=document,
+    )
+
+
+def _flavourless(document: dict[str, Any]) -> dict[str, Any]:
+    listed = document.get("index")
+    if document.get("format") != INDEX_FORMAT or not isinstance(listed, dict):
+        return document
+    return {**document, "index": {name: _without_flavour(entry) for name, entry in listed.items()}}
+
+
+def _without_flavour(entry: object) -> object:
+    if isinstance(entry, dict) and isinstance(path := entry.get("path"), str):
+        return {**entry, "path": path.removesuffix(".sjson").removesuffix(".json")}
+    return entry

@@ -1,0 +1,31 @@
+"""Writing files so that a crash leaves the old or the new, never half of one."""
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(draft: Path, final: Path) -> None:
+    """Move a finished, synced file to its final name, durably."""
+    try:
+        draft.rename(final)
+    except FileNotFoundError:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        sync_directory(final.parent.parent)
+        draft.rename(final)
+    sync_directory(final.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may be gone already."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()

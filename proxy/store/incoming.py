@@ -1,0 +1,160 @@
+"""A blob on its way in: one file, one writer among all processes.
+
+The writer holds an exclusive lock on the partial file. The kernel lets go of it
+when the writer's process dies, however it dies; another process that follows
+the same file may then take over where it ended. Everybody else reads the file
+as it grows. All methods block.
+"""
+
+import contextlib
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.digest import Digest, Verifier
+from proxy.store.files import publish, remove
+from proxy.store.local import VERIFIED_MODE, LocalStore
+
+_REHASH_BYTES = 1024 * 1024
+_PARTIAL_MODE = 0o644
+_WRITABLE = 0o222
+
+
+class Incoming:
+    """The right to write one partial file, from `acquire` until `close`."""
+
+    def __init__(self, fd: int, path: Path, final: Path, verifier: Verifier) -> None:
+        self._fd = fd
+        self._path = path
+        self._final = final
+        self._verifier = verifier
+        self.resumed_bytes = verifier.seen_bytes
+        """How much was here before, from an earlier run or another process."""
+
+    @classmethod
+    def acquire(cls, store: LocalStore, digest: Digest, size_bytes: int) -> "Incoming | None":
+        """Become the writer of a partial file; None when another process is.
+
+        Bytes that are already there are hashed again. A partial file longer
+        than the blob is worthless and starts anew.
+        """
+        path = store.incoming / digest
+        while True:
+            fd = _open_for_writing(path)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            if _is_named(fd, path):
+                break
+            # It was committed or discarded between our open and our lock.
+            os.close(fd)
+        os.fchmod(fd, _PARTIAL_MODE)
+        if os.fstat(fd).st_size > size_bytes:
+            os.ftruncate(fd, 0)
+        verifier = Verifier(digest, size_bytes)
+        _hash_again(fd, verifier)
+        return cls(fd, path, store.path(digest), verifier)
+
+    @property
+    def length_bytes(self) -> int:
+        """How many bytes are here."""
+        return self._verifier.seen_bytes
+
+    def append(self, data: bytes) -> None:
+        """Add the next bytes. Raises SizeMismatch when they are too many, OSError when the disk fails."""
+        self._verifier.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def verify(self) -> None:
+        """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""
+        self._verifier.finish()
+        os.fchmod(self._fd, VERIFIED_MODE)
+
+    def commit(self) -> None:
+        """Make the verified blob durable under its digest."""
+        os.fsync(self._fd)
+        publish(self._path, self._final)
+
+    def discard(self) -> None:
+        """Throw away what has arrived."""
+        remove(self._path)
+
+    def close(self) -> None:
+        """Stop being the writer; the partial file stays, unless committed or discarded."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a partial file is."""
+
+    length_bytes: int
+    is_verified: bool
+    is_discarded: bool
+    """It has no name any more: it was found bad, or evicted after its commit."""
+
+
+class Partial:
+    """A reader's view of a partial file, whoever writes it. `fd` stays valid after the commit."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def open(cls, store: LocalStore, digest: Digest) -> "Partial | None":
+        """Open the partial file of a digest; None when there is none."""
+        try:
+            return cls(os.open(store.incoming / digest, os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            return None
+
+    def look(self) -> "Progress":
+        """Return how far the file is."""
+        status = os.fstat(self.fd)
+        return Progress(
+            length_bytes=status.st_size,
+            is_verified=not status.st_mode & _WRITABLE,
+            is_discarded=status.st_nlink == 0,
+        )
+
+    def keep(self) -> None:
+        """Protect the committed file from removal while it is read, unless its writer still holds it."""
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _open_for_writing(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, _PARTIAL_MODE)
+    except PermissionError:
+        # Verified, but its process died before the commit. It is hashed again like any other.
+        path.chmod(_PARTIAL_MODE)
+        return os.open(path, flags, _PARTIAL_MODE)
+
+
+def _is_named(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _hash_again(fd: int, verifier: Verifier) -> None:
+    offset = 0
+    while data := os.pread(fd, _REHASH_BYTES, offset):
+        verifier.update(data)
+        offset += len(data)

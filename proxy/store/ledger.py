@@ -1,0 +1,167 @@
+"""What is known of blobs and names: the only user of diskcache.
+
+Two tables, each a diskcache.Cache (SQLite in WAL mode, shared by processes):
+
+    records   JSON values by key: generations, pins, failures, reservations
+    blobs     a row per blob: size and last use, and the sum of all sizes
+
+Values are JSON text, never pickles: a ledger that somebody tampered with can
+mislead, not execute. All methods block; call them from a thread.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+from proxy.store.evict import Usage
+
+_TOTAL = "total"
+_SETTINGS = {
+    # diskcache drops entries on its own unless told not to.
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    # Values stay in the database, none in files beside it.
+    "disk_min_file_size": 2**31 - 1,
+    "sqlite_auto_vacuum": 0,
+}
+
+
+class LedgerDamaged(ProxyError):
+    """A ledger entry that is not the text this program writes."""
+
+
+class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Keeps keys and values as text; refuses to unpickle whatever it may meet."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        return str(key), True
+
+    def get(self, key: Any, raw: bool) -> str:
+        if not raw or not isinstance(key, str):
+            raise LedgerDamaged("a key of the ledger is not text")
+        return key
+
+    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002
+        return 0, diskcache.core.MODE_RAW, None, json.dumps(value, separators=(",", ":"))
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:  # noqa: ARG002
+        if mode != diskcache.core.MODE_RAW or not isinstance(value, str):
+            raise LedgerDamaged("a value of the ledger is not text")
+        return json.loads(value)
+
+
+class Ledger:
+    """Records by key, and the usage of every blob."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._records = diskcache.Cache(str(directory / "records"), disk=_TextDisk, **_SETTINGS)
+        self._blobs = diskcache.Cache(str(directory / "blobs"), disk=_TextDisk, **_SETTINGS)
+
+    def close(self) -> None:
+        """Let go of this thread's connections."""
+        self._records.close()
+        self._blobs.close()
+
+    # Records
+
+    def record(self, key: str) -> Any:
+        """Return a record, None when there is none."""
+        return self._records.get(key)
+
+    def write(self, key: str, value: Any, *, expire_s: float | None = None) -> None:
+        """Write a record that lasts, or lasts `expire_s`."""
+        self._records.set(key, value, expire=expire_s)
+
+    def forget(self, key: str) -> None:
+        """Forget a record, if there is one."""
+        self._records.delete(key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that begin with `prefix`."""
+        return (key for key in self._records if key.startswith(prefix))
+
+    def transaction(self) -> Any:
+        """Return a context manager: all record changes inside happen, or none."""
+        return self._records.transact(retry=True)
+
+    # Pins
+
+    def pin(self, digest: Digest, name: str) -> None:
+        """Keep a blob from eviction for as long as the pin of that name stays."""
+        with self.transaction():
+            names = set(self.record(f"pin/{digest}") or ())
+            self.write(f"pin/{digest}", sorted(names | {name}))
+
+    def unpin(self, digest: Digest, name: str) -> None:
+        """Take one named pin back."""
+        with self.transaction():
+            names = set(self.record(f"pin/{digest}") or ()) - {name}
+            if names:
+                self.write(f"pin/{digest}", sorted(names))
+            else:
+                self.forget(f"pin/{digest}")
+
+    def pinned(self) -> set[Digest]:
+        """Return the digests that some pin keeps."""
+        return {Digest(key.removeprefix("pin/")) for key in self.keys("pin/")}
+
+    # Blobs
+
+    def add_blob(self, digest: Digest, size_bytes: int) -> None:
+        """Note that a blob is in the store; adding it twice counts once."""
+        with self._blobs.transact(retry=True):
+            if digest not in self._blobs:
+                self._blobs[digest] = [size_bytes, self._clock()]
+                self._blobs[_TOTAL] = self.total_bytes() + size_bytes
+
+    def forget_blob(self, digest: Digest) -> None:
+        """Note that a blob is gone."""
+        with self._blobs.transact(retry=True):
+            row = self._blobs.get(digest)
+            if row is not None:
+                del self._blobs[digest]
+                self._blobs[_TOTAL] = self.total_bytes() - row[0]
+
+    def touch(self, used_at: dict[Digest, float]) -> None:
+        """Note when blobs were last used, Unix seconds."""
+        with self._blobs.transact(retry=True):
+            for digest, when in used_at.items():
+                row = self._blobs.get(digest)
+                if row is not None:
+                    self._blobs[digest] = [row[0], when]
+
+    def total_bytes(self) -> int:
+        """Return the sum of all blob sizes."""
+        return int(self._blobs.get(_TOTAL, 0))
+
+    def usages(self) -> Iterator[Usage]:
+        """Yield what is known of every blob."""
+        for key in self._blobs:
+            row = self._blobs.get(key)
+            if key != _TOTAL and row is not None:
+                yield Usage(Digest(key), row[0], row[1])
+
+    def reconcile(self, found: Iterable[tuple[Digest, int, float]]) -> tuple[int, int]:
+        """Make the rows match the blobs found on disk: (digest, size, used_at) each.
+
+        Returns how many rows were added and how many removed.
+        """
+        on_disk = {digest: (size_bytes, used_at) for digest, size_bytes, used_at in found}
+        listed = {usage.digest: usage.size_bytes for usage in self.usages()}
+        missing, surplus = on_disk.keys() - listed.keys(), listed.keys() - on_disk.keys()
+        with self._blobs.transact(retry=True):
+            for digest in missing:
+                self._blobs[digest] = list(on_disk[digest])
+            for digest in surplus:
+                del self._blobs[digest]
+            if missing or surplus or _TOTAL not in self._blobs:
+                self._blobs[_TOTAL] = sum(size_bytes for size_bytes, _ in on_disk.values())
+        return len(missing), len(surplus)

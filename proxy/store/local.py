@@ -1,0 +1,159 @@
+"""Blobs on the local disk: files named by the SHA-256 of their bytes.
+
+    blobs/sha256/ab/<64 hex>   verified bytes; written once, never changed
+    incoming/<64 hex>          the beginning of a blob, as far as it has arrived
+    quarantine/<64 hex>        a blob that was found damaged
+
+Knows digests, never paths of mirrors. All methods block for as long as the disk
+does. A reader holds a shared lock on its blob; what is locked is not removed.
+"""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from proxy.digest import Digest, InvalidDigest, digest_of, parse_digest
+from proxy.store.files import publish, remove, sync_directory
+
+VERIFIED_MODE = 0o444
+"""Files whose bytes were proved are read-only; partial files are not."""
+
+
+class Blob:
+    """An open blob. `fd` is valid until `close`."""
+
+    __slots__ = ("fd", "size_bytes")
+
+    def __init__(self, fd: int, size_bytes: int) -> None:
+        self.fd = fd
+        self.size_bytes = size_bytes
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalStore:
+    """All blobs and partial downloads below one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._blobs = root / "blobs" / "sha256"
+        self.incoming = root / "incoming"
+        self.quarantine = root / "quarantine"
+        for directory in (self._blobs, self.incoming, self.quarantine):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the blob is, or would be."""
+        return self._blobs / digest[:2] / digest
+
+    def open(self, digest: Digest, size_bytes: int) -> Blob | None:
+        """Open a blob for reading; None when it is not here.
+
+        A file of another size than promised cannot be the blob: it is moved to
+        quarantine, and None is returned.
+        """
+        try:
+            fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        actual_bytes = os.fstat(fd).st_size
+        if actual_bytes != size_bytes:
+            os.close(fd)
+            self.set_aside(digest)
+            return None
+        # Its writer may hold the lock for a moment longer; then nobody can remove it either.
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return Blob(fd, actual_bytes)
+
+    def has(self, digest: Digest) -> bool:
+        """Say whether a blob is here, without opening it."""
+        return self.path(digest).exists()
+
+    def read(self, digest: Digest) -> bytes | None:
+        """Return a small blob whole after hashing it again; None when absent or damaged."""
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+        if digest_of(data) != digest:
+            self.set_aside(digest)
+            return None
+        return data
+
+    def put(self, data: bytes) -> Digest:
+        """Store bytes that are here in full; durable on return."""
+        digest = digest_of(data)
+        if self.has(digest):
+            return digest
+        with tempfile.NamedTemporaryFile(dir=self.incoming, prefix="put-", delete=False) as file:
+            draft = Path(file.name)
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), VERIFIED_MODE)
+                publish(draft, self.path(digest))
+            except OSError:
+                remove(draft)
+                raise
+        return digest
+
+    def set_aside(self, digest: Digest) -> None:
+        """Move a damaged blob out of the way, for somebody to look at."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path(digest).replace(self.quarantine / digest)
+
+    def remove(self, digest: Digest) -> bool:
+        """Remove a blob that nobody reads; say whether it is gone."""
+        path = self.path(digest)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(path)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+        sync_directory(path.parent)
+        return True
+
+    def scan(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Yield every blob with its file status; files with other names are passed over."""
+        for shard in os.scandir(self._blobs):
+            if not shard.is_dir():
+                continue
+            for entry in os.scandir(shard.path):
+                with contextlib.suppress(InvalidDigest, FileNotFoundError):
+                    yield parse_digest(entry.name), entry.stat()
+
+    def partial_digests(self) -> Iterator[Digest]:
+        """Yield the digests of all partial downloads."""
+        for entry in os.scandir(self.incoming):
+            with contextlib.suppress(InvalidDigest):
+                yield parse_digest(entry.name)
+
+    def free_bytes(self) -> int:
+        """Return what the file system still offers to this user."""
+        status = os.statvfs(self.root)
+        return status.f_bavail * status.f_frsize

@@ -1,0 +1,111 @@
+"""Space for what is about to arrive: reserved before, evicted for, given back.
+
+A reservation is a ledger row per partial file, so that all processes count the
+same. It lasts as long as the partial file does. All methods block.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+
+from proxy.digest import Digest
+from proxy.store.evict import choose
+from proxy.store.files import remove
+from proxy.store.ledger import Ledger
+from proxy.store.limits import StoreLimits
+from proxy.store.local import LocalStore
+
+log = logging.getLogger(__name__)
+
+_RESERVED = "reserved/"
+
+
+class Room:
+    """Keeps the store within its limits."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        ledger: Ledger,
+        limits: StoreLimits,
+        in_use: Callable[[], set[Digest]] = set,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._limits = limits
+        self._in_use = in_use
+        """Returns blobs that must stay besides the pinned ones, such as served documents."""
+
+    def reserve(self, digest: Digest, size_bytes: int) -> bool:
+        """Set space aside for a blob; False when even eviction cannot make it.
+
+        Reserving again for the same digest is free.
+        """
+        key = _RESERVED + digest
+        for _ in range(2):
+            with self._ledger.transaction():
+                if self._ledger.record(key) is not None:
+                    return True
+                missing = self._missing_bytes(size_bytes)
+                if missing <= 0:
+                    self._ledger.write(key, size_bytes)
+                    return True
+            self._evict(missing)
+        return False
+
+    def settle(self, digest: Digest, size_bytes: int) -> None:
+        """Turn a reservation into a blob, after its commit."""
+        self._ledger.add_blob(digest, size_bytes)
+        self._ledger.forget(_RESERVED + digest)
+
+    def give_back(self, digest: Digest) -> None:
+        """Drop a reservation whose partial file is gone."""
+        self._ledger.forget(_RESERVED + digest)
+
+    def reconcile(self) -> None:
+        """Bring the ledger in line with the disk after a crash.
+
+        Blobs without a row get one, rows without a blob go, and so do
+        reservations without a partial file.
+        """
+        added, removed = self._ledger.reconcile(
+            (digest, status.st_size, max(status.st_atime, status.st_mtime))
+            for digest, status in self._store.scan()
+        )
+        partials = set(self._store.partial_digests())
+        for key in list(self._ledger.keys(_RESERVED)):
+            digest = Digest(key.removeprefix(_RESERVED))
+            if digest not in partials:
+                self.give_back(digest)
+        for entry in os.scandir(self._store.incoming):
+            # A document that was being written when its process died.
+            if entry.name.startswith("put-"):
+                remove(self._store.incoming / entry.name)
+        log.info("store.reconciled added=%d removed=%d partials=%d", added, removed, len(partials))
+
+    def _missing_bytes(self, size_bytes: int) -> int:
+        """Return how many bytes must go before `size_bytes` fit; zero or less means they do."""
+        reserved = {key: self._ledger.record(key) or 0 for key in self._ledger.keys(_RESERVED)}
+        outstanding = sum(
+            max(0, total - self._arrived_bytes(Digest(key.removeprefix(_RESERVED))))
+            for key, total in reserved.items()
+        )
+        free = self._store.free_bytes() - outstanding - self._limits.min_free_bytes
+        missing = size_bytes - free
+        if self._limits.limit_bytes is not None:
+            used = self._ledger.total_bytes() + sum(reserved.values())
+            missing = max(missing, used + size_bytes - self._limits.limit_bytes)
+        return missing
+
+    def _arrived_bytes(self, digest: Digest) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return (self._store.incoming / digest).stat().st_size
+        return 0
+
+    def _evict(self, needed_bytes: int) -> None:
+        protected = self._ledger.pinned() | self._in_use()
+        for usage in choose(self._ledger.usages(), protected, needed_bytes):
+            if self._store.remove(usage.digest):
+                self._ledger.forget_blob(usage.digest)
+                log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)

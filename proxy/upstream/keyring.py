@@ -1,0 +1,175 @@
+"""Whether a document is signed by a key that its mirror names.
+
+The only user of gnupg. Each keyring has a GnuPG home of its own that holds its
+keys and nothing else, so a key that the machine's user trusts counts for
+nothing here. All methods block (a gpg process runs); call them from a thread.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import gnupg
+
+from proxy.errors import ProxyError
+from proxy.simplestreams.clearsign import check_envelope
+
+BUNDLED_KEYRINGS = Path(__file__).parent.parent / "data"
+
+# gpg(1): keys only from this home, nothing from the user's configuration, no
+# network, no agent; SHA-1 signatures do not count.
+_ISOLATION = [
+    "--no-options",
+    "--no-auto-key-locate",
+    "--no-auto-key-retrieve",
+    "--disable-dirmngr",
+    "--no-autostart",
+    "--trust-model=always",
+    "--weak-digest=SHA1",
+]
+_STATUS_PREFIX = "[GNUPG:] "
+_REFUSALS = {
+    "BADSIG": "the signature does not match: the text was changed after key {key} signed it",
+    "EXPKEYSIG": "the signing key {key} has expired",
+    "REVKEYSIG": "the signing key {key} has been revoked",
+    "EXPSIG": "the signature by key {key} has expired",
+}
+_PRIMARY_FINGERPRINT = 9
+"""Position of the primary key's fingerprint in a VALIDSIG line (gnupg, doc/DETAILS)."""
+
+# python-gnupg logs a traceback for conditions that are told as errors here.
+logging.getLogger("gnupg").setLevel(logging.CRITICAL)
+
+
+class GpgMissing(ProxyError):
+    """The gpg program is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("gpg is not installed; install it with: sudo apt-get install gnupg")
+
+
+class KeyringError(ProxyError):
+    """A keyring file that cannot be read or holds no key."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"keyring {path}: {problem}")
+        self.path = path
+
+
+class SignatureError(ProxyError):
+    """A document whose signature is missing, wrong, or by a key that does not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What a good signature covers."""
+
+    text: bytes
+    """The signed text and nothing else."""
+    fingerprint: str
+    """Of the primary key that signed."""
+    signed_at: float
+    """Unix seconds, from the signature itself."""
+
+
+def keyring_file(name: str) -> Path:
+    """Return the file of a bundled keyring, or `name` itself as a path."""
+    bundled = BUNDLED_KEYRINGS / f"{name}-keyring.gpg"
+    return bundled if bundled.is_file() else Path(name)
+
+
+class Keyring:
+    """The keys that one mirror accepts."""
+
+    def __init__(self, gpg: Any, identity: str, fingerprints: frozenset[str]) -> None:
+        self._gpg = gpg
+        self.identity = identity
+        """Changes when the keyring file changes."""
+        self.fingerprints = fingerprints
+
+    @classmethod
+    def open(cls, path: Path, homes: Path) -> Self:
+        """Load the keys of a binary or armored file into a home of their own below `homes`.
+
+        Raises GpgMissing, and KeyringError when the file is unreadable or holds no key.
+        """
+        if shutil.which("gpg") is None:
+            raise GpgMissing
+        try:
+            keys = path.read_bytes()
+        except OSError as error:
+            raise KeyringError(path, error.strerror or str(error)) from error
+        identity = hashlib.sha256(keys).hexdigest()[:32]
+        home = homes / identity
+        if not home.is_dir():
+            _make_home(home, keys, path)
+        gpg = _gpg(home)
+        fingerprints = frozenset(key["fingerprint"] for key in gpg.list_keys())
+        if not fingerprints:
+            raise KeyringError(path, "it holds no OpenPGP public key")
+        return cls(gpg, identity, fingerprints)
+
+    def verify(self, document: bytes) -> Signed:
+        """Return what a clear-signed document says.
+
+        Raises EnvelopeError or SignatureError.
+        """
+        check_envelope(document)
+        result = self._gpg.decrypt(document)
+        return self._judge(result.stderr, result.data)
+
+    def verify_detached(self, document: bytes, signature: bytes) -> Signed:
+        """Check a document against its detached signature. Raises SignatureError."""
+        with tempfile.NamedTemporaryFile(prefix="sstream-proxy-", suffix=".gpg") as file:
+            file.write(signature)
+            file.flush()
+            result = self._gpg.verify_data(file.name, document)
+        return self._judge(result.stderr, document)
+
+    def _judge(self, stderr: str, text: bytes) -> Signed:
+        statuses = list(_statuses(stderr.splitlines()))
+        for keyword, words in statuses:
+            if keyword in _REFUSALS:
+                raise SignatureError(_REFUSALS[keyword].format(key=words[0] if words else "?"))
+        for keyword, words in statuses:
+            if keyword == "VALIDSIG" and words[_PRIMARY_FINGERPRINT] in self.fingerprints:
+                return Signed(
+                    text=bytes(text), fingerprint=words[_PRIMARY_FINGERPRINT], signed_at=float(words[2])
+                )
+        for keyword, words in statuses:
+            if keyword == "NO_PUBKEY":
+                raise SignatureError(f"it is signed by key {words[0]}, which is not in the mirror's keyring")
+        raise SignatureError("gpg found no good signature in it")
+
+
+def _statuses(lines: Iterable[str]) -> Iterable[tuple[str, list[str]]]:
+    for line in lines:
+        if line.startswith(_STATUS_PREFIX):
+            keyword, *words = line.removeprefix(_STATUS_PREFIX).split()
+            yield keyword, words
+
+
+def _make_home(home: Path, keys: bytes, source: Path) -> None:
+    """Import `keys` into a new home; renamed into place, so that it is whole or absent."""
+    home.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = Path(tempfile.mkdtemp(prefix="new-", dir=home.parent))
+    try:
+        result = _gpg(draft).import_keys(keys)
+        if not result.count:
+            raise KeyringError(source, "it holds no OpenPGP public key")
+        # Another worker may have been faster; its home is as good.
+        with contextlib.suppress(OSError):
+            os.rename(draft, home)  # noqa: PTH104 - Path.rename has no other error to offer
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _gpg(home: Path) -> Any:
+    return gnupg.GPG(gnupghome=str(home), options=_ISOLATION, env={**os.environ, "LC_ALL": "C"})

@@ -1,0 +1,21 @@
+"""How patient and how polite the proxy is towards origins."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamOptions:
+    """Limits of every exchange with an origin; times in seconds, sizes in bytes."""
+
+    parent_proxy: str = ""
+    """An HTTP proxy that all upstream requests go through; empty means none."""
+    connect_timeout_s: float = 4.0
+    """Longest wait for a connection before the next origin is tried."""
+    stall_timeout_s: float = 8.0
+    """Longest silence of an origin, before or within a response, until the next is tried."""
+    give_up_after_s: float = 180.0
+    """A fill without a single new byte for this long fails."""
+    connections: int = 16
+    """Most simultaneous connections to one origin host, per worker."""
+    document_limit_bytes: int = 256 * 1024 * 1024
+    """An index or products list larger than this is refused."""

@@ -1,0 +1,274 @@
+"""One origin server: asking it for a path and reading the answer.
+
+Owns HTTP towards upstream and the translation of its faults. Knows nothing of
+what the bytes mean, nor of other origins; `route.py` chooses among them.
+"""
+
+import contextlib
+import re
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
+from multidict import CIMultiDict
+from yarl import URL
+
+from proxy import __version__
+from proxy.errors import ProxyError
+from proxy.simplestreams.paths import url_paths
+from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.redirects import LONGEST_CHAIN, PublicResolver, RedirectGuard, RedirectRefused
+
+_READ_BUFFER_BYTES = 1024 * 1024
+_REDIRECTS = {301, 302, 303, 307, 308}
+_ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_GZIP_WINDOW_BITS = 31
+
+
+class OriginError(ProxyError):
+    """An origin that did not give what it was asked for."""
+
+    def __init__(self, origin: str, problem: str) -> None:
+        super().__init__(f"{origin}: {problem}")
+        self.origin = origin
+        self.problem = problem
+
+
+class OriginUnreachable(OriginError):
+    """No connection, no answer, or one that broke off."""
+
+
+class OriginAbsent(OriginError):
+    """The origin says that it has no such path (404 or 410)."""
+
+
+class OriginMisbehaved(OriginError):
+    """An answer that makes no sense for the question."""
+
+
+class OriginStatus(OriginError):
+    """A status that is neither the document nor its absence."""
+
+    def __init__(self, origin: str, status: int) -> None:
+        super().__init__(origin, f"it answered with status {status}")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validators:
+    """What makes a request conditional (RFC 9110 section 8.8)."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.etag is not None or self.last_modified is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A whole document and what makes the next request for it conditional."""
+
+    data: bytes
+    validators: Validators
+
+
+class Reply:
+    """A body that an origin is sending: where it starts, how long the whole is, its bytes."""
+
+    def __init__(self, origin: str, response: ClientResponse, start: int, total: int | None) -> None:
+        self._origin = origin
+        self._response = response
+        self.start = start
+        self.total = total
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives. Raises OriginUnreachable when it breaks off."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (ClientError, OSError, TimeoutError) as error:
+            raise OriginUnreachable(self._origin, f"its answer broke off: {_reason(error)}") from error
+
+
+class Sessions:
+    """The HTTP connections of one process, shared by all origins."""
+
+    def __init__(self, options: UpstreamOptions) -> None:
+        self.options = options
+        self._direct = _session(options, TCPConnector(limit=0, limit_per_host=options.connections))
+        self._public = _session(
+            options,
+            TCPConnector(limit=0, limit_per_host=options.connections, resolver=PublicResolver()),
+        )
+
+    def for_url(self, url: URL, guard: RedirectGuard) -> ClientSession:
+        """Return the session for `url`: one that reaches public addresses only, unless it is named.
+
+        A parent proxy resolves names itself, so that only literal addresses can be judged here.
+        """
+        return self._direct if guard.is_named(url) or self.options.parent_proxy else self._public
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._direct.close()
+        await self._public.close()
+
+
+class Origin:
+    """One base URL that a mirror's files are fetched from."""
+
+    def __init__(self, base_url: str, sessions: Sessions, guard: RedirectGuard) -> None:
+        self._base_url = base_url
+        self._sessions = sessions
+        self._guard = guard
+        self.name = str(URL(base_url).with_user(None)) if "@" in base_url else base_url
+        """The base URL without credentials."""
+
+    def __repr__(self) -> str:
+        return f"Origin({self.name})"
+
+    @contextlib.asynccontextmanager
+    async def open(self, path: str, *, offset: int = 0) -> AsyncIterator[Reply]:
+        """Ask for the bytes of a canonical path from `offset` on.
+
+        The reply may start earlier than asked (an origin without ranges).
+        Raises OriginAbsent, OriginUnreachable, OriginStatus, OriginMisbehaved.
+        """
+        headers = CIMultiDict({"Accept-Encoding": "identity"})
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        async with self._get(path, headers) as response:
+            if response.status == HTTPStatus.PARTIAL_CONTENT:
+                start, total = self._content_range(response, offset)
+            elif response.status == HTTPStatus.OK:
+                start, total = 0, response.content_length
+            else:
+                raise OriginStatus(self.name, response.status)
+            yield Reply(self.name, response, start, total)
+
+    async def fetch(self, path: str, validators: Validators) -> Fetched | None:
+        """Return a whole document; None when `validators` still hold (304).
+
+        Raises what `open` raises, and OriginMisbehaved for one over the size limit.
+        """
+        headers = CIMultiDict({"Accept-Encoding": "identity"})
+        if validators.etag:
+            headers["If-None-Match"] = validators.etag
+        if validators.last_modified:
+            headers["If-Modified-Since"] = validators.last_modified
+        async with self._get(path, headers) as response:
+            if response.status == HTTPStatus.NOT_MODIFIED and validators:
+                return None
+            if response.status != HTTPStatus.OK:
+                raise OriginStatus(self.name, response.status)
+            data = await self._read_document(response)
+            return Fetched(
+                data=data,
+                validators=Validators(
+                    etag=response.headers.get("ETag"), last_modified=response.headers.get("Last-Modified")
+                ),
+            )
+
+    @contextlib.asynccontextmanager
+    async def _get(self, path: str, headers: CIMultiDict[str]) -> AsyncIterator[ClientResponse]:
+        """Request the spellings of a path in turn until one is not absent."""
+        *others, last = (URL(self._base_url + spelling, encoded=True) for spelling in url_paths(path))
+        for url in others:
+            response = await self._request(url, headers)
+            if response.status not in _ABSENT:
+                break
+            response.release()
+        else:
+            response = await self._request(last, headers)
+        try:
+            if response.status in _ABSENT:
+                raise OriginAbsent(self.name, f"it has no {path}")
+            yield response
+        finally:
+            response.release()
+
+    async def _request(self, url: URL, headers: CIMultiDict[str]) -> ClientResponse:
+        for _ in range(LONGEST_CHAIN + 1):
+            session = self._sessions.for_url(url, self._guard)
+            try:
+                response = await session.get(
+                    url,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=self._sessions.options.parent_proxy or None,
+                )
+            except (ClientError, OSError, TimeoutError, ValueError) as error:
+                raise OriginUnreachable(self.name, _reason(error)) from error
+            if response.status not in _REDIRECTS or "Location" not in response.headers:
+                return response
+            url = self._redirect_target(url, response)
+        raise OriginMisbehaved(self.name, f"it redirects more than {LONGEST_CHAIN} times")
+
+    def _redirect_target(self, url: URL, response: ClientResponse) -> URL:
+        response.release()
+        try:
+            target = url.join(URL(response.headers["Location"]))
+            self._guard.check(target)
+        except (ValueError, RedirectRefused) as error:
+            raise OriginMisbehaved(self.name, str(error)) from error
+        return target
+
+    def _content_range(self, response: ClientResponse, offset: int) -> tuple[int, int | None]:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None or int(match[1]) > offset:
+            raise OriginMisbehaved(
+                self.name,
+                f"asked for bytes from {offset} on, it sent {response.headers.get('Content-Range')!r:.80}",
+            )
+        return int(match[1]), None if match[3] == "*" else int(match[3])
+
+    async def _read_document(self, response: ClientResponse) -> bytes:
+        limit = self._sessions.options.document_limit_bytes
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in Reply(self.name, response, 0, None).chunks():
+            size += len(chunk)
+            if size > limit:
+                raise OriginMisbehaved(self.name, f"it sent a document of more than {limit} bytes")
+            parts.append(chunk)
+        data = b"".join(parts)
+        if response.headers.get("Content-Encoding", "").lower() not in {"gzip", "x-gzip"}:
+            return data
+        return self._gunzip(data, limit)
+
+    def _gunzip(self, data: bytes, limit: int) -> bytes:
+        """Undo a gzip encoding that nobody asked for."""
+        decompressor = zlib.decompressobj(_GZIP_WINDOW_BITS)
+        try:
+            text = decompressor.decompress(data, limit)
+        except zlib.error as error:
+            raise OriginMisbehaved(self.name, f"it claims gzip and sent none: {error}") from error
+        if not decompressor.eof:
+            raise OriginMisbehaved(self.name, "its gzip is cut off, or holds more than the size limit")
+        return text
+
+
+def _session(options: UpstreamOptions, connector: TCPConnector) -> ClientSession:
+    return ClientSession(
+        connector=connector,
+        auto_decompress=False,
+        headers={"User-Agent": f"sstream-proxy/{__version__}"},
+        read_bufsize=_READ_BUFFER_BYTES,
+        timeout=ClientTimeout(
+            total=None, sock_connect=options.connect_timeout_s, sock_read=options.stall_timeout_s
+        ),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

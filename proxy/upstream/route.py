@@ -1,0 +1,44 @@
+"""The origins of one mirror, in the order in which to try them."""
+
+from collections.abc import Callable, Sequence
+
+from proxy.upstream.origin import Origin
+
+_FIRST_PENALTY_S = 5.0
+_LONGEST_PENALTY_S = 300.0
+_LIE_PENALTY_S = 900.0
+
+
+class Route:
+    """Remembers which origins failed of late; they are tried last, not never."""
+
+    def __init__(self, origins: Sequence[Origin], clock: Callable[[], float]) -> None:
+        self._origins = tuple(origins)
+        self._clock = clock
+        self._failures: dict[Origin, int] = {}
+        self._shunned_until: dict[Origin, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._origins)
+
+    def order(self) -> list[Origin]:
+        """Return all origins: those in good standing as configured, then the shunned ones."""
+        now = self._clock()
+        return sorted(self._origins, key=lambda origin: max(0.0, self._shunned_until.get(origin, 0.0) - now))
+
+    def worked(self, origin: Origin) -> None:
+        """Note that an origin delivered."""
+        self._failures.pop(origin, None)
+        self._shunned_until.pop(origin, None)
+
+    def failed(self, origin: Origin) -> None:
+        """Note that an origin failed; each failure in a row doubles how long it is shunned."""
+        failures = self._failures[origin] = self._failures.get(origin, 0) + 1
+        penalty_s = min(_FIRST_PENALTY_S * 2 ** (failures - 1), _LONGEST_PENALTY_S)
+        self._shunned_until[origin] = self._clock() + penalty_s
+
+    def lied(self, name: str) -> None:
+        """Note that the origin of that name sent wrong bytes."""
+        for origin in self._origins:
+            if origin.name == name:
+                self._shunned_until[origin] = self._clock() + _LIE_PENALTY_S

@@ -1,0 +1,4 @@
+"""The web face: HTTP as real simplestreams clients need it.
+
+The only user of aiohttp's server side. Knows neither SQLite nor GnuPG.
+"""

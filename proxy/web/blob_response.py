@@ -1,0 +1,59 @@
+"""The reply that carries an item or document: its headers, then its body from a Body.
+
+Unlike aiohttp's FileResponse it never adds a Content-Encoding, its entity tag
+is the digest, and a body that cannot be completed ends short: the connection is
+cut, so that no client can take the beginning for the whole.
+"""
+
+import logging
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from proxy import __version__
+from proxy.cache.flights import Opened
+from proxy.errors import ProxyError
+from proxy.web.negotiate import Answer
+from proxy.web.sinks import SocketSink, TlsSink
+
+log = logging.getLogger(__name__)
+
+SERVER_NAME = f"sstream-proxy/{__version__}"
+
+
+class BlobResponse(web.StreamResponse):
+    """Sends the part of a body that an Answer names."""
+
+    def __init__(self, answer: Answer, opened: Opened, headers: dict[str, str]) -> None:
+        super().__init__(status=answer.status, headers=headers)
+        self._answer = answer
+        self._opened = opened
+        self.sent_bytes = 0
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send headers and body. Raises ConnectionResetError when the client or the body gave out."""
+        try:
+            writer = await super().prepare(request)
+            transport = request.transport
+            if writer is None or transport is None:
+                raise ConnectionResetError("the client is gone")
+            await self._send_body(request, writer)
+            await super().write_eof()
+        finally:
+            self._opened.body.close()
+        return writer
+
+    async def _send_body(self, request: web.BaseRequest, writer: AbstractStreamWriter) -> None:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        sink: SocketSink | TlsSink = TlsSink(writer) if is_tls else SocketSink(transport, writer)
+        try:
+            await self._opened.body.send_to(sink, self._answer.start, self._answer.stop)
+        except ProxyError as error:
+            log.warning("reply.cut path=%s sent=%d problem=%s", request.path, sink.sent_bytes, error)
+            raise ConnectionResetError(str(error)) from error
+        finally:
+            self.sent_bytes = sink.sent_bytes
+            sink.close()

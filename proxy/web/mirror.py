@@ -1,0 +1,106 @@
+"""GET and HEAD below a mount: the pull-through handler, from request to reply.
+
+locate -> resolve -> negotiate -> open -> BlobResponse
+"""
+
+import logging
+from http import HTTPStatus
+
+from aiohttp import web
+
+from proxy.cache.flights import Outcome
+from proxy.cache.service import Cache, Target
+from proxy.errors import ProxyError
+from proxy.web.blob_response import SERVER_NAME, BlobResponse
+from proxy.web.mounts import Mounts, NotProxied
+from proxy.web.negotiate import negotiate
+from proxy.web.status import STATUS
+
+log = logging.getLogger(__name__)
+
+OUTCOME = web.ResponseKey("outcome", str)
+DIGEST = web.ResponseKey("digest", str)
+
+_ALLOWED = {"GET", "HEAD"}
+_CONTENT_TYPES = {
+    # No charset: MAAS decodes and re-encodes by it before gpgv sees the bytes.
+    ".json": "application/json",
+    ".sjson": "application/json",
+    ".gpg": "application/pgp-signature",
+}
+_CACHE_STATUS = {
+    Outcome.HIT: "hit",
+    Outcome.STALE: "hit; detail=stale",
+    Outcome.MISS: "fwd=uri-miss; stored",
+    Outcome.JOIN: "fwd=uri-miss; collapsed",
+    Outcome.BYPASS: "fwd=uri-miss; detail=not-stored",
+}
+_RETRY_AFTER_S = 5
+
+
+class MirrorFace:
+    """Answers for all mirrors."""
+
+    def __init__(self, cache: Cache, mounts: Mounts) -> None:
+        self._cache = cache
+        self._mounts = mounts
+
+    async def get_path(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for a document or item."""
+        if request.method not in _ALLOWED:
+            return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD work here", Allow="GET, HEAD")
+        try:
+            located = self._mounts.locate(request.raw_path, _local_address(request))
+        except NotProxied as error:
+            return _refuse(HTTPStatus.FORBIDDEN, str(error))
+        if located is None:
+            return _refuse(HTTPStatus.NOT_FOUND, "no mirror is mounted here; / lists those that are")
+        try:
+            target = await self._cache.resolve(located.mirror, located.url_path, request.remote or "")
+            return await self._reply(request, target)
+        except ProxyError as error:
+            return _translate(request, error)
+
+    async def _reply(self, request: web.Request, target: Target) -> web.StreamResponse:
+        answer = negotiate(target.item, request.headers)
+        headers = answer.headers | _target_headers(target)
+        has_body = request.method == "GET" and answer.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
+        if not has_body:
+            return web.StreamResponse(status=answer.status, headers=headers)
+        opened = await self._cache.open(target)
+        headers["Cache-Status"] = f"sstream-proxy; {_CACHE_STATUS[opened.outcome]}"
+        response = BlobResponse(answer, opened, headers)
+        response[OUTCOME] = opened.outcome.value
+        response[DIGEST] = target.item.digest
+        return response
+
+
+def _target_headers(target: Target) -> dict[str, str]:
+    suffix = target.item.path[target.item.path.rfind(".") :] if target.is_document else ""
+    headers = {
+        "Server": SERVER_NAME,
+        "Content-Type": _CONTENT_TYPES.get(suffix, "application/octet-stream"),
+        "Cache-Control": "no-cache" if target.is_document else "public, max-age=31536000, immutable",
+    }
+    if target.is_document:
+        headers["Age"] = str(int(target.age_s))
+    return headers
+
+
+def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
+    status = STATUS.get(type(error))
+    if status is None:
+        log.warning("reply.cut path=%s sent=0 problem=%s", request.path, error)
+        raise ConnectionResetError(str(error)) from error
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        return _refuse(status, str(error), **{"Retry-After": str(_RETRY_AFTER_S)})
+    return _refuse(status, str(error))
+
+
+def _refuse(status: HTTPStatus, problem: str, **headers: str) -> web.Response:
+    return web.Response(status=status, text=f"{problem}\n", headers={"Server": SERVER_NAME, **headers})
+
+
+def _local_address(request: web.Request) -> tuple[str, int] | None:
+    name = None if request.transport is None else request.transport.get_extra_info("sockname")
+    return None if not isinstance(name, tuple) else (name[0], name[1])

@@ -1,0 +1,83 @@
+"""Which mirror a request target belongs to.
+
+Origin-form targets are matched by mount, absolute-form ones by origin, so that
+the proxy also works as `http_proxy` for the mirrors it is configured for, and
+for nothing else.
+"""
+
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from proxy.cache.mirror import Mirror
+from proxy.errors import ProxyError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class NotProxied(ProxyError):
+    """An absolute-form target that no configured mirror covers."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"this proxy serves only its configured mirrors, not {target!r:.200}")
+
+
+class Located(NamedTuple):
+    """A mirror, and the rest of the target below its mount, percent-encoded as received."""
+
+    mirror: Mirror
+    url_path: str
+
+
+class Mounts:
+    """All mirrors by where clients find them."""
+
+    def __init__(self, mirrors: Sequence[Mirror]) -> None:
+        # The longest mount wins, so that one mirror may live below another.
+        self._by_mount = sorted(mirrors, key=lambda mirror: len(mirror.mount), reverse=True)
+        self._by_origin = sorted(
+            ((_authority(urlsplit(origin)), urlsplit(origin).path, mirror)
+             for mirror in mirrors for origin in mirror.origins),
+            key=lambda entry: len(entry[1]),
+            reverse=True,
+        )  # fmt: skip
+
+    def locate(self, target: str, local_address: tuple[str, int] | None) -> Located | None:
+        """Return the mirror that a request target belongs to, None for one below no mount.
+
+        `local_address` is where the request arrived. Raises NotProxied for an
+        absolute-form target of somebody else.
+        """
+        path = target.split("?", 1)[0]
+        if path.startswith("/"):
+            return self._below_mount(path)
+        try:
+            url = urlsplit(path)
+            authority = _authority(url)
+        except ValueError:
+            raise NotProxied(target) from None
+        for origin_authority, origin_path, mirror in self._by_origin:
+            if authority == origin_authority and url.path.startswith(origin_path):
+                return Located(mirror, url.path.removeprefix(origin_path))
+        if local_address is not None and _is_here(authority, local_address):
+            return self._below_mount(url.path)
+        raise NotProxied(target)
+
+    def _below_mount(self, path: str) -> Located | None:
+        for mirror in self._by_mount:
+            if path.startswith(mirror.mount):
+                return Located(mirror, path.removeprefix(mirror.mount))
+        return None
+
+
+def _authority(url: SplitResult) -> tuple[str, int]:
+    """Return host and port; https and http count as one, for clients of a proxy ask by http."""
+    port = url.port or _DEFAULT_PORTS.get(url.scheme, 0)
+    return url.hostname or "", 80 if port == _DEFAULT_PORTS["https"] else port
+
+
+def _is_here(authority: tuple[str, int], local_address: tuple[str, int]) -> bool:
+    host, port = authority
+    local_host, local_port = local_address
+    return port == local_port and host in {local_host, "localhost", socket.gethostname().lower()}
