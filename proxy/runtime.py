@@ -6,9 +6,8 @@ The one place that knows all concrete classes.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 from random import Random
 
 from proxy.cache.archive import Archive, documents_in_use
@@ -17,7 +16,7 @@ from proxy.cache.board import Board
 from proxy.cache.documents import Documents
 from proxy.cache.failures import Failures
 from proxy.cache.flights import Flights
-from proxy.cache.mirror import Mirror, Trust
+from proxy.cache.mirror import Trust
 from proxy.cache.service import Cache
 from proxy.cache.threads import Threads
 from proxy.cache.usage import UsageNotes
@@ -44,21 +43,37 @@ def open_keyrings(config: Config) -> dict[str, Keyring]:
 
 
 @contextlib.asynccontextmanager
-async def open_runtime(config: Config) -> AsyncIterator[Cache]:
-    """Open the store and all mirrors; everything stops when the context ends."""
+async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -> AsyncIterator[Cache]:
+    """Open the store and all mirrors; everything stops when the context ends.
+
+    `clock` gives Unix seconds and decides what is fresh. Raises GpgMissing or
+    KeyringError.
+    """
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
-        stack.callback(threads.close)
-        store = LocalStore(config.data_dir)
+        stack.push_async_callback(threads.close)
+        store = await threads.disk(LocalStore, config.data_dir)
         ledger = await threads.ledger(Ledger, config.data_dir / "ledger")
         stack.push_async_callback(threads.ledger, ledger.close)
         room = Room(store, ledger, config.cache, partial(documents_in_use, ledger))
         keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
-        documents = {
-            one.name: _documents(config, one, keyrings.get(one.name), sessions, store, ledger, threads)
-            for one in config.mirrors
-        }
+        documents: dict[str, Documents] = {}
+        for mirror in config.mirrors:
+            keyring = keyrings.get(mirror.name)
+            guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
+            route = Route([Origin(origin, sessions, guard) for origin in mirror.origins], time.monotonic)
+            identity = mirror.trust.value if keyring is None else keyring.identity
+            documents[mirror.name] = Documents(
+                mirror,
+                route,
+                Assembler(mirror.trust, Vetting(keyring, store, threads)),
+                Archive(mirror.name, identity, store, ledger, threads),
+                await threads.disk(Board, config.data_dir / "boards" / mirror.name),
+                config.freshness,
+                clock,
+                offline=config.offline,
+            )
         for one in documents.values():
             stack.push_async_callback(one.close)
         random = Random()  # noqa: S311 - spreads retries, guards nothing
@@ -72,35 +87,7 @@ async def open_runtime(config: Config) -> AsyncIterator[Cache]:
             *(asyncio.create_task(one.watch(), name=f"watch {name}") for name, one in documents.items()),
         ]
         stack.push_async_callback(_cancel, tasks)
-        yield Cache(documents, store, usage, flights, offline=config.offline)
-
-
-def _documents(
-    config: Config,
-    mirror: Mirror,
-    keyring: Keyring | None,
-    sessions: Sessions,
-    store: LocalStore,
-    ledger: Ledger,
-    threads: Threads,
-) -> Documents:
-    guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
-    route = Route([Origin(origin, sessions, guard) for origin in mirror.origins], time.monotonic)
-    identity = mirror.trust.value if keyring is None else keyring.identity
-    return Documents(
-        mirror,
-        route,
-        Assembler(mirror.trust, Vetting(keyring, store, threads)),
-        Archive(mirror.name, identity, store, ledger, threads),
-        Board(_board_path(config.data_dir, mirror)),
-        config.freshness,
-        time.time,
-        offline=config.offline,
-    )
-
-
-def _board_path(data_dir: Path, mirror: Mirror) -> Path:
-    return data_dir / "boards" / mirror.name
+        yield Cache(documents, store, usage, flights, clock, offline=config.offline)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

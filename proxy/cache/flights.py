@@ -94,7 +94,7 @@ class Flights:
     def _join(self, item: Item, route: Route, pull_from: Callable[[int], Pull]) -> tuple[Fill, Outcome]:
         running = self._fills.get(item.digest)
         if running is not None:
-            return running, Outcome.JOIN
+            return running, Outcome.HIT if running.is_verified else Outcome.JOIN
         fill = Fill(item, route, pull_from, self._store, self._room, self._failures, self._threads)
         self._fills[item.digest] = fill
         task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")

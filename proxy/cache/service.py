@@ -1,6 +1,5 @@
 """The cache as the web face and the jobs see it: resolve a path, open what it names."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,9 +64,9 @@ class Cache:
         store: LocalStore,
         usage: UsageNotes,
         flights: Flights,
+        clock: Callable[[], float],
         *,
         offline: bool,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._documents = documents
         self._store = store

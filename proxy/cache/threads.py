@@ -34,7 +34,7 @@ class Threads:
         """Run work that may take seconds."""
         return await asyncio.get_running_loop().run_in_executor(self._slow, function, *args)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Finish what runs, start nothing more."""
         for pool in (self._disk, self._slow, self._ledger):
-            pool.shutdown(wait=True, cancel_futures=True)
+            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)

@@ -1,0 +1,74 @@
+"""Fixtures for all tests: a key, a signed tree, its origin, and a proxy in front of it."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from support.keys import SigningKey
+from support.origin import Origin
+from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
+from support.tree import SignedTree
+
+from proxy.cache.mirror import Mirror
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_call_in_the_event_loop() -> Iterator[None]:
+    with blockbuster_ctx("proxy") as blockbuster:
+        _allow_quick_calls(blockbuster)
+        yield
+
+
+def _allow_quick_calls(blockbuster: BlockBuster) -> None:
+    """Allow what the design does in the loop on purpose: single quick system calls of a hit."""
+    for name in ("os.sendfile", "os.stat"):
+        if name in blockbuster.functions:
+            blockbuster.functions[name].deactivate()
+
+
+@pytest.fixture(scope="session")
+def key() -> Iterator[SigningKey]:
+    """Return the key that signs the trees of this session."""
+    with SigningKey() as key:
+        yield key
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, key: SigningKey) -> Path:
+    """Return a keyring file with the session's public key."""
+    path = tmp_path / "test-keyring.gpg"
+    path.write_bytes(key.public_binary())
+    return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path, key: SigningKey) -> SignedTree:
+    """Return an empty signed tree; `tree.publish()` makes it visible."""
+    return SignedTree(tmp_path / "upstream", key)
+
+
+@pytest.fixture
+async def origin(tree: SignedTree) -> AsyncIterator[Origin]:
+    """Return a running origin that serves `tree`."""
+    async with Origin(tree.root) as origin:
+        yield origin
+
+
+@pytest.fixture
+def mirror(origin: Origin, keyring: Path) -> Mirror:
+    """Return a mirror of `origin`."""
+    return Mirror(name="test", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the proxy's clock."""
+    return Clock()
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, mirror: Mirror, clock: Clock) -> AsyncIterator[RunningProxy]:
+    """Return a proxy in front of `origin`."""
+    async with run_proxy(make_config(tmp_path / "data", mirror), clock) as proxy:
+        yield proxy

@@ -1,0 +1,203 @@
+"""The proxy under test: in this process for most tests, as real processes for the rest.
+
+`RunningProxy` runs the runtime and the web face in the test's own event loop, on
+a loopback port, with a clock that the test sets. `Service` runs the installed
+command with its worker processes.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from proxy.cache.documents import Documents
+from proxy.cache.feed import FeedOptions
+from proxy.cache.freshness import FreshnessPolicy
+from proxy.cache.mirror import Mirror
+from proxy.cache.service import Cache
+from proxy.config import Config
+from proxy.runtime import open_runtime
+from proxy.store.limits import StoreLimits
+from proxy.store.local import LocalStore
+from proxy.upstream.options import UpstreamOptions
+from proxy.web.app import Listening, create_app
+
+MOUNT = "/images/test/"
+
+
+class Clock:
+    """Unix seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+def make_config(data_dir: Path, *mirrors: Mirror, **changes: Any) -> Config:
+    """Return a configuration with short patience, fit for tests on loopback."""
+    defaults = Config(
+        data_dir=data_dir,
+        listen=("127.0.0.1:0",),
+        workers=1,
+        mirrors=mirrors,
+        cache=StoreLimits(min_free_bytes=0),
+        freshness=FreshnessPolicy(fresh_for_s=300),
+        upstream=UpstreamOptions(connect_timeout_s=2, stall_timeout_s=1, give_up_after_s=3),
+        feed=FeedOptions(drip_interval_s=0.2),
+    )
+    return replace(defaults, **changes)
+
+
+@dataclass
+class Got:
+    """A reply, read to its end or to where it broke off."""
+
+    status: int
+    headers: Any
+    body: bytes
+    is_complete: bool
+
+    @property
+    def cache_status(self) -> str:
+        """The proxy's own entry of Cache-Status, without its name."""
+        return str(self.headers.get("Cache-Status", "")).removeprefix("sstream-proxy; ")
+
+
+@dataclass
+class RunningProxy:
+    """A proxy in this event loop."""
+
+    cache: Cache
+    config: Config
+    clock: Clock
+    base: str
+    session: aiohttp.ClientSession
+    tls: ssl.SSLContext | None = field(default=None)
+
+    def url(self, path: str) -> URL:
+        """Return the URL of a path below the first mirror's mount, or of an absolute one, as written."""
+        full = path if path.startswith("/") else self.config.mirrors[0].mount + path
+        return URL(self.base + full, encoded=True)
+
+    def get(self, path: str, **options: Any) -> Any:
+        """Begin a GET; use with `async with`."""
+        return self.session.get(self.url(path), **options)
+
+    async def read(self, path: str, method: str = "GET", **headers: str) -> Got:
+        """Request a path and read all that comes; a reply cut short is no error here."""
+        async with self.session.request(method, self.url(path), headers=headers) as response:
+            body = bytearray()
+            try:
+                async for chunk in response.content.iter_any():
+                    body += chunk
+            except aiohttp.ClientPayloadError:
+                return Got(response.status, response.headers, bytes(body), is_complete=False)
+            return Got(response.status, response.headers, bytes(body), is_complete=True)
+
+    @property
+    def documents(self) -> Documents:
+        """The first mirror's documents, for tests that let time pass or demand a check."""
+        return self.cache._documents[self.config.mirrors[0].name]
+
+    @property
+    def store(self) -> LocalStore:
+        """The proxy's store."""
+        return self.cache._store
+
+    async def fills_ended(self) -> None:
+        """Return when no fill is running."""
+        await asyncio.gather(*self.cache._flights._tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def run_proxy(
+    config: Config, clock: Clock | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RunningProxy]:
+    """Run a proxy for the length of the context."""
+    clock = clock or Clock()
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        listener.setblocking(False)
+        port = listener.getsockname()[1]
+        async with open_runtime(config, clock) as cache:
+            app = create_app(cache, config.mirrors)
+            listening = Listening(app, keepalive_timeout_s=75, drain_timeout_s=0.2)
+            await listening.start([listener], tls)
+            scheme = "http" if tls is None else "https"
+            connector = aiohttp.TCPConnector(limit=0, force_close=False)
+            async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+                try:
+                    yield RunningProxy(cache, config, clock, f"{scheme}://127.0.0.1:{port}", session, tls)
+                finally:
+                    await session.close()
+                    await listening.stop()
+
+
+class Service:
+    """The command `sstream-proxy serve` as a person would start it."""
+
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None, log: Path) -> None:
+        self._log = log
+        with log.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "proxy", "serve", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env={**os.environ, **(env or {})},
+            )
+        self.banner = "".join(self._read_banner())
+        self.base = self._find_base()
+
+    def _read_banner(self) -> Iterator[str]:
+        assert self.process.stdout is not None
+        while (line := self.process.stdout.readline()) and not line.startswith("Point LXD"):
+            yield line
+
+    def _find_base(self) -> str:
+        for line in self.banner.splitlines():
+            if "listening on" in line:
+                return line.split("listening on")[1].split(",")[0].strip()
+        self.process.wait()
+        raise AssertionError(f"the service did not start:\n{self.banner}\n{self.log()}")
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return self._log.read_text(errors="replace")
+
+    def worker_pids(self) -> list[int]:
+        """Return the process ids of its workers."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signal the supervisor and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
