@@ -27,19 +27,19 @@ class _UsageFault(click.ClickException):
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="sstream-proxy")
 def main() -> None:
-    r"""Serve simplestreams mirrors (boot images for MAAS, LXD, Incus) from a verified cache.
+    """Serve simplestreams mirrors (boot images for MAAS, LXD, Incus) from a verified cache.
 
     \b
     Start it, and point MAAS at it:
       sstream-proxy serve
-      maas admin boot-sources create \
-        url=http://THIS-HOST:8080/images/ephemeral-v3/stable/ \
+      maas admin boot-sources create \\
+        url=http://THIS-HOST:8080/images/ephemeral-v3/stable/ \\
         keyring_filename=/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg
 
     Without configuration it serves the MAAS mirrors of images.maas.io. Other
     mirrors and all limits are set in a TOML file; config.example.toml shows
     every key with its default.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
 
 
 _config_option = click.option(

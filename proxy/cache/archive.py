@@ -29,6 +29,7 @@ class Archive:
         self._store = store
         self._ledger = ledger
         self._threads = threads
+        self._counted: set[Digest] = set()
 
     async def current(self) -> Generation | None:
         """Return the generation accepted last."""
@@ -38,7 +39,7 @@ class Archive:
 
     async def install(self, generation: Generation) -> None:
         """Make a generation the current one."""
-        await self._threads.ledger(self._ledger.write, _CURRENT + self._mirror, generation.to_record())
+        await self._threads.ledger(self._write_current, generation)
 
     async def load(self, generation: Generation) -> Edition:
         """Read a generation's lists from the store. Raises GenerationLost."""
@@ -74,6 +75,15 @@ class Archive:
     async def note_trouble(self, trouble: Trouble) -> None:
         """Write down what went wrong."""
         await self._threads.ledger(self._ledger.write, _TROUBLE + self._mirror, asdict(trouble))
+
+    def _write_current(self, generation: Generation) -> None:
+        """Write the record, and count its documents among the blobs. Blocks."""
+        for document in generation.documents.values():
+            for digest in (document.digest, document.text):
+                if digest not in self._counted:
+                    self._ledger.add_blob(digest, self._store.path(digest).stat().st_size)
+                    self._counted.add(digest)
+        self._ledger.write(_CURRENT + self._mirror, generation.to_record())
 
     def _counts(self, generation: Generation) -> bool:
         return generation.keyring == self.keyring_identity

@@ -10,10 +10,11 @@ from contextlib import aclosing
 from typing import Protocol
 
 from proxy.cache.feed import HOLD_BACK_BYTES, FeedOptions
-from proxy.cache.fill import FillReader, StoreFault
+from proxy.cache.fill import FillReader
 from proxy.cache.threads import Threads
 from proxy.digest import Verifier
 from proxy.simplestreams.model import Item
+from proxy.store.files import StoreFault
 from proxy.store.local import Blob
 from proxy.upstream.pull import Pull
 

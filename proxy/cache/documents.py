@@ -153,6 +153,15 @@ class Documents:
             if self._check is not None:
                 await asyncio.shield(self._check)
 
+    def doubt(self) -> None:
+        """Check soon, because an item that is listed turned out to be gone upstream."""
+        if self._edition is None:
+            return
+        checked_s_ago = self._clock() - self._edition.generation.checked_at
+        if not self._offline and checked_s_ago > self._policy.retry_after_s:
+            self._is_demanded = True
+            self._begin_check()
+
     async def watch(self) -> None:
         """Check for as long as clients use the mirror, so that they find it fresh."""
         while True:
@@ -211,7 +220,8 @@ class Documents:
     def _end_check(self, task: asyncio.Task[None]) -> None:
         self._check = None
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("mirror.check_failed mirror=%s", self.mirror.name, exc_info=error)
+            self._next_check_at = self._clock() + self._policy.retry_after_s
+            log.error("mirror.check_failed mirror=%s problem=%s", self.mirror.name, error, exc_info=error)
 
     async def _wait_for_first(self) -> None:
         check = self._check

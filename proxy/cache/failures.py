@@ -3,10 +3,12 @@
 Shared by all workers through the ledger; every record expires by itself.
 """
 
+import contextlib
+
 from proxy.cache.threads import Threads
 from proxy.digest import Digest
 from proxy.errors import ProxyError
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent
 
 _BAD_FOR_S = 300.0
@@ -37,11 +39,15 @@ class Failures:
             record, expire_s = [_ABSENT, error.path], _ABSENT_FOR_S
         else:
             record, expire_s = [_BAD, error.problem], _BAD_FOR_S
-        await self._threads.ledger(self._write, digest, record, expire_s)
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._write, digest, record, expire_s)
 
     async def check(self, digest: Digest) -> None:
         """Raise ItemAbsent or BadItem when that was found a short while ago."""
-        record = await self._threads.ledger(self._ledger.record, f"failure/{digest}")
+        try:
+            record = await self._threads.ledger(self._ledger.record, f"failure/{digest}")
+        except LedgerUnavailable:
+            return
         if record is None:
             return
         kind, detail = record

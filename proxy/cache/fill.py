@@ -21,6 +21,7 @@ from proxy.cache.threads import Threads
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
+from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming, Partial
 from proxy.store.local import LocalStore
 from proxy.store.room import Room
@@ -31,10 +32,6 @@ log = logging.getLogger(__name__)
 
 _FOLLOW_POLL_S = 0.02
 _POLLS_PER_TAKEOVER_TRY = 10
-
-
-class StoreFault(ProxyError):
-    """The store cannot take the item: no room, or the disk fails."""
 
 
 class Fill:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from proxy.cache.bodies import Body, FillingBody, PassingBody, StoredBody
 from proxy.cache.failures import Failures
 from proxy.cache.feed import FeedOptions
-from proxy.cache.fill import Fill, StoreFault
+from proxy.cache.fill import Fill
 from proxy.cache.threads import Threads
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
+from proxy.store.files import StoreFault
 from proxy.store.local import LocalStore
 from proxy.store.room import Room
 from proxy.upstream.options import UpstreamOptions

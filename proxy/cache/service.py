@@ -14,6 +14,7 @@ from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.simplestreams.paths import PathError, canonical_path
 from proxy.store.local import LocalStore
+from proxy.upstream.pull import ItemAbsent
 
 
 class NotListed(ProxyError):
@@ -122,7 +123,12 @@ class Cache:
             raise OfflineMiss(item.path)
         if self._offline:
             raise OfflineMiss(item.path)
-        return await self._flights.open(item, self._documents[target.mirror.name].route)
+        documents = self._documents[target.mirror.name]
+        try:
+            return await self._flights.open(item, documents.route)
+        except ItemAbsent:
+            documents.doubt()
+            raise
 
     async def status(self) -> dict[str, Any]:
         """Return the state of every mirror as JSON values."""

@@ -7,11 +7,10 @@ makes eviction a little less exact.
 import asyncio
 import contextlib
 import logging
-import sqlite3
 
 from proxy.cache.threads import Threads
 from proxy.digest import Digest
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import Ledger, LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -47,5 +46,5 @@ class UsageNotes:
         noted, self._used_at = self._used_at, {}
         try:
             await self._threads.ledger(self._ledger.touch, noted)
-        except (OSError, sqlite3.Error) as error:
+        except LedgerUnavailable as error:
             log.warning("ledger.not_written problem=%s", error)

@@ -4,6 +4,12 @@ import contextlib
 import os
 from pathlib import Path
 
+from proxy.errors import ProxyError
+
+
+class StoreFault(ProxyError):
+    """The store cannot take or give something now: no room, or the disk fails."""
+
 
 def sync_directory(directory: Path) -> None:
     """Make the names in `directory` survive a power cut."""

@@ -6,10 +6,13 @@ Two tables, each a diskcache.Cache (SQLite in WAL mode, shared by processes):
     blobs     a row per blob: size and last use, and the sum of all sizes
 
 Values are JSON text, never pickles: a ledger that somebody tampered with can
-mislead, not execute. All methods block; call them from a thread.
+mislead, not execute. All methods block, so call them from a thread, and raise
+LedgerUnavailable when SQLite fails.
 """
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,6 +23,7 @@ import diskcache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.store.evict import Usage
+from proxy.store.files import StoreFault
 
 _TOTAL = "total"
 _SETTINGS = {
@@ -35,6 +39,19 @@ _SETTINGS = {
 
 class LedgerDamaged(ProxyError):
     """A ledger entry that is not the text this program writes."""
+
+
+class LedgerUnavailable(StoreFault):
+    """SQLite cannot read or write the ledger now."""
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn SQLite's errors into ours. Also a decorator."""
+    try:
+        yield
+    except (sqlite3.Error, diskcache.Timeout, OSError) as error:
+        raise LedgerUnavailable(f"the ledger cannot be used: {error}") from error
 
 
 class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
@@ -60,11 +77,13 @@ class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
 class Ledger:
     """Records by key, and the usage of every blob."""
 
+    @_translated()
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._records = diskcache.Cache(str(directory / "records"), disk=_TextDisk, **_SETTINGS)
         self._blobs = diskcache.Cache(str(directory / "blobs"), disk=_TextDisk, **_SETTINGS)
 
+    @_translated()
     def close(self) -> None:
         """Let go of this thread's connections."""
         self._records.close()
@@ -72,34 +91,42 @@ class Ledger:
 
     # Records
 
+    @_translated()
     def record(self, key: str) -> Any:
         """Return a record, None when there is none."""
         return self._records.get(key)
 
+    @_translated()
     def write(self, key: str, value: Any, *, expire_s: float | None = None) -> None:
         """Write a record that lasts, or lasts `expire_s`."""
         self._records.set(key, value, expire=expire_s)
 
+    @_translated()
     def forget(self, key: str) -> None:
         """Forget a record, if there is one."""
         self._records.delete(key)
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys that begin with `prefix`."""
-        return (key for key in self._records if key.startswith(prefix))
+    @_translated()
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys that begin with `prefix`."""
+        return [key for key in self._records if key.startswith(prefix)]
 
-    def transaction(self) -> Any:
-        """Return a context manager: all record changes inside happen, or none."""
-        return self._records.transact(retry=True)
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all record changes inside happen, or none."""
+        with _translated(), self._records.transact(retry=True):
+            yield
 
     # Pins
 
+    @_translated()
     def pin(self, digest: Digest, name: str) -> None:
         """Keep a blob from eviction for as long as the pin of that name stays."""
         with self.transaction():
             names = set(self.record(f"pin/{digest}") or ())
             self.write(f"pin/{digest}", sorted(names | {name}))
 
+    @_translated()
     def unpin(self, digest: Digest, name: str) -> None:
         """Take one named pin back."""
         with self.transaction():
@@ -109,12 +136,14 @@ class Ledger:
             else:
                 self.forget(f"pin/{digest}")
 
+    @_translated()
     def pinned(self) -> set[Digest]:
         """Return the digests that some pin keeps."""
         return {Digest(key.removeprefix("pin/")) for key in self.keys("pin/")}
 
     # Blobs
 
+    @_translated()
     def add_blob(self, digest: Digest, size_bytes: int) -> None:
         """Note that a blob is in the store; adding it twice counts once."""
         with self._blobs.transact(retry=True):
@@ -122,6 +151,7 @@ class Ledger:
                 self._blobs[digest] = [size_bytes, self._clock()]
                 self._blobs[_TOTAL] = self.total_bytes() + size_bytes
 
+    @_translated()
     def forget_blob(self, digest: Digest) -> None:
         """Note that a blob is gone."""
         with self._blobs.transact(retry=True):
@@ -130,6 +160,7 @@ class Ledger:
                 del self._blobs[digest]
                 self._blobs[_TOTAL] = self.total_bytes() - row[0]
 
+    @_translated()
     def touch(self, used_at: dict[Digest, float]) -> None:
         """Note when blobs were last used, Unix seconds."""
         with self._blobs.transact(retry=True):
@@ -138,17 +169,18 @@ class Ledger:
                 if row is not None:
                     self._blobs[digest] = [row[0], when]
 
+    @_translated()
     def total_bytes(self) -> int:
         """Return the sum of all blob sizes."""
         return int(self._blobs.get(_TOTAL, 0))
 
-    def usages(self) -> Iterator[Usage]:
-        """Yield what is known of every blob."""
-        for key in self._blobs:
-            row = self._blobs.get(key)
-            if key != _TOTAL and row is not None:
-                yield Usage(Digest(key), row[0], row[1])
+    @_translated()
+    def usages(self) -> list[Usage]:
+        """Return what is known of every blob."""
+        rows = ((key, self._blobs.get(key)) for key in self._blobs if key != _TOTAL)
+        return [Usage(Digest(key), row[0], row[1]) for key, row in rows if row is not None]
 
+    @_translated()
     def reconcile(self, found: Iterable[tuple[Digest, int, float]]) -> tuple[int, int]:
         """Make the rows match the blobs found on disk: (digest, size, used_at) each.
 

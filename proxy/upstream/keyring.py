@@ -24,7 +24,7 @@ from proxy.simplestreams.clearsign import check_envelope
 BUNDLED_KEYRINGS = Path(__file__).parent.parent / "data"
 
 # gpg(1): keys only from this home, nothing from the user's configuration, no
-# network, no agent; SHA-1 signatures do not count.
+# network, no agent.
 _ISOLATION = [
     "--no-options",
     "--no-auto-key-locate",
@@ -32,7 +32,6 @@ _ISOLATION = [
     "--disable-dirmngr",
     "--no-autostart",
     "--trust-model=always",
-    "--weak-digest=SHA1",
 ]
 _STATUS_PREFIX = "[GNUPG:] "
 _REFUSALS = {
@@ -41,8 +40,14 @@ _REFUSALS = {
     "REVKEYSIG": "the signing key {key} has been revoked",
     "EXPSIG": "the signature by key {key} has expired",
 }
+# Positions in a VALIDSIG line (gnupg, doc/DETAILS).
+_SIGNED_AT = 2
+_HASH_ALGORITHM = 7
 _PRIMARY_FINGERPRINT = 9
-"""Position of the primary key's fingerprint in a VALIDSIG line (gnupg, doc/DETAILS)."""
+
+# RFC 4880 section 9.4. Not gpg's --weak-digest: that also voids the SHA-1
+# self-signatures of keys as old as Ubuntu's.
+_BROKEN_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
 
 # python-gnupg logs a traceback for conditions that are told as errors here.
 logging.getLogger("gnupg").setLevel(logging.CRITICAL)
@@ -140,13 +145,19 @@ class Keyring:
                 raise SignatureError(_REFUSALS[keyword].format(key=words[0] if words else "?"))
         for keyword, words in statuses:
             if keyword == "VALIDSIG" and words[_PRIMARY_FINGERPRINT] in self.fingerprints:
-                return Signed(
-                    text=bytes(text), fingerprint=words[_PRIMARY_FINGERPRINT], signed_at=float(words[2])
-                )
+                return _signed(bytes(text), words)
         for keyword, words in statuses:
             if keyword == "NO_PUBKEY":
                 raise SignatureError(f"it is signed by key {words[0]}, which is not in the mirror's keyring")
         raise SignatureError("gpg found no good signature in it")
+
+
+def _signed(text: bytes, words: list[str]) -> Signed:
+    """Return what the words of a VALIDSIG line say. Raises SignatureError for a broken hash."""
+    broken = _BROKEN_HASHES.get(words[_HASH_ALGORITHM])
+    if broken is not None:
+        raise SignatureError(f"its signature rests on {broken}, which can be forged")
+    return Signed(text=text, fingerprint=words[_PRIMARY_FINGERPRINT], signed_at=float(words[_SIGNED_AT]))
 
 
 def _statuses(lines: Iterable[str]) -> Iterable[tuple[str, list[str]]]:

@@ -10,6 +10,8 @@ from http import HTTPStatus
 from proxy.cache.documents import NoGeneration
 from proxy.cache.service import ListRefused, NotListed, OfflineMiss
 from proxy.errors import ProxyError
+from proxy.store.files import StoreFault
+from proxy.store.ledger import LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent
 
 STATUS: dict[type[ProxyError], HTTPStatus] = {
@@ -17,6 +19,8 @@ STATUS: dict[type[ProxyError], HTTPStatus] = {
     ItemAbsent: HTTPStatus.NOT_FOUND,
     ListRefused: HTTPStatus.BAD_GATEWAY,
     NoGeneration: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreFault: HTTPStatus.SERVICE_UNAVAILABLE,
+    LedgerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     OfflineMiss: HTTPStatus.GATEWAY_TIMEOUT,
 }
 """Errors that are not listed cut the connection before any status."""

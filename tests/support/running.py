@@ -175,7 +175,7 @@ class Service:
         for line in self.banner.splitlines():
             if "listening on" in line:
                 return line.split("listening on")[1].split(",")[0].strip()
-        self.process.wait()
+        self.stop()
         raise AssertionError(f"the service did not start:\n{self.banner}\n{self.log()}")
 
     def log(self) -> str:
