@@ -1,4 +1,4 @@
-"""The documents of one mirror: which generation is served, and keeping it current.
+"""The documents of one mirror: what clients find, and checking that it is current.
 
 Checking happens in one worker at a time (the board's lock) and, once there is a
 generation, behind the clients' backs. A generation replaces another as a whole.
@@ -15,8 +15,9 @@ from typing import Any
 from proxy.cache.archive import Archive
 from proxy.cache.assemble import PLAIN_INDEX, PLAIN_SUFFIX, SIGNED_INDEX, Assembler, Draft
 from proxy.cache.board import Board
+from proxy.cache.editions import Editions
 from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, retry_pause_s
-from proxy.cache.generation import Edition, Generation, GenerationLost
+from proxy.cache.generation import Edition, Generation
 from proxy.cache.mirror import Mirror
 from proxy.cache.trouble import HeldBack, Trouble
 from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, RollbackError
@@ -30,8 +31,6 @@ log = logging.getLogger(__name__)
 _INDEX_PATHS = (SIGNED_INDEX, PLAIN_INDEX)
 _SIBLING_SUFFIXES = (PLAIN_SUFFIX + SIGNATURE_SUFFIX, PLAIN_SUFFIX)
 
-_SAME_READER_S = 60.0
-"""A client that read an index gets that generation's lists for this long."""
 _OTHER_WORKER_POLL_S = 0.05
 _FIRST_WAIT_S = 25.0
 """Longest wait for a first generation; MAAS allows its whole metadata pass 30 s."""
@@ -69,11 +68,8 @@ class Documents:
         self._policy = policy
         self._clock = clock
         self._offline = offline
-        self._edition: Edition | None = None
-        self._retired: list[Edition] = []
+        self._editions = Editions(mirror.name, archive, board, policy.retain_s, clock)
         self._check: asyncio.Task[None] | None = None
-        self._adoption: asyncio.Task[None] | None = None
-        self._seen_number = -1
         self._next_check_at = 0.0
         self._is_demanded = False
         self._asked_at = 0.0
@@ -87,16 +83,16 @@ class Documents:
         Raises NoGeneration when none can be had.
         """
         self._asked_at = now = self._clock()
-        await self._adopt_announced()
-        checked_at = None if self._edition is None else self._edition.generation.checked_at
+        await self._editions.adopt_announced()
+        checked_at = None if self._generation is None else self._generation.checked_at
         verdict = decide(checked_at, now, self._policy)
         if verdict is not Verdict.FRESH:
             self._begin_check()
-        if self._edition is None:
+        if self._editions.current is None:
             await self._wait_for_first()
-        if self._edition is None:
+        if self._editions.current is None:
             raise NoGeneration(self.mirror.name, self._reason())
-        return self._edition
+        return self._editions.current
 
     async def find(self, path: str, client: str) -> tuple[Item, Edition] | None:
         """Return the document at `path` and its edition, None when the mirror has none there.
@@ -105,42 +101,36 @@ class Documents:
         when a newer generation has arrived in between.
         """
         edition = await self.current()
-        now = self._clock()
         if path in _INDEX_PATHS:
-            self._board.note_reader(client, edition.generation.number, now)
+            self._editions.note_reader(client, edition)
         else:
-            number = self._board.reader(client, now, _SAME_READER_S)
-            belonging = [one for one in self._retired if one.generation.number == number]
-            edition = next(iter(belonging), edition)
-        for candidate in (edition, *self._retired):
-            document = candidate.generation.documents.get(path)
-            if document is not None:
-                return document.item, candidate
-        if await self._adds_sibling(path):
+            edition = self._editions.read_by(client) or edition
+        found = self._editions.document(path, edition)
+        if found is None and await self._adds_sibling(path):
             return await self.find(path, client)
-        return None
+        return found
 
     def refusal(self, path: str) -> str | None:
         """Return why a list of the current generation was refused, None when it was not."""
-        return None if self._edition is None else self._edition.generation.refused.get(path)
+        return None if self._generation is None else self._generation.refused.get(path)
 
     def find_item(self, path: str) -> Item | None:
         """Return a listed item: of the current edition, or of one replaced lately."""
-        editions = () if self._edition is None else (self._edition, *self._retired)
-        for edition in editions:
-            item = edition.catalog.find(path)
-            if item is not None:
-                return item
-        return None
+        return self._editions.item(path)
 
     def is_unverifiable(self, path: str) -> bool:
         """Whether a list names `path` without anything that could prove it."""
-        return self._edition is not None and path in self._edition.catalog.unverifiable
+        return self._editions.current is not None and path in self._editions.current.catalog.unverifiable
 
     def is_stale(self, edition: Edition) -> bool:
         """Whether an edition is older than the policy likes."""
         checked_at = edition.generation.checked_at
         return decide(checked_at, self._clock(), self._policy) is not Verdict.FRESH
+
+    @property
+    def _generation(self) -> Generation | None:
+        edition = self._editions.current
+        return None if edition is None else edition.generation
 
     # Keeping current
 
@@ -155,9 +145,9 @@ class Documents:
 
     def doubt(self) -> None:
         """Check soon, because an item that is listed turned out to be gone upstream."""
-        if self._edition is None:
+        if self._generation is None:
             return
-        checked_s_ago = self._clock() - self._edition.generation.checked_at
+        checked_s_ago = self._clock() - self._generation.checked_at
         if not self._offline and checked_s_ago > self._policy.retry_after_s:
             self._is_demanded = True
             self._begin_check()
@@ -172,43 +162,41 @@ class Documents:
 
     async def status(self) -> dict[str, Any]:
         """Return the mirror's state as JSON values, the same from every worker."""
-        await self._adopt_announced()
+        await self._editions.adopt_announced()
         trouble = await self._archive.trouble()
         status: dict[str, Any] = {
             "origins": [origin.name for origin in self.route.order()],
             **asdict(trouble),
         }
-        if self._edition is not None:
-            generation = self._edition.generation
+        if self._editions.current is not None:
+            generation = self._editions.current.generation
             now = self._clock()
             status |= {
                 "generation": generation.number,
                 "updated": generation.updated,
                 "index_age_s": None if generation.updated is None else round(now - generation.updated),
                 "checked_s_ago": round(now - generation.checked_at),
-                "is_stale": self.is_stale(self._edition),
+                "is_stale": self.is_stale(self._editions.current),
                 "signed_by": generation.documents[generation.index_path].fingerprint,
                 "documents": len(generation.documents),
-                "items": len(self._edition.catalog),
+                "items": len(self._editions.current.catalog),
                 "absent": list(generation.absent),
                 "refused": generation.refused,
             }
         return status
 
-    async def forget(self, edition: Edition) -> None:
-        """Drop an edition whose documents turned out to be lost."""
-        log.error("generation.lost mirror=%s number=%d", self.mirror.name, edition.generation.number)
-        if self._edition is edition:
-            self._edition = None
-            self._next_check_at = 0.0
+    def forget(self, edition: Edition) -> None:
+        """Drop an edition whose documents turned out to be lost; the next request fetches anew."""
+        self._editions.drop(edition)
+        self._next_check_at = 0.0
 
     async def close(self) -> None:
         """Stop what runs in the background."""
-        for task in (self._check, self._adoption):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
+        if self._check is not None:
+            self._check.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._check
+        await self._editions.close()
         self._board.close()
 
     def _begin_check(self) -> None:
@@ -229,16 +217,17 @@ class Documents:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FIRST_WAIT_S):
                     await asyncio.shield(check)
-            await self._adopt_announced()
+            await self._editions.adopt_announced()
 
     async def _check_once(self) -> None:
         if not self._board.try_lock():
             await self._await_other_worker()
             return
         try:
-            await self._adopt()
+            await self._editions.adopt()
+            self._trouble = await self._archive.trouble()
             is_demanded, self._is_demanded = self._is_demanded, False
-            if is_demanded or self._edition is None or self.is_stale(self._edition):
+            if is_demanded or self._editions.current is None or self.is_stale(self._editions.current):
                 await self._ask_origins()
         finally:
             self._board.unlock()
@@ -247,7 +236,7 @@ class Documents:
         while not self._board.try_lock():  # noqa: ASYNC110 - the event is in another process
             await asyncio.sleep(_OTHER_WORKER_POLL_S)
         self._board.unlock()
-        await self._adopt()
+        await self._editions.adopt()
 
     async def _ask_origins(self) -> None:
         siblings = await self._archive.siblings()
@@ -273,16 +262,16 @@ class Documents:
 
     async def _known(self) -> Generation | None:
         """Return what was accepted last: nothing older will be."""
-        if self._edition is not None:
-            return self._edition.generation
+        if self._generation is not None:
+            return self._generation
         recorded = await self._archive.current()
         return None if recorded is None else recorded.dates_only()
 
     def _check_acceptable(self, draft: Draft) -> None:
         """Raise what keeps a draft from replacing the edition that is served."""
-        if self._edition is None:
+        current = self._generation
+        if current is None:
             return
-        current = self._edition.generation
         for path, refusal in draft.refused.items():
             if path not in current.refused:
                 raise refusal
@@ -293,10 +282,10 @@ class Documents:
 
     async def _accept(self, draft: Draft) -> None:
         now = self._clock()
-        current = None if self._edition is None else self._edition.generation
+        current = self._generation
         refused = {path: str(error) for path, error in (draft.refused | draft.refused_siblings).items()}
         generation = Generation(
-            number=self._board.number() + 1,
+            number=self._editions.next_number(),
             keyring=self._archive.keyring_identity,
             accepted_at=now,
             checked_at=now,
@@ -308,91 +297,8 @@ class Documents:
         )
         if current is not None and current.says_the_same(generation):
             generation = replace(generation, number=current.number, accepted_at=current.accepted_at)
-        await self._install(generation)
+        await self._editions.install(generation)
         await self._write_trouble(self._trouble.after_success(refused))
-
-    async def _install(self, generation: Generation) -> None:
-        """Make a generation current: loaded first, then recorded, then announced to all workers."""
-        previous = self._edition
-        if previous is not None and previous.generation.number == generation.number:
-            await self._archive.install(generation)
-            self._edition = replace(previous, generation=generation)
-            return
-        edition = await self._archive.load(generation)
-        if previous is not None:
-            await self._archive.retire(previous.generation, self._clock(), self._policy.retain_s)
-        await self._archive.install(generation)
-        self._show(edition)
-        self._announce(generation.number)
-        log.info(
-            "generation.accepted mirror=%s number=%d documents=%d items=%d absent=%d",
-            self.mirror.name,
-            generation.number,
-            len(generation.documents),
-            len(edition.catalog),
-            len(generation.absent),
-        )
-
-    def _show(self, edition: Edition) -> None:
-        """Serve from `edition`; keep of the replaced ones what it no longer names."""
-        since = self._clock() - self._policy.retain_s
-        replaced = [] if self._edition is None else [replace(self._edition, retired_at=self._clock())]
-        self._edition = edition
-        self._retired = [
-            replace(old, catalog=old.catalog.dropped_by(edition.catalog))
-            for old in (*replaced, *self._retired)
-            if (old.retired_at or 0.0) > since and old.generation.number != edition.generation.number
-        ]
-
-    # What other workers did
-
-    async def _adopt_announced(self) -> None:
-        """Take over what another worker has announced, or an earlier run has left behind."""
-        if self._edition is not None and self._seen_number == self._board.number():
-            return
-        if self._adoption is None:
-            self._adoption = asyncio.create_task(self._adopt(), name=f"adopt {self.mirror.name}")
-            self._adoption.add_done_callback(self._end_adoption)
-        await asyncio.shield(self._adoption)
-
-    def _end_adoption(self, _: asyncio.Task[None]) -> None:
-        self._adoption = None
-
-    async def _adopt(self) -> None:
-        """Load what the ledger says is current, unless it is loaded already."""
-        name = self.mirror.name
-        number = self._board.number()
-        self._trouble = await self._archive.trouble()
-        generation = await self._archive.current()
-        if generation is None:
-            return
-        if self._edition is not None and self._edition.generation.number == generation.number:
-            self._edition = replace(self._edition, generation=generation)
-        else:
-            try:
-                edition = await self._archive.load(generation)
-            except GenerationLost as error:
-                log.warning("generation.lost mirror=%s problem=%s", name, error)
-                return
-            if self._edition is None:
-                await self._load_retired(edition)
-            self._show(edition)
-        self._seen_number = number
-        if number < generation.number:
-            # The board's file is new, or its worker died before it could announce.
-            self._announce(generation.number)
-
-    def _announce(self, number: int) -> None:
-        self._board.announce(number)
-        self._seen_number = number
-
-    async def _load_retired(self, edition: Edition) -> None:
-        since = self._clock() - self._policy.retain_s
-        for generation, when in await self._archive.retired(since):
-            with contextlib.suppress(GenerationLost):
-                old = await self._archive.load(generation)
-                dropped = old.catalog.dropped_by(edition.catalog)
-                self._retired.append(replace(old, catalog=dropped, retired_at=when))
 
     # Other flavours
 
@@ -402,16 +308,16 @@ class Documents:
         Says whether `path` is there now.
         """
         suffix = next((one for one in _SIBLING_SUFFIXES if path.endswith(one)), None)
-        if suffix is None or self._edition is None or self._offline:
+        generation = self._generation
+        if suffix is None or generation is None or self._offline:
             return False
-        generation = self._edition.generation
         signed = path.removesuffix(suffix) + SIGNED_SUFFIX
         was_looked_for = path in generation.absent or path in generation.refused
         if was_looked_for or generation.index_path != SIGNED_INDEX or signed not in generation.documents:
             return False
         await self._archive.add_siblings({suffix, PLAIN_SUFFIX})
         await self.revalidate()
-        return path in self._edition.generation.documents
+        return self._generation is not None and path in self._generation.documents
 
     # Failures
 

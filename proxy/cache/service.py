@@ -119,7 +119,7 @@ class Cache:
             self._usage.note(item.digest, self._clock())
             return Opened(StoredBody(blob), Outcome.STALE if target.is_stale else Outcome.HIT)
         if target.edition is not None:
-            await self._documents[target.mirror.name].forget(target.edition)
+            self._documents[target.mirror.name].forget(target.edition)
             raise OfflineMiss(item.path)
         if self._offline:
             raise OfflineMiss(item.path)

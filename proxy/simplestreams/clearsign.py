@@ -6,6 +6,7 @@ the envelope is checked first: the document must be one block and nothing else.
 """
 
 import re
+from collections.abc import Iterable
 
 from proxy.errors import ProxyError
 
@@ -19,6 +20,7 @@ _OPENING = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\r?\n(?:Hash: [A-Za-z0-9, -]+\r?\n)*[ \t]*\r?\n"
 )
 _MARKERS_OF_ONE_BLOCK = 3
+_UNSIGNED_AT_LINE_END = b" \t\r"
 
 
 class EnvelopeError(ProxyError):
@@ -52,3 +54,22 @@ def check_envelope(raw: bytes) -> None:
     end = markers[-1][0] + len(_END_SIGNATURE)
     if raw[end:].strip():
         raise EnvelopeError("unsigned text stands after the signed block")
+
+
+def check_covered(raw: bytes, text: bytes) -> None:
+    """Raise EnvelopeError unless the block in `raw` says `text`, what its signature covers, and no more.
+
+    gpg passes over what stands in a line after 20,000 bytes, and calls the
+    signature good all the same; clients that read the block would believe it.
+    `raw` has passed `check_envelope`.
+    """
+    opening = _OPENING.match(raw)
+    body = b"" if opening is None else raw[opening.end() - 1 : raw.index(b"\n" + _BEGIN_SIGNATURE)]
+    stated = (line.removeprefix(b"- ") for line in body.removeprefix(b"\n").split(b"\n"))
+    if _without_blank_ends(stated) != _without_blank_ends(text.split(b"\n")):
+        raise EnvelopeError("the signed block holds text that gpg did not check")
+
+
+def _without_blank_ends(lines: Iterable[bytes]) -> bytes:
+    """Join lines without what a clear signature leaves out (RFC 4880 section 7.1)."""
+    return b"\n".join(line.rstrip(_UNSIGNED_AT_LINE_END) for line in lines).rstrip(b"\n")

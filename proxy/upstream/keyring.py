@@ -19,14 +19,15 @@ from typing import Any, Self
 import gnupg
 
 from proxy.errors import ProxyError
-from proxy.simplestreams.clearsign import check_envelope
+from proxy.simplestreams.clearsign import check_covered, check_envelope
 
 BUNDLED_KEYRINGS = Path(__file__).parent.parent / "data"
 
 # gpg(1): keys only from this home, nothing from the user's configuration, no
-# network, no agent.
+# network, no agent; no seed file either, for which parallel runs wait up to a second.
 _ISOLATION = [
     "--no-options",
+    "--no-random-seed-file",
     "--no-auto-key-locate",
     "--no-auto-key-retrieve",
     "--disable-dirmngr",
@@ -128,7 +129,9 @@ class Keyring:
         """
         check_envelope(document)
         result = self._gpg.decrypt(document)
-        return self._judge(result.stderr, result.data)
+        signed = self._judge(result.stderr, result.data)
+        check_covered(document, signed.text)
+        return signed
 
     def verify_detached(self, document: bytes, signature: bytes) -> Signed:
         """Check a document against its detached signature. Raises SignatureError."""
@@ -139,7 +142,7 @@ class Keyring:
         return self._judge(result.stderr, document)
 
     def _judge(self, stderr: str, text: bytes) -> Signed:
-        statuses = list(_statuses(stderr.splitlines()))
+        statuses = list(_statuses(stderr))
         for keyword, words in statuses:
             if keyword in _REFUSALS:
                 raise SignatureError(_REFUSALS[keyword].format(key=words[0] if words else "?"))
@@ -160,8 +163,10 @@ def _signed(text: bytes, words: list[str]) -> Signed:
     return Signed(text=text, fingerprint=words[_PRIMARY_FINGERPRINT], signed_at=float(words[_SIGNED_AT]))
 
 
-def _statuses(lines: Iterable[str]) -> Iterable[tuple[str, list[str]]]:
-    for line in lines:
+def _statuses(stderr: str) -> Iterable[tuple[str, list[str]]]:
+    # Only a newline ends a line: gpg's messages quote the document, and escape nothing else in it
+    # at which splitlines() would split.
+    for line in stderr.split("\n"):
         if line.startswith(_STATUS_PREFIX):
             keyword, *words = line.removeprefix(_STATUS_PREFIX).split()
             yield keyword, words

@@ -5,6 +5,7 @@ locate -> resolve -> negotiate -> open -> BlobResponse
 
 import logging
 from http import HTTPStatus
+from typing import NoReturn
 
 from aiohttp import web
 
@@ -62,7 +63,7 @@ class MirrorFace:
             return _translate(request, error)
 
     async def _reply(self, request: web.Request, target: Target) -> web.StreamResponse:
-        answer = negotiate(target.item, request.headers)
+        answer = negotiate(target.item, request.headers, request.method)
         headers = answer.headers | _target_headers(target)
         has_body = request.method == "GET" and answer.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
         if not has_body:
@@ -73,6 +74,17 @@ class MirrorFace:
         response[OUTCOME] = opened.outcome.value
         response[DIGEST] = target.item.digest
         return response
+
+
+class _Cut(web.StreamResponse):
+    """No reply: the connection ends before a status line. An error from a handler would be sent as 500."""
+
+    def __init__(self) -> None:
+        super().__init__(status=0)
+        self[OUTCOME] = "cut"
+
+    async def prepare(self, request: web.BaseRequest) -> NoReturn:  # noqa: ARG002
+        raise ConnectionResetError("cut on purpose")
 
 
 def _target_headers(target: Target) -> dict[str, str]:
@@ -91,7 +103,7 @@ def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
     status = STATUS.get(type(error))
     if status is None:
         log.warning("reply.cut path=%s sent=0 problem=%s", request.path, error)
-        raise ConnectionResetError(str(error)) from error
+        return _Cut()
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         return _refuse(status, str(error), **{"Retry-After": str(_RETRY_AFTER_S)})
     return _refuse(status, str(error))

@@ -26,14 +26,14 @@ def entity_tag(item: Item) -> str:
     return f'"{item.digest}"'
 
 
-def negotiate(item: Item, request_headers: Mapping[str, str]) -> Answer:
-    """Return 304, 416, 206 or 200 for a GET or HEAD of `item`."""
+def negotiate(item: Item, request_headers: Mapping[str, str], method: str = "GET") -> Answer:
+    """Return 304, 416, 206 or 200 for a GET or HEAD of `item`; ranges are for GET alone."""
     tag = entity_tag(item)
     headers = {"ETag": tag, "Accept-Ranges": "bytes"}
     if_none_match = request_headers.get("If-None-Match")
     if if_none_match is not None and _names(if_none_match, tag):
         return Answer(HTTPStatus.NOT_MODIFIED, 0, 0, headers)
-    range_header = request_headers.get("Range")
+    range_header = request_headers.get("Range") if method == "GET" else None
     if range_header is not None and request_headers.get("If-Range", tag) == tag:
         try:
             part = parse_range(range_header, item.size_bytes)

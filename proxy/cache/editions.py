@@ -1,0 +1,166 @@
+"""The generations of one mirror that this worker has loaded, and can serve from.
+
+One is current; those it replaced stay for a while, for what they named and it
+does not. Workers learn of each other's generations by the board: whoever
+accepts one records it first and announces it then.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from proxy.cache.archive import Archive
+from proxy.cache.board import Board
+from proxy.cache.generation import Edition, Generation, GenerationLost
+from proxy.simplestreams.model import Item
+
+log = logging.getLogger(__name__)
+
+_SAME_READER_S = 60.0
+"""A client that read an index gets that generation's lists for this long."""
+
+
+class Editions:
+    """The current edition of a mirror, and those replaced lately."""
+
+    def __init__(
+        self, mirror: str, archive: Archive, board: Board, retain_s: float, clock: Callable[[], float]
+    ) -> None:
+        self._mirror = mirror
+        self._archive = archive
+        self._board = board
+        self._retain_s = retain_s
+        self._clock = clock
+        self.current: Edition | None = None
+        self._retired: list[Edition] = []
+        self._seen_number = -1
+        self._adoption: asyncio.Task[None] | None = None
+
+    # What they hold
+
+    def document(self, path: str, belonging_to: Edition) -> tuple[Item, Edition] | None:
+        """Return the document at `path` in the given edition, or in one replaced lately."""
+        for edition in (belonging_to, *self._all()):
+            document = edition.generation.documents.get(path)
+            if document is not None:
+                return document.item, edition
+        return None
+
+    def item(self, path: str) -> Item | None:
+        """Return the item that the current edition names at `path`, or one replaced lately did."""
+        found = (edition.catalog.find(path) for edition in self._all())
+        return next((item for item in found if item is not None), None)
+
+    def note_reader(self, client: str, edition: Edition) -> None:
+        """Remember that a client has just read the index of an edition."""
+        self._board.note_reader(client, edition.generation.number, self._clock())
+
+    def read_by(self, client: str) -> Edition | None:
+        """Return the edition whose index a client read last, if that was a short while ago."""
+        number = self._board.reader(client, self._clock(), _SAME_READER_S)
+        return next((edition for edition in self._all() if edition.generation.number == number), None)
+
+    # How they change
+
+    async def install(self, generation: Generation) -> None:
+        """Make a generation current: loaded first, then recorded, then announced to all workers."""
+        previous = self.current
+        if previous is not None and previous.generation.number == generation.number:
+            await self._archive.install(generation)
+            self.current = replace(previous, generation=generation)
+            return
+        edition = await self._archive.load(generation)
+        if previous is not None:
+            await self._archive.retire(previous.generation, self._clock(), self._retain_s)
+        await self._archive.install(generation)
+        self._show(edition)
+        self._announce(generation.number)
+        log.info(
+            "generation.accepted mirror=%s number=%d documents=%d items=%d absent=%d",
+            self._mirror,
+            generation.number,
+            len(generation.documents),
+            len(edition.catalog),
+            len(generation.absent),
+        )
+
+    def next_number(self) -> int:
+        """Return the number of a generation that is still to be accepted."""
+        return self._board.number() + 1
+
+    def drop(self, edition: Edition) -> None:
+        """Stop serving an edition whose documents turned out to be lost."""
+        log.error("generation.lost mirror=%s number=%d", self._mirror, edition.generation.number)
+        if self.current is edition:
+            self.current = None
+
+    async def adopt_announced(self) -> None:
+        """Take over what another worker has announced, or an earlier run has left behind."""
+        if self.current is not None and self._seen_number == self._board.number():
+            return
+        if self._adoption is None:
+            self._adoption = asyncio.create_task(self.adopt(), name=f"adopt {self._mirror}")
+            self._adoption.add_done_callback(self._end_adoption)
+        await asyncio.shield(self._adoption)
+
+    async def adopt(self) -> None:
+        """Load what the ledger says is current, unless it is loaded already."""
+        number = self._board.number()
+        generation = await self._archive.current()
+        if generation is None:
+            return
+        if self.current is not None and self.current.generation.number == generation.number:
+            self.current = replace(self.current, generation=generation)
+        else:
+            try:
+                edition = await self._archive.load(generation)
+            except GenerationLost as error:
+                log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
+                return
+            if self.current is None:
+                await self._load_retired(edition)
+            self._show(edition)
+        self._seen_number = number
+        if number < generation.number:
+            # The board's file is new, or its worker died before it could announce.
+            self._announce(generation.number)
+
+    async def close(self) -> None:
+        """Stop loading."""
+        if self._adoption is not None:
+            self._adoption.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._adoption
+
+    def _all(self) -> Iterator[Edition]:
+        if self.current is not None:
+            yield self.current
+        yield from self._retired
+
+    def _show(self, edition: Edition) -> None:
+        """Serve from `edition`; keep of the replaced ones what it no longer names."""
+        now = self._clock()
+        replaced = [] if self.current is None else [replace(self.current, retired_at=now)]
+        self.current = edition
+        self._retired = [
+            replace(old, catalog=old.catalog.dropped_by(edition.catalog))
+            for old in (*replaced, *self._retired)
+            if now - (old.retired_at or 0.0) < self._retain_s
+            and old.generation.number != edition.generation.number
+        ]
+
+    def _announce(self, number: int) -> None:
+        self._board.announce(number)
+        self._seen_number = number
+
+    async def _load_retired(self, edition: Edition) -> None:
+        for generation, when in await self._archive.retired(self._clock() - self._retain_s):
+            with contextlib.suppress(GenerationLost):
+                old = await self._archive.load(generation)
+                dropped = old.catalog.dropped_by(edition.catalog)
+                self._retired.append(replace(old, catalog=dropped, retired_at=when))
+
+    def _end_adoption(self, _: asyncio.Task[None]) -> None:
+        self._adoption = None
