@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 _FIELD = re.compile(r"(\w+)=%[-.\d]*[sdrf]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class HumanFormatter(logging.Formatter):
@@ -20,6 +21,10 @@ class HumanFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line; what a stranger sent cannot end it or steer a terminal."""
+        return _CONTROL.sub(lambda match: ascii(match.group())[1:-1], super().formatMessage(record))
 
 
 class JsonFormatter(logging.Formatter):

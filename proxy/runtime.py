@@ -18,6 +18,7 @@ from proxy.cache.failures import Failures
 from proxy.cache.flights import Flights
 from proxy.cache.mirror import Trust
 from proxy.cache.service import Cache
+from proxy.cache.storage import Storage
 from proxy.cache.threads import Threads
 from proxy.cache.usage import UsageNotes
 from proxy.cache.vetting import Vetting
@@ -56,6 +57,7 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         ledger = await threads.ledger(Ledger, config.data_dir / "ledger")
         stack.push_async_callback(threads.ledger, ledger.close)
         room = Room(store, ledger, config.cache, partial(documents_in_use, ledger))
+        storage = Storage(store, ledger, room, threads)
         keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
         documents: dict[str, Documents] = {}
@@ -67,8 +69,8 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
             documents[mirror.name] = Documents(
                 mirror,
                 route,
-                Assembler(mirror.trust, Vetting(keyring, store, threads)),
-                Archive(mirror.name, identity, store, ledger, threads),
+                Assembler(mirror.trust, Vetting(keyring, storage)),
+                Archive(mirror.name, identity, storage),
                 await threads.disk(Board, config.data_dir / "boards" / mirror.name),
                 config.freshness,
                 clock,
@@ -77,17 +79,16 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         for one in documents.values():
             stack.push_async_callback(one.close)
         random = Random()  # noqa: S311 - spreads retries, guards nothing
-        failures = Failures(ledger, threads)
-        flights = Flights(store, room, failures, threads, config.upstream, config.feed, random)
+        flights = Flights(storage, Failures(storage), config.upstream, config.feed, random)
         stack.push_async_callback(flights.close)
-        usage = UsageNotes(ledger, threads)
+        usage = UsageNotes(storage)
         tasks = [
             asyncio.create_task(usage.run(), name="usage"),
             asyncio.create_task(threads.ledger(room.reconcile), name="reconcile"),
             *(asyncio.create_task(one.watch(), name=f"watch {name}") for name, one in documents.items()),
         ]
         stack.push_async_callback(_cancel, tasks)
-        yield Cache(documents, store, usage, flights, clock, offline=config.offline)
+        yield Cache(documents, storage, usage, flights, clock, offline=config.offline)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -86,6 +86,7 @@ async def serve(config: Config, sockets: Sequence[socket.socket], supervisor: in
             loop.remove_reader(supervisor)
         log.info("worker.draining pid=%d", os.getpid())
         await listening.stop()
+    log.info("worker.stopped pid=%d", os.getpid())
 
 
 class Supervisor:

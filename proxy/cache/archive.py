@@ -6,11 +6,10 @@ A generation counts only under the keyring that proved it.
 from dataclasses import asdict
 
 from proxy.cache.generation import Edition, Generation, load_edition
-from proxy.cache.threads import Threads
+from proxy.cache.storage import Storage
 from proxy.cache.trouble import Trouble
 from proxy.digest import Digest
 from proxy.store.ledger import Ledger
-from proxy.store.local import LocalStore
 
 _CURRENT = "generation/"
 _RETIRED = "retired/"
@@ -21,14 +20,12 @@ _TROUBLE = "trouble/"
 class Archive:
     """One mirror's records."""
 
-    def __init__(
-        self, mirror: str, keyring_identity: str, store: LocalStore, ledger: Ledger, threads: Threads
-    ) -> None:
+    def __init__(self, mirror: str, keyring_identity: str, storage: Storage) -> None:
         self._mirror = mirror
         self.keyring_identity = keyring_identity
-        self._store = store
-        self._ledger = ledger
-        self._threads = threads
+        self._store = storage.store
+        self._ledger = storage.ledger
+        self._threads = storage.threads
         self._counted: set[Digest] = set()
 
     async def current(self) -> Generation | None:

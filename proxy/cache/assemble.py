@@ -5,17 +5,32 @@ accepted is for `documents.py` to say.
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from proxy.cache.generation import Document, Generation
 from proxy.cache.mirror import Trust
-from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, Vetted, Vetting
+from proxy.cache.vetting import (
+    SIGNATURE_SUFFIX,
+    SIGNED_SUFFIX,
+    DocumentRefused,
+    Vetted,
+    Vetting,
+    check_not_older,
+)
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, IndexEntry
 from proxy.simplestreams.parse import FormatError, same_statement
 from proxy.upstream.keyring import SignatureError
-from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
+from proxy.upstream.origin import (
+    Fetched,
+    Origin,
+    OriginAbsent,
+    OriginError,
+    OriginMisbehaved,
+    OriginStatus,
+    Validators,
+)
 
 SIGNED_INDEX = "streams/v1/index.sjson"
 PLAIN_INDEX = "streams/v1/index.json"
@@ -40,7 +55,8 @@ class Draft:
     gaps: list[str] = field(default_factory=list)
     """Why the origin seems to be in the middle of publishing, in words."""
     refused: dict[str, DocumentRefused] = field(default_factory=dict)
-    refused_siblings: dict[str, DocumentRefused] = field(default_factory=dict)
+    refused_siblings: dict[str, DocumentRefused | OriginError] = field(default_factory=dict)
+    """Flavours that cannot be believed, or that the origin has and does not give."""
 
     def add(self, vetted: Vetted) -> None:
         """Take a proved document in, with its signature when that is a file of its own."""
@@ -66,7 +82,7 @@ class Assembler:
         known = {} if current is None else current.documents
         for _ in range(_TRIES_WHILE_PUBLISHING):
             try:
-                draft = await self._assemble_once(origin, known)
+                draft = await self._assemble_once(origin, current, known)
             except _StillPublishing:
                 continue
             if draft.index_path == SIGNED_INDEX:
@@ -75,8 +91,13 @@ class Assembler:
             return draft
         raise OriginMisbehaved(origin.name, "its index changes faster than its lists can be read")
 
-    async def _assemble_once(self, origin: Origin, known: dict[str, Document]) -> Draft:
+    async def _assemble_once(
+        self, origin: Origin, current: Generation | None, known: dict[str, Document]
+    ) -> Draft:
         index = await self._fetch_index(origin, known)
+        if current is not None and index.document.path != current.index_path:
+            # Two flavours of one index are signed at different moments; only what they state compares.
+            check_not_older(index.document, replace(current.documents[current.index_path], signed_at=None))
         draft = Draft(index_path=index.document.path)
         draft.add(index)
         await self._follow(origin, index, known, draft)
@@ -164,6 +185,11 @@ class Assembler:
                 draft.absent.append(path)
                 if path in known:
                     draft.gaps.append(f"{path} was there and has vanished")
+                continue
+            except (OriginStatus, OriginMisbehaved) as error:
+                draft.refused_siblings[path] = error
+                if path in known:
+                    draft.gaps.append(f"{path} cannot be had: {error.problem}")
                 continue
             if fetched is None:
                 continue

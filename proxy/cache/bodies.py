@@ -5,14 +5,16 @@ upstream itself when the store cannot take the item. None of them ever gives a
 sink the end of a reply before the bytes were proved.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from proxy.cache.feed import HOLD_BACK_BYTES, FeedOptions
 from proxy.cache.fill import FillReader
 from proxy.cache.threads import Threads
 from proxy.digest import Verifier
+from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.local import Blob
@@ -71,11 +73,30 @@ class FillingBody:
                 await sink.send_file(self._reader.fd, position, end - position)
                 position = end
         except StoreFault:
-            await self._bypass().send_to(sink, position, stop)
+            sent = SentPart(self._reader.fd, start, position)
+            await self._bypass().send_to(sink, position, stop, sent)
 
     def close(self) -> None:
         """Leave the fill; it goes on without this client."""
         self._reader.close()
+
+
+class SentDiffers(ProxyError):
+    """What a client got before the disk gave out is not the beginning of what was proved after."""
+
+
+class SentPart(NamedTuple):
+    """The bytes of [start, stop), which a client got from a file that nothing proved."""
+
+    fd: int
+    start: int
+    stop: int
+
+    def compare(self, offset: int, proved: bytes) -> None:
+        """Raise SentDiffers unless the part agrees with `proved`, which is at `offset`. Blocks."""
+        start, stop = max(self.start, offset), min(self.stop, offset + len(proved))
+        if start < stop and os.pread(self.fd, stop - start, start) != proved[start - offset : stop - offset]:
+            raise SentDiffers(f"upstream sent two different versions of bytes {start} to {stop}")
 
 
 class PassingBody:
@@ -86,14 +107,19 @@ class PassingBody:
         self._pull_from = pull_from
         self._threads = threads
 
-    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
-        """Pull the whole item for its digest; send the part asked for, its end only after the proof."""
+    async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
+        """Pull the whole item for its digest; send the part asked for, its end only after the proof.
+
+        What was `sent` before belongs to the same reply, so the proof must be about it too.
+        """
         verifier = Verifier(self._item.digest, self._item.size_bytes)
         held = bytearray()
         position = 0
         async with aclosing(self._pull_from(0).chunks()) as chunks:
             async for chunk in chunks:
                 await self._threads.disk(verifier.update, chunk)
+                if sent is not None:
+                    await self._threads.disk(sent.compare, position, chunk)
                 held += chunk[max(0, start - position) : max(0, stop - position)]
                 position += len(chunk)
                 ready = len(held) - HOLD_BACK_BYTES

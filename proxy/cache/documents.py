@@ -8,7 +8,7 @@ What fails changes nothing but the record of failures.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -45,6 +45,14 @@ class NoGeneration(ProxyError):
         self.reason = reason
 
 
+class FlavourUnknown(ProxyError):
+    """A flavour of a document that upstream may have, while upstream does not answer."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be asked for now: {reason}")
+        self.path = path
+
+
 class Documents:
     """What one mirror serves, kept current."""
 
@@ -71,7 +79,8 @@ class Documents:
         self._editions = Editions(mirror.name, archive, board, policy.retain_s, clock)
         self._check: asyncio.Task[None] | None = None
         self._next_check_at = 0.0
-        self._is_demanded = False
+        self._demands = 0
+        self._demands_met = 0
         self._asked_at = 0.0
         self._trouble = Trouble()
 
@@ -100,15 +109,17 @@ class Documents:
         A client that just read an index gets the lists that belong to it, even
         when a newer generation has arrived in between.
         """
-        edition = await self.current()
+        current = await self.current()
         if path in _INDEX_PATHS:
-            self._editions.note_reader(client, edition)
+            self._editions.note_reader(client, current)
+            belonging = current
         else:
-            edition = self._editions.read_by(client) or edition
-        found = self._editions.document(path, edition)
-        if found is None and await self._adds_sibling(path):
-            return await self.find(path, client)
-        return found
+            belonging = self._editions.read_by(client) or current
+        for edition in (belonging, current):
+            item = edition.document(path)
+            if item is not None:
+                return item, edition
+        return await self._add_sibling(path) or self._retired_document(path, current.generation)
 
     def refusal(self, path: str) -> str | None:
         """Return why a list of the current generation was refused, None when it was not."""
@@ -135,13 +146,18 @@ class Documents:
     # Keeping current
 
     async def revalidate(self) -> None:
-        """Check with the origins now, however fresh the generation is."""
-        self._is_demanded = not self._offline
-        while self._is_demanded:
+        """Check with the origins now, however fresh the generation is; `status` says what came of it."""
+        if self._offline:
+            return
+        self._demands = mine = self._demands + 1
+        while self._demands_met < mine:
             self._next_check_at = 0.0
             self._begin_check()
-            if self._check is not None:
-                await asyncio.shield(self._check)
+            check = self._check
+            if check is not None:
+                await asyncio.wait([check])
+                if check.cancelled() or check.exception() is not None:
+                    return
 
     def doubt(self) -> None:
         """Check soon, because an item that is listed turned out to be gone upstream."""
@@ -149,7 +165,7 @@ class Documents:
             return
         checked_s_ago = self._clock() - self._generation.checked_at
         if not self._offline and checked_s_ago > self._policy.retry_after_s:
-            self._is_demanded = True
+            self._demands += 1
             self._begin_check()
 
     async def watch(self) -> None:
@@ -209,14 +225,12 @@ class Documents:
         self._check = None
         if not task.cancelled() and (error := task.exception()) is not None:
             self._next_check_at = self._clock() + self._policy.retry_after_s
+            self._trouble = replace(self._trouble, last_problem=f"the check failed: {error}")
             log.error("mirror.check_failed mirror=%s problem=%s", self.mirror.name, error, exc_info=error)
 
     async def _wait_for_first(self) -> None:
-        check = self._check
-        if check is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_FIRST_WAIT_S):
-                    await asyncio.shield(check)
+        if self._check is not None:
+            await asyncio.wait([self._check], timeout=_FIRST_WAIT_S)
             await self._editions.adopt_announced()
 
     async def _check_once(self) -> None:
@@ -226,7 +240,8 @@ class Documents:
         try:
             await self._editions.adopt()
             self._trouble = await self._archive.trouble()
-            is_demanded, self._is_demanded = self._is_demanded, False
+            is_demanded = self._demands_met < self._demands
+            self._demands_met = self._demands
             if is_demanded or self._editions.current is None or self.is_stale(self._editions.current):
                 await self._ask_origins()
         finally:
@@ -237,6 +252,7 @@ class Documents:
             await asyncio.sleep(_OTHER_WORKER_POLL_S)
         self._board.unlock()
         await self._editions.adopt()
+        self._trouble = await self._archive.trouble()
 
     async def _ask_origins(self) -> None:
         siblings = await self._archive.siblings()
@@ -253,7 +269,7 @@ class Documents:
                     self.route.failed(origin)
                 continue
             self.route.worked(origin)
-            await self._accept(draft)
+            await self._accept(draft, problems)
             return
         now = self._clock()
         trouble = self._trouble.after_failure(problems, now)
@@ -280,10 +296,13 @@ class Documents:
         if gaps and (since is None or self._clock() - since < self._policy.hold_back_s):
             raise HeldBack(gaps)
 
-    async def _accept(self, draft: Draft) -> None:
+    async def _accept(self, draft: Draft, problems: Sequence[ProxyError]) -> None:
+        """Serve a draft from now on; `problems` are what kept the origins before from being used."""
         now = self._clock()
         current = self._generation
-        refused = {path: str(error) for path, error in (draft.refused | draft.refused_siblings).items()}
+        refusals: dict[str, ProxyError] = {**draft.refused, **draft.refused_siblings}
+        for refusal in refusals.values():
+            log.warning("mirror.document_refused mirror=%s problem=%s", self.mirror.name, refusal)
         generation = Generation(
             number=self._editions.next_number(),
             keyring=self._archive.keyring_identity,
@@ -293,31 +312,42 @@ class Documents:
             documents=draft.documents,
             absent=tuple(sorted(draft.absent)),
             gaps=tuple(sorted(draft.gaps)),
-            refused=refused,
+            refused={path: str(refusal) for path, refusal in refusals.items()},
         )
         if current is not None and current.says_the_same(generation):
             generation = replace(generation, number=current.number, accepted_at=current.accepted_at)
         await self._editions.install(generation)
-        await self._write_trouble(self._trouble.after_success(refused))
+        await self._write_trouble(self._trouble.after_success([*problems, *refusals.values()]))
 
     # Other flavours
 
-    async def _adds_sibling(self, path: str) -> bool:
-        """Fetch, from now on, a flavour that somebody asks for the first time.
+    async def _add_sibling(self, path: str) -> tuple[Item, Edition] | None:
+        """Fetch, from now on, a flavour that somebody asks for the first time; return it if there is one.
 
-        Says whether `path` is there now.
+        Raises FlavourUnknown when no origin could say whether there is.
         """
-        suffix = next((one for one in _SIBLING_SUFFIXES if path.endswith(one)), None)
         generation = self._generation
+        suffix = None if generation is None else _sibling_suffix(path, generation)
         if suffix is None or generation is None or self._offline:
-            return False
-        signed = path.removesuffix(suffix) + SIGNED_SUFFIX
-        was_looked_for = path in generation.absent or path in generation.refused
-        if was_looked_for or generation.index_path != SIGNED_INDEX or signed not in generation.documents:
-            return False
+            return None
+        if path in generation.absent or path in generation.refused:
+            return None
         await self._archive.add_siblings({suffix, PLAIN_SUFFIX})
-        await self.revalidate()
-        return self._generation is not None and path in self._generation.documents
+        if self._clock() >= self._next_check_at:
+            await self.revalidate()
+        edition = self._editions.current
+        item = None if edition is None else edition.document(path)
+        if edition is not None and item is not None:
+            return item, edition
+        if self._trouble.failures:
+            raise FlavourUnknown(path, self._reason())
+        return None
+
+    def _retired_document(self, path: str, current: Generation) -> tuple[Item, Edition] | None:
+        """Return a list that left the index lately. Nothing else outlives its generation."""
+        if path in _INDEX_PATHS or _sibling_suffix(path, current) is not None:
+            return None
+        return self._editions.retired_document(path)
 
     # Failures
 
@@ -330,3 +360,11 @@ class Documents:
         if trouble != self._trouble:
             self._trouble = trouble
             await self._archive.note_trouble(trouble)
+
+
+def _sibling_suffix(path: str, generation: Generation) -> str | None:
+    """Return which flavour of a signed document of the generation `path` is, None if of none."""
+    suffix = next((one for one in _SIBLING_SUFFIXES if path.endswith(one)), None)
+    if suffix is None or generation.index_path != SIGNED_INDEX:
+        return None
+    return suffix if path.removesuffix(suffix) + SIGNED_SUFFIX in generation.documents else None

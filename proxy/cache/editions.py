@@ -40,13 +40,10 @@ class Editions:
 
     # What they hold
 
-    def document(self, path: str, belonging_to: Edition) -> tuple[Item, Edition] | None:
-        """Return the document at `path` in the given edition, or in one replaced lately."""
-        for edition in (belonging_to, *self._all()):
-            document = edition.generation.documents.get(path)
-            if document is not None:
-                return document.item, edition
-        return None
+    def retired_document(self, path: str) -> tuple[Item, Edition] | None:
+        """Return the document that was at `path` in an edition replaced lately."""
+        found = ((edition.document(path), edition) for edition in self._all())
+        return next(((item, edition) for item, edition in found if item is not None), None)
 
     def item(self, path: str) -> Item | None:
         """Return the item that the current edition names at `path`, or one replaced lately did."""
@@ -60,7 +57,8 @@ class Editions:
     def read_by(self, client: str) -> Edition | None:
         """Return the edition whose index a client read last, if that was a short while ago."""
         number = self._board.reader(client, self._clock(), _SAME_READER_S)
-        return next((edition for edition in self._all() if edition.generation.number == number), None)
+        editions = (self.current, *self._retired)
+        return next((one for one in editions if one is not None and one.generation.number == number), None)
 
     # How they change
 
@@ -135,20 +133,22 @@ class Editions:
                 await self._adoption
 
     def _all(self) -> Iterator[Edition]:
+        """Yield the current edition and those whose names are still served."""
         if self.current is not None:
             yield self.current
-        yield from self._retired
+        since = self._clock() - self._retain_s
+        yield from (old for old in self._retired if (old.retired_at or 0.0) > since)
 
     def _show(self, edition: Edition) -> None:
         """Serve from `edition`; keep of the replaced ones what it no longer names."""
         now = self._clock()
+        kept_s = max(self._retain_s, _SAME_READER_S)
         replaced = [] if self.current is None else [replace(self.current, retired_at=now)]
         self.current = edition
         self._retired = [
             replace(old, catalog=old.catalog.dropped_by(edition.catalog))
             for old in (*replaced, *self._retired)
-            if now - (old.retired_at or 0.0) < self._retain_s
-            and old.generation.number != edition.generation.number
+            if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
         ]
 
     def _announce(self, number: int) -> None:

@@ -17,14 +17,12 @@ from contextlib import aclosing
 
 from proxy.cache.failures import BadItem, Failures
 from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
-from proxy.cache.threads import Threads
+from proxy.cache.storage import Storage
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming, Partial
-from proxy.store.local import LocalStore
-from proxy.store.room import Room
 from proxy.upstream.pull import ItemAbsent, Pull, WrongLength
 from proxy.upstream.route import Route
 
@@ -42,18 +40,16 @@ class Fill:
         item: Item,
         route: Route,
         pull_from: Callable[[int], Pull],
-        store: LocalStore,
-        room: Room,
+        storage: Storage,
         failures: Failures,
-        threads: Threads,
     ) -> None:
         self.item = item
         self._route = route
         self._pull_from = pull_from
-        self._store = store
-        self._room = room
+        self._store = storage.store
+        self._room = storage.room
+        self._threads = storage.threads
         self._failures = failures
-        self._threads = threads
         self._partial: Partial | None = None
         self._news = asyncio.Event()
         self.filled_bytes = 0
@@ -63,8 +59,7 @@ class Fill:
     async def run(self) -> None:
         """Fill until the blob is committed, or record why it cannot be."""
         try:
-            if not await self._threads.ledger(self._room.reserve, self.item.digest, self.item.size_bytes):
-                raise StoreFault(f"no room for {self.item.size_bytes} bytes, even after eviction")
+            await self._reserve()
             while not await self._advance():  # noqa: ASYNC110 - the event is in another process
                 await asyncio.sleep(_FOLLOW_POLL_S)
         except ProxyError as error:
@@ -140,8 +135,8 @@ class Fill:
         except (WrongLength, SizeMismatch, DigestMismatch) as error:
             await self._refuse(incoming, pull, error)
         except ItemAbsent as error:
+            await self._failures.remember(self.item.digest, error, self._route.names)
             await self._drop(incoming)
-            await self._failures.remember(self.item.digest, error)
             raise
         except OSError:
             await self._drop(incoming)
@@ -152,15 +147,18 @@ class Fill:
         log.info("blob.filled digest=%s bytes=%d", self.item.digest, self.item.size_bytes)
 
     async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> None:
-        """Throw wrong bytes away. Remember it when they all came from one origin in one go."""
-        await self._drop(incoming)
+        """Throw wrong bytes away, and remember whose they are when that is certain.
+
+        Remembered first: a follower that sees them gone asks why.
+        """
         bad = BadItem(self.item.digest, str(error))
         if isinstance(error, WrongLength):
-            await self._failures.remember(self.item.digest, bad)
+            await self._failures.remember(self.item.digest, bad, self._route.names)
         elif len(pull.sources) == 1 and not incoming.resumed_bytes:
             for name in pull.sources:
                 self._route.lied(name)
-            await self._failures.remember(self.item.digest, bad)
+            await self._failures.remember(self.item.digest, bad, pull.sources)
+        await self._drop(incoming)
         raise bad from error
 
     async def _drop(self, incoming: Incoming) -> None:
@@ -182,8 +180,8 @@ class Fill:
             if self._store.has(self.item.digest):
                 return await self._adopt_blob()
             if progress.is_discarded:
-                await self._failures.check(self.item.digest)
-                raise BadItem(self.item.digest, "another worker discarded it")
+                await self._failures.check(self.item.digest, self._route.names)
+                raise StoreFault("another worker could not store it")
             await asyncio.sleep(_FOLLOW_POLL_S)
         return False
 
@@ -192,7 +190,7 @@ class Fill:
         if self._partial is None:
             blob = self._store.open(self.item.digest, self.item.size_bytes)
             if blob is None:
-                await self._failures.check(self.item.digest)
+                await self._failures.check(self.item.digest, self._route.names)
                 return False
             self._partial = Partial(blob.fd)
         self._report(self.item.size_bytes)

@@ -16,12 +16,10 @@ from proxy.cache.bodies import Body, FillingBody, PassingBody, StoredBody
 from proxy.cache.failures import Failures
 from proxy.cache.feed import FeedOptions
 from proxy.cache.fill import Fill
-from proxy.cache.threads import Threads
+from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
-from proxy.store.local import LocalStore
-from proxy.store.room import Room
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pull import Pull
 from proxy.upstream.route import Route
@@ -51,18 +49,14 @@ class Flights:
 
     def __init__(
         self,
-        store: LocalStore,
-        room: Room,
+        storage: Storage,
         failures: Failures,
-        threads: Threads,
         upstream: UpstreamOptions,
         feed: FeedOptions,
         random: Random,
     ) -> None:
-        self._store = store
-        self._room = room
+        self._storage = storage
         self._failures = failures
-        self._threads = threads
         self._upstream = upstream
         self._feed = feed
         self._random = random
@@ -74,13 +68,13 @@ class Flights:
 
         Raises ItemAbsent, BadItem or ItemUnobtainable.
         """
-        await self._failures.check(item.digest)
+        await self._failures.check(item.digest, route.names)
         pull_from = partial(self._pull, item, route)
-        bypass = partial(PassingBody, item, pull_from, self._threads)
+        bypass = partial(PassingBody, item, pull_from, self._storage.threads)
         fill, outcome = self._join(item, route, pull_from)
         try:
             await fill.begun()
-            blob = self._store.open(item.digest, item.size_bytes) if fill.is_verified else None
+            blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
             body: Body = FillingBody(fill.reader(), self._feed, bypass) if blob is None else StoredBody(blob)
         except StoreFault:
             return Opened(bypass(), Outcome.BYPASS)
@@ -96,7 +90,7 @@ class Flights:
         running = self._fills.get(item.digest)
         if running is not None:
             return running, Outcome.HIT if running.is_verified else Outcome.JOIN
-        fill = Fill(item, route, pull_from, self._store, self._room, self._failures, self._threads)
+        fill = Fill(item, route, pull_from, self._storage, self._failures)
         self._fills[item.digest] = fill
         task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")
         self._tasks.add(task)

@@ -111,6 +111,11 @@ class Edition:
     catalog: Catalog
     retired_at: float | None = None
 
+    def document(self, path: str) -> Item | None:
+        """Return the generation's document at `path` as a file to serve."""
+        document = self.generation.documents.get(path)
+        return None if document is None else document.item
+
 
 def load_edition(store: LocalStore, generation: Generation) -> Edition:
     """Read a generation's lists from the store. Blocks; raises GenerationLost."""

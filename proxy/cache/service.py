@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.cache.bodies import StoredBody
-from proxy.cache.documents import Documents
+from proxy.cache.documents import Documents, NoGeneration
 from proxy.cache.flights import Flights, Opened, Outcome
 from proxy.cache.generation import Edition
 from proxy.cache.mirror import Mirror
+from proxy.cache.storage import Storage
 from proxy.cache.usage import UsageNotes
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.simplestreams.paths import PathError, canonical_path
-from proxy.store.local import LocalStore
 from proxy.upstream.pull import ItemAbsent
+
+_METADATA = "streams/"
+"""Where documents live; everything else in a mirror is an item."""
 
 
 class NotListed(ProxyError):
@@ -24,6 +27,14 @@ class NotListed(ProxyError):
         super().__init__(f"mirror {mirror} does not serve {path!r:.200}: {why}")
         self.mirror = mirror
         self.path = path
+
+
+class NothingKnown(ProxyError):
+    """A path that may be an item, of a mirror that has no lists yet to tell."""
+
+    def __init__(self, mirror: str, reason: str) -> None:
+        super().__init__(f"mirror {mirror} has no verified lists yet to say what this is: {reason}")
+        self.mirror = mirror
 
 
 class ListRefused(ProxyError):
@@ -62,7 +73,7 @@ class Cache:
     def __init__(
         self,
         documents: Mapping[str, Documents],
-        store: LocalStore,
+        storage: Storage,
         usage: UsageNotes,
         flights: Flights,
         clock: Callable[[], float],
@@ -70,7 +81,7 @@ class Cache:
         offline: bool,
     ) -> None:
         self._documents = documents
-        self._store = store
+        self.storage = storage
         self._usage = usage
         self._flights = flights
         self._offline = offline
@@ -79,14 +90,19 @@ class Cache:
     async def resolve(self, mirror: Mirror, url_path: str, client: str) -> Target:
         """Say what `url_path`, as the client wrote it below the mount, names.
 
-        Raises NotListed, ListRefused or NoGeneration.
+        Raises NotListed, ListRefused, NoGeneration or NothingKnown.
         """
         try:
             path = canonical_path(url_path)
         except PathError as error:
             raise NotListed(mirror.name, url_path, str(error)) from None
         documents = self._documents[mirror.name]
-        found = await documents.find(path, client)
+        try:
+            found = await documents.find(path, client)
+        except NoGeneration as error:
+            if path.startswith(_METADATA):
+                raise
+            raise NothingKnown(mirror.name, error.reason) from None
         if found is not None:
             item, edition = found
             return Target(
@@ -111,24 +127,35 @@ class Cache:
         """Return the bytes of a target, from the store or from upstream.
 
         Returns as soon as there is a first byte to send. Raises OfflineMiss,
-        ItemAbsent, BadItem or ItemUnobtainable.
+        NoGeneration, ItemAbsent, BadItem or ItemUnobtainable.
         """
         item = target.item
-        blob = self._store.open(item.digest, item.size_bytes)
+        blob = self.storage.store.open(item.digest, item.size_bytes)
         if blob is not None:
             self._usage.note(item.digest, self._clock())
             return Opened(StoredBody(blob), Outcome.STALE if target.is_stale else Outcome.HIT)
+        documents = self._documents[target.mirror.name]
         if target.edition is not None:
-            self._documents[target.mirror.name].forget(target.edition)
-            raise OfflineMiss(item.path)
+            documents.forget(target.edition)
         if self._offline:
             raise OfflineMiss(item.path)
-        documents = self._documents[target.mirror.name]
+        if target.edition is not None:
+            return await self._reopen_document(target)
         try:
             return await self._flights.open(item, documents.route)
         except ItemAbsent:
             documents.doubt()
             raise
+
+    async def _reopen_document(self, target: Target) -> Opened:
+        """Open a document that the store has lost, once it was fetched again."""
+        edition = await self._documents[target.mirror.name].current()
+        document = edition.generation.documents.get(target.item.path)
+        if document is not None and document.item == target.item:
+            blob = self.storage.store.open(target.item.digest, target.item.size_bytes)
+            if blob is not None:
+                return Opened(StoredBody(blob), Outcome.MISS)
+        raise NoGeneration(target.mirror.name, f"the store has lost {target.item.path}")
 
     async def status(self) -> dict[str, Any]:
         """Return the state of every mirror as JSON values."""

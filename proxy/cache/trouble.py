@@ -1,6 +1,6 @@
 """What went wrong with a mirror's checks: a value, and how it changes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.cache.vetting import DocumentRefused, RollbackError
@@ -30,7 +30,7 @@ class Trouble:
 
     def after_failure(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
         """Return the trouble after a check that no origin passed."""
-        refusals = [str(error) for error in problems if isinstance(error, (DocumentRefused, RollbackError))]
+        refusals = _refusals(problems)
         held_back_since = self.held_back_since
         if held_back_since is None and any(isinstance(error, HeldBack) for error in problems):
             held_back_since = now
@@ -43,9 +43,14 @@ class Trouble:
             held_back_since=held_back_since,
         )
 
-    def after_success(self, refused: Mapping[str, str]) -> "Trouble":
-        """Return the trouble after a check that some origin passed, with what was left out."""
+    def after_success(self, problems: Sequence[ProxyError]) -> "Trouble":
+        """Return the trouble after a check that some origin passed, in spite of `problems`."""
+        refusals = _refusals(problems)
         return Trouble(
-            refusals=self.refusals + len(refused),
-            last_refusal=next(iter(refused.values()), self.last_refusal),
+            refusals=self.refusals + len(refusals),
+            last_refusal=refusals[-1] if refusals else self.last_refusal,
         )
+
+
+def _refusals(problems: Iterable[ProxyError]) -> list[str]:
+    return [str(error) for error in problems if isinstance(error, (DocumentRefused, RollbackError))]

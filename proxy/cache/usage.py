@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import logging
 
-from proxy.cache.threads import Threads
+from proxy.cache.storage import Storage
 from proxy.digest import Digest
-from proxy.store.ledger import Ledger, LedgerUnavailable
+from proxy.store.ledger import LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,9 @@ _FLUSH_INTERVAL_S = 1.0
 class UsageNotes:
     """Collects uses; `run` writes them down."""
 
-    def __init__(self, ledger: Ledger, threads: Threads) -> None:
-        self._ledger = ledger
-        self._threads = threads
+    def __init__(self, storage: Storage) -> None:
+        self._ledger = storage.ledger
+        self._threads = storage.threads
         self._used_at: dict[Digest, float] = {}
 
     def note(self, digest: Digest, now: float) -> None:

@@ -9,13 +9,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from proxy.cache.generation import SIBLING, Document
-from proxy.cache.threads import Threads
+from proxy.cache.storage import Storage
 from proxy.digest import digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index
 from proxy.simplestreams.parse import FormatError, parse_document
-from proxy.store.local import LocalStore
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
 from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
 
@@ -51,10 +50,10 @@ class Vetted(NamedTuple):
 class Vetting:
     """Fetches and proves the documents of one mirror. No keyring means trust in TLS."""
 
-    def __init__(self, keyring: Keyring | None, store: LocalStore, threads: Threads) -> None:
+    def __init__(self, keyring: Keyring | None, storage: Storage) -> None:
         self._keyring = keyring
-        self._store = store
-        self._threads = threads
+        self._store = storage.store
+        self._threads = storage.threads
 
     async def fetch(self, origin: Origin, path: str, known: dict[str, Document]) -> Vetted:
         """Return a document from the origin, or the known one when it has not changed.
@@ -63,12 +62,13 @@ class Vetting:
         older than the known one.
         """
         previous = known.get(path)
+        held = previous if previous is not None and await self._threads.slow(self._holds, previous) else None
         validators = Validators()
-        if previous is not None and previous.origin == origin.name:
-            validators = previous.validators
+        if held is not None and held.origin == origin.name:
+            validators = held.validators
         fetched = await origin.fetch(path, validators)
-        if previous is not None and (fetched is None or digest_of(fetched.data) == previous.digest):
-            return await self._unchanged(origin, previous, fetched, known)
+        if held is not None and (fetched is None or digest_of(fetched.data) == held.digest):
+            return await self._unchanged(origin, held, fetched, known)
         if fetched is None:
             raise OriginMisbehaved(origin.name, f"it says that {path} has not changed, but was not asked")
         try:
@@ -76,7 +76,7 @@ class Vetting:
         except (EnvelopeError, SignatureError, FormatError) as error:
             raise DocumentRefused(origin.name, path, error) from error
         if previous is not None:
-            _check_not_older(vetted.document, previous)
+            check_not_older(vetted.document, previous)
         return vetted
 
     async def check_signature(self, text: bytes, signature: bytes) -> None:
@@ -123,6 +123,9 @@ class Vetting:
         names = parsed if isinstance(parsed, Index) else None
         return Vetted(document, names, known.get(document.path + SIGNATURE_SUFFIX))
 
+    def _holds(self, document: Document) -> bool:
+        return self._store.has(document.digest) and self._store.has(document.text)
+
     async def _prove(self, origin: Origin, path: str, fetched: Fetched) -> Vetted:
         if self._keyring is None:
             if looks_clearsigned(fetched.data):
@@ -167,7 +170,7 @@ class Vetting:
         return Vetted(document, parsed if isinstance(parsed, Index) else None, signature)
 
 
-def _check_not_older(new: Document, accepted: Document) -> None:
+def check_not_older(new: Document, accepted: Document) -> None:
     """Raise RollbackError when a document states, or its signature bears, an earlier date."""
     if new.updated is not None and accepted.updated is not None and new.updated != accepted.updated:
         if new.updated < accepted.updated:

@@ -10,6 +10,9 @@ from proxy.simplestreams.model import Item, Products
 from proxy.simplestreams.paths import PathError, canonical_path
 from proxy.simplestreams.walk import Position, positions
 
+_LONGEST_SIZE = 19
+"""In digits: Python refuses to read a text of thousands."""
+
 
 class Catalog:
     """Paths with digest and size, and the listed paths that nothing can prove."""
@@ -66,6 +69,12 @@ def build_catalog(lists: Iterable[Products]) -> Catalog:
     return Catalog(entries, frozenset(unverifiable - entries.keys()))
 
 
+def listed_file(position: Position) -> Item | None:
+    """Return the file that an item names, None when it names none or nothing proves it."""
+    path, proof = _path(position), _proof(position)
+    return None if path is None or proof is None else Item(path, *proof)
+
+
 def _path(position: Position) -> str | None:
     path = position.field("path")
     if not isinstance(path, str):
@@ -82,7 +91,7 @@ def _proof(position: Position) -> tuple[Digest, int] | None:
     except InvalidDigest:
         return None
     size = position.field("size")
-    if isinstance(size, str) and size.isascii() and size.isdigit():
+    if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) <= _LONGEST_SIZE:
         size = int(size)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         return None

@@ -5,6 +5,7 @@ passed over and told, a document of the wrong shape is a FormatError.
 """
 
 import json
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -53,7 +54,9 @@ def parse_updated(value: object) -> float | None:
     if not isinstance(value, str):
         return None
     try:
-        return parsedate_to_datetime(value).timestamp()
+        date = parsedate_to_datetime(value)
+        # "-0000" means UTC from an unknown zone (RFC 2822 section 3.3), and never this machine's zone.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, TypeError):
         return None
 

@@ -30,8 +30,11 @@ class Position(NamedTuple):
         return None
 
 
-def positions(products: Products) -> Iterator[Position]:
-    """Yield every item of the list; nodes of the wrong shape are passed over."""
+def versions(products: Products) -> Iterator[tuple[str, str, list[Position]]]:
+    """Yield every version of the list: product, version, and its items.
+
+    Nodes of the wrong shape are passed over.
+    """
     top = products.document
     aliases = top.get("_aliases")
     if not isinstance(aliases, dict):
@@ -39,8 +42,17 @@ def positions(products: Products) -> Iterator[Position]:
     top = _with_aliases(top, aliases)
     for product_name, product in _children(top, "products", aliases):
         for version_name, version in _children(product, "versions", aliases):
-            for item_name, item in _children(version, "items", aliases):
-                yield Position(product_name, version_name, item_name, (top, product, version, item))
+            items = [
+                Position(product_name, version_name, item_name, (top, product, version, item))
+                for item_name, item in _children(version, "items", aliases)
+            ]
+            yield product_name, version_name, items
+
+
+def positions(products: Products) -> Iterator[Position]:
+    """Yield every item of the list."""
+    for _, _, items in versions(products):
+        yield from items
 
 
 def listed_items(products: Products) -> Iterator[ListedItem]:

@@ -19,6 +19,8 @@ from proxy.store.local import VERIFIED_MODE, LocalStore
 _REHASH_BYTES = 1024 * 1024
 _PARTIAL_MODE = 0o644
 _WRITABLE = 0o222
+_TRIES = 20
+"""To open a file that other processes prove and commit again and again."""
 
 
 class Incoming:
@@ -42,20 +44,24 @@ class Incoming:
         path = store.incoming / digest
         while True:
             fd = _open_for_writing(path)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if fd is None:
+                return None
+            if not _lock(fd):
                 os.close(fd)
                 return None
             if _is_named(fd, path):
                 break
             # It was committed or discarded between our open and our lock.
             os.close(fd)
-        os.fchmod(fd, _PARTIAL_MODE)
-        if os.fstat(fd).st_size > size_bytes:
-            os.ftruncate(fd, 0)
-        verifier = Verifier(digest, size_bytes)
-        _hash_again(fd, verifier)
+        try:
+            os.fchmod(fd, _PARTIAL_MODE)
+            if os.fstat(fd).st_size > size_bytes:
+                os.ftruncate(fd, 0)
+            verifier = Verifier(digest, size_bytes)
+            _hash_again(fd, verifier)
+        except BaseException:
+            os.close(fd)
+            raise
         return cls(fd, path, store.path(digest), verifier)
 
     @property
@@ -136,14 +142,43 @@ class Partial:
             self.fd = -1
 
 
-def _open_for_writing(path: Path) -> int:
+def _open_for_writing(path: Path) -> int | None:
+    """Open a partial file, made if need be; None when it is proved and about to be committed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    for _ in range(_TRIES):
+        try:
+            return os.open(path, flags, _PARTIAL_MODE)
+        except PermissionError:
+            if not _make_writable(path):
+                return None
+    return os.open(path, flags, _PARTIAL_MODE)
+
+
+def _make_writable(path: Path) -> bool:
+    """Open up a file that was proved by a process that died before the commit; say whether it may be opened.
+
+    Needs the lock, for the mark of a living writer must stay. The file is hashed again like any other.
+    """
     try:
-        return os.open(path, flags, _PARTIAL_MODE)
-    except PermissionError:
-        # Verified, but its process died before the commit. It is hashed again like any other.
-        path.chmod(_PARTIAL_MODE)
-        return os.open(path, flags, _PARTIAL_MODE)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        if not _lock(fd):
+            return False
+        if _is_named(fd, path):
+            os.fchmod(fd, _PARTIAL_MODE)
+        return True
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_named(fd: int, path: Path) -> bool:

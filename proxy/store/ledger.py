@@ -71,7 +71,10 @@ class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:  # noqa: ARG002
         if mode != diskcache.core.MODE_RAW or not isinstance(value, str):
             raise LedgerDamaged("a value of the ledger is not text")
-        return json.loads(value)
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise LedgerDamaged(f"a value of the ledger is not JSON: {error}") from error
 
 
 class Ledger:

@@ -10,6 +10,7 @@ does. A reader holds a shared lock on its blob; what is locked is not removed.
 
 import contextlib
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from typing import Self
 
 from proxy.digest import Digest, InvalidDigest, digest_of, parse_digest
 from proxy.store.files import publish, remove, sync_directory
+
+log = logging.getLogger(__name__)
 
 VERIFIED_MODE = 0o444
 """Files whose bytes were proved are read-only; partial files are not."""
@@ -64,7 +67,7 @@ class LocalStore:
         return self._blobs / digest[:2] / digest
 
     def open(self, digest: Digest, size_bytes: int) -> Blob | None:
-        """Open a blob for reading; None when it is not here.
+        """Open a blob for reading; None when it is not here, or the disk does not give it.
 
         A file of another size than promised cannot be the blob: it is moved to
         quarantine, and None is returned.
@@ -72,6 +75,9 @@ class LocalStore:
         try:
             fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("blob.not_opened digest=%s problem=%s", digest, error)
             return None
         actual_bytes = os.fstat(fd).st_size
         if actual_bytes != size_bytes:

@@ -105,7 +105,11 @@ class Room:
 
     def _evict(self, needed_bytes: int) -> None:
         protected = self._ledger.pinned() | self._in_use()
-        for usage in choose(self._ledger.usages(), protected, needed_bytes):
-            if self._store.remove(usage.digest):
+        while chosen := choose(self._ledger.usages(), protected, needed_bytes):
+            for usage in chosen:
+                if not self._store.remove(usage.digest):
+                    protected.add(usage.digest)  # It is being read; another must go instead.
+                    continue
                 self._ledger.forget_blob(usage.digest)
+                needed_bytes -= usage.size_bytes
                 log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)

@@ -46,6 +46,9 @@ _SIGNED_AT = 2
 _HASH_ALGORITHM = 7
 _PRIMARY_FINGERPRINT = 9
 
+_KEYBOX_MAGIC = slice(8, 12)
+"""Where "KBXf" stands in the files that `gpg --keyring FILE --import` makes (gnupg, kbx/keybox-blob.c)."""
+
 # RFC 4880 section 9.4. Not gpg's --weak-digest: that also voids the SHA-1
 # self-signatures of keys as old as Ubuntu's.
 _BROKEN_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
@@ -102,7 +105,7 @@ class Keyring:
 
     @classmethod
     def open(cls, path: Path, homes: Path) -> Self:
-        """Load the keys of a binary or armored file into a home of their own below `homes`.
+        """Load the keys of a binary or armored file, or of a keybox, into a home of their own below `homes`.
 
         Raises GpgMissing, and KeyringError when the file is unreadable or holds no key.
         """
@@ -177,8 +180,9 @@ def _make_home(home: Path, keys: bytes, source: Path) -> None:
     home.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = Path(tempfile.mkdtemp(prefix="new-", dir=home.parent))
     try:
-        result = _gpg(draft).import_keys(keys)
-        if not result.count:
+        if keys[_KEYBOX_MAGIC] == b"KBXf":
+            (draft / "pubring.kbx").write_bytes(keys)
+        elif not _gpg(draft).import_keys(keys).count:
             raise KeyringError(source, "it holds no OpenPGP public key")
         # Another worker may have been faster; its home is as good.
         with contextlib.suppress(OSError):

@@ -15,7 +15,8 @@ class UpstreamOptions:
     """Longest silence of an origin, before or within a response, until the next is tried."""
     give_up_after_s: float = 180.0
     """A fill without a single new byte for this long fails."""
-    connections: int = 16
-    """Most simultaneous connections to one origin host, per worker."""
+    connections: int = 128
+    """Most simultaneous connections to one origin host, per worker. MAAS asks for 100 items at once,
+    and gives up on those that wait for their first byte."""
     document_limit_bytes: int = 256 * 1024 * 1024
     """An index or products list larger than this is refused."""

@@ -4,6 +4,7 @@ Configured origins may be anywhere. Where they redirect to must be public, or
 named by the configuration.
 """
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -25,12 +26,12 @@ class RedirectGuard:
     """Decides which redirect targets of one mirror are followed."""
 
     def __init__(self, origins: Iterable[str], named_hosts: Iterable[str], *, tls_only: bool) -> None:
-        self._named = {*named_hosts, *(f"{url.host}:{url.port}" for url in map(URL, origins))}
+        self._named = {host.lower() for host in named_hosts} | {_host_and_port(URL(url)) for url in origins}
         self._tls_only = tls_only
 
     def is_named(self, url: URL) -> bool:
         """Whether the configuration names the host of `url`."""
-        return url.host in self._named or f"{url.host}:{url.port}" in self._named
+        return url.host_subcomponent in self._named or _host_and_port(url) in self._named
 
     def check(self, url: URL) -> None:
         """Raise RedirectRefused unless `url` may be asked.
@@ -59,12 +60,18 @@ class PublicResolver(ThreadedResolver):
         found = await super().resolve(host, port, family)
         for result in found:
             if not ipaddress.ip_address(result["host"]).is_global:
-                raise OSError(f"{host} resolves to the private address {result['host']}")
+                problem = f"{host} resolves to the private address {result['host']}"
+                raise OSError(errno.EHOSTUNREACH, problem)
         return found
+
+
+def _host_and_port(url: URL) -> str:
+    return f"{url.host_subcomponent}:{url.port}"
 
 
 def _is_public_literal(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_global
     except ValueError:
-        return True
+        # No name consists of digits alone, but 127.1 and 2130706433 are addresses to getaddrinfo.
+        return not host.replace(".", "").isdigit()

@@ -6,6 +6,7 @@ from proxy.upstream.origin import Origin
 
 _FIRST_PENALTY_S = 5.0
 _LONGEST_PENALTY_S = 300.0
+_MOST_DOUBLINGS = 10
 _LIE_PENALTY_S = 900.0
 
 
@@ -17,14 +18,20 @@ class Route:
         self._clock = clock
         self._failures: dict[Origin, int] = {}
         self._shunned_until: dict[Origin, float] = {}
+        self._distrusted_until: dict[Origin, float] = {}
 
     def __len__(self) -> int:
         return len(self._origins)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The origins' names, as configured."""
+        return tuple(origin.name for origin in self._origins)
+
     def order(self) -> list[Origin]:
         """Return all origins: those in good standing as configured, then the shunned ones."""
         now = self._clock()
-        return sorted(self._origins, key=lambda origin: max(0.0, self._shunned_until.get(origin, 0.0) - now))
+        return sorted(self._origins, key=lambda origin: max(0.0, self._penalty_ends_at(origin) - now))
 
     def worked(self, origin: Origin) -> None:
         """Note that an origin delivered."""
@@ -34,11 +41,15 @@ class Route:
     def failed(self, origin: Origin) -> None:
         """Note that an origin failed; each failure in a row doubles how long it is shunned."""
         failures = self._failures[origin] = self._failures.get(origin, 0) + 1
-        penalty_s = min(_FIRST_PENALTY_S * 2 ** (failures - 1), _LONGEST_PENALTY_S)
+        doublings = min(failures - 1, _MOST_DOUBLINGS)
+        penalty_s = min(_FIRST_PENALTY_S * 2**doublings, _LONGEST_PENALTY_S)
         self._shunned_until[origin] = self._clock() + penalty_s
 
     def lied(self, name: str) -> None:
-        """Note that the origin of that name sent wrong bytes."""
+        """Note that the origin of that name sent wrong bytes; other deliveries do not make up for it."""
         for origin in self._origins:
             if origin.name == name:
-                self._shunned_until[origin] = self._clock() + _LIE_PENALTY_S
+                self._distrusted_until[origin] = self._clock() + _LIE_PENALTY_S
+
+    def _penalty_ends_at(self, origin: Origin) -> float:
+        return max(self._shunned_until.get(origin, 0.0), self._distrusted_until.get(origin, 0.0))

@@ -51,7 +51,7 @@ class MirrorFace:
         if request.method not in _ALLOWED:
             return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD work here", Allow="GET, HEAD")
         try:
-            located = self._mounts.locate(request.raw_path, _local_address(request))
+            located = self._mounts.locate(request.raw_path, local_address(request))
         except NotProxied as error:
             return _refuse(HTTPStatus.FORBIDDEN, str(error))
         if located is None:
@@ -102,7 +102,7 @@ def _target_headers(target: Target) -> dict[str, str]:
 def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
     status = STATUS.get(type(error))
     if status is None:
-        log.warning("reply.cut path=%s sent=0 problem=%s", request.path, error)
+        log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)
         return _Cut()
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         return _refuse(status, str(error), **{"Retry-After": str(_RETRY_AFTER_S)})
@@ -113,6 +113,7 @@ def _refuse(status: HTTPStatus, problem: str, **headers: str) -> web.Response:
     return web.Response(status=status, text=f"{problem}\n", headers={"Server": SERVER_NAME, **headers})
 
 
-def _local_address(request: web.Request) -> tuple[str, int] | None:
+def local_address(request: web.Request) -> tuple[str, int] | None:
+    """Return host and port that a request arrived at."""
     name = None if request.transport is None else request.transport.get_extra_info("sockname")
     return None if not isinstance(name, tuple) else (name[0], name[1])

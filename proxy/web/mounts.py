@@ -14,6 +14,7 @@ from proxy.cache.mirror import Mirror
 from proxy.errors import ProxyError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_OUR_PAGES = "/-/"
 
 
 class NotProxied(ProxyError):
@@ -44,7 +45,7 @@ class Mounts:
         )  # fmt: skip
 
     def locate(self, target: str, local_address: tuple[str, int] | None) -> Located | None:
-        """Return the mirror that a request target belongs to, None for one below no mount.
+        """Return the mirror that a request target belongs to, None for one that belongs to none.
 
         `local_address` is where the request arrived. Raises NotProxied for an
         absolute-form target of somebody else.
@@ -62,9 +63,26 @@ class Mounts:
                 return Located(mirror, url.path.removeprefix(origin_path))
         if local_address is not None and _is_here(authority, local_address):
             return self._below_mount(url.path)
+        if any(authority == origin_authority for origin_authority, _, _ in self._by_origin):
+            # MAAS up to 3.7 asks beside the tree first when its URL lacks the slash, and needs a 404.
+            return None
         raise NotProxied(target)
 
+    def is_ours(self, target: str, local_address: tuple[str, int] | None) -> bool:
+        """Say whether a target is a path here, in either form, rather than another server's URL."""
+        if target.startswith("/"):
+            return True
+        try:
+            url = urlsplit(target)
+            authority = _authority(url)
+        except ValueError:
+            return False
+        here = local_address is not None and _is_here(authority, local_address)
+        return here and url.path.startswith("/")
+
     def _below_mount(self, path: str) -> Located | None:
+        if path.startswith(_OUR_PAGES):
+            return None
         for mirror in self._by_mount:
             if path.startswith(mirror.mount):
                 return Located(mirror, path.removeprefix(mirror.mount))
@@ -73,11 +91,14 @@ class Mounts:
 
 def _authority(url: SplitResult) -> tuple[str, int]:
     """Return host and port; https and http count as one, for clients of a proxy ask by http."""
-    port = url.port or _DEFAULT_PORTS.get(url.scheme, 0)
-    return url.hostname or "", 80 if port == _DEFAULT_PORTS["https"] else port
+    return url.hostname or "", _plain(url.port or _DEFAULT_PORTS.get(url.scheme, 0))
+
+
+def _plain(port: int) -> int:
+    return _DEFAULT_PORTS["http"] if port == _DEFAULT_PORTS["https"] else port
 
 
 def _is_here(authority: tuple[str, int], local_address: tuple[str, int]) -> bool:
     host, port = authority
     local_host, local_port = local_address
-    return port == local_port and host in {local_host, "localhost", socket.gethostname().lower()}
+    return port == _plain(local_port) and host in {local_host, "localhost", socket.gethostname().lower()}

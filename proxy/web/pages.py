@@ -1,11 +1,15 @@
 """What the proxy says of itself: `/` for people, `/-/stats` and `/-/health` for programs."""
 
+import re
+
 from aiohttp import web
 
 from proxy import __version__
 from proxy.cache.mirror import Mirror
 from proxy.cache.service import Cache
 from proxy.web.blob_response import SERVER_NAME
+
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
 class Pages:
@@ -17,7 +21,8 @@ class Pages:
 
     async def get_welcome(self, request: web.Request) -> web.Response:
         """List the mirrors, as URLs to give to a client."""
-        base = f"{request.scheme}://{request.host}"
+        host = request.headers.get("Host", "")
+        base = f"{request.scheme}://{host if _HOST.fullmatch(host) else 'THIS-HOST'}"
         lines = [f"sstream-proxy {__version__}: a verified cache of simplestreams mirrors.", ""]
         lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in self._mirrors]
         return web.Response(text="\n".join(lines) + "\n", headers={"Server": SERVER_NAME})

@@ -7,7 +7,7 @@ whole body, which section 14.2 allows; no simplestreams client sends them.
 import re
 from typing import NamedTuple
 
-_ONE_RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.IGNORECASE)
+_ONE_RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.ASCII | re.IGNORECASE)
 _LONGEST_NUMBER = 19
 
 

@@ -7,7 +7,7 @@ is really absent is 404.
 
 from http import HTTPStatus
 
-from proxy.cache.documents import NoGeneration
+from proxy.cache.documents import FlavourUnknown, NoGeneration
 from proxy.cache.service import ListRefused, NotListed, OfflineMiss
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
@@ -19,6 +19,7 @@ STATUS: dict[type[ProxyError], HTTPStatus] = {
     ItemAbsent: HTTPStatus.NOT_FOUND,
     ListRefused: HTTPStatus.BAD_GATEWAY,
     NoGeneration: HTTPStatus.SERVICE_UNAVAILABLE,
+    FlavourUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreFault: HTTPStatus.SERVICE_UNAVAILABLE,
     LedgerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     OfflineMiss: HTTPStatus.GATEWAY_TIMEOUT,

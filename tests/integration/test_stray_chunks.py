@@ -6,12 +6,16 @@ no body. An ordinary server takes that for a malformed second request and answer
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 from support.origin import Origin
 from support.running import RunningProxy
+from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, request
+
+from proxy.cache.mirror import Mirror
 
 MARKER = b"0\r\n\r\n"
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -136,9 +140,8 @@ async def test_a_connection_that_is_to_be_closed_delivers_all_bytes_despite_the_
             assert await wire.rest() == b""
 
 
-async def test_the_marker_never_reaches_the_origin(
-    proxy: RunningProxy, origin: Origin, item: TreeItem, head: bytes
-) -> None:
+@pytest.mark.usefixtures("item")
+async def test_the_marker_never_reaches_the_origin(proxy: RunningProxy, origin: Origin, head: bytes) -> None:
     async with Wire.to(proxy.base) as wire:
         await wire.send(head + MARKER)
         await wire.reply()
@@ -201,3 +204,19 @@ async def test_a_maas_client_keeps_its_connection(proxy: RunningProxy, item: Tre
             assert await response.read() == item.read()
 
     assert len(proxy.session.connector._conns) == 1
+
+
+async def test_the_real_service_ignores_markers_too(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, item: TreeItem
+) -> None:
+    """With the event loop of production, which hands received bytes over in its own way."""
+    large = tree.add_item(PRODUCT, "20250718", "squashfs", size=8 * 1024 * 1024)
+    tree.publish()
+    heads = {one.path: request(mirror.mount + one.path) for one in (item, large)}
+    async with run_service(write_config(tmp_path, mirror)) as service, Wire.to(service.base) as wire:
+        for one in (item, large, large, item):
+            for split in range(len(MARKER) + 1):
+                await wire.send(heads[one.path] + MARKER[:split])
+                reply = await wire.reply()
+                await wire.send(MARKER[split:])
+                assert (reply.status, reply.body == one.read()) == (200, True)

@@ -14,7 +14,7 @@ from typing import Self
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Exchange:
         self.status = 0
         self.headers: CIMultiDict[str] = CIMultiDict()
         self.body = bytearray()
+        self.received_bytes = 0
         self.is_over = False
         """Whether the connection has ended, or the body is complete."""
 
@@ -60,7 +61,7 @@ class Exchange:
 
     async def send(self, url: URL) -> None:
         """Ask for another URL on the same connection, once the last reply is complete."""
-        self.status, self.is_over = 0, False
+        self.status, self.received_bytes, self.is_over = 0, 0, False
         self.body.clear()
         lines = [
             f"GET {url.raw_path_qs} HTTP/1.1",
@@ -84,24 +85,26 @@ class Exchange:
     @property
     def missing_bytes(self) -> int:
         """How much of the promised body has not come."""
-        return int(self.headers.get("Content-Length", "0")) - len(self.body)
+        return int(self.headers.get("Content-Length", "0")) - self.received_bytes
 
-    async def more(self) -> bytes:
-        """Return the next bytes of the body as they arrive; none once it is over."""
+    async def more(self, *, is_kept: bool = True) -> bytes:
+        """Return the next bytes of the body as they arrive, none once it is over; keep them for `rest`."""
         data = b""
         try:
             if self.missing_bytes:
                 data = await self._reader.read(min(_READ_BYTES, self.missing_bytes))
         except ConnectionError:
             data = b""
-        self.body += data
+        self.received_bytes += len(data)
+        if is_kept:
+            self.body += data
         self.is_over = not data or not self.missing_bytes
         return data
 
     async def received(self, size_bytes: int) -> None:
         """Return once so much of the body is here. Fails if it ends before."""
-        while len(self.body) < size_bytes:
-            assert await self.more(), f"the reply ended after {len(self.body)} bytes"
+        while self.received_bytes < size_bytes:
+            assert await self.more(), f"the reply ended after {self.received_bytes} bytes"
 
     async def gets_nothing_for(self, seconds: float) -> bool:
         """Say whether no byte comes for so long."""

@@ -120,7 +120,7 @@ class RunningProxy:
     @property
     def store(self) -> LocalStore:
         """The proxy's store."""
-        return self.cache._store
+        return self.cache.storage.store
 
     async def fills_ended(self) -> None:
         """Return when no fill is running."""

@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 _PATIENCE_S = 20.0
 _BLOCK_BYTES = 256 * 1024
+_FIRST_FINAL = 200
 _NO_BODY = {204, 304}
 
 
@@ -52,7 +53,7 @@ class Wire:
             await self.writer.drain()
 
     async def reply(self, method: str = "GET") -> WireReply:
-        """Read one reply to a request of that method. Raises EOFError if none comes."""
+        """Read one final reply to a request of that method. Raises EOFError if none comes."""
         async with asyncio.timeout(_PATIENCE_S):
             try:
                 head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -64,6 +65,8 @@ class Wire:
                 name, _, value = line.partition(":")
                 headers.add(name, value.strip())
             status = int(status_line.split(" ")[1])
+            if status < _FIRST_FINAL:
+                return await self.reply(method)
             if method == "HEAD" or status in _NO_BODY:
                 return WireReply(status, headers, b"", is_complete=True)
             return await self._read_body(status, headers)

@@ -453,6 +453,28 @@ def test_every_key_of_a_keyring_counts(
     ]
 
 
+def test_a_keyring_file_may_be_a_keybox(tmp_path: Path, key: SigningKey, other: SigningKey) -> None:
+    """That is what `gpg --keyring FILE --import` makes nowadays."""
+    path = tmp_path / "mine.kbx"
+    for one in (key, other):
+        command = ["--no-default-keyring", "--keyring", str(path), "--import"]
+        one._gpg(*command, stdin=one.public_binary())
+
+    ring = Keyring.open(path, tmp_path / "homes")
+
+    assert ring.fingerprints == {key.fingerprint, other.fingerprint}
+    assert ring.verify(other.clearsign(TEXT)).text == TEXT
+
+
+def test_an_empty_keybox_holds_no_key(tmp_path: Path, key: SigningKey) -> None:
+    path = tmp_path / "empty.kbx"
+    key._gpg("--no-default-keyring", "--keyring", str(path), "--import", stdin=key.public_binary())
+    header_only = path.read_bytes()[:32]
+
+    with pytest.raises(KeyringError, match="it holds no OpenPGP public key"):
+        open_ring(tmp_path, header_only)
+
+
 def test_the_bundled_keyring_holds_ubuntus_key(tmp_path: Path) -> None:
     bundled = Keyring.open(keyring_file("ubuntu-cloudimage"), tmp_path / "homes")
     published = Keyring.open(UBUNTU_KEY, tmp_path / "homes")

@@ -1,0 +1,18 @@
+"""What the whole cache stands on: the store, its ledger, and threads for both."""
+
+from dataclasses import dataclass
+
+from proxy.cache.threads import Threads
+from proxy.store.ledger import Ledger
+from proxy.store.local import LocalStore
+from proxy.store.room import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The parts that block, and where to run them."""
+
+    store: LocalStore
+    ledger: Ledger
+    room: Room
+    threads: Threads

@@ -1,0 +1,82 @@
+"""What a prefetch would do: a pure sum, made before anything is fetched."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from proxy.digest import Digest
+from proxy.simplestreams.model import Item
+from proxy.store.evict import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An item that a mirror names and a selection wants."""
+
+    mirror: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is wanted, what of it is here, and what that means for the disk. Sizes in bytes."""
+
+    wanted: tuple[Wanted, ...]
+    """One for each digest."""
+    missing: tuple[Wanted, ...]
+    """Those that are not in the store in full, in the order they were named."""
+    paths: int
+    """How many paths name them."""
+    total_bytes: int
+    shared_bytes: int
+    """What the same content under several paths does not cost again."""
+    held_bytes: int
+    """What is here already, beginnings of interrupted transfers included."""
+
+    @property
+    def fetch_bytes(self) -> int:
+        """What upstream has to send."""
+        return self.total_bytes - self.held_bytes
+
+    @property
+    def digests(self) -> frozenset[Digest]:
+        """All that the selection needs."""
+        return frozenset(one.item.digest for one in self.wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """What fetching would do to the store."""
+
+    free_bytes: int
+    evicted: tuple[Usage, ...]
+    """Blobs that would have to go."""
+    missing_bytes: int
+    """What would still be lacking when all that may go is gone; zero when it fits."""
+
+    @property
+    def evicted_bytes(self) -> int:
+        """The size of what would have to go."""
+        return sum(usage.size_bytes for usage in self.evicted)
+
+
+def make_plan(wanted: Iterable[Wanted], held_bytes: Callable[[Item], int]) -> Plan:
+    """Sum up what a selection needs; `held_bytes` says how much of an item is here."""
+    unique: dict[Digest, Wanted] = {}
+    paths: set[tuple[str, str]] = set()
+    named_bytes = 0
+    for one in wanted:
+        if (one.mirror, one.item.path) in paths:
+            continue
+        paths.add((one.mirror, one.item.path))
+        named_bytes += one.item.size_bytes
+        unique.setdefault(one.item.digest, one)
+    held = {digest: held_bytes(one.item) for digest, one in unique.items()}
+    total_bytes = sum(one.item.size_bytes for one in unique.values())
+    return Plan(
+        wanted=tuple(unique.values()),
+        missing=tuple(one for digest, one in unique.items() if held[digest] < one.item.size_bytes),
+        paths=len(paths),
+        total_bytes=total_bytes,
+        shared_bytes=named_bytes - total_bytes,
+        held_bytes=sum(held.values()),
+    )

@@ -1,0 +1,83 @@
+"""Fetching what a selection wants, and keeping it.
+
+One bad item stops nobody else. What arrived stays when the work is interrupted,
+and the next run goes on from there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from proxy.cache.service import Cache
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+from proxy.jobs.plan import Plan, Space, Wanted, make_plan
+from proxy.jobs.progress import Summary, Watcher
+from proxy.store.room import Room
+
+log = logging.getLogger(__name__)
+
+
+class NoSpace(ProxyError):
+    """A plan that does not fit, even if all that may go were evicted."""
+
+    def __init__(self, missing_bytes: int) -> None:
+        super().__init__(
+            f"{missing_bytes} bytes do not fit: raise cache.limit, free disk space, "
+            "or drop pins of rules that you no longer need"
+        )
+        self.missing_bytes = missing_bytes
+
+
+async def plan_prefetch(cache: Cache, wanted: Iterable[Wanted]) -> Plan:
+    """Return what fetching the wanted items would take."""
+    return await cache.threads.slow(make_plan, list(wanted), cache.held_bytes)
+
+
+async def plan_space(cache: Cache, room: Room, plan: Plan) -> Space:
+    """Return what a plan would do to the store."""
+    free_bytes, evicted, missing_bytes = await cache.threads.ledger(
+        room.foresee, plan.fetch_bytes, plan.digests
+    )
+    return Space(free_bytes=free_bytes, evicted=tuple(evicted), missing_bytes=missing_bytes)
+
+
+async def prefetch(cache: Cache, plan: Plan, transfers: int, watcher: Watcher) -> Summary:
+    """Fetch what a plan misses, `transfers` items at a time.
+
+    Cancelling it stops the transfers; what has arrived of them is kept.
+    """
+    summary = Summary(reused_bytes=plan.held_bytes, shared_bytes=plan.shared_bytes)
+    watcher.planned(plan)
+    queue = asyncio.Queue[Wanted]()
+    for one in plan.missing:
+        queue.put_nowait(one)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(transfers, len(plan.missing))):
+            group.create_task(_work(cache, queue, summary, watcher))
+    return summary
+
+
+async def _work(cache: Cache, queue: asyncio.Queue[Wanted], summary: Summary, watcher: Watcher) -> None:
+    while not queue.empty():
+        wanted = queue.get_nowait()
+        held_bytes = await cache.threads.disk(cache.held_bytes, wanted.item)
+        problem = None
+        try:
+            async for filled_bytes in cache.ensure(wanted.mirror, wanted.item):
+                watcher.moved(wanted, filled_bytes)
+        except ProxyError as error:
+            problem = str(error)
+            summary.failures.append((wanted, problem))
+            log.warning(
+                "prefetch.failed mirror=%s path=%s problem=%s", wanted.mirror, wanted.item.path, error
+            )
+        else:
+            summary.fetched_items += 1
+            summary.fetched_bytes += wanted.item.size_bytes - held_bytes
+        watcher.ended(wanted, problem)
+
+
+async def keep(cache: Cache, name: str, digests: frozenset[Digest]) -> None:
+    """Pin what a prefetch brought under its name, and let go of what it no longer wants."""
+    await cache.threads.ledger(cache.ledger.repin, name, digests)

@@ -1,0 +1,130 @@
+"""What a person wants fetched: filters or a MAAS selection, as one value.
+
+Owns what such a selection means, what in it surprises people, and what to say
+when it matches nothing.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proxy.errors import ProxyError
+from proxy.jobs.maas import NEWEST_VERSIONS, maas_condition
+from proxy.simplestreams.filters import Filter, matches_all
+from proxy.simplestreams.select import Fields
+
+_MOST_VALUES_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which items of a mirror are wanted."""
+
+    filters: tuple[Filter, ...] = ()
+    maas_releases: tuple[str, ...] = ()
+    """Releases as a MAAS user names them; their boot loaders come along."""
+    maas_arches: tuple[str, ...] = ()
+    newest: int | None = None
+    """Newest versions of each product; None is all."""
+
+    @property
+    def is_maas(self) -> bool:
+        """Whether this is a MAAS selection, perhaps narrowed by filters."""
+        return bool(self.maas_releases)
+
+    @property
+    def newest_versions(self) -> int | None:
+        """How many versions count: MAAS uses one."""
+        return NEWEST_VERSIONS if self.is_maas and self.newest is None else self.newest
+
+    def wants(self, fields: Fields) -> bool:
+        """Whether an item with these fields is wanted."""
+        if self.is_maas and not maas_condition(self.maas_releases, self.maas_arches)(fields):
+            return False
+        return matches_all(self.filters, fields)
+
+    def __str__(self) -> str:
+        parts = [one.expression for one in self.filters]
+        if self.is_maas:
+            parts.insert(0, f"maas={','.join(self.maas_releases)}")
+            if self.maas_arches:
+                parts.insert(1, f"arch={','.join(self.maas_arches)}")
+        if self.newest is not None:
+            parts.append(f"max={self.newest}")
+        return " ".join(parts) or "everything"
+
+
+class NothingMatches(ProxyError):
+    """A selection that no item passes, and what would have."""
+
+
+def surprises(selection: Selection, items: Sequence[Fields]) -> list[str]:
+    """Return what in a selection probably means something else than its author thinks.
+
+    The filter language is the reference's; these are its known traps.
+    """
+    warnings = []
+    for one in selection.filters:
+        known = {fields[one.key] for fields in items if one.key in fields}
+        if one.pattern is None and one.value.startswith("="):
+            warnings.append(
+                f"{one.expression!r} compares with the text {one.value!r}; "
+                f"'{one.key}={one.value.lstrip('= ')}' was probably meant"
+            )
+        elif one.pattern is None and "," in one.value and one.value not in known:
+            choices = "|".join(part.strip() for part in one.value.split(","))
+            warnings.append(
+                f"{one.expression!r} compares with the whole text, commas included; "
+                f"'{one.key}~^({choices})$' was probably meant"
+            )
+        elif one.pattern is None and one.key == "subarches" and one.value not in known:
+            warnings.append(
+                f"{one.expression!r} never matches: 'subarches' is one text of many names joined by commas; "
+                f"'subarches~{one.value}' was probably meant"
+            )
+        elif not known and items:
+            warnings.append(f"no item has a field {one.key!r}{_near(one.key, _keys(items))}")
+    return warnings
+
+
+def explain_no_match(selection: Selection, items: Sequence[Fields]) -> NothingMatches:
+    """Say which part of the selection excludes everything, and which values exist."""
+    if not items:
+        return NothingMatches("the mirror's lists name no items at all")
+    for one in selection.filters:
+        if not any(one.matches(fields) for fields in items):
+            values = Counter(fields[one.key] for fields in items if one.key in fields)
+            if not values:
+                return NothingMatches(
+                    f"filter {one.expression!r} matches nothing: no item has a field {one.key!r}"
+                    f"{_near(one.key, _keys(items))}"
+                )
+            there = _listed(one.value, values)
+            return NothingMatches(f"filter {one.expression!r} matches nothing; {one.key} is one of: {there}")
+    if selection.is_maas:
+        named = {fields.get("release", "") for fields in items} - {""}
+        for release in selection.maas_releases:
+            if not any(release.lower() in {f.get("release"), f.get("version")} for f in items):
+                return NothingMatches(
+                    f"no release {release!r}; there are: {_listed(release, Counter(sorted(named)))}"
+                )
+    return NothingMatches(f"each part of {str(selection)!r} matches something, all together match nothing")
+
+
+def _listed(wanted: str, values: Counter[str]) -> str:
+    """Return the values there are, those most like the wanted one first."""
+    near = difflib.get_close_matches(wanted, values, n=_MOST_VALUES_SHOWN, cutoff=0.5)
+    rest = [value for value, _ in values.most_common() if value not in near]
+    shown = [*near, *rest][:_MOST_VALUES_SHOWN]
+    more = len(values) - len(shown)
+    return ", ".join(f"{value[:60]!r}" for value in shown) + (f" and {more} more" if more else "")
+
+
+def _keys(items: Iterable[Fields]) -> set[str]:
+    return {key for fields in items for key in fields}
+
+
+def _near(key: str, keys: set[str]) -> str:
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
+    return f"; {near[0]!r} was probably meant" if near else f"; there are: {', '.join(sorted(keys))}"

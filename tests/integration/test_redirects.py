@@ -1,0 +1,207 @@
+"""Where upstream's answers and the configuration lead: redirects, and a proxy on the way."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.exchange import Reply, read
+from support.faults import Fault
+from support.origin import Origin
+from support.running import RunningProxy, make_config, run_proxy
+from support.tree import SignedTree, TreeItem
+
+from proxy.cache.mirror import Mirror
+from proxy.digest import Digest
+from proxy.upstream.options import UpstreamOptions
+
+MIB = 1024 * 1024
+INDEX = "streams/v1/index.sjson"
+PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
+
+IMPATIENT = UpstreamOptions(connect_timeout_s=2, stall_timeout_s=0.5, give_up_after_s=0.05)
+"""Two tries, or one that stalls."""
+PERSISTENT = replace(IMPATIENT, give_up_after_s=5)
+
+
+@pytest.fixture
+def item(tree: SignedTree) -> TreeItem:
+    """Return a published item of three MiB."""
+    item = tree.add_item(PRODUCT, "20250718", "squashfs", size=3 * MIB)
+    tree.publish()
+    return item
+
+
+@pytest.fixture
+async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
+    """Return a second origin of the same tree."""
+    async with Origin(tree.root) as origin:
+        yield origin
+
+
+@asynccontextmanager
+async def impatient_proxy(
+    tmp_path: Path, mirror: Mirror, options: UpstreamOptions = IMPATIENT
+) -> AsyncIterator[RunningProxy]:
+    """Run a proxy that soon gives up on an origin, unless told otherwise."""
+    async with run_proxy(make_config(tmp_path / "data", mirror, upstream=options)) as proxy:
+        yield proxy
+
+
+def is_right(reply: Reply, item: TreeItem) -> bool:
+    return reply.status == 200 and reply.is_complete and reply.body == item.read()
+
+
+def is_cut(reply: Reply) -> bool:
+    """Whether the connection ended early: before a status, or in the middle of the body."""
+    return reply.status in {0, 200} and not reply.is_complete
+
+
+async def kept(proxy: RunningProxy, item: TreeItem) -> bool:
+    """Whether the store holds the item once no fill is running."""
+    await proxy.fills_ended()
+    return proxy.store.has(Digest(item.digest))
+
+
+def assert_resumed(origin: Origin, item: TreeItem) -> None:
+    """Check that an item was asked twice: whole, then from somewhere on."""
+    first, second = origin.gets(item.path)
+    assert "Range" not in first.headers
+    assert re.fullmatch(r"bytes=[1-9]\d+-", second.headers["Range"])
+
+
+# Redirects
+
+
+async def test_a_redirect_to_a_named_host_is_followed_also_when_resuming(
+    tmp_path: Path, mirror: Mirror, origin: Origin, spare: Origin, item: TreeItem
+) -> None:
+    named = replace(mirror, redirect_hosts=(f"127.0.0.1:{spare.port}",))
+    async with impatient_proxy(tmp_path, named, PERSISTENT) as proxy:
+        origin.fault(item.path, Fault(redirect_to=spare.url + item.path))
+        spare.fault(item.path, Fault(stall_after=MIB), times=1)
+
+        assert is_right(await read(proxy.url(item.path)), item)
+        assert await kept(proxy, item)
+    assert_resumed(spare, item)
+
+
+async def test_a_redirect_within_an_origin_is_followed_relative_or_not(
+    tmp_path: Path, mirror: Mirror, origin: Origin, tree: SignedTree, item: TreeItem
+) -> None:
+    tree.write("moved/one", item.read())
+    async with impatient_proxy(tmp_path, mirror) as proxy:
+        for target in ("/moved/one", f"{origin.url}moved/one"):
+            origin.fault(item.path, Fault(redirect_to=target))
+            assert is_right(await read(proxy.url(item.path)), item)
+            await proxy.fills_ended()
+            await asyncio.to_thread(proxy.store.remove, Digest(item.digest))
+    assert origin.count("moved/one") == 2
+
+
+async def test_a_redirected_index_is_followed_as_well(
+    tmp_path: Path, mirror: Mirror, origin: Origin, spare: Origin, tree: SignedTree, item: TreeItem
+) -> None:
+    named = replace(mirror, redirect_hosts=("127.0.0.1",))
+    async with impatient_proxy(tmp_path, named) as proxy:
+        for path in (INDEX, item.path):
+            origin.fault(path, Fault(redirect_to=spare.url + path))
+
+        assert (await read(proxy.url(INDEX))).body == (tree.root / INDEX).read_bytes()
+        assert is_right(await read(proxy.url(item.path)), item)
+
+
+async def test_a_redirect_to_what_is_no_public_web_address_is_not_followed(
+    tmp_path: Path, mirror: Mirror, origin: Origin, tree: SignedTree
+) -> None:
+    """However it is written, for an origin must not reach what only the proxy can."""
+    async with Origin(tmp_path / "upstream") as private:
+        hosts = ["127.0.0.1", "localhost", "127.1", "2130706433", "0177.0.0.1", "0x7f000001", "0.0.0.0"]
+        hosts += ["[::ffff:127.0.0.1]", "user@127.0.0.1"]
+        targets = [f"http://{host}:{private.port}/{INDEX}" for host in hosts]
+        targets += ["file:///etc/passwd", f"ftp://127.0.0.1:{private.port}/", "gopher://127.0.0.1:70/"]
+        targets += ["http://169.254.169.254/latest/meta-data/", "http://", "http://[::1/", "javascript:x"]
+        items = [tree.add_item(PRODUCT, "20250718", f"file-{n}") for n in range(len(targets))]
+        tree.publish()
+        for item, target in zip(items, targets, strict=True):
+            origin.fault(item.path, Fault(redirect_to=target))
+        async with impatient_proxy(tmp_path, mirror) as proxy:
+            replies = await asyncio.gather(*(read(proxy.url(item.path)) for item in items))
+
+            assert [target for target, reply in zip(targets, replies, strict=True) if not is_cut(reply)] == []
+            assert [item.path for item in items if await kept(proxy, item)] == []
+        assert private.connections == 0
+
+
+async def test_redirects_in_a_circle_end(
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem
+) -> None:
+    async with impatient_proxy(tmp_path, mirror) as proxy:
+        origin.fault(item.path, Fault(redirect_to=f"/{item.path}"))
+
+        assert is_cut(await read(proxy.url(item.path)))
+    assert origin.count(item.path) <= 6 * 20
+
+
+# A proxy on the way
+
+
+async def test_all_requests_go_through_the_parent_proxy(
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem
+) -> None:
+    """It is asked by absolute URL, with its password, and resolves the names itself."""
+    parent = f"http://us%65r:secret@127.0.0.1:{origin.port}"
+    far = replace(mirror, origins=("http://images.example.test/",))
+    async with impatient_proxy(tmp_path, far, replace(PERSISTENT, parent_proxy=parent)) as proxy:
+        origin.fault(item.path, Fault(stall_after=MIB), times=1)
+
+        assert is_right(await read(proxy.url(item.path)), item)
+        assert is_right(await read(proxy.url(item.path)), item)
+    assert {request.target.partition("/streams/")[0] for request in origin.gets("streams/*")} == {
+        "http://images.example.test"
+    }
+    assert [request.target for request in origin.gets(item.path)] == [
+        f"http://images.example.test/{item.path}"
+    ] * 2
+    assert_resumed(origin, item)
+    assert {request.headers.get("Proxy-Authorization") for request in origin.requests} == {
+        "Basic dXNlcjpzZWNyZXQ="
+    }
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "10.0.0.1", "[::1]"])
+async def test_a_redirect_to_a_private_address_is_not_handed_to_the_parent_proxy(
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem, host: str
+) -> None:
+    far = replace(mirror, origins=("http://images.example.test/",))
+    async with impatient_proxy(tmp_path, far, replace(IMPATIENT, parent_proxy=origin.url)) as proxy:
+        origin.fault(item.path, Fault(redirect_to=f"http://{host}/elsewhere"))
+
+        assert is_cut(await read(proxy.url(item.path)))
+    assert not origin.gets("elsewhere")
+
+
+async def test_https_origins_are_reached_through_a_tunnel_of_the_parent_proxy(
+    tmp_path: Path, mirror: Mirror, origin: Origin
+) -> None:
+    far = replace(mirror, origins=("https://images.example.test/",))
+    async with impatient_proxy(tmp_path, far, replace(IMPATIENT, parent_proxy=origin.url)) as proxy:
+        assert (await read(proxy.url(INDEX))).status == 503
+    assert {(request.method, request.target) for request in origin.requests} == {
+        ("CONNECT", "images.example.test:443")
+    }
+
+
+async def test_a_parent_proxy_that_is_down_is_not_passed_by(
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem
+) -> None:
+    """Who configures one wants nothing to go out beside it."""
+    async with Origin(tmp_path / "upstream") as parent:
+        await parent.stop()
+        async with impatient_proxy(tmp_path, mirror, replace(IMPATIENT, parent_proxy=parent.url)) as proxy:
+            assert (await read(proxy.url(INDEX))).status == 503
+            assert is_cut(await read(proxy.url(item.path)))
+    assert origin.connections == 0

@@ -1,0 +1,267 @@
+"""The store and its ledger against a dict: whatever happens in whatever order, they agree."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.running import Clock
+
+from proxy.digest import Digest, digest_of
+from proxy.store.evict import Usage, choose
+from proxy.store.incoming import Incoming
+from proxy.store.ledger import Ledger
+from proxy.store.limits import StoreLimits
+from proxy.store.local import Blob, LocalStore
+from proxy.store.room import Room
+
+LIMIT_BYTES = 100
+CONTENTS = [bytes([number]) * size for number, size in enumerate((0, 1, 20, 30, 30, 45, 60, 100, 101))]
+DATA = {digest_of(data): data for data in CONTENTS}
+ANY = st.sampled_from(list(DATA))
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store of 100 bytes, used, filled, crashed and repaired."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="store-"))
+        self.clock = Clock()
+        self.blobs: dict[Digest, float] = {}
+        """What must be here, and when it was used last."""
+        self.partials: dict[Digest, int] = {}
+        """What has begun to arrive, with room reserved for it, and how much of it is here."""
+        self.pins: set[Digest] = set()
+        self.in_use: set[Digest] = set()
+        self.readers: list[tuple[Digest, Blob]] = []
+        self.open()
+
+    def open(self) -> None:
+        """Start as a new process."""
+        self.store = LocalStore(self.folder)
+        self.ledger = Ledger(self.folder / "ledger", self.clock)
+        limits = StoreLimits(limit_bytes=LIMIT_BYTES, min_free_bytes=0)
+        self.room = Room(self.store, self.ledger, limits, lambda: self.in_use)
+
+    def teardown(self) -> None:
+        """Clean up."""
+        for _, blob in self.readers:
+            blob.close()
+        self.ledger.close()
+        shutil.rmtree(self.folder)
+
+    @initialize(digests=st.sets(ANY, max_size=4))
+    def begin_with_blobs_that_no_ledger_knows(self, digests: set[Digest]) -> None:
+        """Begin as after an upgrade that lost the ledger."""
+        for used_at, digest in enumerate(digests, 1000):
+            self.store.put(DATA[digest])
+            os.utime(self.store.path(digest), (used_at, used_at))
+            self.blobs[digest] = used_at
+        self.room.reconcile()
+
+    # Arriving
+
+    def reserve(self, digest: Digest) -> bool:
+        """Reserve room, and check what went for it."""
+        size = len(DATA[digest])
+        taken = self.used_bytes()
+        protected = self.pins | self.in_use
+        usages = [Usage(here, len(DATA[here]), used_at) for here, used_at in self.blobs.items()]
+        read = {here for here, _ in self.readers}
+        needed = 0 if digest in self.partials else taken + size - LIMIT_BYTES
+        wanted = choose(usages, protected | read, needed)
+        freed = sum(usage.size_bytes for usage in wanted)
+
+        is_reserved = self.room.reserve(digest, size)
+
+        assert is_reserved == (freed >= needed)
+        gone = {here for here in self.blobs if not self.store.has(here)}
+        assert gone.isdisjoint(protected | read)
+        if is_reserved or not read:
+            assert sum(len(DATA[here]) for here in gone) == freed
+        self.blobs = {here: used_at for here, used_at in self.blobs.items() if here not in gone}
+        if is_reserved:
+            self.partials.setdefault(digest, 0)
+        return is_reserved
+
+    def acquire(self, digest: Digest) -> Incoming:
+        """Become the writer of a partial file."""
+        incoming = Incoming.acquire(self.store, digest, len(DATA[digest]))
+        assert incoming is not None
+        assert incoming.resumed_bytes == self.partials[digest]
+        return incoming
+
+    @rule(digest=ANY, part=st.floats(0, 1))
+    def some_of_a_blob_arrives(self, digest: Digest, part: float) -> None:
+        """Let some bytes come, until the connection is gone."""
+        self.clock.advance(1)
+        if digest in self.blobs or not self.reserve(digest):
+            return
+        incoming = self.acquire(digest)
+        stop = max(self.partials[digest], int(len(DATA[digest]) * part))
+        incoming.append(DATA[digest][self.partials[digest] : stop])
+        incoming.close()
+        self.partials[digest] = stop
+
+    @rule(digest=ANY, crash=st.sampled_from(["", "", "", "proved", "committed"]))
+    def a_blob_arrives(self, digest: Digest, crash: str) -> None:
+        """Let the rest of it come; the process may die before the end."""
+        self.clock.advance(1)
+        if digest in self.blobs or not self.reserve(digest):
+            return
+        incoming = self.acquire(digest)
+        incoming.append(DATA[digest][incoming.length_bytes :])
+        incoming.verify()
+        self.partials[digest] = len(DATA[digest])
+        if crash != "proved":
+            incoming.commit()
+            del self.partials[digest]
+            self.blobs[digest] = self.clock.now
+        if not crash:
+            self.room.settle(digest, len(DATA[digest]))
+        incoming.close()
+        if crash:
+            # What the disk does not know exactly, the ledger learns from the disk.
+            if digest in self.blobs:
+                os.utime(self.store.path(digest), (self.clock.now, self.clock.now))
+            self.crash()
+
+    @precondition(lambda self: self.partials)
+    @rule(data=st.data())
+    def a_partial_blob_turns_out_wrong(self, data: st.DataObject) -> None:
+        """Throw it away, and give its room back."""
+        digest = data.draw(st.sampled_from(sorted(self.partials)))
+        incoming = self.acquire(digest)
+        incoming.discard()
+        incoming.close()
+        self.room.give_back(digest)
+        del self.partials[digest]
+
+    # Being used
+
+    @rule(digest=ANY)
+    def a_reader_comes(self, digest: Digest) -> None:
+        """Let one read for a while."""
+        blob = self.store.open(digest, len(DATA[digest]))
+        assert (blob is not None) == (digest in self.blobs)
+        if blob is not None:
+            self.readers.append((digest, blob))
+
+    @precondition(lambda self: self.readers)
+    @rule()
+    def a_reader_goes(self) -> None:
+        """Let the one go that came first."""
+        digest, blob = self.readers.pop(0)
+        assert os.pread(blob.fd, 1000, 0) == DATA[digest]
+        blob.close()
+
+    @rule(digests=st.sets(ANY, max_size=3))
+    def blobs_are_used(self, digests: set[Digest]) -> None:
+        """Note the use of some that may not be here any more."""
+        self.clock.advance(10)
+        used_at = {digest: self.clock.now - ago_s for ago_s, digest in enumerate(digests)}
+        self.ledger.touch(used_at)
+        self.blobs |= {digest: when for digest, when in used_at.items() if digest in self.blobs}
+
+    @rule(digest=ANY)
+    def a_blob_is_pinned_or_unpinned(self, digest: Digest) -> None:
+        """Pin it whether it is here or not."""
+        if digest in self.pins:
+            self.ledger.unpin(digest, "test")
+        else:
+            self.ledger.pin(digest, "test")
+        self.pins ^= {digest}
+
+    @rule(digest=ANY)
+    def a_document_comes_into_use_or_out_of_it(self, digest: Digest) -> None:
+        """Keep served documents like pinned blobs."""
+        self.in_use ^= {digest}
+
+    @rule(digest=ANY)
+    def a_blob_is_removed(self, digest: Digest) -> None:
+        """Remove it unless somebody reads it."""
+        is_gone = self.store.remove(digest)
+        assert is_gone == (digest not in {read for read, _ in self.readers})
+        if is_gone:
+            self.ledger.forget_blob(digest)
+            self.blobs.pop(digest, None)
+
+    # Trouble
+
+    @rule()
+    def crash(self) -> None:
+        """Lose all that was in memory; the next process brings disk and ledger in line."""
+        self.ledger.close()
+        self.open()
+        (self.store.incoming / "put-half").write_bytes(b"half a document")
+        self.room.reconcile()
+
+    @precondition(lambda self: self.blobs)
+    @rule(data=st.data(), what=st.sampled_from(["deleted", "put back", "shortened", "rotten"]))
+    def somebody_touches_the_files(self, data: st.DataObject, what: str) -> None:
+        """Change a blob behind the store's back: it is given to nobody, and can come again."""
+        digest = data.draw(st.sampled_from(sorted(self.blobs)))
+        path = self.store.path(digest)
+        content = DATA[digest]
+        if digest in {read for read, _ in self.readers}:
+            return
+        if what == "deleted":
+            path.unlink()
+            self.gone(digest)
+        elif what == "put back":
+            path.unlink()
+            self.store.put(content)
+        elif content:
+            path.unlink()
+            path.write_bytes(content[:-1] if what == "shortened" else content[:-1] + b"\xff")
+            if what == "shortened":
+                assert self.store.open(digest, len(content)) is None
+            else:
+                assert self.store.read(digest) is None
+            self.gone(digest)
+
+    def gone(self, digest: Digest) -> None:
+        """Note that a blob is lost, as the next process does."""
+        del self.blobs[digest]
+        self.crash()
+
+    # What must always be true
+
+    def used_bytes(self) -> int:
+        """Add up what is here and what is reserved."""
+        return sum(len(DATA[digest]) for digest in (*self.blobs, *self.partials))
+
+    @invariant()
+    def disk_and_ledger_agree(self) -> None:
+        """Compare them with each other and with the dict."""
+        sizes = {digest: len(DATA[digest]) for digest in self.blobs}
+        assert {digest: status.st_size for digest, status in self.store.scan()} == sizes
+        assert {usage.digest: usage.size_bytes for usage in self.ledger.usages()} == sizes
+        assert self.ledger.total_bytes() == sum(sizes.values())
+        reserved = {key.removeprefix("reserved/") for key in self.ledger.keys("reserved/")}
+        assert reserved == set(self.partials)
+        assert {path.name for path in self.store.incoming.iterdir()} == set(self.partials)
+        assert self.ledger.pinned() == self.pins
+
+    @invariant()
+    def every_use_is_remembered(self) -> None:
+        """Check it, or eviction would take the wrong ones."""
+        assert {usage.digest: usage.used_at for usage in self.ledger.usages()} == self.blobs
+
+    @invariant()
+    def every_blob_is_what_its_name_says(self) -> None:
+        """Compare byte for byte, whoever asks and however."""
+        for digest in self.blobs:
+            assert self.store.read(digest) == DATA[digest]
+            with self.store.open(digest, len(DATA[digest])) as blob:
+                assert os.pread(blob.fd, 1000, 0) == DATA[digest]
+        for digest, blob in self.readers:
+            assert os.pread(blob.fd, 1000, 0) == DATA[digest]
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)

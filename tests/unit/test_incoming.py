@@ -1,0 +1,407 @@
+"""Blobs on their way in: one writer among all processes, and nothing lost when it dies."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.holding import ROOT, Holding
+from support.unprivileged import as_ordinary_user
+
+from proxy.digest import DigestMismatch, SizeMismatch, digest_of
+from proxy.store.incoming import Incoming, Partial
+from proxy.store.local import LocalStore
+
+DATA = bytes(range(256)) * 5000
+SIZE = len(DATA)
+DIGEST = digest_of(DATA)
+
+HOLD_THE_PARTIAL = """
+from pathlib import Path
+from proxy.digest import Digest
+from proxy.store.incoming import Incoming
+from proxy.store.local import LocalStore
+incoming = Incoming.acquire(LocalStore(Path(sys.argv[1])), Digest(sys.argv[2]), int(sys.argv[3]))
+incoming.append(bytes(range(256)) * 1000)
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """Return an empty store."""
+    return LocalStore(tmp_path / "data")
+
+
+def acquired(store: LocalStore) -> Incoming:
+    """Become the writer of the blob."""
+    incoming = Incoming.acquire(store, DIGEST, SIZE)
+    assert incoming is not None
+    return incoming
+
+
+def partial(store: LocalStore) -> Partial:
+    """Follow the blob."""
+    found = Partial.open(store, DIGEST)
+    assert found is not None
+    return found
+
+
+def mode(path: Path) -> int:
+    """Return a file's permissions."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def leave(store: LocalStore, data: bytes) -> Path:
+    """Leave a partial file as an earlier run would."""
+    path = store.incoming / DIGEST
+    path.write_bytes(data)
+    return path
+
+
+def finish(incoming: Incoming) -> None:
+    """Append what is missing and commit."""
+    incoming.append(DATA[incoming.length_bytes :])
+    incoming.verify()
+    incoming.commit()
+    incoming.close()
+
+
+# The usual way
+
+
+def test_a_blob_arrives_piece_by_piece(store: LocalStore) -> None:
+    incoming = acquired(store)
+    assert (incoming.resumed_bytes, incoming.length_bytes) == (0, 0)
+    for start in range(0, SIZE, 100_000):
+        incoming.append(DATA[start : start + 100_000])
+    assert incoming.length_bytes == SIZE
+    assert not store.has(DIGEST)
+    incoming.verify()
+    incoming.commit()
+    incoming.close()
+    incoming.close()
+    assert store.read(DIGEST) == DATA
+    assert mode(store.path(DIGEST)) == 0o444
+    assert list(store.incoming.iterdir()) == []
+
+
+def test_a_reader_sees_it_grow_and_be_proved_and_keeps_it(store: LocalStore) -> None:
+    """One descriptor from the first byte to long after the commit."""
+    assert Partial.open(store, DIGEST) is None
+    incoming = acquired(store)
+    reader = partial(store)
+    seen = [reader.look()]
+    incoming.append(DATA[:1000])
+    seen.append(reader.look())
+    incoming.append(DATA[1000:])
+    seen.append(reader.look())
+    incoming.verify()
+    seen.append(reader.look())
+    incoming.commit()
+    incoming.close()
+    seen.append(reader.look())
+    assert [(one.length_bytes, one.is_verified, one.is_discarded) for one in seen] == [
+        (0, False, False),
+        (1000, False, False),
+        (SIZE, False, False),
+        (SIZE, True, False),
+        (SIZE, True, False),
+    ]
+    assert os.pread(reader.fd, SIZE, 0) == DATA
+    store.remove(DIGEST)
+    assert reader.look().is_discarded
+    assert os.pread(reader.fd, SIZE, 0) == DATA
+    reader.close()
+    reader.close()
+
+
+def test_nothing_is_called_verified_before_all_of_it_is_right(store: LocalStore) -> None:
+    incoming = acquired(store)
+    incoming.append(DATA[:-1])
+    with pytest.raises(SizeMismatch):
+        incoming.verify()
+    incoming.append(b"x")
+    with pytest.raises(DigestMismatch):
+        incoming.verify()
+    reader = partial(store)
+    assert not reader.look().is_verified
+    reader.close()
+    incoming.close()
+
+
+def test_more_bytes_than_promised_are_not_written(store: LocalStore) -> None:
+    incoming = acquired(store)
+    incoming.append(DATA)
+    with pytest.raises(SizeMismatch):
+        incoming.append(b"x")
+    incoming.close()
+    assert (store.incoming / DIGEST).stat().st_size == SIZE
+
+
+def test_an_empty_blob_arrives_too(store: LocalStore) -> None:
+    incoming = Incoming.acquire(store, digest_of(b""), 0)
+    assert incoming is not None
+    incoming.verify()
+    incoming.commit()
+    incoming.close()
+    assert store.read(digest_of(b"")) == b""
+
+
+# One writer
+
+
+def test_there_is_one_writer_at_a_time(store: LocalStore) -> None:
+    first = acquired(store)
+    assert Incoming.acquire(store, DIGEST, SIZE) is None
+    assert Incoming.acquire(LocalStore(store.root), DIGEST, SIZE) is None
+    first.append(DATA[:10])
+    first.close()
+    second = acquired(store)
+    assert second.resumed_bytes == 10
+    second.close()
+
+
+def test_writers_of_different_blobs_do_not_meet(store: LocalStore) -> None:
+    first = acquired(store)
+    other = Incoming.acquire(store, digest_of(b"other"), 5)
+    assert other is not None
+    first.close()
+    other.close()
+
+
+def test_a_writer_that_is_killed_leaves_its_place_and_its_bytes(store: LocalStore) -> None:
+    with Holding(HOLD_THE_PARTIAL, store.root, DIGEST, str(SIZE)) as writer:
+        assert Incoming.acquire(store, DIGEST, SIZE) is None
+        reader = partial(store)
+        assert reader.look().length_bytes == 256_000
+        writer.kill()
+        heir = acquired(store)
+        assert heir.resumed_bytes == 256_000
+        finish(heir)
+    assert store.read(DIGEST) == DATA
+    assert os.pread(reader.fd, SIZE, 0) == DATA
+    reader.close()
+
+
+def test_a_child_process_does_not_inherit_the_place(store: LocalStore) -> None:
+    """Such as gpg, started while a download runs."""
+    incoming = acquired(store)
+    with Holding("", store.root):
+        incoming.close()
+        acquired(store).close()
+
+
+RACE = """
+import os, sys
+from pathlib import Path
+from support.unprivileged import as_ordinary_user
+from proxy.digest import Digest
+from proxy.store.incoming import Incoming
+from proxy.store.local import LocalStore
+store, digest, data = LocalStore(Path(sys.argv[1])), Digest(sys.argv[2]), bytes(range(256))
+
+def run():
+    for number in range(400):
+        incoming = Incoming.acquire(store, digest, len(data))
+        if incoming is None:
+            continue
+        if store.has(digest):
+            incoming.discard()
+        else:
+            incoming.append(data[incoming.length_bytes:])
+            incoming.verify()
+            incoming.commit()
+        incoming.close()
+        blob = store.open(digest, len(data))
+        if blob is not None:
+            if os.pread(blob.fd, 999, 0) != data or os.fstat(blob.fd).st_mode & 0o222:
+                print("a committed blob was changed or became writable")
+            blob.close()
+        if number % 4 == 0:
+            store.remove(digest)
+
+print("ready", flush=True)
+sys.stdin.readline()
+as_ordinary_user(run)
+print("done")
+"""
+
+
+def test_processes_that_race_for_a_blob_neither_spoil_nor_unlock_it(store: LocalStore) -> None:
+    """Also when one opens the partial file just before another commits it under its final name."""
+    data = bytes(range(256))
+    digest = digest_of(data)
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(store.root), digest],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        )
+        for _ in range(3)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == b"ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write(b"go\n")
+        racer.stdin.flush()
+    assert [racer.communicate(timeout=60)[0] for racer in racers] == [b"done\n"] * 3
+    incoming = Incoming.acquire(store, digest, len(data))
+    assert incoming is not None
+    incoming.discard()
+    incoming.close()
+    assert store.read(digest) in {data, None}
+    assert list(store.quarantine.iterdir()) == []
+
+
+# What an earlier run left
+
+
+def test_bytes_that_are_here_are_not_asked_for_again(store: LocalStore) -> None:
+    leave(store, DATA[:700_000])
+    incoming = acquired(store)
+    assert (incoming.resumed_bytes, incoming.length_bytes) == (700_000, 700_000)
+    finish(incoming)
+    assert store.read(DIGEST) == DATA
+
+
+def test_bytes_that_are_here_are_hashed_again(store: LocalStore) -> None:
+    """A power cut may have left anything in the file."""
+    leave(store, bytes(700_000))
+    incoming = acquired(store)
+    incoming.append(DATA[700_000:])
+    with pytest.raises(DigestMismatch):
+        incoming.verify()
+    incoming.discard()
+    incoming.close()
+    finish(acquired(store))
+    assert store.read(DIGEST) == DATA
+
+
+def test_a_partial_file_that_is_whole_needs_nothing_more(store: LocalStore) -> None:
+    leave(store, DATA)
+    incoming = acquired(store)
+    assert incoming.length_bytes == SIZE
+    finish(incoming)
+    assert store.read(DIGEST) == DATA
+
+
+def test_a_partial_file_longer_than_the_blob_starts_anew(store: LocalStore) -> None:
+    leave(store, DATA + b"x")
+    incoming = acquired(store)
+    assert (incoming.resumed_bytes, (store.incoming / DIGEST).stat().st_size) == (0, 0)
+    finish(incoming)
+    assert store.read(DIGEST) == DATA
+
+
+@pytest.mark.parametrize("data", [DATA, DATA[:-1], bytes(SIZE)], ids=["right", "short", "wrong"])
+def test_a_partial_file_marked_as_proved_is_not_believed(store: LocalStore, data: bytes) -> None:
+    """Its writer died between proof and commit, and nobody knows what came after."""
+    leave(store, data).chmod(0o444)
+
+    def resume() -> None:
+        incoming = acquired(store)
+        assert incoming.resumed_bytes == len(data)
+        reader = partial(store)
+        assert not reader.look().is_verified
+        reader.close()
+        if data == bytes(SIZE):
+            with pytest.raises(DigestMismatch):
+                incoming.verify()
+            incoming.discard()
+            incoming.close()
+            incoming = acquired(store)
+        finish(incoming)
+
+    as_ordinary_user(resume)
+    assert store.read(DIGEST) == DATA
+    assert mode(store.path(DIGEST)) == 0o444
+
+
+def test_who_comes_between_proof_and_commit_takes_nothing_back(store: LocalStore) -> None:
+    """Followers in other processes have seen that the file is proved, and go by that."""
+
+    def meet() -> None:
+        writer = acquired(store)
+        writer.append(DATA)
+        writer.verify()
+        reader = partial(store)
+        assert Incoming.acquire(store, DIGEST, SIZE) is None
+        assert reader.look().is_verified
+        writer.commit()
+        writer.close()
+        reader.close()
+
+    as_ordinary_user(meet)
+    assert mode(store.path(DIGEST)) == 0o444
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_and_not_a_wait(store: LocalStore) -> None:
+    store.incoming.chmod(0o555)
+    try:
+        with pytest.raises(PermissionError):
+            as_ordinary_user(lambda: Incoming.acquire(store, DIGEST, SIZE))
+    finally:
+        store.incoming.chmod(0o755)
+
+
+def test_what_cannot_be_read_again_is_let_go_of(store: LocalStore) -> None:
+    """The next one to try is not locked out by a failed try."""
+    (store.incoming / DIGEST).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        Incoming.acquire(store, DIGEST, SIZE)
+    (store.incoming / DIGEST).rmdir()
+    acquired(store).close()
+
+
+# Discarding and removing
+
+
+def test_followers_see_when_it_is_discarded(store: LocalStore) -> None:
+    incoming = acquired(store)
+    incoming.append(bytes(1000))
+    reader = partial(store)
+    incoming.discard()
+    assert reader.look().is_discarded
+    reader.close()
+    successor = acquired(store)
+    assert successor.resumed_bytes == 0
+    incoming.close()
+    finish(successor)
+    assert store.read(DIGEST) == DATA
+
+
+def test_a_blob_is_not_removed_while_its_writer_is_at_it(store: LocalStore) -> None:
+    incoming = acquired(store)
+    incoming.append(DATA)
+    incoming.verify()
+    incoming.commit()
+    assert not store.remove(DIGEST)
+    incoming.close()
+    assert store.remove(DIGEST)
+
+
+def test_a_follower_keeps_a_committed_blob_from_removal(store: LocalStore) -> None:
+    incoming = acquired(store)
+    reader = partial(store)
+    reader.keep()
+    finish(incoming)
+    reader.keep()
+    assert not store.remove(DIGEST)
+    reader.close()
+    assert store.remove(DIGEST)
+
+
+def test_opening_while_the_writer_holds_on_works(store: LocalStore) -> None:
+    incoming = acquired(store)
+    incoming.append(DATA)
+    incoming.verify()
+    incoming.commit()
+    with store.open(DIGEST, SIZE) as blob:
+        assert os.pread(blob.fd, SIZE, 0) == DATA
+    incoming.close()

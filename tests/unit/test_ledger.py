@@ -1,0 +1,404 @@
+"""The ledger: what is known of blobs and names, shared by processes, and never a program."""
+
+import json
+import pickle
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import diskcache
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.holding import ROOT
+from support.running import Clock
+
+from proxy.digest import Digest, digest_of
+from proxy.store.evict import Usage
+from proxy.store.ledger import Ledger, LedgerDamaged, LedgerUnavailable
+
+ONE, TWO, THREE = (digest_of(name) for name in (b"one", b"two", b"three"))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Return where the ledger lies."""
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def ledger(directory: Path, clock: Clock) -> Iterator[Ledger]:
+    """Return an empty ledger."""
+    ledger = Ledger(directory, clock)
+    yield ledger
+    ledger.close()
+
+
+def rows(directory: Path, table: str) -> list[tuple[object, ...]]:
+    """Read a table as SQLite has it: key, is the key plain, mode, file name, value."""
+    with closing(sqlite3.connect(directory / table / "cache.db")) as database:
+        return database.execute("SELECT key, raw, mode, filename, value FROM Cache").fetchall()
+
+
+def tamper(directory: Path, table: str, statement: str, *values: object) -> int:
+    """Change a table behind the ledger's back; return how many rows."""
+    with closing(sqlite3.connect(directory / table / "cache.db")) as database, database:
+        return database.execute(statement, values).rowcount
+
+
+# Records
+
+
+def test_a_record_is_what_was_written_last(ledger: Ledger) -> None:
+    assert ledger.record("key") is None
+    ledger.write("key", {"number": 1})
+    ledger.write("key", [True, None, "text"])
+    assert ledger.record("key") == [True, None, "text"]
+    ledger.forget("key")
+    ledger.forget("key")
+    assert ledger.record("key") is None
+
+
+def test_any_json_value_is_kept_as_it_is(ledger: Ledger) -> None:
+    @given(st.text(st.characters(exclude_categories=["Cs"])), JSON)
+    def keeps(key: str, value: object) -> None:
+        ledger.write(key, value)
+        assert ledger.record(key) == value
+        assert key in ledger.keys(key)
+
+    keeps()
+
+
+def test_what_is_no_json_is_refused_when_it_is_written(ledger: Ledger) -> None:
+    for value in (object(), b"bytes", {1, 2}, Path("x")):
+        with pytest.raises(TypeError):
+            ledger.write("key", value)
+    assert ledger.record("key") is None
+
+
+def test_keys_are_found_by_their_beginning(ledger: Ledger) -> None:
+    for key in ("a/1", "a/2", "b/1", "a", ""):
+        ledger.write(key, 1)
+    assert sorted(ledger.keys("a/")) == ["a/1", "a/2"]
+    assert sorted(ledger.keys("")) == ["", "a", "a/1", "a/2", "b/1"]
+    assert list(ledger.keys("c")) == []
+
+
+def test_a_record_can_expire(ledger: Ledger) -> None:
+    ledger.write("short", 1, expire_s=0)
+    ledger.write("long", 1, expire_s=1000)
+    assert (ledger.record("short"), ledger.record("long")) == (None, 1)
+    ledger.write("short", 2)
+    assert ledger.record("short") == 2
+
+
+def test_records_outlive_the_process(ledger: Ledger, directory: Path) -> None:
+    ledger.write("key", 1)
+    ledger.add_blob(ONE, 10)
+    ledger.close()
+    with closing(Ledger(directory)) as again:
+        assert again.record("key") == 1
+        assert again.total_bytes() == 10
+
+
+def test_changes_in_a_transaction_happen_together_or_not_at_all(ledger: Ledger) -> None:
+    ledger.write("key", "old")
+
+    def change() -> None:
+        with ledger.transaction():
+            ledger.write("key", "new")
+            ledger.write("other", 1)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change()
+    assert (ledger.record("key"), ledger.record("other")) == ("old", None)
+
+
+def test_two_ledgers_over_one_directory_see_the_same(ledger: Ledger, directory: Path) -> None:
+    """As workers do."""
+    with closing(Ledger(directory)) as other:
+        ledger.write("key", 1)
+        assert other.record("key") == 1
+        other.add_blob(ONE, 10)
+        ledger.add_blob(TWO, 5)
+        assert ledger.total_bytes() == other.total_bytes() == 15
+
+
+# Pins
+
+
+def test_a_blob_is_pinned_while_any_name_pins_it(ledger: Ledger) -> None:
+    ledger.pin(ONE, "release")
+    ledger.pin(ONE, "release")
+    ledger.pin(ONE, "test lab")
+    ledger.pin(TWO, "release")
+    assert ledger.pinned() == {ONE, TWO}
+    ledger.unpin(ONE, "release")
+    ledger.unpin(TWO, "release")
+    assert ledger.pinned() == {ONE}
+    ledger.unpin(ONE, "nobody")
+    ledger.unpin(ONE, "test lab")
+    ledger.unpin(THREE, "release")
+    assert ledger.pinned() == set()
+
+
+# Blobs
+
+
+def test_a_blob_counts_once(ledger: Ledger, clock: Clock) -> None:
+    ledger.add_blob(ONE, 10)
+    clock.advance(5)
+    ledger.add_blob(ONE, 10)
+    ledger.add_blob(TWO, 7)
+    assert ledger.total_bytes() == 17
+    assert sorted(ledger.usages(), key=lambda usage: usage.size_bytes) == [
+        Usage(TWO, 7, clock.now),
+        Usage(ONE, 10, clock.now - 5),
+    ]
+
+
+def test_a_forgotten_blob_counts_no_more(ledger: Ledger) -> None:
+    ledger.add_blob(ONE, 10)
+    ledger.add_blob(TWO, 7)
+    ledger.forget_blob(ONE)
+    ledger.forget_blob(ONE)
+    ledger.forget_blob(THREE)
+    assert ledger.total_bytes() == 7
+    assert [usage.digest for usage in ledger.usages()] == [TWO]
+
+
+def test_use_is_noted_of_blobs_that_are_here(ledger: Ledger, clock: Clock) -> None:
+    ledger.add_blob(ONE, 10)
+    ledger.add_blob(TWO, 7)
+    ledger.touch({ONE: 12345.5, THREE: 99.0})
+    used_at = {usage.digest: usage.used_at for usage in ledger.usages()}
+    assert used_at == {ONE: 12345.5, TWO: clock.now}
+    assert ledger.total_bytes() == 17
+
+
+@pytest.mark.parametrize(
+    ("listed", "found", "changes"),
+    [
+        ({}, {}, (0, 0)),
+        ({ONE: 10}, {ONE: 10}, (0, 0)),
+        ({}, {ONE: 10, TWO: 7}, (2, 0)),
+        ({ONE: 10, TWO: 7}, {}, (0, 2)),
+        ({ONE: 10, TWO: 7}, {TWO: 7, THREE: 5}, (1, 1)),
+    ],
+)
+def test_the_ledger_is_brought_in_line_with_the_disk(
+    ledger: Ledger,
+    clock: Clock,
+    listed: dict[Digest, int],
+    found: dict[Digest, int],
+    changes: tuple[int, int],
+) -> None:
+    """Blobs that stay keep what is known of their use; new ones come with what the disk knows."""
+    for digest, size_bytes in listed.items():
+        ledger.add_blob(digest, size_bytes)
+    assert ledger.reconcile((digest, size_bytes, 5.0) for digest, size_bytes in found.items()) == changes
+    assert set(ledger.usages()) == {
+        Usage(digest, size_bytes, clock.now if digest in listed else 5.0)
+        for digest, size_bytes in found.items()
+    }
+    assert ledger.total_bytes() == sum(found.values())
+
+
+def test_a_lost_total_is_counted_anew(ledger: Ledger, directory: Path) -> None:
+    ledger.add_blob(ONE, 10)
+    assert tamper(directory, "blobs", "DELETE FROM Cache WHERE key = 'total'") == 1
+    ledger.reconcile([(ONE, 10, 5.0)])
+    assert ledger.total_bytes() == 10
+
+
+ADD_AND_PIN = """
+import sys
+from pathlib import Path
+from proxy.digest import digest_of
+from proxy.store.ledger import Ledger
+ledger, worker = Ledger(Path(sys.argv[1])), sys.argv[2]
+for number in range(30):
+    ledger.add_blob(digest_of(b"own %s %d" % (worker.encode(), number)), 3)
+    ledger.add_blob(digest_of(b"shared %d" % number), 100)
+    ledger.pin(digest_of(b"pinned"), f"{worker} {number}")
+    if number % 2:
+        ledger.forget_blob(digest_of(b"own %s %d" % (worker.encode(), number)))
+"""
+
+
+def test_processes_lose_nothing_of_each_others_changes(ledger: Ledger, directory: Path) -> None:
+    workers = [
+        subprocess.Popen([sys.executable, "-c", ADD_AND_PIN, str(directory), str(number)], cwd=ROOT)
+        for number in range(3)
+    ]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert ledger.total_bytes() == 3 * 15 * 3 + 30 * 100
+    assert sum(usage.size_bytes for usage in ledger.usages()) == ledger.total_bytes()
+    assert len(ledger.record(f"pin/{digest_of(b'pinned')}")) == 3 * 30
+
+
+# No pickles
+
+
+def fill(ledger: Ledger) -> None:
+    """Write one of each kind."""
+    ledger.write("generation/maas", {"documents": {"a": [1, 2.5, None]}, "long": "x" * 100_000})
+    ledger.write("failure/x", ["absent", "path"], expire_s=60)
+    ledger.pin(ONE, "release")
+    ledger.add_blob(ONE, 10)
+    ledger.touch({ONE: 5.0})
+
+
+def test_all_that_is_in_the_files_is_text(ledger: Ledger, directory: Path) -> None:
+    """Every key and value is JSON or a name, in the database itself; nothing is pickled or put beside it."""
+    fill(ledger)
+    ledger.close()
+    found = [row for table in ("records", "blobs") for row in rows(directory, table)]
+    assert len(found) == 5
+    for key, is_plain, mode, filename, value in found:
+        assert isinstance(key, str)
+        assert is_plain
+        assert mode == diskcache.core.MODE_RAW
+        assert filename is None
+        assert isinstance(value, str)
+        json.loads(value)
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in files(directory)} == {"cache.db"}
+    for path in files(directory):
+        assert not any(
+            opening in path.read_bytes() for opening in (b"\x80\x03c", b"\x80\x04\x95", b"\x80\x05\x95")
+        )
+
+
+def files(directory: Path) -> list[Path]:
+    """List the ledger's files."""
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self._path,)
+
+
+@pytest.fixture
+def crater(tmp_path: Path) -> Path:
+    """Return the file that exists once a bomb went off."""
+    path = tmp_path / "crater"
+    pickle.loads(pickle.dumps(Bomb(path)))
+    assert path.exists(), "the bomb works"
+    path.unlink()
+    return path
+
+
+MODES = [
+    diskcache.core.MODE_NONE,
+    diskcache.core.MODE_BINARY,
+    diskcache.core.MODE_TEXT,
+    diskcache.core.MODE_PICKLE,
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_pickled_value_is_refused_and_not_run(
+    ledger: Ledger, directory: Path, crater: Path, mode: int
+) -> None:
+    """Whoever can write to the ledger can mislead the proxy, and not make it run a program."""
+    fill(ledger)
+    bomb = pickle.dumps(Bomb(crater))
+    (directory / "records" / "aside.val").write_bytes(bomb)
+    statement = "UPDATE Cache SET mode = ?, value = ?, filename = ? WHERE key = 'generation/maas'"
+    for filename in (None, "aside.val"):
+        assert tamper(directory, "records", statement, mode, bomb, filename) == 1
+        with pytest.raises(LedgerDamaged):
+            ledger.record("generation/maas")
+    assert ledger.record("failure/x") == ["absent", "path"]
+    assert not crater.exists()
+
+
+def test_a_pickled_usage_is_refused_and_not_run(ledger: Ledger, directory: Path, crater: Path) -> None:
+    fill(ledger)
+    statement = "UPDATE Cache SET mode = ?, value = ? WHERE key = ?"
+    bomb = pickle.dumps(Bomb(crater))
+    assert tamper(directory, "blobs", statement, diskcache.core.MODE_PICKLE, bomb, ONE) == 1
+    for use in (ledger.usages, lambda: ledger.touch({ONE: 1.0}), lambda: ledger.forget_blob(ONE)):
+        with pytest.raises(LedgerDamaged):
+            list(use() or ())
+    assert not crater.exists()
+
+
+@pytest.mark.parametrize("is_plain", [0, 1])
+def test_a_pickled_key_is_refused_and_not_run(
+    ledger: Ledger, directory: Path, crater: Path, is_plain: int
+) -> None:
+    fill(ledger)
+    bomb = pickle.dumps(Bomb(crater))
+    assert (
+        tamper(
+            directory, "records", "UPDATE Cache SET key = ?, raw = ? WHERE key = 'failure/x'", bomb, is_plain
+        )
+        == 1
+    )
+    with pytest.raises(LedgerDamaged):
+        list(ledger.keys(""))
+    assert not crater.exists()
+
+
+@pytest.mark.parametrize("value", ["no JSON", "", "{", b"bytes", 7, None], ids=repr)
+def test_a_value_that_is_not_what_was_written_is_told_apart(
+    ledger: Ledger, directory: Path, value: object
+) -> None:
+    fill(ledger)
+    assert tamper(directory, "records", "UPDATE Cache SET value = ? WHERE key = 'failure/x'", value) == 1
+    with pytest.raises(LedgerDamaged):
+        ledger.record("failure/x")
+
+
+# SQLite gives out
+
+
+def test_a_ledger_that_is_no_database_is_unavailable(directory: Path) -> None:
+    (directory / "records").mkdir(parents=True)
+    (directory / "records" / "cache.db").write_bytes(b"this is not SQLite" * 1000)
+    with pytest.raises(LedgerUnavailable, match="the ledger cannot be used"):
+        Ledger(directory)
+
+
+def test_a_ledger_without_a_place_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerUnavailable):
+        Ledger(tmp_path / "file" / "ledger")
+
+
+def test_a_table_that_breaks_later_is_unavailable(ledger: Ledger, directory: Path) -> None:
+    fill(ledger)
+    tamper(directory, "records", "DROP TABLE Cache")
+
+    def change() -> None:
+        with ledger.transaction():
+            ledger.write("key", 1)
+
+    uses = (
+        lambda: ledger.record("key"),
+        lambda: ledger.write("key", 1),
+        lambda: ledger.forget("key"),
+        lambda: list(ledger.keys("")),
+        ledger.pinned,
+        change,
+    )
+    for use in uses:
+        with pytest.raises(LedgerUnavailable):
+            use()
+    assert ledger.total_bytes() == 10

@@ -1,0 +1,226 @@
+"""Blobs on disk: named by their digest, written once, never taken from under a reader."""
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.holding import ROOT, Holding
+
+from proxy.digest import Digest, digest_of
+from proxy.store.files import publish, remove
+from proxy.store.local import LocalStore
+
+DATA = b"some bytes of a boot image"
+DIGEST = digest_of(DATA)
+
+HOLD_A_READER = """
+from pathlib import Path
+from proxy.digest import Digest
+from proxy.store.local import LocalStore
+blob = LocalStore(Path(sys.argv[1])).open(Digest(sys.argv[2]), int(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """Return an empty store."""
+    return LocalStore(tmp_path / "data")
+
+
+def damage(store: LocalStore, digest: Digest, data: bytes) -> None:
+    """Change a blob behind the store's back."""
+    path = store.path(digest)
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def files(store: LocalStore) -> set[str]:
+    """List all files below the store."""
+    return {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
+
+
+def test_a_blob_lies_under_its_digest_and_cannot_be_written(store: LocalStore) -> None:
+    assert store.put(DATA) == DIGEST
+    assert files(store) == {f"blobs/sha256/{DIGEST[:2]}/{DIGEST}"}
+    assert stat.S_IMODE(store.path(DIGEST).stat().st_mode) == 0o444
+
+
+def test_what_was_put_is_what_is_read(store: LocalStore) -> None:
+    for data in (DATA, b"", bytes(3_000_000)):
+        digest = store.put(data)
+        assert store.has(digest)
+        assert store.read(digest) == data
+        with store.open(digest, len(data)) as blob:
+            assert blob.size_bytes == len(data)
+            assert os.pread(blob.fd, len(data) + 1, 0) == data
+
+
+def test_what_is_not_here_is_none(store: LocalStore) -> None:
+    assert not store.has(DIGEST)
+    assert store.open(DIGEST, len(DATA)) is None
+    assert store.read(DIGEST) is None
+    assert list(store.scan()) == []
+
+
+def test_a_blob_is_written_once(store: LocalStore) -> None:
+    store.put(DATA)
+    before = store.path(DIGEST).stat()
+    store.put(DATA)
+    after = store.path(DIGEST).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_another_store_over_the_same_directory_has_the_same_blobs(store: LocalStore) -> None:
+    store.put(DATA)
+    assert LocalStore(store.root).read(DIGEST) == DATA
+
+
+def test_closing_twice_closes_nothing_of_others(store: LocalStore) -> None:
+    store.put(DATA)
+    blob = store.open(DIGEST, len(DATA))
+    assert blob is not None
+    blob.close()
+    with (store.root / "other").open("wb") as other:
+        blob.close()
+        other.write(b"still open")
+    assert blob.fd == -1
+
+
+# Damage
+
+
+def test_a_blob_of_another_size_is_set_aside(store: LocalStore) -> None:
+    """It cannot be the blob; the next request fetches it anew."""
+    store.put(DATA)
+    damage(store, DIGEST, DATA[:-1])
+    assert store.open(DIGEST, len(DATA)) is None
+    assert not store.has(DIGEST)
+    assert (store.quarantine / DIGEST).read_bytes() == DATA[:-1]
+    store.put(DATA)
+    assert store.read(DIGEST) == DATA
+
+
+def test_a_document_that_rotted_is_set_aside(store: LocalStore) -> None:
+    """Whoever reads a blob whole hashes it again."""
+    store.put(DATA)
+    damage(store, DIGEST, DATA[::-1])
+    assert store.read(DIGEST) is None
+    assert files(store) == {f"quarantine/{DIGEST}"}
+
+
+def test_what_is_damaged_twice_or_gone_already_is_no_error(store: LocalStore) -> None:
+    for _ in range(2):
+        store.put(DATA)
+        damage(store, DIGEST, b"")
+        assert store.read(DIGEST) is None
+    store.set_aside(DIGEST)
+    assert files(store) == {f"quarantine/{DIGEST}"}
+
+
+# Removal
+
+
+def test_a_blob_can_be_removed(store: LocalStore) -> None:
+    store.put(DATA)
+    assert store.remove(DIGEST)
+    assert files(store) == set()
+
+
+def test_what_is_not_here_counts_as_removed(store: LocalStore) -> None:
+    assert store.remove(DIGEST)
+
+
+def test_a_blob_that_is_read_stays_until_the_last_reader_is_done(store: LocalStore) -> None:
+    store.put(DATA)
+    first, second = store.open(DIGEST, len(DATA)), store.open(DIGEST, len(DATA))
+    for reader in (first, second):
+        assert reader is not None
+        assert not store.remove(DIGEST)
+        assert os.pread(reader.fd, 100, 0) == DATA
+        reader.close()
+    assert store.remove(DIGEST)
+
+
+def test_a_reader_in_another_process_protects_a_blob_for_as_long_as_it_lives(store: LocalStore) -> None:
+    store.put(DATA)
+    with Holding(HOLD_A_READER, store.root, DIGEST, str(len(DATA))) as reader:
+        assert not store.remove(DIGEST)
+        assert store.has(DIGEST)
+        reader.kill()
+        assert store.remove(DIGEST)
+
+
+# Looking round
+
+
+def test_only_blobs_are_found(store: LocalStore) -> None:
+    digests = {store.put(data) for data in (b"one", b"two", b"three")}
+    shard = store.path(DIGEST).parent
+    shard.mkdir(exist_ok=True)
+    (shard / "README").write_text("not a blob")
+    (shard / f"{DIGEST}.bak").write_text("not a blob")
+    (shard.parent / DIGEST).write_text("not in a shard")
+    found = {digest: status.st_size for digest, status in store.scan()}
+    assert found == {digest: len(store.read(digest) or b"") for digest in digests}
+
+
+def test_only_partial_blobs_are_found(store: LocalStore) -> None:
+    (store.incoming / DIGEST).write_bytes(b"some")
+    (store.incoming / "put-abcdef").write_bytes(b"a document on its way")
+    assert list(store.partial_digests()) == [DIGEST]
+
+
+def test_free_space_is_what_the_file_system_says(store: LocalStore) -> None:
+    status = os.statvfs(store.root)
+    assert 0 <= store.free_bytes() <= status.f_blocks * status.f_frsize
+
+
+# A disk that gives out
+
+FILL_THE_DISK = f"""
+import resource, signal, sys
+from pathlib import Path
+from proxy.store.local import LocalStore
+store = LocalStore(Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, {resource.RLIM_INFINITY}))
+try:
+    store.put(bytes(200_000))
+except OSError as error:
+    print(type(error).__name__, "draft gone:", not list(store.incoming.iterdir()))
+store.put(b"small")
+"""
+
+
+def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> None:
+    """A full disk is an OSError, and the store goes on with what fits."""
+    done = subprocess.run(
+        [sys.executable, "-c", FILL_THE_DISK, str(store.root)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stdout == "OSError draft gone: True\n"
+    assert store.read(digest_of(b"small")) == b"small"
+    assert len(files(store)) == 1
+
+
+def test_publishing_makes_the_folder_if_need_be(tmp_path: Path) -> None:
+    (tmp_path / "new").write_bytes(b"new")
+    publish(tmp_path / "new", tmp_path / "folder" / "final")
+    (tmp_path / "newer").write_bytes(b"newer")
+    publish(tmp_path / "newer", tmp_path / "folder" / "final")
+    assert (tmp_path / "folder" / "final").read_bytes() == b"newer"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    remove(tmp_path / "file")
+    remove(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,207 @@
+"""Room for what is about to arrive: reserved before, evicted for, and counted alike by all processes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.running import Clock
+
+from proxy.digest import Digest, digest_of
+from proxy.store.ledger import Ledger
+from proxy.store.limits import StoreLimits
+from proxy.store.local import LocalStore
+from proxy.store.room import Room
+
+NEW, OTHER = digest_of(b"new"), digest_of(b"other")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """Return an empty store."""
+    return LocalStore(tmp_path / "data")
+
+
+@pytest.fixture
+def ledger(store: LocalStore, clock: Clock) -> Iterator[Ledger]:
+    """Return its ledger."""
+    with closing(Ledger(store.root / "ledger", clock)) as ledger:
+        yield ledger
+
+
+def room(store: LocalStore, ledger: Ledger, limit_bytes: int | None = 100, *in_use: Digest) -> Room:
+    """Make room within `limit_bytes`."""
+    limits = StoreLimits(limit_bytes=limit_bytes, min_free_bytes=0)
+    return Room(store, ledger, limits, lambda: set(in_use))
+
+
+def fill(store: LocalStore, ledger: Ledger, clock: Clock, *sizes: int) -> list[Digest]:
+    """Put blobs of these sizes into the store, each used later than the one before."""
+    digests = []
+    for number, size in enumerate(sizes):
+        digests.append(store.put(bytes([number]) * size))
+        ledger.add_blob(digests[-1], size)
+        clock.advance(1)
+    return digests
+
+
+def here(store: LocalStore, ledger: Ledger) -> set[Digest]:
+    """Return the blobs that are here, of which disk and ledger must agree."""
+    found = {digest: status.st_size for digest, status in store.scan()}
+    assert found == {usage.digest: usage.size_bytes for usage in ledger.usages()}
+    assert ledger.total_bytes() == sum(found.values())
+    return set(found)
+
+
+def test_there_is_room_up_to_the_limit(store: LocalStore, ledger: Ledger) -> None:
+    making = room(store, ledger)
+    assert making.reserve(NEW, 60)
+    assert not making.reserve(OTHER, 41)
+    assert making.reserve(OTHER, 40)
+
+
+def test_without_a_limit_only_the_disk_counts(store: LocalStore, ledger: Ledger) -> None:
+    assert room(store, ledger, None).reserve(NEW, 1000)
+    assert not room(store, ledger, None).reserve(OTHER, 2**60)
+
+
+def test_reserving_again_for_the_same_blob_is_free(store: LocalStore, ledger: Ledger) -> None:
+    making = room(store, ledger)
+    assert all(making.reserve(NEW, 100) for _ in range(3))
+    assert not making.reserve(OTHER, 1)
+
+
+def test_reservations_count_for_every_process(store: LocalStore, ledger: Ledger) -> None:
+    assert room(store, ledger).reserve(NEW, 60)
+    with closing(Ledger(store.root / "ledger")) as of_another_worker:
+        assert not room(store, of_another_worker).reserve(OTHER, 60)
+        room(store, ledger).give_back(NEW)
+        assert room(store, of_another_worker).reserve(OTHER, 60)
+
+
+def test_a_reservation_becomes_a_blob(store: LocalStore, ledger: Ledger) -> None:
+    making = room(store, ledger)
+    digest = digest_of(bytes(60))
+    assert making.reserve(digest, 60)
+    store.put(bytes(60))
+    making.settle(digest, 60)
+    assert here(store, ledger) == {digest}
+    assert not making.reserve(NEW, 101)
+    assert making.reserve(NEW, 40)
+
+
+# Eviction
+
+
+def test_the_least_recently_used_make_room(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    first, second, third = fill(store, ledger, clock, 30, 30, 30)
+    ledger.touch({first: clock.now})
+    assert room(store, ledger).reserve(NEW, 50)
+    assert here(store, ledger) == {first}
+    assert not store.has(second)
+    assert not store.has(third)
+
+
+def test_no_more_goes_than_needed(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    _, *kept = fill(store, ledger, clock, 30, 30, 30)
+    assert room(store, ledger).reserve(NEW, 40)
+    assert here(store, ledger) == set(kept)
+
+
+def test_pinned_blobs_and_those_in_use_stay(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    pinned, used, free = fill(store, ledger, clock, 30, 30, 30)
+    ledger.pin(pinned, "release")
+    assert room(store, ledger, 100, used).reserve(NEW, 40)
+    assert here(store, ledger) == {pinned, used}
+    assert not store.has(free)
+
+
+def test_nothing_goes_in_vain(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    """What could never fit costs no other blob its place."""
+    digests = fill(store, ledger, clock, 30, 30, 30)
+    ledger.pin(digests[0], "release")
+    assert not room(store, ledger).reserve(NEW, 71)
+    assert not room(store, ledger).reserve(NEW, 2**60)
+    limits = StoreLimits(limit_bytes=None, min_free_bytes=2**62)
+    assert not Room(store, ledger, limits).reserve(NEW, 1)
+    assert here(store, ledger) == set(digests)
+
+
+def test_reservations_are_not_evicted(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    assert room(store, ledger).reserve(NEW, 60)
+    digests = fill(store, ledger, clock, 40)
+    assert not room(store, ledger).reserve(OTHER, 41)
+    assert here(store, ledger) == set(digests)
+    assert room(store, ledger).reserve(OTHER, 40)
+    assert here(store, ledger) == set()
+
+
+def test_what_is_being_read_stays_and_another_goes(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    """A slow client does not make the store useless for everybody else."""
+    oldest, middle, newest = fill(store, ledger, clock, 30, 30, 30)
+    with store.open(oldest, 30):
+        assert room(store, ledger).reserve(NEW, 40)
+        assert here(store, ledger) == {oldest, newest}
+        assert not store.has(middle)
+    assert room(store, ledger).reserve(OTHER, 30)
+    assert here(store, ledger) == {newest}
+
+
+def test_a_blob_that_somebody_deleted_by_hand_makes_room_all_the_same(
+    store: LocalStore, ledger: Ledger, clock: Clock
+) -> None:
+    gone, kept = fill(store, ledger, clock, 50, 50)
+    store.path(gone).unlink()
+    assert room(store, ledger).reserve(NEW, 50)
+    assert here(store, ledger) == {kept}
+
+
+# The disk's own limit
+
+
+def test_some_of_the_disk_is_kept_free(store: LocalStore, ledger: Ledger) -> None:
+    """And what of a download has arrived is not expected to arrive again."""
+    available = store.free_bytes() // 2
+    making = Room(store, ledger, StoreLimits(min_free_bytes=store.free_bytes() - available))
+    assert not making.reserve(NEW, available * 3 // 2)
+    assert making.reserve(NEW, available * 3 // 4)
+    assert not making.reserve(OTHER, available // 2)
+    with (store.incoming / NEW).open("wb") as partial:
+        # A hole takes no space on the disk.
+        partial.truncate(available * 3 // 4)
+    assert making.reserve(OTHER, available // 2)
+
+
+# After a crash
+
+
+def test_disk_and_ledger_agree_again_after_a_crash(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    kept, removed = fill(store, ledger, clock, 10, 20)
+    unsettled = store.put(bytes(30))
+    store.path(removed).unlink()
+    making = room(store, ledger)
+    making.reserve(NEW, 40)
+    making.reserve(OTHER, 20)
+    (store.incoming / NEW).write_bytes(b"the beginning")
+    (store.incoming / "put-abcdef").write_bytes(b"half a document")
+
+    making.reconcile()
+
+    assert here(store, ledger) == {kept, unsettled}
+    assert list(ledger.keys("reserved/")) == [f"reserved/{NEW}"]
+    assert [path.name for path in store.incoming.iterdir()] == [NEW]
+    making.reconcile()
+    assert here(store, ledger) == {kept, unsettled}
+
+
+def test_a_blob_found_on_disk_is_as_old_as_its_file(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    """So that eviction after a lost ledger still takes the oldest first."""
+    old, new = fill(store, ledger, clock, 50, 50)
+    with closing(Ledger(store.root / "another ledger", clock)) as empty:
+        for digest, age_s in ((old, 1000), (new, 10)):
+            os.utime(store.path(digest), (clock.now - age_s, clock.now - age_s))
+        room(store, empty).reconcile()
+        assert here(store, empty) == {old, new}
+        assert room(store, empty).reserve(NEW, 50)
+        assert here(store, empty) == {new}
