@@ -13,10 +13,12 @@ from random import Random
 from proxy.cache.archive import Archive, documents_in_use
 from proxy.cache.assemble import Assembler
 from proxy.cache.board import Board
+from proxy.cache.demand import Demand
 from proxy.cache.documents import Documents
 from proxy.cache.failures import Failures
 from proxy.cache.flights import Flights
 from proxy.cache.mirror import Trust
+from proxy.cache.pace import Background
 from proxy.cache.service import Cache
 from proxy.cache.storage import Storage
 from proxy.cache.threads import Threads
@@ -30,6 +32,7 @@ from proxy.upstream.keyring import Keyring, keyring_file
 from proxy.upstream.origin import Origin, Sessions
 from proxy.upstream.redirects import RedirectGuard
 from proxy.upstream.route import Route
+from proxy.upstream.throttle import TokenBucket
 
 
 def open_keyrings(config: Config) -> dict[str, Keyring]:
@@ -79,7 +82,12 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         for one in documents.values():
             stack.push_async_callback(one.close)
         random = Random()  # noqa: S311 - spreads retries, guards nothing
-        flights = Flights(storage, Failures(storage), config.upstream, config.feed, random)
+        demand = await threads.disk(Demand, config.data_dir / "boards" / ".demand")
+        stack.callback(demand.close)
+        limit = config.upstream.background_limit_bytes
+        bucket = None if limit is None else TokenBucket(limit, time.monotonic)
+        pace = Background(demand, bucket, time.monotonic)
+        flights = Flights(storage, Failures(storage), config.upstream, config.feed, random, demand, pace)
         stack.push_async_callback(flights.close)
         usage = UsageNotes(storage)
         tasks = [

@@ -5,10 +5,11 @@ A generation counts only under the keyring that proved it.
 
 from dataclasses import asdict
 
-from proxy.cache.generation import Edition, Generation, load_edition
+from proxy.cache.generation import Edition, Generation, load_edition, read_lists
 from proxy.cache.storage import Storage
 from proxy.cache.trouble import Trouble
 from proxy.digest import Digest
+from proxy.simplestreams.model import Products
 from proxy.store.ledger import Ledger
 
 _CURRENT = "generation/"
@@ -41,6 +42,10 @@ class Archive:
     async def load(self, generation: Generation) -> Edition:
         """Read a generation's lists from the store. Raises GenerationLost."""
         return await self._threads.slow(load_edition, self._store, generation)
+
+    async def lists(self, generation: Generation) -> list[Products]:
+        """Return a generation's products lists in full. Raises GenerationLost."""
+        return await self._threads.slow(lambda: list(read_lists(self._store, generation)))
 
     async def retired(self, since: float) -> list[tuple[Generation, float]]:
         """Return the generations replaced after `since` (Unix seconds), newest first, with when."""

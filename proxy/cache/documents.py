@@ -22,7 +22,7 @@ from proxy.cache.mirror import Mirror
 from proxy.cache.trouble import HeldBack, Trouble
 from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, RollbackError
 from proxy.errors import ProxyError
-from proxy.simplestreams.model import Item
+from proxy.simplestreams.model import Item, Products
 from proxy.upstream.origin import OriginError
 from proxy.upstream.route import Route
 
@@ -120,6 +120,11 @@ class Documents:
             if item is not None:
                 return item, edition
         return await self._add_sibling(path) or self._retired_document(path, current.generation)
+
+    async def lists(self) -> tuple[Edition, list[Products]]:
+        """Return the current edition and its products lists in full. Raises NoGeneration."""
+        edition = await self.current()
+        return edition, await self._archive.lists(edition.generation)
 
     def refusal(self, path: str) -> str | None:
         """Return why a list of the current generation was refused, None when it was not."""

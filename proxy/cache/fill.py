@@ -10,13 +10,17 @@ at again, because the blob may have been committed between a miss and the lock.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 
+from proxy.cache.demand import Demand
 from proxy.cache.failures import BadItem, Failures
 from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
+from proxy.cache.pace import Background
 from proxy.cache.storage import Storage
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
@@ -42,6 +46,8 @@ class Fill:
         pull_from: Callable[[int], Pull],
         storage: Storage,
         failures: Failures,
+        demand: Demand,
+        pace: Background,
     ) -> None:
         self.item = item
         self._route = route
@@ -50,10 +56,14 @@ class Fill:
         self._room = storage.room
         self._threads = storage.threads
         self._failures = failures
+        self._demand = demand
+        self._pace = pace
+        self._clients = 0
         self._partial: Partial | None = None
         self._news = asyncio.Event()
         self.filled_bytes = 0
         self.is_verified = False
+        self.is_over = False
         self.error: ProxyError | None = None
 
     async def run(self) -> None:
@@ -72,7 +82,18 @@ class Fill:
         finally:
             if self.error is not None:
                 log.warning("blob.not_filled digest=%s problem=%s", self.item.digest, self.error)
+            self.is_over = True
             self._tell()
+
+    @contextlib.contextmanager
+    def waited_for(self) -> Iterator[None]:
+        """Count a client that waits for this fill, so that it does not give way to others."""
+        self._clients += 1
+        self._note_demand()
+        try:
+            yield
+        finally:
+            self._clients -= 1
 
     async def begun(self) -> None:
         """Return when there is something to read. Raises the fill's error if it failed before."""
@@ -131,6 +152,7 @@ class Fill:
                 async for chunk in chunks:
                     await self._threads.disk(incoming.append, chunk)
                     self._report(incoming.length_bytes)
+                    await self._give_way(len(chunk))
             await self._threads.disk(incoming.verify)
         except (WrongLength, SizeMismatch, DigestMismatch) as error:
             await self._refuse(incoming, pull, error)
@@ -173,6 +195,7 @@ class Fill:
         if self._partial is None:
             return await self._adopt_blob()
         for _ in range(_POLLS_PER_TAKEOVER_TRY):
+            self._note_demand()
             progress = self._partial.look()
             self._report(progress.length_bytes)
             if progress.is_verified and progress.length_bytes == self.item.size_bytes:
@@ -198,6 +221,19 @@ class Fill:
         self._keep_for_readers()
         await self._threads.ledger(self._room.give_back, self.item.digest)
         return True
+
+    # Whose turn it is
+
+    async def _give_way(self, count: int) -> None:
+        """Go on at once while clients wait for this fill, else at the pace of the background."""
+        if self._clients:
+            self._note_demand()
+        else:
+            await self._pace.admit(self.item.digest, count)
+
+    def _note_demand(self) -> None:
+        if self._clients:
+            self._demand.note(self.item.digest, time.monotonic())
 
     # News
 
@@ -230,6 +266,8 @@ class FillReader:
     def __init__(self, fill: Fill, fd: int) -> None:
         self._fill = fill
         self.fd = fd
+        self._waiting = contextlib.ExitStack()
+        self._waiting.enter_context(fill.waited_for())
 
     async def available(self, position: int, start: int, stop: int, feed: FeedOptions) -> int:
         """Return up to which offset, past `position`, a reply of [start, stop) may be sent now.
@@ -259,7 +297,8 @@ class FillReader:
                     return end
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of the fill."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+            self._waiting.close()

@@ -6,16 +6,18 @@ that runs, by starting one, or past the store when that cannot take it.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from enum import Enum
 from functools import partial
 from random import Random
 from typing import NamedTuple
 
 from proxy.cache.bodies import Body, FillingBody, PassingBody, StoredBody
+from proxy.cache.demand import Demand
 from proxy.cache.failures import Failures
 from proxy.cache.feed import FeedOptions
 from proxy.cache.fill import Fill
+from proxy.cache.pace import Background
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
@@ -54,12 +56,16 @@ class Flights:
         upstream: UpstreamOptions,
         feed: FeedOptions,
         random: Random,
+        demand: Demand,
+        pace: Background,
     ) -> None:
         self._storage = storage
         self._failures = failures
         self._upstream = upstream
         self._feed = feed
         self._random = random
+        self._demand = demand
+        self._pace = pace
         self._fills: dict[Digest, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -73,12 +79,29 @@ class Flights:
         bypass = partial(PassingBody, item, pull_from, self._storage.threads)
         fill, outcome = self._join(item, route, pull_from)
         try:
-            await fill.begun()
-            blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
-            body: Body = FillingBody(fill.reader(), self._feed, bypass) if blob is None else StoredBody(blob)
+            with fill.waited_for():
+                await fill.begun()
+                blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
+                if blob is not None:
+                    return Opened(StoredBody(blob), outcome)
+                return Opened(FillingBody(fill.reader(), self._feed, bypass), outcome)
         except StoreFault:
             return Opened(bypass(), Outcome.BYPASS)
-        return Opened(body, outcome)
+
+    async def ensure(self, item: Item, route: Route) -> AsyncGenerator[int, None]:
+        """Bring an item into the store with nobody waiting; yield how many bytes of it are here.
+
+        Raises ItemAbsent, BadItem, ItemUnobtainable or StoreFault.
+        """
+        if self._storage.store.has(item.digest):
+            return
+        await self._failures.check(item.digest, route.names)
+        fill, _ = self._join(item, route, partial(self._pull, item, route))
+        while not fill.is_over:
+            await fill.changed()
+            yield fill.filled_bytes
+        if fill.error is not None:
+            raise fill.error
 
     async def close(self) -> None:
         """Stop all fills; their partial files stay for the next run."""
@@ -90,7 +113,7 @@ class Flights:
         running = self._fills.get(item.digest)
         if running is not None:
             return running, Outcome.HIT if running.is_verified else Outcome.JOIN
-        fill = Fill(item, route, pull_from, self._storage, self._failures)
+        fill = Fill(item, route, pull_from, self._storage, self._failures, self._demand, self._pace)
         self._fills[item.digest] = fill
         task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")
         self._tasks.add(task)

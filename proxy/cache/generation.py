@@ -4,7 +4,7 @@ A Generation is a value and a ledger record; an Edition is one that is loaded
 and can be served from. Documents themselves are blobs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -119,10 +119,11 @@ class Edition:
 
 def load_edition(store: LocalStore, generation: Generation) -> Edition:
     """Read a generation's lists from the store. Blocks; raises GenerationLost."""
-    return Edition(generation=generation, catalog=build_catalog(_lists(store, generation)))
+    return Edition(generation=generation, catalog=build_catalog(read_lists(store, generation)))
 
 
-def _lists(store: LocalStore, generation: Generation) -> Iterable[Products]:
+def read_lists(store: LocalStore, generation: Generation) -> Iterator[Products]:
+    """Yield the products lists of a generation. Blocks; raises GenerationLost."""
     for document in generation.documents.values():
         if not store.has(document.digest):
             raise GenerationLost(f"the store has lost {document.path}")

@@ -1,6 +1,6 @@
 """The cache as the web face and the jobs see it: resolve a path, open what it names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from proxy.cache.mirror import Mirror
 from proxy.cache.storage import Storage
 from proxy.cache.usage import UsageNotes
 from proxy.errors import ProxyError
-from proxy.simplestreams.model import Item
+from proxy.simplestreams.model import Item, Products
 from proxy.simplestreams.paths import PathError, canonical_path
 from proxy.upstream.pull import ItemAbsent
 
@@ -156,6 +156,23 @@ class Cache:
             if blob is not None:
                 return Opened(StoredBody(blob), Outcome.MISS)
         raise NoGeneration(target.mirror.name, f"the store has lost {target.item.path}")
+
+    async def refresh(self, mirror: str) -> None:
+        """Check a mirror with its origins now."""
+        await self._documents[mirror].revalidate()
+
+    async def lists(self, mirror: str) -> tuple[Edition, list[Products]]:
+        """Return a mirror's current edition and its products lists in full. Raises NoGeneration."""
+        return await self._documents[mirror].lists()
+
+    def ensure(self, mirror: str, item: Item) -> AsyncGenerator[int, None]:
+        """Bring an item into the store with nobody waiting; yields how many bytes of it are here.
+
+        Raises OfflineMiss, ItemAbsent, BadItem, ItemUnobtainable or StoreFault.
+        """
+        if self._offline and not self.storage.store.has(item.digest):
+            raise OfflineMiss(item.path)
+        return self._flights.ensure(item, self._documents[mirror].route)
 
     async def status(self) -> dict[str, Any]:
         """Return the state of every mirror as JSON values."""

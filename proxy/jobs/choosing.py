@@ -17,6 +17,8 @@ class Chosen:
 
     choices: list[tuple[str, Choice]] = field(default_factory=list)
     """Each with its mirror's name."""
+    documents: list[Wanted] = field(default_factory=list)
+    """The indexes and lists of those mirrors."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -33,8 +35,9 @@ async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> 
     chosen = Chosen()
     everything: list[Fields] = []
     for mirror in mirrors:
-        lists = await cache.lists(mirror)
-        found, fields = await cache.threads.slow(_choose, lists, selection)
+        edition, lists = await cache.lists(mirror)
+        chosen.documents += [Wanted(mirror, one.item) for one in edition.generation.documents.values()]
+        found, fields = await cache.storage.threads.slow(_choose, lists, selection)
         chosen.choices += [(mirror, choice) for choice in found]
         everything += fields
     chosen.warnings = surprises(selection, everything)

@@ -13,7 +13,6 @@ from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.jobs.plan import Plan, Space, Wanted, make_plan
 from proxy.jobs.progress import Summary, Watcher
-from proxy.store.room import Room
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +30,17 @@ class NoSpace(ProxyError):
 
 async def plan_prefetch(cache: Cache, wanted: Iterable[Wanted]) -> Plan:
     """Return what fetching the wanted items would take."""
-    return await cache.threads.slow(make_plan, list(wanted), cache.held_bytes)
+    store = cache.storage.store
+    return await cache.storage.threads.slow(
+        make_plan, list(wanted), lambda item: store.held_bytes(item.digest, item.size_bytes)
+    )
 
 
-async def plan_space(cache: Cache, room: Room, plan: Plan) -> Space:
+async def plan_space(cache: Cache, plan: Plan) -> Space:
     """Return what a plan would do to the store."""
-    free_bytes, evicted, missing_bytes = await cache.threads.ledger(
-        room.foresee, plan.fetch_bytes, plan.digests
+    storage = cache.storage
+    free_bytes, evicted, missing_bytes = await storage.threads.ledger(
+        storage.room.foresee, plan.fetch_bytes, plan.digests
     )
     return Space(free_bytes=free_bytes, evicted=tuple(evicted), missing_bytes=missing_bytes)
 
@@ -61,10 +64,11 @@ async def prefetch(cache: Cache, plan: Plan, transfers: int, watcher: Watcher) -
 async def _work(cache: Cache, queue: asyncio.Queue[Wanted], summary: Summary, watcher: Watcher) -> None:
     while not queue.empty():
         wanted = queue.get_nowait()
-        held_bytes = await cache.threads.disk(cache.held_bytes, wanted.item)
+        item, storage = wanted.item, cache.storage
+        held_bytes = await storage.threads.disk(storage.store.held_bytes, item.digest, item.size_bytes)
         problem = None
         try:
-            async for filled_bytes in cache.ensure(wanted.mirror, wanted.item):
+            async for filled_bytes in cache.ensure(wanted.mirror, item):
                 watcher.moved(wanted, filled_bytes)
         except ProxyError as error:
             problem = str(error)
@@ -74,10 +78,10 @@ async def _work(cache: Cache, queue: asyncio.Queue[Wanted], summary: Summary, wa
             )
         else:
             summary.fetched_items += 1
-            summary.fetched_bytes += wanted.item.size_bytes - held_bytes
+            summary.fetched_bytes += item.size_bytes - held_bytes
         watcher.ended(wanted, problem)
 
 
 async def keep(cache: Cache, name: str, digests: frozenset[Digest]) -> None:
     """Pin what a prefetch brought under its name, and let go of what it no longer wants."""
-    await cache.threads.ledger(cache.ledger.repin, name, digests)
+    await cache.storage.threads.ledger(cache.storage.ledger.repin, name, digests)

@@ -31,23 +31,23 @@ class Watcher(Protocol):
     """Somebody who looks on. Called in the event loop; must not block."""
 
     def planned(self, plan: Plan) -> None:
-        """The plan is made, the work begins."""
+        """Take note of the plan; the work begins."""
 
     def moved(self, wanted: Wanted, filled_bytes: int) -> None:
-        """An item has arrived up to `filled_bytes`."""
+        """Take note that an item is here up to `filled_bytes`."""
 
     def ended(self, wanted: Wanted, problem: str | None) -> None:
-        """An item is here, or has failed for the reason given."""
+        """Take note that an item is here, or has failed for the reason given."""
 
 
 class Nobody:
     """A watcher for work that nobody looks at."""
 
     def planned(self, plan: Plan) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def moved(self, wanted: Wanted, filled_bytes: int) -> None:
-        """Nothing is shown."""
+        """Show nothing."""
 
     def ended(self, wanted: Wanted, problem: str | None) -> None:
-        """Nothing is shown."""
+        """Show nothing."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from proxy.cache.service import Cache
 from proxy.jobs.plan import Wanted
-from proxy.simplestreams.model import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,26 +16,19 @@ class Flaw:
     problem: str
 
 
-async def find_flaws(
-    cache: Cache, wanted: Iterable[Wanted], documents: Iterable[Wanted], *, deep: bool
-) -> list[Flaw]:
-    """Return all that keeps the wanted items, and the documents that name them, from being served.
+async def find_flaws(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> list[Flaw]:
+    """Return what of the wanted files could not be served from the store.
 
-    Sizes are always compared. `deep` hashes every blob again; documents, being
-    small, are hashed each time.
+    Every blob was hashed when it was stored, and its size is compared now;
+    `deep` hashes them all again.
     """
     flaws = []
-    for one in documents:
-        flaws += await cache.threads.slow(_flaws, cache, one, True)
     for one in wanted:
-        flaws += await cache.threads.slow(_flaws, cache, one, deep)
+        problem = await cache.storage.threads.slow(_problem, cache, one, deep)
+        if problem is not None:
+            flaws.append(Flaw(one.mirror, one.item.path, problem))
     return flaws
 
 
-def _flaws(cache: Cache, wanted: Wanted, deep: bool) -> list[Flaw]:
-    problem = _problem(cache, wanted.item, deep)
-    return [] if problem is None else [Flaw(wanted.mirror, wanted.item.path, problem)]
-
-
-def _problem(cache: Cache, item: Item, deep: bool) -> str | None:
-    return cache.store.problem(item.digest, item.size_bytes, deep=deep)
+def _problem(cache: Cache, wanted: Wanted, deep: bool) -> str | None:
+    return cache.storage.store.problem(wanted.item.digest, wanted.item.size_bytes, deep=deep)

@@ -14,7 +14,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,20 @@ class Ledger:
                 self.write(f"pin/{digest}", sorted(names))
             else:
                 self.forget(f"pin/{digest}")
+
+    @_translated()
+    def repin(self, name: str, digests: Collection[Digest]) -> None:
+        """Make a named pin keep exactly these blobs."""
+        with self.transaction():
+            for digest in self.pinned_by(name) - set(digests):
+                self.unpin(digest, name)
+            for digest in digests:
+                self.pin(digest, name)
+
+    @_translated()
+    def pinned_by(self, name: str) -> set[Digest]:
+        """Return the digests that a named pin keeps."""
+        return {digest for digest in self.pinned() if name in (self.record(f"pin/{digest}") or ())}
 
     @_translated()
     def pinned(self) -> set[Digest]:

@@ -10,6 +10,7 @@ does. A reader holds a shared lock on its blob; what is locked is not removed.
 
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import tempfile
@@ -92,6 +93,28 @@ class LocalStore:
     def has(self, digest: Digest) -> bool:
         """Say whether a blob is here, without opening it."""
         return self.path(digest).exists()
+
+    def held_bytes(self, digest: Digest, size_bytes: int) -> int:
+        """Return how much of a blob is here: all, the beginning of an interrupted fill, or nothing."""
+        for path in (self.path(digest), self.incoming / digest):
+            with contextlib.suppress(FileNotFoundError):
+                return min(path.stat().st_size, size_bytes)
+        return 0
+
+    def problem(self, digest: Digest, size_bytes: int, *, deep: bool) -> str | None:
+        """Return what is wrong with a blob, None when nothing is; `deep` hashes it again."""
+        try:
+            with self.path(digest).open("rb") as file:
+                actual_bytes = os.fstat(file.fileno()).st_size
+                if actual_bytes != size_bytes:
+                    return f"has {actual_bytes} bytes instead of {size_bytes}"
+                if deep and hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return "is damaged: its bytes do not match its sha256"
+        except FileNotFoundError:
+            return "is missing"
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        return None
 
     def read(self, digest: Digest) -> bytes | None:
         """Return a small blob whole after hashing it again; None when absent or damaged."""

@@ -7,10 +7,10 @@ same. It lasts as long as the partial file does. All methods block.
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from proxy.digest import Digest
-from proxy.store.evict import choose
+from proxy.store.evict import Usage, choose
 from proxy.store.files import remove
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
@@ -53,6 +53,20 @@ class Room:
                     return True
             self._evict(missing)
         return False
+
+    def foresee(self, needed_bytes: int, wanted: Collection[Digest]) -> tuple[int, list[Usage], int]:
+        """Say what fetching `needed_bytes` would do, without doing it.
+
+        Returns the free bytes, the blobs that would have to go, and how many
+        bytes would be lacking all the same. What is wanted is never let go.
+        """
+        missing = self._missing_bytes(needed_bytes)
+        usages = self._ledger.usages()
+        protected = self._ledger.pinned() | self._in_use() | set(wanted)
+        chosen = choose(usages, protected, missing)
+        may_go = sum(usage.size_bytes for usage in usages if usage.digest not in protected)
+        lacking = 0 if chosen or missing <= 0 else missing - may_go
+        return self._store.free_bytes(), chosen, lacking
 
     def settle(self, digest: Digest, size_bytes: int) -> None:
         """Turn a reservation into a blob, after its commit."""

@@ -18,5 +18,9 @@ class UpstreamOptions:
     connections: int = 128
     """Most simultaneous connections to one origin host, per worker. MAAS asks for 100 items at once,
     and gives up on those that wait for their first byte."""
+    background_transfers: int = 8
+    """How many items a prefetch fetches at a time."""
+    background_limit_bytes: int | None = None
+    """Most bytes a second that a process takes for prefetching; None is no limit."""
     document_limit_bytes: int = 256 * 1024 * 1024
     """An index or products list larger than this is refused."""

@@ -24,6 +24,7 @@ from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from support.wire import Wire, request
 
+from proxy.cache.feed import FeedOptions
 from proxy.cache.mirror import Mirror
 from proxy.store.limits import StoreLimits
 from proxy.upstream.options import UpstreamOptions
@@ -344,12 +345,12 @@ async def test_what_is_really_absent_is_404(proxy: RunningProxy, item: TreeItem)
     "fault", [Fault(corrupt_at=0), Fault(corrupt_at=2 * MIB - 1), Fault(truncate_to=MIB)]
 )
 async def test_wrong_bytes_are_never_completed_and_their_end_is_seen(
-    proxy: RunningProxy, origin: Origin, item: TreeItem, fault: Fault
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem, fault: Fault
 ) -> None:
     """10, 11: The reply is shorter than its Content-Length, by 64 KiB at least, and then the end."""
     origin.fault(item.path, fault)
-
-    async with Wire.to(proxy.base) as wire:
+    config = make_config(tmp_path / "data", mirror, feed=FeedOptions(reserve_bytes=0))
+    async with run_proxy(config) as proxy, Wire.to(proxy.base) as wire:
         await wire.send(request(MOUNT + item.path))
         answer = await wire.rest()
 
