@@ -159,6 +159,8 @@ class Supervisor:
 
     def _stop_workers(self) -> None:
         """Let the workers drain; a second signal, or the end of patience, kills them."""
+        # A worker that has just been forked may miss the signal, but not the end of the pipe.
+        os.close(self._pipe[1])
         self._signal_workers(signal.SIGTERM)
         deadline = time.monotonic() + self._config.clients.drain_timeout_s + _GRACE_S
         while self._started_at:

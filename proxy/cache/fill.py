@@ -79,6 +79,9 @@ class Fill:
         except asyncio.CancelledError:
             self.error = StoreFault("the proxy is stopping")
             raise
+        except Exception:
+            self.error = StoreFault("the program has a fault")
+            raise
         finally:
             if self.error is not None:
                 log.warning("blob.not_filled digest=%s problem=%s", self.item.digest, self.error)

@@ -85,3 +85,10 @@ async def _work(cache: Cache, queue: asyncio.Queue[Wanted], summary: Summary, wa
 async def keep(cache: Cache, name: str, digests: frozenset[Digest]) -> None:
     """Pin what a prefetch brought under its name, and let go of what it no longer wants."""
     await cache.storage.threads.ledger(cache.storage.ledger.repin, name, digests)
+
+
+async def add_to_pin(cache: Cache, name: str, digests: frozenset[Digest]) -> None:
+    """Pin what an incomplete prefetch brought, and let go of nothing."""
+    storage = cache.storage
+    held = await storage.threads.ledger(storage.ledger.pinned_by, name)
+    await keep(cache, name, digests | held)

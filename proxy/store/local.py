@@ -24,6 +24,8 @@ from proxy.store.files import publish, remove, sync_directory
 
 log = logging.getLogger(__name__)
 
+_DRAFT_PREFIX = "put-"
+
 VERIFIED_MODE = 0o444
 """Files whose bytes were proved are read-only; partial files are not."""
 
@@ -132,8 +134,9 @@ class LocalStore:
         digest = digest_of(data)
         if self.has(digest):
             return digest
-        with tempfile.NamedTemporaryFile(dir=self.incoming, prefix="put-", delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self.incoming, prefix=_DRAFT_PREFIX, delete=False) as file:
             draft = Path(file.name)
+            fcntl.flock(file, fcntl.LOCK_EX)
             try:
                 file.write(data)
                 file.flush()
@@ -175,6 +178,13 @@ class LocalStore:
             for entry in os.scandir(shard.path):
                 with contextlib.suppress(InvalidDigest, FileNotFoundError):
                     yield parse_digest(entry.name), entry.stat()
+
+    def remove_dead_drafts(self) -> None:
+        """Remove what `put` was writing when its process died; a living process holds a lock on its draft."""
+        for draft in self.incoming.glob(f"{_DRAFT_PREFIX}*"):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), draft.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(draft)
 
     def partial_digests(self) -> Iterator[Digest]:
         """Yield the digests of all partial downloads."""

@@ -6,12 +6,10 @@ same. It lasts as long as the partial file does. All methods block.
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Collection
 
 from proxy.digest import Digest
 from proxy.store.evict import Usage, choose
-from proxy.store.files import remove
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
@@ -92,10 +90,7 @@ class Room:
             digest = Digest(key.removeprefix(_RESERVED))
             if digest not in partials:
                 self.give_back(digest)
-        for entry in os.scandir(self._store.incoming):
-            # A document that was being written when its process died.
-            if entry.name.startswith("put-"):
-                remove(self._store.incoming / entry.name)
+        self._store.remove_dead_drafts()
         log.info("store.reconciled added=%d removed=%d partials=%d", added, removed, len(partials))
 
     def _missing_bytes(self, size_bytes: int) -> int:

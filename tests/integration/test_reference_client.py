@@ -189,10 +189,10 @@ async def test_filters_choose_what_is_fetched(
     assert sorted({seen.path for seen in origin.requests if not seen.path.startswith("streams/")}) == chosen
 
 
-async def test_queries_name_items_at_the_proxy(
-    proxy: RunningProxy, tree: SignedTree, keyring: Path, stack: str
-) -> None:
-    ran = await run(stack, "sstream-query", f"--keyring={keyring}", "--json", base(proxy), "ftype=squashfs")
+async def test_queries_name_items_at_the_proxy(proxy: RunningProxy, tree: SignedTree, keyring: Path) -> None:
+    ran = await run(
+        "requests", "sstream-query", f"--keyring={keyring}", "--json", base(proxy), "ftype=squashfs"
+    )
 
     assert ran.status == 0, ran.log
     found = json.loads(ran.output)
@@ -201,14 +201,12 @@ async def test_queries_name_items_at_the_proxy(
     assert {one["sha256"] for one in found} == {tree.item(one["path"]).digest for one in found}
 
 
-async def test_a_list_named_by_hand_is_found(
-    proxy: RunningProxy, tree: SignedTree, keyring: Path, stack: str
-) -> None:
+async def test_a_list_named_by_hand_is_found(proxy: RunningProxy, tree: SignedTree, keyring: Path) -> None:
     """Paths of lists hold colons, which the client sends as they are."""
     path = "streams/v1/com.ubuntu.maas:stable:v3:download.sjson"
     options = [f"--keyring={keyring}", f"--path={path}", "--max=1", "-o", "%(path)s %(size)s"]
 
-    ran = await run(stack, "sstream-query", *options, base(proxy), "ftype=boot-kernel")
+    ran = await run("requests", "sstream-query", *options, base(proxy), "ftype=boot-kernel")
 
     kernels = [item for item in tree.items if item.path.endswith("boot-kernel")]
     newest = [item for item in kernels if "/20250709/" in item.path]
@@ -243,15 +241,13 @@ async def test_an_item_that_is_wrong_at_the_origin_never_becomes_a_file(
 
 
 @pytest.mark.usefixtures("tree")
-async def test_another_key_is_refused_by_the_client_itself(
-    proxy: RunningProxy, tmp_path: Path, stack: str
-) -> None:
+async def test_another_key_is_refused_by_the_client_itself(proxy: RunningProxy, tmp_path: Path) -> None:
     """So the runs above did verify what the proxy served."""
     stranger = tmp_path / "stranger.gpg"
     with SigningKey("Stranger <stranger@example.test>") as other:
         stranger.write_bytes(other.public_binary())
 
-    ran = await mirror(stack, base(proxy), tmp_path / "out", stranger)
+    ran = await mirror("requests", base(proxy), tmp_path / "out", stranger)
 
     assert ran.status != 0
     assert not (tmp_path / "out" / "streams/v1/index.sjson").exists()

@@ -1,6 +1,7 @@
 """What the store holds, for how long, and that clients are served when it can hold nothing."""
 
 import asyncio
+import fcntl
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -413,6 +414,34 @@ async def test_a_commit_that_fails_is_not_seen_by_readers(
 
         assert is_right(await exchange.rest(), item)
     assert is_right(await read(proxy.url(item.path)), item)
+
+
+async def test_a_fill_that_fails_for_an_unforeseen_reason_leaves_nobody_waiting(
+    proxy: RunningProxy, tree: SignedTree
+) -> None:
+    """Such as a reservation in the ledger that makes no sense."""
+    (item,) = add_items(tree, MIB)
+    await in_ledger(proxy, lambda ledger: ledger.write(f"reserved/{'0' * 64}", ["rubbish"]))
+
+    async with asyncio.timeout(20):
+        assert is_right(await read(proxy.url(item.path)), item)
+
+
+async def test_a_start_removes_the_drafts_of_dead_processes_only(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree
+) -> None:
+    """A worker that is replaced must not take away what the others are writing."""
+    add_items(tree, 1000)
+    incoming = tmp_path / "data" / "incoming"
+    incoming.mkdir(parents=True)
+    dead, living = incoming / "put-dead", incoming / "put-living"
+    dead.touch()
+    with living.open("wb") as draft:
+        fcntl.flock(draft, fcntl.LOCK_EX)
+        async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
+            await in_ledger(proxy, Ledger.total_bytes)  # Whose thread has done the cleaning before.
+
+        assert (dead.exists(), living.exists()) == (False, True)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ def test_any_text_can_be_signed(text: bytes) -> None:
 def test_whatever_stands_outside_is_seen(text: bytes, before: bytes, after: bytes) -> None:
     """Before the block nothing may stand, after it only blanks."""
     assume(before or after.strip())
+    # Unless what stands before opens a block itself, of which the rest is the text.
+    assume(before.endswith(b"\n") or not before.startswith(BEGIN[:10]))
     with pytest.raises(EnvelopeError):
         check_envelope(before + signed(text) + after)
 

@@ -54,13 +54,14 @@ class StoreMachine(RuleBasedStateMachine):
         self.ledger.close()
         shutil.rmtree(self.folder)
 
-    @initialize(digests=st.sets(ANY, max_size=4))
-    def begin_with_blobs_that_no_ledger_knows(self, digests: set[Digest]) -> None:
+    @initialize(digests=st.sets(ANY, max_size=4), in_use=st.sets(ANY, max_size=3))
+    def begin_with_blobs_that_no_ledger_knows(self, digests: set[Digest], in_use: set[Digest]) -> None:
         """Begin as after an upgrade that lost the ledger."""
         for used_at, digest in enumerate(digests, 1000):
             self.store.put(DATA[digest])
             os.utime(self.store.path(digest), (used_at, used_at))
             self.blobs[digest] = used_at
+        self.in_use |= in_use
         self.room.reconcile()
 
     # Arriving

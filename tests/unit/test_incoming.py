@@ -17,6 +17,7 @@ from proxy.store.local import LocalStore
 DATA = bytes(range(256)) * 5000
 SIZE = len(DATA)
 DIGEST = digest_of(DATA)
+ENVIRON = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
 
 HOLD_THE_PARTIAL = """
 from pathlib import Path
@@ -230,7 +231,7 @@ print("done")
 
 
 def test_processes_that_race_for_a_blob_neither_spoil_nor_unlock_it(store: LocalStore) -> None:
-    """Also when one opens the partial file just before another commits it under its final name."""
+    """Whatever the order in which they open, lock, commit and remove."""
     data = bytes(range(256))
     digest = digest_of(data)
     racers = [
@@ -239,7 +240,7 @@ def test_processes_that_race_for_a_blob_neither_spoil_nor_unlock_it(store: Local
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+            env=ENVIRON,
         )
         for _ in range(3)
     ]
@@ -257,6 +258,83 @@ def test_processes_that_race_for_a_blob_neither_spoil_nor_unlock_it(store: Local
     incoming.close()
     assert store.read(digest) in {data, None}
     assert list(store.quarantine.iterdir()) == []
+
+
+MEET = """
+import os, sys
+from pathlib import Path
+from support.unprivileged import as_ordinary_user
+from proxy.digest import digest_of
+from proxy.store.incoming import Incoming
+from proxy.store.local import LocalStore
+store, data = LocalStore(Path(sys.argv[1])), b"some bytes"
+digest = digest_of(data)
+
+def meet():
+    first = Incoming.acquire(store, digest, len(data))
+    first.append(data)
+    first.verify()
+    pending = [first]
+
+    def finish_first(event, _):
+        # Python tells of each call of flock before it is made.
+        if event == "fcntl.flock" and pending:
+            pending.clear()
+            first.commit()
+            first.close()
+
+    sys.addaudithook(finish_first)
+    late = Incoming.acquire(store, digest, len(data))
+    print(pending, late.length_bytes, oct(store.path(digest).stat().st_mode), store.read(digest))
+
+meet() if sys.argv[2] == "privileged" else as_ordinary_user(meet)
+"""
+
+
+@pytest.mark.parametrize("user", ["privileged", "ordinary"])
+def test_who_opens_it_before_and_locks_it_after_the_commit_begins_anew(store: LocalStore, user: str) -> None:
+    """The committed blob is not taken for a partial file, and stays as it is."""
+    done = run(MEET, store.root, user)
+    assert done == "[] 0 0o100444 b'some bytes'\n"
+
+
+FAIL_ONCE = """
+import sys
+from pathlib import Path
+from proxy.digest import digest_of
+from proxy.store.incoming import Incoming
+from proxy.store.local import LocalStore
+store, digest = LocalStore(Path(sys.argv[1])), digest_of(b"some bytes")
+faults = [OSError("the disk fails")]
+
+def fail_once(event, _):
+    if event == "os.chmod" and faults:
+        raise faults.pop()
+
+sys.addaudithook(fail_once)
+try:
+    Incoming.acquire(store, digest, 10)
+except OSError as error:
+    print(error)
+print(Incoming.acquire(store, digest, 10) is not None)
+"""
+
+
+def test_who_fails_at_once_locks_nobody_out(store: LocalStore) -> None:
+    """Not even its own next try."""
+    assert run(FAIL_ONCE, store.root) == "the disk fails\nTrue\n"
+
+
+def run(code: str, *arguments: str | Path) -> str:
+    """Run a program, and return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRON,
+    )
+    return done.stdout + done.stderr
 
 
 # What an earlier run left
@@ -300,7 +378,10 @@ def test_a_partial_file_longer_than_the_blob_starts_anew(store: LocalStore) -> N
 
 
 @pytest.mark.parametrize("data", [DATA, DATA[:-1], bytes(SIZE)], ids=["right", "short", "wrong"])
-def test_a_partial_file_marked_as_proved_is_not_believed(store: LocalStore, data: bytes) -> None:
+@pytest.mark.parametrize("is_ordinary", [True, False], ids=["ordinary", "privileged"])
+def test_a_partial_file_marked_as_proved_is_not_believed(
+    store: LocalStore, data: bytes, *, is_ordinary: bool
+) -> None:
     """Its writer died between proof and commit, and nobody knows what came after."""
     leave(store, data).chmod(0o444)
 
@@ -318,7 +399,10 @@ def test_a_partial_file_marked_as_proved_is_not_believed(store: LocalStore, data
             incoming = acquired(store)
         finish(incoming)
 
-    as_ordinary_user(resume)
+    if is_ordinary:
+        as_ordinary_user(resume)
+    else:
+        resume()
     assert store.read(DIGEST) == DATA
     assert mode(store.path(DIGEST)) == 0o444
 
@@ -348,15 +432,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_and_not_a_wait(store: Local
             as_ordinary_user(lambda: Incoming.acquire(store, DIGEST, SIZE))
     finally:
         store.incoming.chmod(0o755)
-
-
-def test_what_cannot_be_read_again_is_let_go_of(store: LocalStore) -> None:
-    """The next one to try is not locked out by a failed try."""
-    (store.incoming / DIGEST).mkdir()
-    with pytest.raises(OSError, match="directory"):
-        Incoming.acquire(store, DIGEST, SIZE)
-    (store.incoming / DIGEST).rmdir()
-    acquired(store).close()
 
 
 # Discarding and removing

@@ -1,7 +1,4 @@
-"""The command line: what a person types, and the exit code that comes back.
-
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
-"""
+"""`serve` and `check-config`: running the proxy, and checking what it would run with."""
 
 import os
 import shutil
@@ -11,47 +8,16 @@ from pathlib import Path
 import click
 
 from proxy import __version__
-from proxy.config import Config, ConfigError, find_config_file, load_config
+from proxy.cli.options import config_option, load
+from proxy.config import Config, find_config_file
 from proxy.errors import ProxyError
 
 _KEYRING = "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"
 _GIB = 1024**3
 
 
-class _UsageFault(click.ClickException):
-    """A fault of the configuration or command line."""
-
-    exit_code = 2
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="sstream-proxy")
-def main() -> None:
-    """Serve simplestreams mirrors (boot images for MAAS, LXD, Incus) from a verified cache.
-
-    \b
-    Start it, and point MAAS at it:
-      sstream-proxy serve
-      maas admin boot-sources create \\
-        url=http://THIS-HOST:8080/images/ephemeral-v3/stable/ \\
-        keyring_filename=/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg
-
-    Without configuration it serves the MAAS mirrors of images.maas.io. Other
-    mirrors and all limits are set in a TOML file; config.example.toml shows
-    every key with its default.
-    """  # noqa: D301 - click wants the backspace that \b is
-
-
-_config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    help="Configuration; else $SSTREAM_PROXY_CONFIG, /etc/sstream-proxy/config.toml, or built-in defaults.",
-)
-
-
-@main.command()
-@_config_option
+@click.command()
+@config_option
 @click.option(
     "--listen", multiple=True, metavar="HOST:PORT", help="Where to listen; may be repeated. [0.0.0.0:8080]"
 )
@@ -71,7 +37,7 @@ def serve(
     anybody sees them; every image is checked against the SHA-256 that they name.
     What was fetched once is served from the data directory from then on.
     """
-    config = _load(config_file, listen=listen, data_dir=data_dir, workers=workers, offline=offline)
+    config = load(config_file, listen=listen, data_dir=data_dir, workers=workers, offline=offline)
     # Late: the other commands start faster without the server's imports.
     from proxy.logs import set_up_logging  # noqa: PLC0415
     from proxy.runtime import open_keyrings  # noqa: PLC0415
@@ -91,22 +57,15 @@ def serve(
     raise SystemExit(Supervisor(config, sockets).run())
 
 
-@main.command("check-config")
-@_config_option
+@click.command("check-config")
+@config_option
 def check_config(config_file: Path | None) -> None:
     """Check the configuration and say everything that is wrong with it, by key."""
-    config = _load(config_file)
+    config = load(config_file)
     path = find_config_file(config_file, os.environ)
     click.echo(f"{path or 'built-in defaults'}: good, {len(config.mirrors)} mirrors")
     for mirror in config.mirrors:
         click.echo(f"  {mirror.name:20} {mirror.mount}  from {', '.join(mirror.origins)}")
-
-
-def _load(config_file: Path | None, **overrides: object) -> Config:
-    try:
-        return load_config(find_config_file(config_file, os.environ), os.environ, overrides=overrides)
-    except ConfigError as error:
-        raise _UsageFault(f"\n{error}") from error
 
 
 def _banner(config: Config, addresses: list[tuple[str, int]]) -> str:

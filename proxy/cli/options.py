@@ -1,0 +1,89 @@
+"""Options that several commands share, and how a configuration is loaded for them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.config import Config, ConfigError, find_config_file, load_config
+from proxy.errors import ProxyError
+from proxy.jobs.selection import Selection
+from proxy.simplestreams.filters import Filter
+
+Command = Callable[..., Any]
+
+
+class UsageFault(click.ClickException):
+    """A fault of the configuration or command line."""
+
+    exit_code = 2
+
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Configuration; else $SSTREAM_PROXY_CONFIG, /etc/sstream-proxy/config.toml, or built-in defaults.",
+)
+
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where blobs and the ledger are kept."
+)
+
+offline_option = click.option(
+    "--offline", is_flag=True, default=None, help="Use what is in the cache; never ask upstream."
+)
+
+
+def selection_options(command: Command) -> Command:
+    """Add the options that say which items are meant."""
+    options = [
+        click.argument("filters", nargs=-1, metavar="[FILTER]..."),
+        click.option("--mirror", "mirrors", multiple=True, metavar="NAME", help="Default: the first one."),
+        click.option("--max", "newest", type=click.IntRange(1), help="Newest versions of each product."),
+        click.option("--maas", metavar="RELEASES", help="What MAAS needs for these, such as noble,jammy."),
+        click.option("--arch", metavar="ARCHES", help="With --maas: architectures, such as amd64,arm64."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def make_selection(
+    filters: tuple[str, ...], newest: int | None, maas: str | None, arch: str | None
+) -> Selection:
+    """Return what the selection options mean; raises UsageFault."""
+    if arch is not None and maas is None:
+        raise UsageFault("--arch goes with --maas; as a filter write 'arch=amd64'")
+    try:
+        return Selection(
+            filters=tuple(Filter.parse(one) for one in filters),
+            maas_releases=_parts(maas),
+            maas_arches=_parts(arch),
+            newest=newest,
+        )
+    except ProxyError as error:
+        raise UsageFault(str(error)) from error
+
+
+def chosen_mirrors(config: Config, names: tuple[str, ...]) -> list[str]:
+    """Return the named mirrors, or the first one; raises UsageFault for a name that is none."""
+    known = [mirror.name for mirror in config.mirrors]
+    for name in names:
+        if name not in known:
+            raise UsageFault(f"there is no mirror {name!r}; there are: {', '.join(known)}")
+    return list(names) or known[:1]
+
+
+def load(config_file: Path | None, **overrides: object) -> Config:
+    """Return the configuration for a command; raises UsageFault with every fault of it."""
+    try:
+        return load_config(find_config_file(config_file, os.environ), os.environ, overrides=overrides)
+    except ConfigError as error:
+        raise UsageFault(f"\n{error}") from error
+
+
+def _parts(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

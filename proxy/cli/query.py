@@ -1,0 +1,112 @@
+"""`query`: list what the verified lists name, and what of it is here."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from proxy.cli.options import (
+    chosen_mirrors,
+    config_option,
+    data_dir_option,
+    load,
+    make_selection,
+    offline_option,
+    selection_options,
+)
+from proxy.cli.show import size
+from proxy.config import Config
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+from proxy.jobs.choosing import choose
+from proxy.jobs.selection import Selection
+from proxy.runtime import open_runtime
+from proxy.simplestreams.select import Choice
+
+Row = dict[str, str]
+
+
+@click.command()
+@config_option
+@data_dir_option
+@offline_option
+@selection_options
+@click.option("--json", "as_json", is_flag=True, help="Write a list of flat objects.")
+@click.option("--format", "form", metavar="FORMAT", help="Write each as FORMAT, such as '%(path)s %(size)s'.")
+def query(
+    config_file: Path | None,
+    data_dir: Path | None,
+    offline: bool | None,
+    filters: tuple[str, ...],
+    mirrors: tuple[str, ...],
+    newest: int | None,
+    maas: str | None,
+    arch: str | None,
+    as_json: bool,
+    form: str | None,
+) -> None:
+    """List the items that the FILTERs select, as sstream-query does, from verified lists.
+
+    Every item has all its fields, and `cached`: yes, partial or no.
+    """
+    config = load(config_file, data_dir=data_dir, offline=offline)
+    selection = make_selection(filters, newest, maas, arch)
+    names = chosen_mirrors(config, mirrors)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            rows = runner.run(_rows(config, names, selection))
+    except ProxyError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    elif form is not None:
+        for row in rows:
+            click.echo(_filled(form, row))
+    else:
+        _print_table(rows)
+
+
+async def _rows(config: Config, mirrors: list[str], selection: Selection) -> list[Row]:
+    async with open_runtime(config) as cache:
+        chosen = await choose(cache, mirrors, selection)
+        held = cache.storage.store.held_bytes
+        return await cache.storage.threads.slow(
+            lambda: [_row(mirror, choice, held) for mirror, choice in chosen.choices]
+        )
+
+
+def _row(mirror: str, choice: Choice, held: Callable[[Digest, int], int]) -> Row:
+    row = {"mirror": mirror, **choice.fields}
+    if choice.file is not None:
+        here = held(choice.file.digest, choice.file.size_bytes)
+        row["cached"] = "yes" if here == choice.file.size_bytes else "partial" if here else "no"
+    return row
+
+
+def _filled(form: str, row: Row) -> str:
+    try:
+        return form % row
+    except (KeyError, ValueError, TypeError) as error:
+        raise click.ClickException(
+            f"--format {form!r} does not fit: {error}; fields: {', '.join(sorted(row))}"
+        ) from error
+
+
+def _print_table(rows: list[Row]) -> None:
+    table = Table("product", "version", "item", "size", "cached", "path", box=None, header_style="bold")
+    for row in rows:
+        count = row.get("size", "")
+        table.add_row(
+            row.get("product_name", ""),
+            row.get("version_name", ""),
+            row.get("item_name", ""),
+            size(int(count)) if count.isdigit() else count,
+            row.get("cached", "-"),
+            row.get("path", "-"),
+        )
+    Console(soft_wrap=True).print(table)
