@@ -12,6 +12,9 @@ import sys
 import time
 from typing import Any
 
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
+
 _FIELD = re.compile(r"(\w+)=%[-.\d]*[sdrf]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -35,7 +38,7 @@ class JsonFormatter(logging.Formatter):
         names = _FIELD.findall(record.msg) if isinstance(record.msg, str) else []
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{record.msecs:03.0f}Z",
+            + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
         }
         if names and isinstance(record.args, tuple) and len(names) == len(record.args):
@@ -48,11 +51,16 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Whether aiohttp reports a crash of ours, rather than a malformed request of a stranger."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (HttpProcessingError, RequestPayloadError))
+
+
 def set_up_logging(level: str, form: str) -> None:
     """Send all events to standard error; `form` is "human" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # aiohttp reports every malformed request of a stranger as an error with a traceback.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
     logging.getLogger("asyncio").setLevel(logging.ERROR)

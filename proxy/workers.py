@@ -90,7 +90,7 @@ async def serve(config: Config, sockets: Sequence[socket.socket], supervisor: in
 
 
 class Supervisor:
-    """Keeps the configured number of workers alive."""
+    """Keeps the configured number of workers alive; takes over SIGTERM and SIGINT when made."""
 
     def __init__(self, config: Config, sockets: Sequence[socket.socket]) -> None:
         self._config = config
@@ -99,11 +99,11 @@ class Supervisor:
         self._quick_deaths = 0
         self._signals = 0
         self._pipe = os.pipe()
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._note_signal)
 
     def run(self) -> int:
         """Supervise until told to stop; return the exit status."""
-        for number in _STOP_SIGNALS:
-            signal.signal(number, self._note_signal)
         for _ in range(self._config.worker_count()):
             self._start_worker()
         while not self._signals:
@@ -116,10 +116,13 @@ class Supervisor:
         self._signals += 1
 
     def _start_worker(self) -> None:
+        # A signal that came between the fork and the worker's own handlers would be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         pid = os.fork()
         if pid == 0:
             self._be_worker()
         self._started_at[pid] = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
     def _be_worker(self) -> None:
         status = 1
@@ -128,6 +131,7 @@ class Supervisor:
             os.close(write_end)
             for number in _STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
             set_up_logging(self._config.log.level, self._config.log.format)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(serve(self._config, self._sockets, read_end))
@@ -148,9 +152,15 @@ class Supervisor:
             )
             self._quick_deaths = self._quick_deaths + 1 if lived_s < _QUICK_DEATH_S else 0
             if self._quick_deaths > 1:
-                time.sleep(min(0.1 * 2**self._quick_deaths, _LONGEST_PAUSE_S))
+                self._pause(min(0.1 * 2 ** min(self._quick_deaths, 10), _LONGEST_PAUSE_S))
             if not self._signals:
                 self._start_worker()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not past a signal."""
+        until = time.monotonic() + seconds
+        while not self._signals and time.monotonic() < until:
+            time.sleep(_POLL_S)
 
     def _dead(self) -> list[tuple[int, int]]:
         """Reap the workers that have ended: process id and wait status."""

@@ -3,6 +3,7 @@
 A generation counts only under the keyring that proved it.
 """
 
+import logging
 from dataclasses import asdict
 
 from proxy.cache.generation import Edition, Generation, load_edition, read_lists
@@ -11,6 +12,8 @@ from proxy.cache.trouble import Trouble
 from proxy.digest import Digest
 from proxy.simplestreams.model import Products
 from proxy.store.ledger import Ledger
+
+log = logging.getLogger(__name__)
 
 _CURRENT = "generation/"
 _RETIRED = "retired/"
@@ -32,7 +35,11 @@ class Archive:
     async def current(self) -> Generation | None:
         """Return the generation accepted last."""
         record = await self._threads.ledger(self._ledger.record, _CURRENT + self._mirror)
-        generation = None if record is None else Generation.from_record(record)
+        try:
+            generation = None if record is None else Generation.from_record(record)
+        except (TypeError, KeyError, AttributeError) as error:
+            log.error("ledger.record_unreadable mirror=%s problem=%s", self._mirror, error)  # noqa: TRY400
+            return None
         return generation if generation is not None and self._counts(generation) else None
 
     async def install(self, generation: Generation) -> None:

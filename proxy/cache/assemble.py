@@ -20,7 +20,7 @@ from proxy.cache.vetting import (
 )
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, IndexEntry
-from proxy.simplestreams.parse import FormatError, same_statement
+from proxy.simplestreams.parse import FormatError
 from proxy.upstream.keyring import SignatureError
 from proxy.upstream.origin import (
     Fetched,
@@ -204,7 +204,7 @@ class Assembler:
 
     async def _check_sibling(self, document: Document, path: str, fetched: Fetched, draft: Draft) -> None:
         if path.endswith(PLAIN_SUFFIX):
-            if not same_statement(await self._vetting.text(document), fetched.data):
+            if not await self._vetting.says_the_same(document, fetched.data):
                 raise FormatError(f"it does not say what the signed {document.path} says")
             return
         plain = draft.documents.get(path.removesuffix(SIGNATURE_SUFFIX))

@@ -6,19 +6,18 @@ sink the end of a reply before the bytes were proved.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple, Protocol
 
+from proxy.cache.failures import Failures
 from proxy.cache.feed import HOLD_BACK_BYTES, FeedOptions
-from proxy.cache.fill import FillReader
+from proxy.cache.fill import Fill, FillReader
 from proxy.cache.threads import Threads
-from proxy.digest import Verifier
+from proxy.digest import DigestMismatch, SizeMismatch, Verifier
 from proxy.errors import ProxyError
-from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.local import Blob
-from proxy.upstream.pull import Pull
+from proxy.upstream.pull import WrongLength
 
 
 class Sink(Protocol):
@@ -100,12 +99,23 @@ class SentPart(NamedTuple):
 
 
 class PassingBody:
-    """An item that the store cannot take: from upstream to the client, proved on the way."""
+    """An item that the store cannot take: from upstream to the client, proved on the way.
 
-    def __init__(self, item: Item, pull_from: Callable[[int], Pull], threads: Threads) -> None:
-        self._item = item
-        self._pull_from = pull_from
+    Each client has a transfer of its own; there is nowhere to share one.
+    """
+
+    def __init__(self, fill: Fill, failures: Failures, threads: Threads) -> None:
+        self._item = fill.item
+        self._sources = fill.sources
+        self._failures = failures
         self._threads = threads
+        self._pull = fill.pull_from(0)
+        self._chunks = self._pull.chunks()
+        self._first = b""
+
+    async def begin(self) -> None:
+        """Wait for the first bytes. Raises what the pull raises, while there is still a status to choose."""
+        self._first = await anext(self._chunks, b"")
 
     async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
         """Pull the whole item for its digest; send the part asked for, its end only after the proof.
@@ -115,8 +125,8 @@ class PassingBody:
         verifier = Verifier(self._item.digest, self._item.size_bytes)
         held = bytearray()
         position = 0
-        async with aclosing(self._pull_from(0).chunks()) as chunks:
-            async for chunk in chunks:
+        try:
+            async for chunk in self._all_chunks():
                 await self._threads.disk(verifier.update, chunk)
                 if sent is not None:
                     await self._threads.disk(sent.compare, position, chunk)
@@ -126,8 +136,20 @@ class PassingBody:
                 if ready > 0:
                     await sink.send_bytes(bytes(held[:ready]))
                     del held[:ready]
-        verifier.finish()
+            verifier.finish()
+        except (SizeMismatch, DigestMismatch, WrongLength) as error:
+            if len(self._pull.contributors) == 1:
+                await self._failures.remember_bad(self._item, str(error), self._pull.contributors)
+            raise
+        finally:
+            await self._chunks.aclose()
         await sink.send_bytes(bytes(held))
+
+    async def _all_chunks(self) -> AsyncIterator[bytes]:
+        if self._first:
+            yield self._first
+        async for chunk in self._chunks:
+            yield chunk
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -32,6 +32,7 @@ _INDEX_PATHS = (SIGNED_INDEX, PLAIN_INDEX)
 _SIBLING_SUFFIXES = (PLAIN_SUFFIX + SIGNATURE_SUFFIX, PLAIN_SUFFIX)
 
 _OTHER_WORKER_POLL_S = 0.05
+_BRIEF_WAIT_S = 5.0
 _FIRST_WAIT_S = 25.0
 """Longest wait for a first generation; MAAS allows its whole metadata pass 30 s."""
 
@@ -82,6 +83,7 @@ class Documents:
         self._demands = 0
         self._demands_met = 0
         self._asked_at = 0.0
+        self._doubted_at = 0.0
         self._trouble = Trouble()
 
     # What clients get
@@ -164,13 +166,21 @@ class Documents:
                 if check.cancelled() or check.exception() is not None:
                     return
 
-    def doubt(self) -> None:
-        """Check soon, because an item that is listed turned out to be gone upstream."""
-        if self._generation is None:
+    async def ask_briefly(self) -> None:
+        """Check with the origins for a client that waits, unless they have just failed."""
+        if self._offline or self._clock() < self._next_check_at:
             return
-        checked_s_ago = self._clock() - self._generation.checked_at
-        if not self._offline and checked_s_ago > self._policy.retry_after_s:
-            self._demands += 1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_BRIEF_WAIT_S):
+                await self.revalidate()
+
+    def doubt(self) -> None:
+        """Check soon: what is listed turned out to be gone, upstream or here."""
+        now = self._clock()
+        if not self._offline and now - self._doubted_at > self._policy.retry_after_s:
+            self._doubted_at = now
+            self._next_check_at = 0.0
+            self._is_demanded = True
             self._begin_check()
 
     async def watch(self) -> None:
@@ -178,8 +188,10 @@ class Documents:
         while True:
             await asyncio.sleep(self._policy.fresh_for_s)
             if self._clock() - self._asked_at < self._policy.idle_after_s:
-                with contextlib.suppress(NoGeneration):
+                try:
                     await self.current()
+                except ProxyError as error:
+                    log.warning("mirror.not_checked mirror=%s problem=%s", self.mirror.name, error)
 
     async def status(self) -> dict[str, Any]:
         """Return the mirror's state as JSON values, the same from every worker."""
@@ -205,11 +217,6 @@ class Documents:
                 "refused": generation.refused,
             }
         return status
-
-    def forget(self, edition: Edition) -> None:
-        """Drop an edition whose documents turned out to be lost; the next request fetches anew."""
-        self._editions.drop(edition)
-        self._next_check_at = 0.0
 
     async def close(self) -> None:
         """Stop what runs in the background."""
@@ -298,7 +305,8 @@ class Documents:
                 raise refusal
         gaps = [gap for gap in draft.gaps if gap not in current.gaps]
         since = self._trouble.held_back_since
-        if gaps and (since is None or self._clock() - since < self._policy.hold_back_s):
+        held_back_s = 0.0 if since is None else self._clock() - since
+        if gaps and held_back_s < self._policy.hold_back_s:
             raise HeldBack(gaps)
 
     async def _accept(self, draft: Draft, problems: Sequence[ProxyError]) -> None:
@@ -338,13 +346,12 @@ class Documents:
         if path in generation.absent or path in generation.refused:
             return None
         await self._archive.add_siblings({suffix, PLAIN_SUFFIX})
-        if self._clock() >= self._next_check_at:
-            await self.revalidate()
+        await self.ask_briefly()
         edition = self._editions.current
         item = None if edition is None else edition.document(path)
         if edition is not None and item is not None:
             return item, edition
-        if self._trouble.failures:
+        if self._trouble.failures or self._check is not None:
             raise FlavourUnknown(path, self._reason())
         return None
 

@@ -88,12 +88,6 @@ class Editions:
         """Return the number of a generation that is still to be accepted."""
         return self._board.number() + 1
 
-    def drop(self, edition: Edition) -> None:
-        """Stop serving an edition whose documents turned out to be lost."""
-        log.error("generation.lost mirror=%s number=%d", self._mirror, edition.generation.number)
-        if self.current is edition:
-            self.current = None
-
     async def adopt_announced(self) -> None:
         """Take over what another worker has announced, or an earlier run has left behind."""
         if self.current is not None and self._seen_number == self._board.number():

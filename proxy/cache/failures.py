@@ -6,18 +6,16 @@ names the origins that failed: an item counts as bad once all of a mirror's have
 
 import contextlib
 from collections.abc import Collection
-from typing import Any
 
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.errors import ProxyError
+from proxy.simplestreams.model import Item
 from proxy.store.ledger import LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent
 
 _BAD_FOR_S = 300.0
 _ABSENT_FOR_S = 60.0
-_ABSENT = "absent"
-_BAD = "bad"
 
 
 class BadItem(ProxyError):
@@ -29,47 +27,57 @@ class BadItem(ProxyError):
         self.problem = problem
 
 
-_Record = list[Any]
-"""[kind, detail, names of the origins it was found at]."""
-
-
 class Failures:
-    """Remembers which items are bad or absent."""
+    """Remembers which items are bad or absent.
+
+    Badness is a fact about a digest and size, absence one about a path.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._ledger = storage.ledger
         self._threads = storage.threads
 
-    async def remember(self, digest: Digest, error: ItemAbsent | BadItem, origins: Collection[str]) -> None:
-        """Note for a while what was found at these origins."""
-        if isinstance(error, ItemAbsent):
-            kind, detail, expire_s = _ABSENT, error.path, _ABSENT_FOR_S
-        else:
-            kind, detail, expire_s = _BAD, error.problem, _BAD_FOR_S
-        with contextlib.suppress(LedgerUnavailable):
-            await self._threads.ledger(self._add, digest, [kind, detail, list(origins)], expire_s)
+    async def remember_bad(self, item: Item, problem: str, origins: Collection[str]) -> None:
+        """Note for a while that these origins have wrong bytes."""
+        await self._remember(_bad_key(item), problem, origins, _BAD_FOR_S)
 
-    async def check(self, digest: Digest, origins: Collection[str]) -> None:
-        """Raise ItemAbsent or BadItem when that was found at all of these origins a short while ago."""
+    async def remember_absent(self, path: str, origins: Collection[str]) -> None:
+        """Note for a while that these origins have nothing at a path."""
+        await self._remember(_absent_key(path), path, origins, _ABSENT_FOR_S)
+
+    async def check(self, item: Item, origins: Collection[str]) -> None:
+        """Raise BadItem or ItemAbsent when that was found at all of these origins a short while ago."""
+        bad = await self._recall(_bad_key(item), origins)
+        if bad is not None:
+            raise BadItem(item.digest, bad)
+        if await self._recall(_absent_key(item.path), origins) is not None:
+            raise ItemAbsent(item.path)
+
+    async def _recall(self, key: str, origins: Collection[str]) -> str | None:
         try:
-            record = await self._threads.ledger(self._ledger.record, f"failure/{digest}")
+            record = await self._threads.ledger(self._ledger.record, key)
         except LedgerUnavailable:
-            return
+            return None
         if record is None:
-            return
-        kind, detail, found_at = record
-        if not set(origins) <= set(found_at):
-            return
-        if kind == _ABSENT:
-            raise ItemAbsent(detail)
-        raise BadItem(digest, detail)
+            return None
+        detail, found_at = record
+        return str(detail) if set(origins) <= set(found_at) else None
 
-    def _add(self, digest: Digest, record: _Record, expire_s: float) -> None:
+    async def _remember(self, key: str, detail: str, origins: Collection[str], expire_s: float) -> None:
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._add, key, detail, set(origins), expire_s)
+
+    def _add(self, key: str, detail: str, origins: set[str], expire_s: float) -> None:
         """Write a record, joined with what is known of other origins. Blocks."""
-        key = f"failure/{digest}"
-        kind, detail, origins = record
         with self._ledger.transaction():
             known = self._ledger.record(key)
-            if known is not None and known[0] == kind:
-                origins = sorted({*known[2], *origins})
-            self._ledger.write(key, [kind, detail, origins], expire_s=expire_s)
+            found_at = sorted(origins if known is None else origins | set(known[1]))
+            self._ledger.write(key, [detail, found_at], expire_s=expire_s)
+
+
+def _bad_key(item: Item) -> str:
+    return f"bad/{item.digest}/{item.size_bytes}"
+
+
+def _absent_key(path: str) -> str:
+    return f"absent/{path}"

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 
 from proxy.cache.demand import Demand
@@ -22,13 +22,12 @@ from proxy.cache.failures import BadItem, Failures
 from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
 from proxy.cache.pace import Background
 from proxy.cache.storage import Storage
-from proxy.digest import DigestMismatch, SizeMismatch
+from proxy.digest import Digest, DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming, Partial
-from proxy.upstream.pull import ItemAbsent, Pull, WrongLength
-from proxy.upstream.route import Route
+from proxy.upstream.pull import ItemAbsent, ItemUnobtainable, Pull, Source, WrongLength
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class Fill:
     def __init__(
         self,
         item: Item,
-        route: Route,
+        sources: list[Source],
         pull_from: Callable[[int], Pull],
         storage: Storage,
         failures: Failures,
@@ -50,8 +49,8 @@ class Fill:
         pace: Background,
     ) -> None:
         self.item = item
-        self._route = route
-        self._pull_from = pull_from
+        self._sources = sources
+        self.pull_from = pull_from
         self._store = storage.store
         self._room = storage.room
         self._threads = storage.threads
@@ -69,7 +68,6 @@ class Fill:
     async def run(self) -> None:
         """Fill until the blob is committed, or record why it cannot be."""
         try:
-            await self._reserve()
             while not await self._advance():  # noqa: ASYNC110 - the event is in another process
                 await asyncio.sleep(_FOLLOW_POLL_S)
         except ProxyError as error:
@@ -87,6 +85,11 @@ class Fill:
                 log.warning("blob.not_filled digest=%s problem=%s", self.item.digest, self.error)
             self.is_over = True
             self._tell()
+
+    def add_source(self, source: Source) -> None:
+        """Let the bytes come from elsewhere too: the same content may have several names."""
+        if source not in self._sources:
+            self._sources.append(source)
 
     @contextlib.contextmanager
     def waited_for(self) -> Iterator[None]:
@@ -122,9 +125,9 @@ class Fill:
         """Return at the next news."""
         await self._news.wait()
 
-    async def _reserve(self) -> None:
+    async def _reserve(self, ask: Callable[[Digest, int], bool]) -> None:
         item = self.item
-        if not await self._threads.ledger(self._room.reserve, item.digest, item.size_bytes):
+        if not await self._threads.ledger(ask, item.digest, item.size_bytes):
             raise StoreFault(f"no room for {item.size_bytes} bytes, even after eviction")
 
     async def _advance(self) -> bool:
@@ -138,6 +141,9 @@ class Fill:
             if self._store.has(self.item.digest):
                 await self._threads.disk(incoming.discard)
                 return await self._adopt_blob()
+            if self._partial is not None:
+                # Its leader is gone: dead, or because it was refused.
+                await self._failures.check(self.item, self._origins)
             await self._lead(incoming)
         finally:
             await asyncio.shield(self._threads.disk(incoming.close))
@@ -148,11 +154,16 @@ class Fill:
 
     async def _lead(self, incoming: Incoming) -> None:
         self._watch_file()
+        self._check_same(incoming.fd)
         self._report(incoming.length_bytes)
-        pull = self._pull_from(incoming.length_bytes)
+        pull = self.pull_from(incoming.length_bytes)
         try:
+            await self._reserve(self._room.may_fit)
             async with aclosing(pull.chunks()) as chunks:
                 async for chunk in chunks:
+                    if incoming.length_bytes == incoming.resumed_bytes:
+                        # Not before: an outage must not evict what is here.
+                        await self._reserve(self._room.reserve)
                     await self._threads.disk(incoming.append, chunk)
                     self._report(incoming.length_bytes)
                     await self._give_way(len(chunk))
@@ -160,11 +171,15 @@ class Fill:
         except (WrongLength, SizeMismatch, DigestMismatch) as error:
             await self._refuse(incoming, pull, error)
         except ItemAbsent as error:
-            await self._failures.remember(self.item.digest, error, self._route.names)
+            for source in self._sources:
+                await self._failures.remember_absent(source.path, source.route.names)
             await self._drop(incoming)
-            raise
+            raise error from None
         except OSError:
             await self._drop(incoming)
+            raise
+        except (ItemUnobtainable, StoreFault):
+            await self._pause(incoming)
             raise
         self._show_verified()
         await self._threads.disk(incoming.commit)
@@ -176,15 +191,22 @@ class Fill:
 
         Remembered first: a follower that sees them gone asks why.
         """
-        bad = BadItem(self.item.digest, str(error))
+        problem = str(error)
         if isinstance(error, WrongLength):
-            await self._failures.remember(self.item.digest, bad, self._route.names)
-        elif len(pull.sources) == 1 and not incoming.resumed_bytes:
-            for name in pull.sources:
-                self._route.lied(name)
-            await self._failures.remember(self.item.digest, bad, pull.sources)
+            await self._failures.remember_bad(self.item, problem, self._origins)
+        elif len(pull.contributors) == 1 and not incoming.resumed_bytes:
+            for source in self._sources:
+                source.route.lied(pull.contributors)
+            await self._failures.remember_bad(self.item, problem, pull.contributors)
         await self._drop(incoming)
-        raise bad from error
+        raise BadItem(self.item.digest, problem) from error
+
+    async def _pause(self, incoming: Incoming) -> None:
+        """Keep what has arrived for another time, and no more room than that."""
+        if not incoming.length_bytes:
+            await self._drop(incoming)
+        else:
+            await self._threads.ledger(self._room.shrink, self.item.digest, incoming.length_bytes)
 
     async def _drop(self, incoming: Incoming) -> None:
         await self._threads.disk(incoming.discard)
@@ -203,27 +225,55 @@ class Fill:
             self._report(progress.length_bytes)
             if progress.is_verified and progress.length_bytes == self.item.size_bytes:
                 self._show_verified()
+            elif progress.is_discarded:
+                await self._failures.check(self.item, self._origins)
+                raise StoreFault("another worker could not store it")
             if self._store.has(self.item.digest):
                 return await self._adopt_blob()
-            if progress.is_discarded:
-                await self._failures.check(self.item.digest, self._route.names)
-                raise StoreFault("another worker could not store it")
             await asyncio.sleep(_FOLLOW_POLL_S)
         return False
 
     async def _adopt_blob(self) -> bool:
         """Read on from the committed blob; say whether it is there."""
+        blob = self._store.open(self.item.digest, self.item.size_bytes)
+        if blob is None:
+            await self._failures.check(self.item, self._origins)
+            await self._judge_size()
+            return False
         if self._partial is None:
-            blob = self._store.open(self.item.digest, self.item.size_bytes)
-            if blob is None:
-                await self._failures.check(self.item.digest, self._route.names)
-                return False
             self._partial = Partial(blob.fd)
+        else:
+            with blob:
+                self._check_same(blob.fd)
         self._report(self.item.size_bytes)
         self._show_verified()
         self._keep_for_readers()
         await self._threads.ledger(self._room.give_back, self.item.digest)
         return True
+
+    async def _judge_size(self) -> None:
+        """Decide who is wrong when a blob is here with another size than the list gives.
+
+        Raises BadItem when it is the list; a damaged blob is set aside.
+        """
+        problem = await self._threads.slow(self._store.audit, self.item.digest)
+        if problem is not None:
+            await self._failures.remember_bad(self.item, problem, self._origins)
+            raise BadItem(self.item.digest, problem)
+
+    def _check_same(self, fd: int) -> None:
+        """Raise StoreFault unless our readers read that very file: another may hold other bytes."""
+        if self._partial is not None and not self._partial.is_same(fd):
+            raise StoreFault("another process began the file anew")
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """Where the bytes may come from."""
+        return self._sources
+
+    @property
+    def _origins(self) -> list[str]:
+        return [name for source in self._sources for name in source.route.names]
 
     # Whose turn it is
 

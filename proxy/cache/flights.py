@@ -6,7 +6,7 @@ that runs, by starting one, or past the store when that cannot take it.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from enum import Enum
 from functools import partial
 from random import Random
@@ -23,10 +23,13 @@ from proxy.digest import Digest
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.pull import Pull
+from proxy.upstream.pull import ItemAbsent, ItemUnobtainable, Pull, Source
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
+
+_Key = tuple[Digest, int]
+"""Digest and size in bytes: a list that gives a wrong size must not disturb those that do not."""
 
 
 class Outcome(Enum):
@@ -66,27 +69,24 @@ class Flights:
         self._random = random
         self._demand = demand
         self._pace = pace
-        self._fills: dict[Digest, Fill] = {}
+        self._fills: dict[_Key, Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self, item: Item, route: Route) -> Opened:
         """Return an item's bytes as soon as there is a first one to send.
 
-        Raises ItemAbsent, BadItem or ItemUnobtainable.
+        Raises ItemAbsent, BadItem, ItemUnobtainable or WrongLength.
         """
-        await self._failures.check(item.digest, route.names)
-        pull_from = partial(self._pull, item, route)
-        bypass = partial(PassingBody, item, pull_from, self._storage.threads)
-        fill, outcome = self._join(item, route, pull_from)
+        await self._failures.check(item, route.names)
+        source = Source(route, item.path)
+        fill, outcome = self._join(item, source)
         try:
-            with fill.waited_for():
-                await fill.begun()
-                blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
-                if blob is not None:
-                    return Opened(StoredBody(blob), outcome)
-                return Opened(FillingBody(fill.reader(), self._feed, bypass), outcome)
-        except StoreFault:
-            return Opened(bypass(), Outcome.BYPASS)
+            return await self._begin(fill, outcome)
+        except (ItemAbsent, ItemUnobtainable):
+            if outcome is not Outcome.JOIN:
+                raise
+            # That was said of other sources than ours.
+            return await self._begin(*self._join(item, source))
 
     async def ensure(self, item: Item, route: Route) -> AsyncGenerator[int, None]:
         """Bring an item into the store with nobody waiting; yield how many bytes of it are here.
@@ -95,8 +95,8 @@ class Flights:
         """
         if self._storage.store.has(item.digest):
             return
-        await self._failures.check(item.digest, route.names)
-        fill, _ = self._join(item, route, partial(self._pull, item, route))
+        await self._failures.check(item, route.names)
+        fill, _ = self._join(item, Source(route, item.path))
         while not fill.is_over:
             await fill.changed()
             yield fill.filled_bytes
@@ -109,23 +109,43 @@ class Flights:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _join(self, item: Item, route: Route, pull_from: Callable[[int], Pull]) -> tuple[Fill, Outcome]:
-        running = self._fills.get(item.digest)
-        if running is not None:
+    async def _begin(self, fill: Fill, outcome: Outcome) -> Opened:
+        item = fill.item
+        bypass = partial(PassingBody, fill, self._failures, self._storage.threads)
+        try:
+            with fill.waited_for():
+                await fill.begun()
+                blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
+                if blob is not None:
+                    return Opened(StoredBody(blob), outcome)
+                return Opened(FillingBody(fill.reader(), self._feed, bypass), outcome)
+        except StoreFault:
+            body = bypass()
+            await body.begin()
+            return Opened(body, Outcome.BYPASS)
+
+    def _join(self, item: Item, source: Source) -> tuple[Fill, Outcome]:
+        key = (item.digest, item.size_bytes)
+        running = self._fills.get(key)
+        if running is not None and not running.is_over:
+            running.add_source(source)
             return running, Outcome.HIT if running.is_verified else Outcome.JOIN
-        fill = Fill(item, route, pull_from, self._storage, self._failures, self._demand, self._pace)
-        self._fills[item.digest] = fill
+        sources = [source]
+        pull_from = partial(self._pull, sources, item.size_bytes)
+        fill = Fill(item, sources, pull_from, self._storage, self._failures, self._demand, self._pace)
+        self._fills[key] = fill
         task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")
         self._tasks.add(task)
-        task.add_done_callback(partial(self._land, fill))
+        task.add_done_callback(partial(self._land, key, fill))
         return fill, Outcome.MISS
 
-    def _land(self, fill: Fill, task: asyncio.Task[None]) -> None:
-        del self._fills[fill.item.digest]
+    def _land(self, key: _Key, fill: Fill, task: asyncio.Task[None]) -> None:
+        if self._fills.get(key) is fill:
+            del self._fills[key]
         self._tasks.discard(task)
         fill.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("blob.fill_crashed digest=%s", fill.item.digest, exc_info=error)
 
-    def _pull(self, item: Item, route: Route, offset: int) -> Pull:
-        return Pull(route, item.path, item.size_bytes, offset, self._upstream, self._random)
+    def _pull(self, sources: list[Source], size_bytes: int, offset: int) -> Pull:
+        return Pull(sources, size_bytes, offset, self._upstream, self._random)

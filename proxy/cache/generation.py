@@ -20,6 +20,9 @@ SIBLING = "sibling"
 """Format of a document that another one proves: a plain flavour, or a signature."""
 
 
+_NO_DIGEST = Digest("0" * 64)
+
+
 class GenerationLost(ProxyError):
     """A generation whose documents are not all in the store any more."""
 
@@ -46,6 +49,10 @@ class Document:
     def item(self) -> Item:
         """The document as a file to serve."""
         return Item(self.path, self.digest, self.size_bytes)
+
+    def date_only(self) -> Self:
+        """Return what remains of a document whose file is lost: how old is too old."""
+        return replace(self, digest=_NO_DIGEST, etag=None, last_modified=None)
 
     @property
     def validators(self) -> Validators:
@@ -85,10 +92,7 @@ class Generation:
 
     def dates_only(self) -> Self:
         """Return what remains of a generation whose blobs are lost: how old is too old."""
-        documents = {
-            path: replace(document, digest=Digest(""), etag=None, last_modified=None)
-            for path, document in self.documents.items()
-        }
+        documents = {path: document.date_only() for path, document in self.documents.items()}
         return replace(self, documents=documents)
 
     def to_record(self) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def load_edition(store: LocalStore, generation: Generation) -> Edition:
 def read_lists(store: LocalStore, generation: Generation) -> Iterator[Products]:
     """Yield the products lists of a generation. Blocks; raises GenerationLost."""
     for document in generation.documents.values():
-        if not store.has(document.digest):
+        if document.format != SIBLING and not store.has(document.digest):
             raise GenerationLost(f"the store has lost {document.path}")
         if document.format != PRODUCTS_FORMAT:
             continue

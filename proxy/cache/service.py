@@ -41,6 +41,14 @@ class ListRefused(ProxyError):
     """A list that upstream has and that could not be verified."""
 
 
+class DocumentLost(ProxyError):
+    """A document that was accepted, and whose file the store has lost or cannot read."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the store has lost {path}; it is being fetched again")
+        self.path = path
+
+
 class OfflineMiss(ProxyError):
     """An item that is not in the store while the proxy is offline."""
 
@@ -135,27 +143,23 @@ class Cache:
             self._usage.note(item.digest, self._clock())
             return Opened(StoredBody(blob), Outcome.STALE if target.is_stale else Outcome.HIT)
         documents = self._documents[target.mirror.name]
-        if target.edition is not None:
-            documents.forget(target.edition)
         if self._offline:
             raise OfflineMiss(item.path)
         if target.edition is not None:
-            return await self._reopen_document(target)
+            return await self._reopen_document(documents, item)
         try:
             return await self._flights.open(item, documents.route)
         except ItemAbsent:
             documents.doubt()
             raise
 
-    async def _reopen_document(self, target: Target) -> Opened:
+    async def _reopen_document(self, documents: Documents, item: Item) -> Opened:
         """Open a document that the store has lost, once it was fetched again."""
-        edition = await self._documents[target.mirror.name].current()
-        document = edition.generation.documents.get(target.item.path)
-        if document is not None and document.item == target.item:
-            blob = self.storage.store.open(target.item.digest, target.item.size_bytes)
-            if blob is not None:
-                return Opened(StoredBody(blob), Outcome.MISS)
-        raise NoGeneration(target.mirror.name, f"the store has lost {target.item.path}")
+        await documents.ask_briefly()
+        blob = self.storage.store.open(item.digest, item.size_bytes)
+        if blob is None:
+            raise DocumentLost(item.path)
+        return Opened(StoredBody(blob), Outcome.MISS)
 
     async def refresh(self, mirror: str) -> None:
         """Check a mirror with its origins now."""

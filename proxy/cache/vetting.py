@@ -14,7 +14,7 @@ from proxy.digest import digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index
-from proxy.simplestreams.parse import FormatError, parse_document
+from proxy.simplestreams.parse import FormatError, parse_document, same_statement
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
 from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
 
@@ -67,7 +67,8 @@ class Vetting:
         if held is not None and held.origin == origin.name:
             validators = held.validators
         fetched = await origin.fetch(path, validators)
-        if held is not None and (fetched is None or digest_of(fetched.data) == held.digest):
+        digest = None if fetched is None else await self._threads.slow(digest_of, fetched.data)
+        if held is not None and digest in {None, held.digest}:
             return await self._unchanged(origin, held, fetched, known)
         if fetched is None:
             raise OriginMisbehaved(origin.name, f"it says that {path} has not changed, but was not asked")
@@ -78,6 +79,10 @@ class Vetting:
         if previous is not None:
             check_not_older(vetted.document, previous)
         return vetted
+
+    async def says_the_same(self, document: Document, plain: bytes) -> bool:
+        """Whether a plain text states what a proved document does."""
+        return await self._threads.slow(same_statement, await self.text(document), plain)
 
     async def check_signature(self, text: bytes, signature: bytes) -> None:
         """Raise SignatureError unless a detached signature proves `text`."""

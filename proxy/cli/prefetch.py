@@ -65,7 +65,7 @@ def prefetch(
 
     Exit codes: 0 complete, 1 failed, 2 wrong usage, 3 some items failed,
     130 interrupted.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
     selection = make_selection(filters, newest, maas, arch)
     names = chosen_mirrors(config, mirrors)

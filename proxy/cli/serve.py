@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from proxy import __version__
+from proxy.cache.mirror import Trust
 from proxy.cli.options import config_option, load
 from proxy.config import Config, find_config_file
 from proxy.errors import ProxyError
 
-_KEYRING = "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"
+_MAAS_KEYRINGS = {"ubuntu-cloudimage": "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"}
+"""Where the bundled keyrings are on a MAAS region controller."""
 _GIB = 1024**3
 
 
@@ -53,8 +55,9 @@ def serve(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or config.data_dir}: {error.strerror}") from error
+    supervisor = Supervisor(config, sockets)
     click.echo(_banner(config, [one.getsockname()[:2] for one in sockets]))
-    raise SystemExit(Supervisor(config, sockets).run())
+    raise SystemExit(supervisor.run())
 
 
 @click.command("check-config")
@@ -81,20 +84,30 @@ def _banner(config: Config, addresses: list[tuple[str, int]]) -> str:
         f"  storing in    {config.data_dir} ({limit}, {free_gib:.1f} GiB free)",
         *(f"  mirror        {mirror.name}: {mirror.mount}" for mirror in config.mirrors),
         "",
-        "Point MAAS at it:",
-        f"  maas admin boot-sources create url={_reachable(scheme, *addresses[0])}{_maas_mount(config)} \\",
-        f"    keyring_filename={_KEYRING}",
-        "  maas admin boot-resources import",
+        *_maas_lines(config, _reachable(scheme, *addresses[0])),
         "Point LXD or Incus at it, for a mirror with images for them:",
-        f"  lxc remote add NAME {_reachable('https', *addresses[0])}MOUNT --protocol simplestreams",
     ]
-    if scheme == "http":
-        lines.append("  (LXD and Incus speak only https: set [tls] certificate and key first)")
+    if scheme == "https":
+        lines.append(
+            f"  lxc remote add NAME {_reachable(scheme, *addresses[0])}/MOUNT/ --protocol simplestreams"
+        )
+    else:
+        lines.append("  they speak only https: set [tls] certificate and key first")
     return "\n".join(lines) + "\n"
 
 
-def _maas_mount(config: Config) -> str:
-    return config.mirrors[0].mount
+def _maas_lines(config: Config, base: str) -> list[str]:
+    """Return the commands that make MAAS use the first mirror whose keyring it can be given."""
+    mirror = next((one for one in config.mirrors if one.trust is Trust.GPG), None)
+    if mirror is None:
+        return ['MAAS needs a signed mirror (trust = "gpg"); none is configured.']
+    keyring = _MAAS_KEYRINGS.get(mirror.keyring, mirror.keyring)
+    return [
+        "Point MAAS at it (the keyring is a file on the region controller):",
+        f"  maas admin boot-sources create url={base}{mirror.mount} \\",
+        f"    keyring_filename={keyring}",
+        "  maas admin boot-resources import",
+    ]
 
 
 def _reachable(scheme: str, host: str, port: int) -> str:

@@ -69,10 +69,11 @@ def plan_event(plan: Plan, space: Space) -> dict[str, Any]:
 def summary_lines(summary: Summary, seconds: float) -> list[str]:
     """Return what a prefetch came to, in words."""
     rate = size(summary.fetched_bytes / max(seconds, 0.001))
-    lines = [
+    fetched = (
         f"fetched {size(summary.fetched_bytes)} in {summary.fetched_items} items, {seconds:.1f} s, {rate}/s; "
         f"reused {size(summary.reused_bytes)}, saved {size(summary.shared_bytes)} by sharing"
-    ]
+    )
+    lines = [fetched]
     for wanted, problem in summary.failures:
         lines.append(f"FAILED {wanted.mirror} {wanted.item.path}: {problem}")
     return lines

@@ -5,6 +5,7 @@ passed over and told, a document of the wrong shape is a FormatError.
 """
 
 import json
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
 from proxy.simplestreams.paths import PathError, canonical_path
+
+_PairsHook = Callable[[list[tuple[str, Any]]], dict[str, Any]]
 
 
 class FormatError(ProxyError):
@@ -38,14 +41,17 @@ def parse_index(raw: bytes) -> Index:
 
 
 def same_statement(one: bytes, other: bytes) -> bool:
-    """Say whether two JSON texts state the same.
+    """Say whether two JSON texts state the same to every reader.
+
+    A name that stands twice in one object is read differently by different
+    readers, so `other` may have none.
 
     An index names `.sjson` lists in its signed form and `.json` lists in its
     plain form; that difference alone does not count.
     """
     try:
-        return _flavourless(_load(one)) == _flavourless(_load(other))
-    except FormatError:
+        return _canonical(_load(one)) == _canonical(_load(other, object_pairs_hook=_without_repeats))
+    except (FormatError, RecursionError):
         return False
 
 
@@ -61,9 +67,9 @@ def parse_updated(value: object) -> float | None:
         return None
 
 
-def _load(raw: bytes) -> dict[str, Any]:
+def _load(raw: bytes, object_pairs_hook: _PairsHook | None = None) -> dict[str, Any]:
     try:
-        document = json.loads(raw.decode("utf-8"))
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=object_pairs_hook)
     except UnicodeDecodeError as error:
         raise FormatError(f"it is not UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -117,6 +123,18 @@ def _products(document: dict[str, Any]) -> Products:
         updated=parse_updated(document.get("updated")),
         document=document,
     )
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise FormatError("a name stands twice in one object")
+    return members
+
+
+def _canonical(document: dict[str, Any]) -> str:
+    """Return a text that is equal for equal statements only: 1, 1.0 and true differ."""
+    return json.dumps(_flavourless(document), sort_keys=True)
 
 
 def _flavourless(document: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Incoming:
     """The right to write one partial file, from `acquire` until `close`."""
 
     def __init__(self, fd: int, path: Path, final: Path, verifier: Verifier) -> None:
-        self._fd = fd
+        self.fd = fd
         self._path = path
         self._final = final
         self._verifier = verifier
@@ -74,16 +74,16 @@ class Incoming:
         self._verifier.update(data)
         view = memoryview(data)
         while view:
-            view = view[os.write(self._fd, view) :]
+            view = view[os.write(self.fd, view) :]
 
     def verify(self) -> None:
         """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""
         self._verifier.finish()
-        os.fchmod(self._fd, VERIFIED_MODE)
+        os.fchmod(self.fd, VERIFIED_MODE)
 
     def commit(self) -> None:
         """Make the verified blob durable under its digest."""
-        os.fsync(self._fd)
+        os.fsync(self.fd)
         publish(self._path, self._final)
 
     def discard(self) -> None:
@@ -92,9 +92,9 @@ class Incoming:
 
     def close(self) -> None:
         """Stop being the writer; the partial file stays, unless committed or discarded."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,11 @@ class Partial:
             is_verified=not status.st_mode & _WRITABLE,
             is_discarded=status.st_nlink == 0,
         )
+
+    def is_same(self, fd: int) -> bool:
+        """Whether another descriptor is of the very same file."""
+        ours, theirs = os.fstat(self.fd), os.fstat(fd)
+        return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
 
     def keep(self) -> None:
         """Protect the committed file from removal while it is read, unless its writer still holds it."""

@@ -21,7 +21,6 @@ from typing import Any
 import diskcache
 
 from proxy.digest import Digest
-from proxy.errors import ProxyError
 from proxy.store.evict import Usage
 from proxy.store.files import StoreFault
 
@@ -37,7 +36,7 @@ _SETTINGS = {
 }
 
 
-class LedgerDamaged(ProxyError):
+class LedgerDamaged(StoreFault):
     """A ledger entry that is not the text this program writes."""
 
 
@@ -198,19 +197,23 @@ class Ledger:
         return [Usage(Digest(key), row[0], row[1]) for key, row in rows if row is not None]
 
     @_translated()
-    def reconcile(self, found: Iterable[tuple[Digest, int, float]]) -> tuple[int, int]:
+    def reconcile(
+        self, found: Iterable[tuple[Digest, int, float]], is_there: Callable[[Digest], bool]
+    ) -> tuple[int, int]:
         """Make the rows match the blobs found on disk: (digest, size, used_at) each.
 
-        Returns how many rows were added and how many removed.
+        Other processes may add and remove blobs meanwhile: `is_there` looks
+        again. Returns how many rows were added and how many removed.
         """
+        before = {usage.digest: usage.size_bytes for usage in self.usages()}
         on_disk = {digest: (size_bytes, used_at) for digest, size_bytes, used_at in found}
-        listed = {usage.digest: usage.size_bytes for usage in self.usages()}
-        missing, surplus = on_disk.keys() - listed.keys(), listed.keys() - on_disk.keys()
         with self._blobs.transact(retry=True):
+            missing = [one for one in on_disk.keys() - before.keys() if one not in self._blobs]
+            surplus = [one for one in before.keys() - on_disk.keys() if not is_there(one)]
             for digest in missing:
                 self._blobs[digest] = list(on_disk[digest])
             for digest in surplus:
-                del self._blobs[digest]
+                self._blobs.pop(digest)
             if missing or surplus or _TOTAL not in self._blobs:
-                self._blobs[_TOTAL] = sum(size_bytes for size_bytes, _ in on_disk.values())
+                self._blobs[_TOTAL] = sum(usage.size_bytes for usage in self.usages())
         return len(missing), len(surplus)

@@ -14,16 +14,18 @@ import hashlib
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from proxy.digest import Digest, InvalidDigest, digest_of, parse_digest
-from proxy.store.files import publish, remove, sync_directory
+from proxy.store.files import StoreFault, publish, remove, sync_directory
 
 log = logging.getLogger(__name__)
 
+_PUT_TRIES = 3
 _DRAFT_PREFIX = "put-"
 
 VERIFIED_MODE = 0o444
@@ -72,8 +74,7 @@ class LocalStore:
     def open(self, digest: Digest, size_bytes: int) -> Blob | None:
         """Open a blob for reading; None when it is not here, or the disk does not give it.
 
-        A file of another size than promised cannot be the blob: it is moved to
-        quarantine, and None is returned.
+        None too for a file of another size; `audit` says whose fault that is.
         """
         try:
             fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
@@ -85,7 +86,6 @@ class LocalStore:
         actual_bytes = os.fstat(fd).st_size
         if actual_bytes != size_bytes:
             os.close(fd)
-            self.set_aside(digest)
             return None
         # Its writer may hold the lock for a moment longer; then nobody can remove it either.
         with contextlib.suppress(BlockingIOError):
@@ -118,11 +118,23 @@ class LocalStore:
             return f"cannot be read: {error.strerror}"
         return None
 
+    def audit(self, digest: Digest) -> str | None:
+        """Hash a blob again; set it aside if it is damaged. If it is good, return what its true size is."""
+        with contextlib.suppress(FileNotFoundError), self.path(digest).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == digest:
+                actual_bytes = os.fstat(file.fileno()).st_size
+                return f"the list gives a wrong size: the file with this sha256 has {actual_bytes} bytes"
+            self.set_aside(digest)
+        return None
+
     def read(self, digest: Digest) -> bytes | None:
         """Return a small blob whole after hashing it again; None when absent or damaged."""
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("blob.not_read digest=%s problem=%s", digest, error)
             return None
         if digest_of(data) != digest:
             self.set_aside(digest)
@@ -132,8 +144,16 @@ class LocalStore:
     def put(self, data: bytes) -> Digest:
         """Store bytes that are here in full; durable on return."""
         digest = digest_of(data)
-        if self.has(digest):
+        if self.has(digest) and self.read(digest) is not None:
             return digest
+        for _ in range(_PUT_TRIES):
+            # Another process may take a draft for dead before it is locked.
+            with contextlib.suppress(FileNotFoundError):
+                self._put(digest, data)
+                return digest
+        raise StoreFault(f"{self.incoming} loses files")
+
+    def _put(self, digest: Digest, data: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=self.incoming, prefix=_DRAFT_PREFIX, delete=False) as file:
             draft = Path(file.name)
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -146,7 +166,6 @@ class LocalStore:
             except OSError:
                 remove(draft)
                 raise
-        return digest
 
     def set_aside(self, digest: Digest) -> None:
         """Move a damaged blob out of the way, for somebody to look at."""
@@ -185,6 +204,15 @@ class LocalStore:
             with contextlib.suppress(FileNotFoundError, BlockingIOError), draft.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove(draft)
+
+    def remove_idle_partials(self, idle_s: float) -> None:
+        """Remove partial files that nobody writes, and that were last written `idle_s` ago or longer."""
+        for digest in list(self.partial_digests()):
+            path = self.incoming / digest
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - os.fstat(file.fileno()).st_mtime > idle_s:
+                    remove(path)
 
     def partial_digests(self) -> Iterator[Digest]:
         """Yield the digests of all partial downloads."""

@@ -17,6 +17,7 @@ from proxy.store.local import LocalStore
 log = logging.getLogger(__name__)
 
 _RESERVED = "reserved/"
+_IDLE_PARTIAL_S = 7 * 24 * 3600.0
 
 
 class Room:
@@ -38,19 +39,28 @@ class Room:
     def reserve(self, digest: Digest, size_bytes: int) -> bool:
         """Set space aside for a blob; False when even eviction cannot make it.
 
-        Reserving again for the same digest is free.
+        What is reserved for the same digest already counts.
         """
         key = _RESERVED + digest
         for _ in range(2):
             with self._ledger.transaction():
-                if self._ledger.record(key) is not None:
+                held_bytes = self._ledger.record(key) or 0
+                if held_bytes >= size_bytes:
                     return True
-                missing = self._missing_bytes(size_bytes)
+                missing = self._missing_bytes(size_bytes - held_bytes)
                 if missing <= 0:
                     self._ledger.write(key, size_bytes)
                     return True
             self._evict(missing)
         return False
+
+    def may_fit(self, digest: Digest, size_bytes: int) -> bool:
+        """Say whether `reserve` would succeed; evicts nothing."""
+        held_bytes = self._ledger.record(_RESERVED + digest) or 0
+        missing = self._missing_bytes(size_bytes - held_bytes)
+        if held_bytes >= size_bytes or missing <= 0:
+            return True
+        return bool(choose(self._ledger.usages(), self._ledger.pinned() | self._in_use(), missing))
 
     def foresee(self, needed_bytes: int, wanted: Collection[Digest]) -> tuple[int, list[Usage], int]:
         """Say what fetching `needed_bytes` would do, without doing it.
@@ -71,6 +81,10 @@ class Room:
         self._ledger.add_blob(digest, size_bytes)
         self._ledger.forget(_RESERVED + digest)
 
+    def shrink(self, digest: Digest, size_bytes: int) -> None:
+        """Reserve no more than what has arrived, while nobody fetches the rest."""
+        self._ledger.write(_RESERVED + digest, size_bytes)
+
     def give_back(self, digest: Digest) -> None:
         """Drop a reservation whose partial file is gone."""
         self._ledger.forget(_RESERVED + digest)
@@ -79,12 +93,17 @@ class Room:
         """Bring the ledger in line with the disk after a crash.
 
         Blobs without a row get one, rows without a blob go, and so do
-        reservations without a partial file.
+        reservations without a partial file, and partial files that nobody
+        went on with for a week.
         """
         added, removed = self._ledger.reconcile(
-            (digest, status.st_size, max(status.st_atime, status.st_mtime))
-            for digest, status in self._store.scan()
+            (
+                (digest, status.st_size, max(status.st_atime, status.st_mtime))
+                for digest, status in self._store.scan()
+            ),
+            self._store.has,
         )
+        self._store.remove_idle_partials(_IDLE_PARTIAL_S)
         partials = set(self._store.partial_digests())
         for key in list(self._ledger.keys(_RESERVED)):
             digest = Digest(key.removeprefix(_RESERVED))

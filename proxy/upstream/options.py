@@ -22,5 +22,7 @@ class UpstreamOptions:
     """How many items a prefetch fetches at a time."""
     background_limit_bytes: int | None = None
     """Most bytes a second that a process takes for prefetching; None is no limit."""
+    document_timeout_s: float = 120.0
+    """Longest time for one index or products list, however it drips in."""
     document_limit_bytes: int = 256 * 1024 * 1024
     """An index or products list larger than this is refused."""

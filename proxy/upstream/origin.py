@@ -4,6 +4,7 @@ Owns HTTP towards upstream and the translation of its faults. Knows nothing of
 what the bytes mean, nor of other origins; `route.py` chooses among them.
 """
 
+import asyncio
 import contextlib
 import re
 import zlib
@@ -86,6 +87,10 @@ class Reply:
         self._response = response
         self.start = start
         self.total = total
+        is_whole = response.status == HTTPStatus.OK
+        is_chunked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        self.ends_for_sure = is_whole and (is_chunked or response.content_length is not None)
+        """Whether the end of the body is the end of the file, rather than of a part or a connection."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises OriginUnreachable when it breaks off."""
@@ -159,8 +164,17 @@ class Origin:
     async def fetch(self, path: str, validators: Validators) -> Fetched | None:
         """Return a whole document; None when `validators` still hold (304).
 
-        Raises what `open` raises, and OriginMisbehaved for one over the size limit.
+        Raises what `open` raises, OriginMisbehaved for one over the size limit,
+        and OriginUnreachable for one that takes longer than `document_timeout_s`.
         """
+        timeout_s = self._sessions.options.document_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._fetch(path, validators)
+        except TimeoutError as error:
+            raise OriginUnreachable(self.name, f"{path} took longer than {timeout_s:g} s") from error
+
+    async def _fetch(self, path: str, validators: Validators) -> Fetched | None:
         headers = CIMultiDict({"Accept-Encoding": "identity"})
         if validators.etag:
             headers["If-None-Match"] = validators.etag
@@ -200,13 +214,13 @@ class Origin:
     async def _request(self, url: URL, headers: CIMultiDict[str]) -> ClientResponse:
         for _ in range(LONGEST_CHAIN + 1):
             session = self._sessions.for_url(url, self._guard)
+            options = self._sessions.options
             try:
-                response = await session.get(
-                    url,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=self._sessions.options.parent_proxy or None,
-                )
+                # aiohttp itself does not bound name resolution, nor a parent proxy's answer to CONNECT.
+                async with asyncio.timeout(options.connect_timeout_s + options.stall_timeout_s):
+                    response = await session.get(
+                        url, headers=headers, allow_redirects=False, proxy=options.parent_proxy or None
+                    )
             except (ClientError, OSError, TimeoutError, ValueError) as error:
                 raise OriginUnreachable(self.name, _reason(error)) from error
             if response.status not in _REDIRECTS or "Location" not in response.headers:

@@ -6,14 +6,15 @@ who pulls checks what arrives.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from random import Random
+from typing import NamedTuple
 
 from proxy.errors import ProxyError
 from proxy.upstream.backoff import pauses_s
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.origin import Origin, OriginAbsent, OriginError
+from proxy.upstream.origin import Origin, OriginAbsent, OriginError, OriginUnreachable
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
@@ -45,23 +46,40 @@ class WrongLength(OriginError):
         self.actual_bytes = actual_bytes
 
 
-class Pull:
-    """One item's way from its origins to us, from `offset` on.
+class Source(NamedTuple):
+    """Where an item can be had: a mirror's origins, and the item's path there."""
 
-    Iterate over `chunks()`. `sources` names the origins that contributed.
+    route: Route
+    path: str
+
+
+class _Candidate(NamedTuple):
+    origin: Origin
+    source: Source
+
+
+class Pull:
+    """One item's way from its sources to us, from `offset` on.
+
+    Iterate over `chunks()`. Sources may be added meanwhile. `contributors`
+    names the origins whose bytes were used.
     """
 
     def __init__(
-        self, route: Route, path: str, size_bytes: int, offset: int, options: UpstreamOptions, random: Random
+        self,
+        sources: Sequence[Source],
+        size_bytes: int,
+        offset: int,
+        options: UpstreamOptions,
+        random: Random,
     ) -> None:
-        self._route = route
-        self._path = path
+        self._sources = sources
         self._size_bytes = size_bytes
         self._offset = offset
         self._options = options
         self._random = random
-        self._useless: dict[Origin, OriginError] = {}
-        self.sources: set[str] = set()
+        self._useless: dict[tuple[Origin, str], OriginError] = {}
+        self.contributors: set[str] = set()
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from the offset to the end, in order, each once.
@@ -75,55 +93,63 @@ class Pull:
         last: OriginError | None = None
         progress_at = loop.time()
         while self._offset < self._size_bytes:
-            for origin in self._candidates():
+            for candidate in self._candidates():
                 before = self._offset
                 try:
-                    async with aclosing(self._transfer(origin)) as chunks:
+                    async with aclosing(self._transfer(candidate)) as chunks:
                         async for chunk in chunks:
                             yield chunk
                 except OriginError as error:
                     last = error
-                    self._note(origin, error)
+                    self._note(candidate, error)
                 else:
-                    self._route.worked(origin)
+                    candidate.source.route.worked(candidate.origin)
                     return
                 if self._offset > before:
                     progress_at = loop.time()
                     pauses = pauses_s(self._random)
             if loop.time() - progress_at > self._options.give_up_after_s:
-                raise ItemUnobtainable(self._path, last)
+                raise ItemUnobtainable(self._sources[0].path, last)
             await asyncio.sleep(next(pauses))
 
-    def _candidates(self) -> list[Origin]:
-        candidates = [origin for origin in self._route.order() if origin not in self._useless]
+    def _candidates(self) -> list[_Candidate]:
+        candidates = [
+            _Candidate(origin, source)
+            for source in self._sources
+            for origin in source.route.order()
+            if (origin, source.path) not in self._useless
+        ]
         if candidates:
             return candidates
         for error in self._useless.values():
             if isinstance(error, WrongLength):
                 raise error
-        raise ItemAbsent(self._path)
+        raise ItemAbsent(self._sources[0].path)
 
-    async def _transfer(self, origin: Origin) -> AsyncGenerator[bytes, None]:
+    async def _transfer(self, candidate: _Candidate) -> AsyncGenerator[bytes, None]:
         """Yield what one origin adds; skip what an origin without ranges repeats."""
-        async with origin.open(self._path, offset=self._offset) as reply:
+        name = candidate.origin.name
+        async with candidate.origin.open(candidate.source.path, offset=self._offset) as reply:
             if reply.total is not None and reply.total != self._size_bytes:
-                raise WrongLength(origin.name, self._size_bytes, reply.total)
+                raise WrongLength(name, self._size_bytes, reply.total)
             position = reply.start
             async for chunk in reply.chunks():
                 fresh = chunk[max(0, self._offset - position) :]
                 position += len(chunk)
                 if position > self._size_bytes:
-                    raise WrongLength(origin.name, self._size_bytes, position)
+                    raise WrongLength(name, self._size_bytes, position)
                 if fresh:
                     self._offset = position
-                    self.sources.add(origin.name)
+                    self.contributors.add(name)
                     yield fresh
+            if position != self._size_bytes and reply.ends_for_sure:
+                raise WrongLength(name, self._size_bytes, position)
             if position != self._size_bytes:
-                raise WrongLength(origin.name, self._size_bytes, position)
+                raise OriginUnreachable(name, f"its answer ended early, at {position} bytes")
 
-    def _note(self, origin: Origin, error: OriginError) -> None:
-        log.warning("origin.failed path=%s problem=%s", self._path, error)
+    def _note(self, candidate: _Candidate, error: OriginError) -> None:
+        log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
         if isinstance(error, (OriginAbsent, WrongLength)):
-            self._useless[origin] = error
+            self._useless[candidate.origin, candidate.source.path] = error
         else:
-            self._route.failed(origin)
+            candidate.source.route.failed(candidate.origin)

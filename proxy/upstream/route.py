@@ -1,6 +1,6 @@
 """The origins of one mirror, in the order in which to try them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from proxy.upstream.origin import Origin
 
@@ -45,10 +45,10 @@ class Route:
         penalty_s = min(_FIRST_PENALTY_S * 2**doublings, _LONGEST_PENALTY_S)
         self._shunned_until[origin] = self._clock() + penalty_s
 
-    def lied(self, name: str) -> None:
-        """Note that the origin of that name sent wrong bytes; other deliveries do not make up for it."""
+    def lied(self, names: Container[str]) -> None:
+        """Note that the origins of these names sent wrong bytes; other deliveries do not make up for it."""
         for origin in self._origins:
-            if origin.name == name:
+            if origin.name in names:
                 self._distrusted_until[origin] = self._clock() + _LIE_PENALTY_S
 
     def _penalty_ends_at(self, origin: Origin) -> float:

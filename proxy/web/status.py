@@ -8,7 +8,7 @@ is really absent is 404.
 from http import HTTPStatus
 
 from proxy.cache.documents import FlavourUnknown, NoGeneration
-from proxy.cache.service import ListRefused, NotListed, OfflineMiss
+from proxy.cache.service import DocumentLost, ListRefused, NotListed, OfflineMiss
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
@@ -22,6 +22,7 @@ STATUS: dict[type[ProxyError], HTTPStatus] = {
     FlavourUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreFault: HTTPStatus.SERVICE_UNAVAILABLE,
     LedgerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    DocumentLost: HTTPStatus.SERVICE_UNAVAILABLE,
     OfflineMiss: HTTPStatus.GATEWAY_TIMEOUT,
 }
 """Errors that are not listed cut the connection before any status."""

@@ -868,6 +868,23 @@ async def test_a_list_that_comes_back_in_time_ends_the_holding_back(
     assert (await stats(proxy))["held_back_since"] is None
 
 
+async def test_a_policy_of_no_holding_back_takes_a_new_index_at_once(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree
+) -> None:
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.add_item("second", "20250701", "squashfs", content_id="second")
+    tree.publish()
+    config = make_config(tmp_path / "data", mirror, freshness=FreshnessPolicy(hold_back_s=0))
+    async with run_proxy(config) as proxy:
+        await proxy.read(INDEX)
+        tree.publish()
+        (tree.root / SECOND_LIST).unlink()
+
+        await proxy.documents.revalidate()
+
+        assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
+
+
 async def test_an_index_ahead_of_its_list_is_held_back_until_the_list_follows(
     proxy: RunningProxy, tree: SignedTree
 ) -> None:

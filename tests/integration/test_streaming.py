@@ -56,8 +56,18 @@ def stored_files(proxy: RunningProxy, item: TreeItem) -> list[Path]:
 
 async def forget_failure(proxy: RunningProxy, item: TreeItem) -> None:
     """Do what time does: take the failure out of the ledger."""
+
+    def forget(ledger: Ledger) -> None:
+        for key in failure_keys(ledger, item):
+            ledger.forget(key)
+
     failures = proxy.cache._flights._failures
-    await failures._threads.ledger(failures._ledger.forget, f"failure/{item.digest}")
+    await failures._threads.ledger(forget, failures._ledger)
+
+
+def failure_keys(ledger: Ledger, item: TreeItem) -> list[str]:
+    """List the ledger's records of an item's failures: of its digest, or of its path."""
+    return ledger.keys(f"bad/{item.digest}") + ledger.keys(f"absent/{item.path}")
 
 
 # The beginning
@@ -207,7 +217,8 @@ async def test_the_memory_of_a_failure_ends_by_itself(
 
 def expiry(ledger: Ledger, item: TreeItem) -> float:
     """Return when the record of an item's failure goes, Unix seconds."""
-    _, expires_at = ledger._records.get(f"failure/{item.digest}", expire_time=True)
+    (key,) = failure_keys(ledger, item)
+    _, expires_at = ledger._records.get(key, expire_time=True)
     return float(expires_at)
 
 
@@ -320,7 +331,7 @@ async def test_items_of_any_size_come_whole_cold_and_warm(
 
 @pytest.mark.parametrize(
     "header",
-    ["bytes=0-0", "bytes=0-65535", "bytes=1000000-1999999", "bytes=5-", "bytes=-1", "bytes=-99999999"],
+    ["bytes=0-0", "bytes=1000000-1999999", "bytes=5-", "bytes=-99999999"],
 )
 async def test_a_range_of_a_cold_item_fetches_and_stores_the_whole(
     proxy: RunningProxy, origin: Origin, tree: SignedTree, header: str
@@ -446,7 +457,7 @@ async def test_a_silent_origin_is_asked_again_from_where_it_stopped(
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with-length", "chunked"])
-@pytest.mark.parametrize("extra", [-1, -200_000, -400_000, 1, 500_000])
+@pytest.mark.parametrize("extra", [-1, -400_000, 1, 500_000])
 async def test_a_copy_of_another_size_is_cut_not_stored_and_remembered(
     proxy: RunningProxy, origin: Origin, tree: SignedTree, extra: int, chunked: bool
 ) -> None:

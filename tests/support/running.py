@@ -191,10 +191,15 @@ class Service:
         """Signal the supervisor and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        status = self.process.wait(30)
         assert self.process.stdout is not None
-        self.process.stdout.close()
-        return status
+        try:
+            return self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.process.stdout.close()
 
     def __enter__(self) -> Self:
         return self

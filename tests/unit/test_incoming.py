@@ -186,6 +186,18 @@ def test_a_writer_that_is_killed_leaves_its_place_and_its_bytes(store: LocalStor
     reader.close()
 
 
+def test_a_follower_can_tell_whether_its_file_is_still_the_one(store: LocalStore) -> None:
+    """A discarded file may have been begun anew, with other bytes."""
+    first = acquired(store)
+    reader = partial(store)
+    assert reader.is_same(first.fd)
+    first.discard()
+    second = acquired(store)
+    assert not reader.is_same(second.fd)
+    for one in (first, second, reader):
+        one.close()
+
+
 def test_a_child_process_does_not_inherit_the_place(store: LocalStore) -> None:
     """Such as gpg, started while a download runs."""
     incoming = acquired(store)

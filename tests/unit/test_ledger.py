@@ -151,6 +151,17 @@ def test_a_blob_is_pinned_while_any_name_pins_it(ledger: Ledger) -> None:
     assert ledger.pinned() == set()
 
 
+def test_a_pin_can_be_moved_to_other_blobs_at_once(ledger: Ledger) -> None:
+    ledger.pin(TWO, "test lab")
+    ledger.repin("release", [ONE, TWO])
+    ledger.repin("release", [TWO, THREE])
+    assert ledger.pinned_by("release") == {TWO, THREE}
+    assert ledger.pinned_by("test lab") == {TWO}
+    ledger.repin("release", [])
+    assert ledger.pinned() == {TWO}
+    assert ledger.pinned_by("nobody") == set()
+
+
 # Blobs
 
 
@@ -205,7 +216,8 @@ def test_the_ledger_is_brought_in_line_with_the_disk(
     """Blobs that stay keep what is known of their use; new ones come with what the disk knows."""
     for digest, size_bytes in listed.items():
         ledger.add_blob(digest, size_bytes)
-    assert ledger.reconcile((digest, size_bytes, 5.0) for digest, size_bytes in found.items()) == changes
+    on_disk = ((digest, size_bytes, 5.0) for digest, size_bytes in found.items())
+    assert ledger.reconcile(on_disk, found.__contains__) == changes
     assert set(ledger.usages()) == {
         Usage(digest, size_bytes, clock.now if digest in listed else 5.0)
         for digest, size_bytes in found.items()
@@ -216,8 +228,29 @@ def test_the_ledger_is_brought_in_line_with_the_disk(
 def test_a_lost_total_is_counted_anew(ledger: Ledger, directory: Path) -> None:
     ledger.add_blob(ONE, 10)
     assert tamper(directory, "blobs", "DELETE FROM Cache WHERE key = 'total'") == 1
-    ledger.reconcile([(ONE, 10, 5.0)])
+    ledger.reconcile([(ONE, 10, 5.0)], {ONE}.__contains__)
     assert ledger.total_bytes() == 10
+
+
+def test_what_comes_and_goes_while_the_disk_is_read_is_neither_lost_nor_doubled(
+    ledger: Ledger, directory: Path, clock: Clock
+) -> None:
+    """Other workers go on meanwhile."""
+    on_disk = {ONE: 10, TWO: 7}
+    ledger.add_blob(ONE, 10)
+    with closing(Ledger(directory, clock)) as of_another_worker:
+
+        def scan() -> Iterator[tuple[Digest, int, float]]:
+            yield TWO, 7, 5.0
+            of_another_worker.add_blob(TWO, 7)
+            of_another_worker.add_blob(THREE, 5)
+            on_disk[THREE] = 5
+            yield THREE, 5, 5.0
+
+        assert ledger.reconcile(scan(), on_disk.__contains__) == (0, 0)
+    assert {usage.digest: usage.size_bytes for usage in ledger.usages()} == on_disk
+    assert {usage.used_at for usage in ledger.usages()} == {clock.now}
+    assert ledger.total_bytes() == 22
 
 
 ADD_AND_PIN = """

@@ -5,10 +5,12 @@ import resource
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.holding import ROOT, Holding
+from support.unprivileged import as_ordinary_user
 
 from proxy.digest import Digest, digest_of
 from proxy.store.files import publish, remove
@@ -93,15 +95,62 @@ def test_closing_twice_closes_nothing_of_others(store: LocalStore) -> None:
 # Damage
 
 
-def test_a_blob_of_another_size_is_set_aside(store: LocalStore) -> None:
-    """It cannot be the blob; the next request fetches it anew."""
+def test_a_blob_of_another_size_is_not_opened(store: LocalStore) -> None:
     store.put(DATA)
+    assert store.open(DIGEST, len(DATA) + 1) is None
     damage(store, DIGEST, DATA[:-1])
     assert store.open(DIGEST, len(DATA)) is None
+
+
+def test_an_audit_says_whose_fault_a_wrong_size_is(store: LocalStore) -> None:
+    """A damaged blob is set aside, to be fetched anew; a good one stays, and the list is wrong."""
+    assert store.audit(DIGEST) is None
+    store.put(DATA)
+    assert f"has {len(DATA)} bytes" in str(store.audit(DIGEST))
+    assert store.read(DIGEST) == DATA
+    damage(store, DIGEST, DATA[:-1])
+    assert store.audit(DIGEST) is None
     assert not store.has(DIGEST)
     assert (store.quarantine / DIGEST).read_bytes() == DATA[:-1]
+
+
+def test_putting_heals_what_rotted(store: LocalStore) -> None:
+    store.put(DATA)
+    damage(store, DIGEST, DATA[::-1])
     store.put(DATA)
     assert store.read(DIGEST) == DATA
+    assert stat.S_IMODE(store.path(DIGEST).stat().st_mode) == 0o444
+    assert (store.quarantine / DIGEST).read_bytes() == DATA[::-1]
+
+
+@pytest.mark.parametrize(
+    ("data", "problem", "is_only_found_by_hashing"),
+    [
+        (DATA, None, False),
+        (DATA[:-1], f"has {len(DATA) - 1} bytes instead of {len(DATA)}", False),
+        (DATA[::-1], "is damaged: its bytes do not match its sha256", True),
+    ],
+    ids=["good", "short", "rotten"],
+)
+def test_what_is_wrong_with_a_blob_can_be_told(
+    store: LocalStore, data: bytes, problem: str | None, *, is_only_found_by_hashing: bool
+) -> None:
+    """And is only told: the blob stays where it is."""
+    assert store.problem(DIGEST, len(DATA), deep=True) == "is missing"
+    store.put(DATA)
+    damage(store, DIGEST, data)
+    assert store.problem(DIGEST, len(DATA), deep=True) == problem
+    assert store.problem(DIGEST, len(DATA), deep=False) == (None if is_only_found_by_hashing else problem)
+    assert store.path(DIGEST).read_bytes() == data
+
+
+def test_a_blob_that_may_not_be_read_is_as_good_as_none(store: LocalStore) -> None:
+    store.put(DATA)
+    store.path(DIGEST).chmod(0)
+    assert as_ordinary_user(lambda: store.open(DIGEST, len(DATA))) is None
+    assert as_ordinary_user(lambda: store.read(DIGEST)) is None
+    found = as_ordinary_user(lambda: store.problem(DIGEST, len(DATA), deep=True))
+    assert found == "cannot be read: Permission denied"
 
 
 def test_a_document_that_rotted_is_set_aside(store: LocalStore) -> None:
@@ -172,6 +221,56 @@ def test_only_partial_blobs_are_found(store: LocalStore) -> None:
     (store.incoming / DIGEST).write_bytes(b"some")
     (store.incoming / "put-abcdef").write_bytes(b"a document on its way")
     assert list(store.partial_digests()) == [DIGEST]
+
+
+def test_how_much_of_a_blob_is_here_is_known(store: LocalStore) -> None:
+    """All of it, its beginning, or nothing."""
+    assert store.held_bytes(DIGEST, len(DATA)) == 0
+    (store.incoming / DIGEST).write_bytes(DATA[:5])
+    assert store.held_bytes(DIGEST, len(DATA)) == 5
+    (store.incoming / DIGEST).write_bytes(DATA + b"more")
+    assert store.held_bytes(DIGEST, len(DATA)) == len(DATA)
+    store.put(DATA)
+    (store.incoming / DIGEST).write_bytes(b"")
+    assert store.held_bytes(DIGEST, len(DATA)) == len(DATA)
+
+
+# What dead processes left
+
+HOLD_A_DRAFT = """
+import fcntl
+file = open(sys.argv[1], "wb")
+fcntl.flock(file, fcntl.LOCK_EX)
+"""
+
+
+def test_only_the_drafts_of_dead_processes_are_removed(store: LocalStore) -> None:
+    store.put(DATA)
+    (store.incoming / DIGEST).write_bytes(b"a partial blob")
+    (store.incoming / "put-dead").write_bytes(b"half a document")
+    with Holding(HOLD_A_DRAFT, store.incoming / "put-living") as process:
+        store.remove_dead_drafts()
+        assert {path.name for path in store.incoming.iterdir()} == {DIGEST, "put-living"}
+        process.kill()
+        store.remove_dead_drafts()
+    assert {path.name for path in store.incoming.iterdir()} == {DIGEST}
+    assert store.read(DIGEST) == DATA
+
+
+def test_partial_blobs_that_nobody_goes_on_with_are_removed(store: LocalStore) -> None:
+    """Unless they are young, or somebody writes them just now."""
+    ages_s = {"young": 50, "old": 150, "held": 150}
+    digests = {name: digest_of(name.encode()) for name in ages_s}
+    for name, age_s in ages_s.items():
+        path = store.incoming / digests[name]
+        path.write_bytes(b"the beginning")
+        os.utime(path, (time.time() - age_s, time.time() - age_s))
+    with Holding(HOLD_A_DRAFT.replace('"wb"', '"rb"'), store.incoming / digests["held"]) as process:
+        store.remove_idle_partials(100)
+        assert set(store.partial_digests()) == {digests["young"], digests["held"]}
+        process.kill()
+        store.remove_idle_partials(100)
+    assert set(store.partial_digests()) == {digests["young"]}
 
 
 def test_free_space_is_what_the_file_system_says(store: LocalStore) -> None:

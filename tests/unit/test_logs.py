@@ -94,6 +94,16 @@ def test_what_has_no_fields_is_an_event_in_words(
     assert as_json(template, *args) == {"event": event}
 
 
+@pytest.mark.parametrize(
+    ("msecs", "written"), [(0.0, "000"), (7.0, "007"), (250.9, "250"), (999.7, "999"), (999, "999")]
+)
+def test_a_second_has_1000_milliseconds(msecs: float, written: str) -> None:
+    """Up to 3.12 they were no whole number, and 999.7 must not become 1000."""
+    found = record("worker.ready")
+    found.msecs = msecs
+    assert json.loads(JsonFormatter().format(found))["time"] == f"2023-11-14T22:13:20.{written}Z"
+
+
 def test_a_traceback_is_a_field_too() -> None:
     try:
         raise ValueError("broken")  # noqa: TRY301
@@ -140,19 +150,24 @@ def test_people_get_a_traceback_below_its_event() -> None:
 
 LOG_SOMETHING = """
 import logging, sys
+from aiohttp.http_exceptions import BadStatusLine
+from aiohttp.web_protocol import RequestPayloadError
 from proxy.logs import set_up_logging
-set_up_logging(*sys.argv[1:])
+set_up_logging(*sys.argv[1:3])
 logging.getLogger("proxy.test").debug("blob.looked digest=%s", "ab")
 logging.getLogger("proxy.test").info("blob.filled digest=%s bytes=%d", "ab", 5)
-logging.getLogger("aiohttp.server").error("Error handling request from a stranger")
+for fault in (BadStatusLine("x"), RequestPayloadError("x")):
+    logging.getLogger("aiohttp.server").error("Error handling request from a stranger", exc_info=fault)
 logging.getLogger("asyncio").warning("Executing took 1 s")
+if sys.argv[3:] == ["crash"]:
+    logging.getLogger("aiohttp.server").error("Error handling request", exc_info=KeyError("a bug"))
 """
 
 
-def logged(level: str, form: str) -> list[str]:
+def logged(level: str, form: str, *more: str) -> list[str]:
     """Run a program that logs, and return its lines."""
     done = subprocess.run(
-        [sys.executable, "-c", LOG_SOMETHING, level, form],
+        [sys.executable, "-c", LOG_SOMETHING, level, form, *more],
         capture_output=True,
         text=True,
         check=True,
@@ -167,6 +182,13 @@ def test_events_go_to_standard_error_and_noise_goes_nowhere() -> None:
     assert line.endswith("INFO    blob.filled digest=ab bytes=5")
     (line,) = logged("info", "json")
     assert json.loads(line).keys() == {"time", "level", "event", "digest", "bytes"}
+
+
+def test_a_crash_of_ours_is_no_noise() -> None:
+    (line,) = logged("error", "json", "crash")
+    found = json.loads(line)
+    assert (found["event"], found["level"]) == ("Error handling request", "error")
+    assert "a bug" in found["traceback"]
 
 
 def test_the_level_decides_what_is_logged() -> None:

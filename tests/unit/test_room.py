@@ -73,6 +73,25 @@ def test_reserving_again_for_the_same_blob_is_free(store: LocalStore, ledger: Le
     assert not making.reserve(OTHER, 1)
 
 
+def test_a_reservation_can_grow_if_there_is_room(store: LocalStore, ledger: Ledger) -> None:
+    """Lists may disagree on a size."""
+    making = room(store, ledger)
+    assert making.reserve(NEW, 60)
+    assert making.reserve(NEW, 100)
+    assert not making.reserve(NEW, 101)
+    assert not making.reserve(OTHER, 1)
+
+
+def test_what_nobody_fetches_now_reserves_no_more_than_it_has(store: LocalStore, ledger: Ledger) -> None:
+    making = room(store, ledger)
+    assert making.reserve(NEW, 90)
+    making.shrink(NEW, 30)
+    assert making.reserve(OTHER, 70)
+    assert not making.reserve(NEW, 90)
+    making.give_back(OTHER)
+    assert making.reserve(NEW, 90)
+
+
 def test_reservations_count_for_every_process(store: LocalStore, ledger: Ledger) -> None:
     assert room(store, ledger).reserve(NEW, 60)
     with closing(Ledger(store.root / "ledger")) as of_another_worker:
@@ -158,6 +177,30 @@ def test_a_blob_that_somebody_deleted_by_hand_makes_room_all_the_same(
     assert here(store, ledger) == {kept}
 
 
+# Foreseeing
+
+
+def test_what_would_happen_is_said_without_doing_it(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
+    first, second, third = fill(store, ledger, clock, 30, 30, 30)
+    making = room(store, ledger)
+    for needed_bytes, wanted, going, lacking_bytes in (
+        (10, (), [], 0),
+        (11, (), [first], 0),
+        (60, (), [first, second], 0),
+        (60, (first,), [second, third], 0),
+        (100, (), [first, second, third], 0),
+        (101, (), [], 1),
+        (90, (first,), [], 20),
+    ):
+        _, chosen, lacking = making.foresee(needed_bytes, wanted)
+        assert [usage.digest for usage in chosen] == going
+        assert lacking == lacking_bytes
+    ledger.pin(second, "release")
+    assert [usage.digest for usage in making.foresee(60, ())[1]] == [first, third]
+    assert here(store, ledger) == {first, second, third}
+    assert list(ledger.keys("reserved/")) == []
+
+
 # The disk's own limit
 
 
@@ -184,6 +227,7 @@ def test_disk_and_ledger_agree_again_after_a_crash(store: LocalStore, ledger: Le
     making = room(store, ledger)
     making.reserve(NEW, 40)
     making.reserve(OTHER, 20)
+    assert len(ledger.keys("reserved/")) == 2
     (store.incoming / NEW).write_bytes(b"the beginning")
     (store.incoming / "put-abcdef").write_bytes(b"half a document")
 

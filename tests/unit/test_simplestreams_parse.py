@@ -219,3 +219,16 @@ def test_two_texts_state_the_same_or_not(one: bytes, other: bytes, *, same: bool
     """Only between indexes, and only in the flavour of the lists named, may anything differ."""
     assert same_statement(one, other) is same
     assert same_statement(other, one) is same
+
+
+@pytest.mark.parametrize(
+    "other", [b'{"a": true}', b'{"a": 1.0}', b'{"a": "1"}', b'{"A": 1}', b'{"a": 1, "A": 1}']
+)
+def test_what_only_python_takes_for_equal_is_not_the_same(other: bytes) -> None:
+    assert not same_statement(b'{"a": 1}', other)
+
+
+@pytest.mark.parametrize("other", [b'{"a": 2, "a": 1}', b'{"a": 1, "a": 1}', b'{"\\u0061": 2, "a": 1}'])
+def test_a_name_that_stands_twice_means_different_things_to_different_readers(other: bytes) -> None:
+    """So an unsigned text that repeats one is not what the signed one states."""
+    assert not same_statement(b'{"a": 1}', other)
