@@ -176,7 +176,8 @@ class Assembler:
         signed = [found for path, found in draft.documents.items() if path.endswith(SIGNED_SUFFIX)]
         for document in signed:
             path = document.path.removesuffix(SIGNED_SUFFIX) + suffix
-            if path in known and known.get(document.path) == document:
+            is_known = path in known and known.get(document.path) == document
+            if is_known and await self._vetting.holds(known[path]):
                 draft.documents[path] = known[path]
                 continue
             try:

@@ -180,7 +180,7 @@ class Documents:
         if not self._offline and now - self._doubted_at > self._policy.retry_after_s:
             self._doubted_at = now
             self._next_check_at = 0.0
-            self._is_demanded = True
+            self._demands += 1
             self._begin_check()
 
     async def watch(self) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from proxy.cache.generation import SIBLING, Document
 from proxy.cache.storage import Storage
-from proxy.digest import digest_of
+from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index
@@ -62,7 +62,7 @@ class Vetting:
         older than the known one.
         """
         previous = known.get(path)
-        held = previous if previous is not None and await self._threads.slow(self._holds, previous) else None
+        held = previous if await self.holds(previous, known.get(path + SIGNATURE_SUFFIX)) else None
         validators = Validators()
         if held is not None and held.origin == origin.name:
             validators = held.validators
@@ -79,6 +79,11 @@ class Vetting:
         if previous is not None:
             check_not_older(vetted.document, previous)
         return vetted
+
+    async def holds(self, *documents: Document | None) -> bool:
+        """Whether the store still has documents and their texts, undamaged."""
+        digests = {digest for one in documents if one is not None for digest in (one.digest, one.text)}
+        return await self._threads.slow(self._has_all, digests)
 
     async def says_the_same(self, document: Document, plain: bytes) -> bool:
         """Whether a plain text states what a proved document does."""
@@ -128,8 +133,9 @@ class Vetting:
         names = parsed if isinstance(parsed, Index) else None
         return Vetted(document, names, known.get(document.path + SIGNATURE_SUFFIX))
 
-    def _holds(self, document: Document) -> bool:
-        return self._store.has(document.digest) and self._store.has(document.text)
+    def _has_all(self, digests: set[Digest]) -> bool:
+        # Documents of which nothing but the dates is known have an empty digest.
+        return all(digest and self._store.read(digest) is not None for digest in digests)
 
     async def _prove(self, origin: Origin, path: str, fetched: Fetched) -> Vetted:
         if self._keyring is None:

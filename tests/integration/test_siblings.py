@@ -411,6 +411,23 @@ async def test_offline_a_flavour_that_was_never_fetched_is_absent(
         assert (await proxy.read(PLAIN[0])).status == 404
 
 
+@pytest.mark.parametrize("path", [*PLAIN, *SIGNATURES])
+@pytest.mark.parametrize("has_signed", [True, False], ids=["beside a signed one", "alone"])
+async def test_a_lost_flavour_is_fetched_again(
+    proxy: RunningProxy, tree: SignedTree, path: str, has_signed: bool
+) -> None:
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish(detached=True)
+    if not has_signed:
+        drop(tree, *SIGNED)
+    good = await bodies(proxy, *PLAIN, *SIGNATURES)
+    document = proxy.documents._editions.current.generation.documents[path]  # type: ignore[union-attr]
+    proxy.store.path(document.digest).unlink()
+
+    assert await bodies(proxy, path) == on_disk(tree, path)
+    assert await bodies(proxy, *PLAIN, *SIGNATURES) == good
+
+
 # Trees with detached signatures only
 
 

@@ -157,7 +157,7 @@ async def test_a_pinned_item_is_never_evicted(tmp_path: Path, mirror: Mirror, tr
 
 
 async def test_when_all_is_pinned_clients_are_served_all_the_same(
-    tmp_path: Path, mirror: Mirror, origin: Origin, tree: SignedTree
+    tmp_path: Path, mirror: Mirror, tree: SignedTree
 ) -> None:
     pinned, new = add_items(tree, 2 * MIB, MIB)
     async with run_proxy(limited(tmp_path, mirror, 2 * MIB)) as proxy:
@@ -167,7 +167,16 @@ async def test_when_all_is_pinned_clients_are_served_all_the_same(
         assert [(await fetch(proxy, new)).cache_status for _ in range(2)] == [NOT_STORED] * 2
 
         assert stored(proxy, pinned, new) == [True, False]
-    assert origin.count(new.path) == 2
+
+
+async def test_what_passes_uncached_costs_one_upstream_request_each_time(
+    tmp_path: Path, mirror: Mirror, origin: Origin, tree: SignedTree
+) -> None:
+    (item,) = add_items(tree, 4 * MIB)
+    async with run_proxy(limited(tmp_path, mirror, 3 * MIB)) as proxy:
+        for _ in range(2):
+            await fetch(proxy, item)
+    assert origin.count(item.path) == 2
 
 
 async def test_documents_that_are_served_are_never_evicted(

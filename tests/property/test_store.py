@@ -34,7 +34,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.blobs: dict[Digest, float] = {}
         """What must be here, and when it was used last."""
         self.partials: dict[Digest, int] = {}
-        """What has begun to arrive, with room reserved for it, and how much of it is here."""
+        """What has begun to arrive, and how much of it is here."""
+        self.reserved: dict[Digest, int] = {}
+        """Room reserved for what arrives."""
         self.pins: set[Digest] = set()
         self.in_use: set[Digest] = set()
         self.readers: list[tuple[Digest, Blob]] = []
@@ -69,11 +71,11 @@ class StoreMachine(RuleBasedStateMachine):
     def reserve(self, digest: Digest) -> bool:
         """Reserve room, and check what went for it."""
         size = len(DATA[digest])
-        taken = self.used_bytes()
+        held = self.reserved.get(digest, 0)
         protected = self.pins | self.in_use
         usages = [Usage(here, len(DATA[here]), used_at) for here, used_at in self.blobs.items()]
         read = {here for here, _ in self.readers}
-        needed = 0 if digest in self.partials else taken + size - LIMIT_BYTES
+        needed = self.used_bytes() + size - held - LIMIT_BYTES if held < size else 0
         wanted = choose(usages, protected | read, needed)
         freed = sum(usage.size_bytes for usage in wanted)
 
@@ -85,28 +87,32 @@ class StoreMachine(RuleBasedStateMachine):
         if is_reserved or not read:
             assert sum(len(DATA[here]) for here in gone) == freed
         self.blobs = {here: used_at for here, used_at in self.blobs.items() if here not in gone}
-        if is_reserved:
-            self.partials.setdefault(digest, 0)
+        if is_reserved and held < size:
+            self.reserved[digest] = size
         return is_reserved
 
     def acquire(self, digest: Digest) -> Incoming:
         """Become the writer of a partial file."""
         incoming = Incoming.acquire(self.store, digest, len(DATA[digest]))
         assert incoming is not None
-        assert incoming.resumed_bytes == self.partials[digest]
+        assert incoming.resumed_bytes == self.partials.get(digest, 0)
         return incoming
 
-    @rule(digest=ANY, part=st.floats(0, 1))
-    def some_of_a_blob_arrives(self, digest: Digest, part: float) -> None:
-        """Let some bytes come, until the connection is gone."""
+    @rule(digest=ANY, part=st.floats(0, 1), is_paused=st.booleans())
+    def some_of_a_blob_arrives(self, digest: Digest, part: float, *, is_paused: bool) -> None:
+        """Let some bytes come, until the connection is gone; nobody may want the rest for a while."""
         self.clock.advance(1)
         if digest in self.blobs or not self.reserve(digest):
             return
         incoming = self.acquire(digest)
-        stop = max(self.partials[digest], int(len(DATA[digest]) * part))
-        incoming.append(DATA[digest][self.partials[digest] : stop])
+        start = incoming.length_bytes
+        stop = max(start, int(len(DATA[digest]) * part))
+        incoming.append(DATA[digest][start:stop])
         incoming.close()
         self.partials[digest] = stop
+        if is_paused and stop:
+            self.room.shrink(digest, stop)
+            self.reserved[digest] = stop
 
     @rule(digest=ANY, crash=st.sampled_from(["", "", "", "proved", "committed"]))
     def a_blob_arrives(self, digest: Digest, crash: str) -> None:
@@ -121,6 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
         if crash != "proved":
             incoming.commit()
             del self.partials[digest]
+            self.reserved.pop(digest, None)
             self.blobs[digest] = self.clock.now
         if not crash:
             self.room.settle(digest, len(DATA[digest]))
@@ -140,6 +147,7 @@ class StoreMachine(RuleBasedStateMachine):
         incoming.discard()
         incoming.close()
         self.room.give_back(digest)
+        self.reserved.pop(digest, None)
         del self.partials[digest]
 
     # Being used
@@ -235,7 +243,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def used_bytes(self) -> int:
         """Add up what is here and what is reserved."""
-        return sum(len(DATA[digest]) for digest in (*self.blobs, *self.partials))
+        return sum(len(DATA[digest]) for digest in self.blobs) + sum(self.reserved.values())
 
     @invariant()
     def disk_and_ledger_agree(self) -> None:
@@ -244,8 +252,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert {digest: status.st_size for digest, status in self.store.scan()} == sizes
         assert {usage.digest: usage.size_bytes for usage in self.ledger.usages()} == sizes
         assert self.ledger.total_bytes() == sum(sizes.values())
-        reserved = {key.removeprefix("reserved/") for key in self.ledger.keys("reserved/")}
-        assert reserved == {digest for digest in self.partials if DATA[digest]}
+        reserved = {key: self.ledger.record(key) for key in self.ledger.keys("reserved/")}
+        assert reserved == {f"reserved/{digest}": size for digest, size in self.reserved.items()}
         assert {path.name for path in self.store.incoming.iterdir()} == set(self.partials)
         assert self.ledger.pinned() == self.pins
 
@@ -266,4 +274,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStore = StoreMachine.TestCase
-TestStore.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestStore.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
