@@ -42,7 +42,7 @@ async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> 
         everything += fields
     chosen.warnings = surprises(selection, everything)
     if not chosen.choices:
-        raise explain_no_match(selection, everything)
+        raise explain_no_match(selection, everything).with_warnings(chosen.warnings)
     return chosen
 
 

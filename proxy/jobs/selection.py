@@ -58,6 +58,10 @@ class Selection:
 class NothingMatches(ProxyError):
     """A selection that no item passes, and what would have."""
 
+    def with_warnings(self, warnings: Iterable[str]) -> "NothingMatches":
+        """Return the error with what was probably meant, first."""
+        return NothingMatches("; ".join([*warnings, str(self)]))
+
 
 def surprises(selection: Selection, items: Sequence[Fields]) -> list[str]:
     """Return what in a selection probably means something else than its author thinks.

@@ -39,7 +39,9 @@ def canonical_path(path: str) -> str:
         decoded.encode()
     except UnicodeError:
         raise PathError(path, "is not UTF-8") from None
-    if not decoded or decoded.startswith("/"):
+    if not decoded:
+        raise PathError(path, "names no file: a client begins with streams/v1/index.sjson")
+    if decoded.startswith("/"):
         raise PathError(path, "is not relative to the mirror's root")
     if _FORBIDDEN.search(decoded):
         raise PathError(path, "holds a control character or backslash")
