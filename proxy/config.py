@@ -153,7 +153,7 @@ def find_config_file(
         return system if os.path.exists(system) else None  # noqa: PTH110 - never raises
     if not os.path.exists(named):  # noqa: PTH110
         source = _COMMAND_LINE if option else "$SSTREAM_PROXY_CONFIG"
-        problem = f"there is no configuration file {quoted(str(named))}: correct the path or create the file"
+        problem = f"there is no configuration file '{named}': correct the path or create the file"
         raise ConfigError(source, [Fault("", problem)])
     return named
 

@@ -54,9 +54,10 @@ def veteran() -> Iterator[SigningKey]:
         yield key
 
 
-@pytest.fixture
-def ring(tmp_path: Path, key: SigningKey) -> Keyring:
-    return open_ring(tmp_path, key.public_binary())
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory, key: SigningKey) -> Keyring:
+    """Return a keyring that holds nothing but `key`."""
+    return open_ring(tmp_path_factory.mktemp("ring"), key.public_binary())
 
 
 def open_ring(folder: Path, keys: bytes) -> Keyring:

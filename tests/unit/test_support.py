@@ -196,7 +196,7 @@ async def test_origin_stops_at_once_in_any_trouble(tmp_path: Path) -> None:
         await origin.stop()
         assert time.monotonic() - started_s < 1
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert sum(isinstance(answer, BROKEN) for answer in answers) == 2
+        assert sum(isinstance(answer, BROKEN) for answer in answers) >= 2
         assert len(asyncio.all_tasks()) == 1
         for answer in answers:
             if isinstance(answer, aiohttp.ClientResponse):
