@@ -6,6 +6,7 @@ accepted is for `documents.py` to say.
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import NoReturn
 
 from proxy.cache.generation import Document, Generation
@@ -19,7 +20,7 @@ from proxy.cache.vetting import (
     check_not_older,
 )
 from proxy.errors import ProxyError
-from proxy.simplestreams.model import INDEX_FORMAT, IndexEntry
+from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, IndexEntry
 from proxy.simplestreams.parse import FormatError
 from proxy.upstream.keyring import SignatureError
 from proxy.upstream.origin import (
@@ -160,9 +161,19 @@ class Assembler:
                 if entry.path in known:
                     draft.gaps.append(f"{entry.path} is named by the index and has vanished")
                 return None
+            except OriginStatus as error:
+                # Object stores say 403 for what they do not have: better a mirror without it than none.
+                if known or error.status != HTTPStatus.FORBIDDEN:
+                    raise
+                draft.refused[entry.path] = DocumentRefused(origin.name, entry.path, error)
+                return None
             except DocumentRefused as refusal:
                 draft.refused[entry.path] = refusal
                 return None
+        if self._trust is Trust.GPG and not _is_named(vetted.document, entry):
+            problem = FormatError(f"it is list {vetted.document.content_id!r}, not {entry.content_id!r}")
+            draft.refused[entry.path] = DocumentRefused(origin.name, entry.path, problem)
+            return None
         draft.add(vetted)
         stated = vetted.document.updated
         if entry.updated is not None and stated is not None and stated < entry.updated:
@@ -212,6 +223,11 @@ class Assembler:
         if plain is None:
             raise SignatureError("there is no document that it signs")
         await self._vetting.check_signature(await self._vetting.text(plain), fetched.data)
+
+
+def _is_named(document: Document, entry: IndexEntry) -> bool:
+    """Whether a list is the one that the index means: a good signature alone lets one replace another."""
+    return document.format != PRODUCTS_FORMAT or document.content_id in {"", entry.content_id}
 
 
 def _raise_first(failures: BaseExceptionGroup[BaseException]) -> NoReturn:

@@ -38,6 +38,7 @@ class Document:
     size_bytes: int
     text: Digest
     """Of the text that the signature covers; parsed from here, never from the bytes."""
+    content_id: str = ""
     updated: float | None = None
     signed_at: float | None = None
     fingerprint: str = ""

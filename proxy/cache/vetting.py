@@ -171,6 +171,7 @@ class Vetting:
             digest=self._store.put(fetched.data),
             size_bytes=len(fetched.data),
             text=self._store.put(text),
+            content_id="" if isinstance(parsed, Index) else parsed.content_id,
             updated=parsed.updated,
             signed_at=None if signed is None else signed.signed_at,
             fingerprint="" if signed is None else signed.fingerprint,

@@ -269,3 +269,32 @@ async def test_a_blob_committed_during_a_reconciliation_keeps_its_row(proxy: Run
 
     assert is_known
     assert total_bytes >= len(other)
+
+
+async def test_a_list_that_answers_403_costs_only_itself_at_the_start(
+    proxy: RunningProxy, tree: SignedTree, origin: Origin
+) -> None:
+    """Object stores say 403 for what they do not have."""
+    item = tree.add_item(PRODUCT, "1", "kernel", size=10_000)
+    tree.add_item("other", "1", "kernel", size=10_000, content_id="dead")
+    tree.publish()
+    origin.fault("streams/v1/dead.sjson", Fault(status=403))
+
+    statuses = [(await proxy.read(path)).status for path in (INDEX, "streams/v1/dead.sjson", item.path)]
+
+    assert statuses == [200, 502, 200]
+
+
+async def test_a_well_signed_list_in_the_place_of_another_is_refused(
+    proxy: RunningProxy, tree: SignedTree
+) -> None:
+    item = tree.add_item(PRODUCT, "1", "kernel", size=10_000)
+    tree.add_item("other", "1", "kernel", size=10_000, content_id="other")
+    tree.publish()
+    wrong = (tree.root / "streams/v1/com.ubuntu.maas:stable:v3:download.sjson").read_bytes()
+    tree.write("streams/v1/other.sjson", wrong)
+
+    replies = [await proxy.read(path) for path in ("streams/v1/other.sjson", item.path)]
+
+    assert [reply.status for reply in replies] == [502, 200]
+    assert b"not 'other'" in replies[0].body

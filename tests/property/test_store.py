@@ -79,8 +79,12 @@ class StoreMachine(RuleBasedStateMachine):
         wanted = choose(usages, protected | read, needed)
         freed = sum(usage.size_bytes for usage in wanted)
 
+        is_foreseen = self.room.may_fit(digest, size)
+        assert all(self.store.has(here) for here in self.blobs)
         is_reserved = self.room.reserve(digest, size)
 
+        # Who reads a blob is only found out when it is to go.
+        assert is_foreseen == is_reserved or (is_foreseen and read)
         assert is_reserved == (freed >= needed)
         gone = {here for here in self.blobs if not self.store.has(here)}
         assert gone.isdisjoint(protected | read)

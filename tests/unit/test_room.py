@@ -1,6 +1,7 @@
 """Room for what is about to arrive: reserved before, evicted for, and counted alike by all processes."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -195,10 +196,28 @@ def test_what_would_happen_is_said_without_doing_it(store: LocalStore, ledger: L
         _, chosen, lacking = making.foresee(needed_bytes, wanted)
         assert [usage.digest for usage in chosen] == going
         assert lacking == lacking_bytes
+    assert [usage.digest for usage in room(store, ledger, 100, first).foresee(60, ())[1]] == [second, third]
     ledger.pin(second, "release")
     assert [usage.digest for usage in making.foresee(60, ())[1]] == [first, third]
     assert here(store, ledger) == {first, second, third}
     assert list(ledger.keys("reserved/")) == []
+
+
+def test_whether_a_blob_would_fit_is_said_without_making_room(
+    store: LocalStore, ledger: Ledger, clock: Clock
+) -> None:
+    pinned, used, free = fill(store, ledger, clock, 20, 20, 40)
+    ledger.pin(pinned, "release")
+    making = room(store, ledger, 100, used)
+    assert making.may_fit(NEW, 20)
+    assert making.may_fit(NEW, 60)
+    assert not making.may_fit(NEW, 61)
+    assert here(store, ledger) == {pinned, used, free}
+    assert making.reserve(NEW, 20)
+    assert making.may_fit(NEW, 20)
+    assert making.may_fit(NEW, 60)
+    assert not making.may_fit(OTHER, 41)
+    assert here(store, ledger) == {pinned, used, free}
 
 
 # The disk's own limit
@@ -238,6 +257,21 @@ def test_disk_and_ledger_agree_again_after_a_crash(store: LocalStore, ledger: Le
     assert [path.name for path in store.incoming.iterdir()] == [NEW]
     making.reconcile()
     assert here(store, ledger) == {kept, unsettled}
+
+
+def test_a_download_that_nobody_went_on_with_for_a_week_gives_its_room_back(
+    store: LocalStore, ledger: Ledger
+) -> None:
+    making = room(store, ledger)
+    week_s = 7 * 24 * 3600
+    for digest, age_s in ((NEW, week_s + 60), (OTHER, week_s - 60)):
+        assert making.reserve(digest, 40)
+        path = store.incoming / digest
+        path.write_bytes(b"the beginning")
+        os.utime(path, (time.time() - age_s, time.time() - age_s))
+    making.reconcile()
+    assert list(store.partial_digests()) == [OTHER]
+    assert ledger.keys("reserved/") == [f"reserved/{OTHER}"]
 
 
 def test_a_blob_found_on_disk_is_as_old_as_its_file(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
