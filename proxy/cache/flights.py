@@ -5,6 +5,7 @@ that runs, by starting one, or past the store when that cannot take it.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from enum import Enum
@@ -27,6 +28,8 @@ from proxy.upstream.pull import ItemAbsent, ItemUnobtainable, Pull, Source
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
+
+_COMMIT_WAIT_S = 5.0
 
 _Key = tuple[Digest, int]
 """Digest and size in bytes: a list that gives a wrong size must not disturb those that do not."""
@@ -104,7 +107,15 @@ class Flights:
             raise fill.error
 
     async def close(self) -> None:
-        """Stop all fills; their partial files stay for the next run."""
+        """Stop all fills; their partial files stay for the next run.
+
+        Those that are proved, and only have to reach the disk, are waited for.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COMMIT_WAIT_S):
+                for fill in list(self._fills.values()):
+                    while fill.is_verified and not fill.is_over:
+                        await fill.changed()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
