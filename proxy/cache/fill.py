@@ -256,7 +256,7 @@ class Fill:
 
         Raises BadItem when it is the list; a damaged blob is set aside.
         """
-        problem = await self._threads.slow(self._store.audit, self.item.digest)
+        problem = await self._threads.slow(self._store.audit, self.item.digest, self.item.size_bytes)
         if problem is not None:
             await self._failures.remember_bad(self.item, problem, self._origins)
             raise BadItem(self.item.digest, problem)

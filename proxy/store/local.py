@@ -118,11 +118,16 @@ class LocalStore:
             return f"cannot be read: {error.strerror}"
         return None
 
-    def audit(self, digest: Digest) -> str | None:
-        """Hash a blob again; set it aside if it is damaged. If it is good, return what its true size is."""
+    def audit(self, digest: Digest, size_bytes: int) -> str | None:
+        """Hash a blob again, and set it aside if it is damaged.
+
+        Returns what is wrong with `size_bytes` when the blob is good and has another size.
+        """
         with contextlib.suppress(FileNotFoundError), self.path(digest).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == digest:
                 actual_bytes = os.fstat(file.fileno()).st_size
+                if actual_bytes == size_bytes:
+                    return None
                 return f"the list gives a wrong size: the file with this sha256 has {actual_bytes} bytes"
             self.set_aside(digest)
         return None

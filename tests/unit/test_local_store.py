@@ -104,12 +104,13 @@ def test_a_blob_of_another_size_is_not_opened(store: LocalStore) -> None:
 
 def test_an_audit_says_whose_fault_a_wrong_size_is(store: LocalStore) -> None:
     """A damaged blob is set aside, to be fetched anew; a good one stays, and the list is wrong."""
-    assert store.audit(DIGEST) is None
+    assert store.audit(DIGEST, len(DATA) + 1) is None
     store.put(DATA)
-    assert f"has {len(DATA)} bytes" in str(store.audit(DIGEST))
+    assert f"has {len(DATA)} bytes" in str(store.audit(DIGEST, len(DATA) + 1))
     assert store.read(DIGEST) == DATA
+    assert store.audit(DIGEST, len(DATA)) is None
     damage(store, DIGEST, DATA[:-1])
-    assert store.audit(DIGEST) is None
+    assert store.audit(DIGEST, len(DATA) + 1) is None
     assert not store.has(DIGEST)
     assert (store.quarantine / DIGEST).read_bytes() == DATA[:-1]
 
