@@ -233,7 +233,7 @@ class StoreMachine(RuleBasedStateMachine):
             path.write_bytes(content[:-1] if what == "shortened" else content[:-1] + b"\xff")
             if what == "shortened":
                 assert self.store.open(digest, len(content)) is None
-                self.store.audit(digest)
+                assert self.store.audit(digest, len(content)) is None
             else:
                 assert self.store.read(digest) is None
             self.gone(digest)
