@@ -29,9 +29,14 @@ from proxy.cache.feed import FeedOptions
 from proxy.cache.freshness import FreshnessPolicy
 from proxy.cache.mirror import Mirror, Trust
 from proxy.errors import ProxyError
+from proxy.jobs.rules import Rule
+from proxy.jobs.schedule import Window, parse_schedule
+from proxy.jobs.scrub import ScrubPolicy
+from proxy.simplestreams.filters import Filter, FilterError
 from proxy.store.limits import StoreLimits
 from proxy.toml_reader import Fault, Faults, masked, quoted, read, values
 from proxy.upstream.options import UpstreamOptions
+from proxy.web.admin.access import AdminOptions
 
 __all__ = [
     "MAAS_MIRRORS",
@@ -121,12 +126,16 @@ class Config:
     """Serve what is held and never ask an origin."""
     tls: Tls = field(default_factory=Tls)
     cache: StoreLimits = field(default_factory=StoreLimits)
+    scrub: ScrubPolicy = field(default_factory=ScrubPolicy)
     freshness: FreshnessPolicy = field(default_factory=FreshnessPolicy)
     upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
     feed: FeedOptions = field(default_factory=FeedOptions)
     clients: ClientOptions = field(default_factory=ClientOptions)
+    admin: AdminOptions = field(default_factory=AdminOptions)
     log: LogOptions = field(default_factory=LogOptions)
     mirrors: tuple[Mirror, ...] = MAAS_MIRRORS
+    prefetch: tuple[Rule, ...] = ()
+    """What the server fetches by itself."""
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -242,17 +251,21 @@ def _source(path: Path | None, given: Mapping[str, object], faults: Iterable[Fau
 
 _MIB = 1024**2
 _MAY_BE_ZERO = {
+    "cache.keep_unlisted",
     "cache.min_free",
     "clients.drain_timeout",
     "feed.reserve",
     "freshness.hold_back",
     "freshness.retain",
+    "prefetch.jitter",
 }
-_LEAST = {"workers": (1, "1"), "upstream.connections": (1, "1")}
+_INDEX = re.compile(r"\[\d+\]")
+_LEAST = dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
 _LEAST |= dict.fromkeys(("cache.limit", "upstream.document_limit"), (_MIB, '"1 MiB"'))
 _MOST = {"workers": 256, "upstream.connections": 1024}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME_SHAPE = 'small letters, digits, ".", "_" and "-", a letter or digit first'
 
 
 class _Checks:
@@ -266,6 +279,7 @@ class _Checks:
     def config(self, config: Config) -> Config:
         self._check_numbers(config)
         self._check_listen(config.listen)
+        self._check_admin(config.admin)
         if problem := config.upstream.parent_proxy and url_problem(config.upstream.parent_proxy):
             self._add("upstream.parent_proxy", problem)
         data_dir = self._absolute(config.data_dir)
@@ -275,6 +289,7 @@ class _Checks:
             )
         mirrors = tuple(self._mirror(mirror, f"mirror[{i}]") for i, mirror in enumerate(config.mirrors))
         self._check_together(mirrors)
+        self._check_rules(config.prefetch, {mirror.name for mirror in mirrors})
         return replace(config, data_dir=data_dir, tls=self._tls(config.tls), mirrors=mirrors)
 
     def _absolute(self, path: Path) -> Path:
@@ -286,15 +301,23 @@ class _Checks:
         for key, value in values(config):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            least, text = _LEAST.get(key, (0, ""))
+            option = _INDEX.sub("", key)
+            least, text = _LEAST.get(option, (0, ""))
             if value < least:
                 self._add(key, f"is too small: write at least {text}")
-            elif value > _MOST.get(key, value):
-                self._add(key, f"is too large: write at most {_MOST[key]}")
-            elif value == 0 and key not in _MAY_BE_ZERO:
+            elif value > _MOST.get(option, value):
+                self._add(key, f"is too large: write at most {_MOST[option]}")
+            elif value == 0 and option not in _MAY_BE_ZERO:
                 self._add(key, "is 0, which cannot work: write more, or remove the line for the default")
         if config.freshness.retry_limit_s < config.freshness.retry_after_s:
             self._add("freshness.retry_limit", "is less than freshness.retry_after: write at least as much")
+
+    def _check_admin(self, admin: AdminOptions) -> None:
+        if admin.token_sha256 and not re.fullmatch("[0-9a-fA-F]{64}", admin.token_sha256):
+            self._add(
+                "admin.token_sha256",
+                "is no SHA-256 in hexadecimal: write what `printf %s TOKEN | sha256sum` prints",
+            )
 
     def _check_listen(self, listen: tuple[str, ...]) -> None:
         if not listen:
@@ -324,8 +347,7 @@ class _Checks:
 
     def _mirror(self, mirror: Mirror, at: str) -> Mirror:
         if not _NAME.fullmatch(mirror.name):
-            shape = 'small letters, digits, ".", "_" and "-", a letter or digit first'
-            self._add(f"{at}.name", f"is {quoted(mirror.name)}: write a name of {shape}")
+            self._add(f"{at}.name", f"is {quoted(mirror.name)}: write a name of {_NAME_SHAPE}")
         mount = mirror.mount if mirror.mount.endswith("/") or not mirror.mount else f"{mirror.mount}/"
         if problem := mount_problem(mount):
             self._add(f"{at}.mount", problem)
@@ -377,6 +399,33 @@ class _Checks:
                 )
             if mirror.mount == "/" and len(mirrors) > 1:
                 self._add(f"mirror[{index}].mount", 'is "/", which fits a single mirror only: write "/NAME/"')
+
+    def _check_rules(self, rules: tuple[Rule, ...], mirrors: set[str]) -> None:
+        names: Counter[str] = Counter()
+        for index, rule in enumerate(rules):
+            at = f"prefetch[{index}]"
+            names[rule.name] += 1
+            if not _NAME.fullmatch(rule.name):
+                self._add(f"{at}.name", f"is {quoted(rule.name)}: write a name of {_NAME_SHAPE}")
+            if names[rule.name] > 1:
+                self._add(f"{at}.name", f"{quoted(rule.name)} is taken: give each rule its own name")
+            if rule.mirror not in mirrors:
+                there = ", ".join(sorted(mirrors))
+                self._add(
+                    f"{at}.mirror", f"is {quoted(rule.mirror)}, which is no mirror: write one of {there}"
+                )
+            if rule.arch and not rule.maas:
+                self._add(f"{at}.arch", "goes with maas: name releases there, or write a filter 'arch=amd64'")
+            for key, parse in (("schedule", parse_schedule), ("window", Window.parse)):
+                try:
+                    parse(getattr(rule, key))
+                except ValueError as error:
+                    self._add(f"{at}.{key}", str(error))
+            for number, expression in enumerate(rule.filters):
+                try:
+                    Filter.parse(expression)
+                except FilterError as error:
+                    self._add(f"{at}.filters[{number}]", str(error))
 
 
 def _origin_problem(origin: str, trust: Trust) -> str | None:

@@ -18,6 +18,7 @@ from proxy.cache.documents import Documents
 from proxy.cache.failures import Failures
 from proxy.cache.flights import Flights
 from proxy.cache.mirror import Trust
+from proxy.cache.offline import OfflineSwitch
 from proxy.cache.pace import Background
 from proxy.cache.service import Cache
 from proxy.cache.storage import Storage
@@ -25,11 +26,15 @@ from proxy.cache.threads import Threads
 from proxy.cache.usage import UsageNotes
 from proxy.cache.vetting import Vetting
 from proxy.config import Config
+from proxy.counting.counters import Counters, OriginMeter
+from proxy.jobs.rulebook import RuleBook
+from proxy.reporting.snapshot import Observer
 from proxy.store.ledger import Ledger
 from proxy.store.local import LocalStore
+from proxy.store.proofs import Proofs
 from proxy.store.room import Room
 from proxy.upstream.keyring import Keyring, keyring_file
-from proxy.upstream.origin import Origin, Sessions
+from proxy.upstream.origin import Origin, Sessions, shown_url
 from proxy.upstream.redirects import RedirectGuard
 from proxy.upstream.route import Route
 from proxy.upstream.throttle import TokenBucket
@@ -57,17 +62,29 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         threads = Threads()
         stack.push_async_callback(threads.close)
         store = await threads.disk(LocalStore, config.data_dir)
-        ledger = await threads.ledger(Ledger, config.data_dir / "ledger")
+        ledger = await threads.ledger(Ledger, config.data_dir / "ledger", clock)
         stack.push_async_callback(threads.ledger, ledger.close)
-        room = Room(store, ledger, config.cache, partial(documents_in_use, ledger))
-        storage = Storage(store, ledger, room, threads)
+        counters = await threads.disk(Counters, config.data_dir / "stats", clock)
+        stack.callback(counters.close)
+        in_use = partial(documents_in_use, ledger)
+        room = Room(store, ledger, config.cache, in_use, counters.store.evicted)
+        storage = Storage(store, ledger, room, Proofs(store, ledger), threads, counters)
         keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
+        offline = await threads.disk(
+            lambda: OfflineSwitch(config.data_dir / "boards" / ".offline", is_configured=config.offline)
+        )
+        stack.callback(offline.close)
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
             keyring = keyrings.get(mirror.name)
             guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
-            route = Route([Origin(origin, sessions, guard) for origin in mirror.origins], time.monotonic)
+            of_mirror = counters.mirror(mirror.name)
+            origins = [
+                Origin(url, sessions, guard, OriginMeter(counters.origin(shown_url(url)), of_mirror))
+                for url in mirror.origins
+            ]
+            route = Route(origins, time.monotonic, is_spread=mirror.spread)
             identity = mirror.trust.value if keyring is None else keyring.identity
             documents[mirror.name] = Documents(
                 mirror,
@@ -77,7 +94,7 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
                 await threads.disk(Board, config.data_dir / "boards" / mirror.name),
                 config.freshness,
                 clock,
-                offline=config.offline,
+                offline,
             )
         for one in documents.values():
             stack.push_async_callback(one.close)
@@ -92,11 +109,21 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         usage = UsageNotes(storage)
         tasks = [
             asyncio.create_task(usage.run(), name="usage"),
-            asyncio.create_task(threads.ledger(room.reconcile), name="reconcile"),
             *(asyncio.create_task(one.watch(), name=f"watch {name}") for name, one in documents.items()),
         ]
         stack.push_async_callback(_cancel, tasks)
-        yield Cache(documents, storage, usage, flights, clock, offline=config.offline)
+        yield Cache(documents, storage, usage, flights, clock, offline)
+
+
+async def open_rulebook(config: Config, cache: Cache) -> RuleBook:
+    """Return what is known of the runs of prefetch rules."""
+    return await cache.storage.threads.disk(RuleBook, cache.storage.ledger, config.data_dir / "rules")
+
+
+async def open_observer(config: Config, cache: Cache, clock: Callable[[], float]) -> Observer:
+    """Return who takes snapshots of the cache's state."""
+    book = await open_rulebook(config, cache)
+    return Observer(cache, config.prefetch, book, config.data_dir / "stats", clock)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -3,8 +3,11 @@
 A generation counts only under the keyring that proved it.
 """
 
+import json
 import logging
+import os
 from dataclasses import asdict
+from typing import Any
 
 from proxy.cache.generation import Edition, Generation, load_edition, read_lists
 from proxy.cache.storage import Storage
@@ -30,11 +33,17 @@ class Archive:
         self._store = storage.store
         self._ledger = storage.ledger
         self._threads = storage.threads
+        self._copy = storage.store.root / "generations" / f"{mirror}.json"
         self._counted: set[Digest] = set()
 
     async def current(self) -> Generation | None:
         """Return the generation accepted last."""
         record = await self._threads.ledger(self._ledger.record, _CURRENT + self._mirror)
+        if record is None:
+            record = await self._threads.disk(self._read_copy)
+            if record is not None:
+                # Its documents are protected from eviction by what the ledger says.
+                await self._threads.ledger(self._ledger.write, _CURRENT + self._mirror, record)
         try:
             generation = None if record is None else Generation.from_record(record)
         except (TypeError, KeyError, AttributeError) as error:
@@ -93,6 +102,26 @@ class Archive:
                     self._ledger.add_blob(digest, self._store.path(digest).stat().st_size)
                     self._counted.add(digest)
         self._ledger.write(_CURRENT + self._mirror, generation.to_record())
+
+        self._write_copy(generation)
+
+    def _write_copy(self, generation: Generation) -> None:
+        """Keep the record beside the ledger too: a site that is offline could not replace it. Blocks."""
+        self._copy.parent.mkdir(exist_ok=True)
+        draft = self._copy.with_suffix(f".{os.getpid()}")
+        draft.write_text(json.dumps(generation.to_record()))
+        draft.replace(self._copy)
+
+    def _read_copy(self) -> dict[str, Any] | None:
+        """Return the record that is kept beside the ledger. Blocks."""
+        try:
+            record = json.loads(self._copy.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("generation.copy_unreadable mirror=%s problem=%s", self._mirror, error)
+            return None
+        return record if isinstance(record, dict) else None
 
     def _counts(self, generation: Generation) -> bool:
         return generation.keyring == self.keyring_identity

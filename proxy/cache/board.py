@@ -12,11 +12,13 @@ a lock: a torn or overwritten one merely makes its client read the current list.
 """
 
 import fcntl
-import mmap
 import os
 import struct
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+
+from proxy.mapped import map_descriptor
 
 _NUMBER = struct.Struct("<Q")
 _SLOT = struct.Struct("<8sII")
@@ -30,8 +32,7 @@ class Board:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.ftruncate(self._fd, _SIZE)
-        self._memory = mmap.mmap(self._fd, _SIZE)
+        self._memory = map_descriptor(self._fd, _SIZE)
 
     def number(self) -> int:
         """Return the number of the current generation; 0 before the first."""
@@ -70,6 +71,7 @@ class Board:
         os.close(self._fd)
 
 
+@lru_cache(_SLOTS)
 def _slot(client: str) -> tuple[bytes, int]:
     key = blake2b(client.encode(), digest_size=8).digest()
     return key, _NUMBER.size + int.from_bytes(key) % _SLOTS * _SLOT.size

@@ -19,6 +19,8 @@ from proxy.store.files import StoreFault
 from proxy.store.local import Blob
 from proxy.upstream.pull import WrongLength
 
+_SMALL_BYTES = 1024 * 1024
+
 
 class Sink(Protocol):
     """Where bytes go: one client's connection. Both raise ConnectionError when it is gone."""
@@ -36,6 +38,9 @@ class Body(Protocol):
     async def send_to(self, sink: Sink, start: int, stop: int) -> None:
         """Send the bytes of [start, stop); raises ProxyError when they cannot be had or proved."""
 
+    def small_part(self, start: int, stop: int) -> bytes | None:
+        """Return the bytes of [start, stop) if they are few and proved, None otherwise."""
+
     def close(self) -> None:
         """Let go of what the body holds open."""
 
@@ -49,6 +54,10 @@ class StoredBody:
     async def send_to(self, sink: Sink, start: int, stop: int) -> None:
         """Send straight from the file."""
         await sink.send_file(self._blob.fd, start, stop - start)
+
+    def small_part(self, start: int, stop: int) -> bytes | None:
+        """Return a small part, which has just been sent and so is in the page cache."""
+        return os.pread(self._blob.fd, stop - start, start) if stop - start <= _SMALL_BYTES else None
 
     def close(self) -> None:
         """Close the blob."""
@@ -74,6 +83,10 @@ class FillingBody:
         except StoreFault:
             sent = SentPart(self._reader.fd, start, position)
             await self._bypass().send_to(sink, position, stop, sent)
+
+    def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
+        """Return None: it is not in the store yet."""
+        return None
 
     def close(self) -> None:
         """Leave the fill; it goes on without this client."""
@@ -150,6 +163,10 @@ class PassingBody:
             yield self._first
         async for chunk in self._chunks:
             yield chunk
+
+    def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
+        """Return None: it is nowhere."""
+        return None
 
     def close(self) -> None:
         """Nothing is held open."""

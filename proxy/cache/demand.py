@@ -8,12 +8,11 @@ Prefetching gives way to it. One small file, mapped into every process's memory:
 Written without locks; a lost note merely lets a background transfer run on.
 """
 
-import mmap
-import os
 import struct
 from pathlib import Path
 
 from proxy.digest import Digest
+from proxy.mapped import map_file
 
 _MOMENT = struct.Struct("<d")
 _SLOT = struct.Struct("<8sd")
@@ -29,12 +28,7 @@ class Demand:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.ftruncate(fd, _SIZE)
-            self._memory = mmap.mmap(fd, _SIZE)
-        finally:
-            os.close(fd)
+        self._memory = map_file(path, _SIZE)
 
     def note(self, digest: Digest, now: float) -> None:
         """Note that a client waits for a digest."""

@@ -19,8 +19,10 @@ from proxy.cache.editions import Editions
 from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, retry_pause_s
 from proxy.cache.generation import Edition, Generation
 from proxy.cache.mirror import Mirror
+from proxy.cache.offline import OfflineSwitch
 from proxy.cache.trouble import HeldBack, Trouble
 from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, RollbackError
+from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
 from proxy.upstream.origin import OriginError
@@ -66,8 +68,7 @@ class Documents:
         board: Board,
         policy: FreshnessPolicy,
         clock: Callable[[], float],
-        *,
-        offline: bool,
+        offline: OfflineSwitch,
     ) -> None:
         self.mirror = mirror
         self.route = route
@@ -123,6 +124,19 @@ class Documents:
                 return item, edition
         return await self._add_sibling(path) or self._retired_document(path, current.generation)
 
+    def is_current(self, path: str, edition: Edition | None, client: str) -> bool:
+        """Whether a client that asks for `path` now is to get it from `edition`; None for an item."""
+        if not self._editions.is_announced_loaded() or self._offline.is_on:
+            return False
+        if edition is None:
+            return True
+        if path in _INDEX_PATHS:
+            if edition is not self._editions.current:
+                return False
+            self._editions.note_reader(client, edition)
+            return True
+        return (self._editions.read_by(client) or self._editions.current) is edition
+
     async def lists(self) -> tuple[Edition, list[Products]]:
         """Return the current edition and its products lists in full. Raises NoGeneration."""
         edition = await self.current()
@@ -135,6 +149,16 @@ class Documents:
     def find_item(self, path: str) -> Item | None:
         """Return a listed item: of the current edition, or of one replaced lately."""
         return self._editions.item(path)
+
+    def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
+        """Return the document or item with a digest, and whether it is a document."""
+        return self._editions.find_digest(digest)
+
+    async def listed_digests(self) -> set[Digest] | None:
+        """Return the digests of all items served now; None if the lists that name them are lost."""
+        await self._editions.adopt_announced()
+        listed = self._editions.listed_digests()
+        return set() if listed is None and await self._archive.current() is None else listed
 
     def is_unverifiable(self, path: str) -> bool:
         """Whether a list names `path` without anything that could prove it."""
@@ -154,7 +178,7 @@ class Documents:
 
     async def revalidate(self) -> None:
         """Check with the origins now, however fresh the generation is; `status` says what came of it."""
-        if self._offline:
+        if self._offline.is_on:
             return
         self._demands = mine = self._demands + 1
         while self._demands_met < mine:
@@ -166,9 +190,26 @@ class Documents:
                 if check.cancelled() or check.exception() is not None:
                     return
 
+    async def add_plain_flavours(self) -> None:
+        """From the next check on, fetch plain flavours of the documents too."""
+        await self._archive.add_siblings({PLAIN_SUFFIX})
+
+    async def confirm(self) -> str | None:
+        """Check with the origins now; return why they did not confirm what is served, None if they did."""
+        began_at = self._clock()
+        await self.revalidate()
+        generation = self._generation
+        if generation is not None and generation.checked_at >= began_at and not self._trouble.failures:
+            return None
+        return self._reason()
+
+    async def recorded(self) -> Generation | None:
+        """Return the generation accepted last, whether or not its documents are still here."""
+        return await self._archive.current()
+
     async def ask_briefly(self) -> None:
         """Check with the origins for a client that waits, unless they have just failed."""
-        if self._offline or self._clock() < self._next_check_at:
+        if self._offline.is_on or self._clock() < self._next_check_at:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_BRIEF_WAIT_S):
@@ -177,7 +218,7 @@ class Documents:
     def doubt(self) -> None:
         """Check soon: what is listed turned out to be gone, upstream or here."""
         now = self._clock()
-        if not self._offline and now - self._doubted_at > self._policy.retry_after_s:
+        if not self._offline.is_on and now - self._doubted_at > self._policy.retry_after_s:
             self._doubted_at = now
             self._next_check_at = 0.0
             self._demands += 1
@@ -200,6 +241,9 @@ class Documents:
         status: dict[str, Any] = {
             "origins": [origin.name for origin in self.route.order()],
             **asdict(trouble),
+            "is_ready": self._editions.current is not None,
+            "trust": self.mirror.trust.value,
+            "is_stale": False,
         }
         if self._editions.current is not None:
             generation = self._editions.current.generation
@@ -208,6 +252,8 @@ class Documents:
                 "generation": generation.number,
                 "updated": generation.updated,
                 "index_age_s": None if generation.updated is None else round(now - generation.updated),
+                "accepted_at": generation.accepted_at,
+                "checked_at": generation.checked_at,
                 "checked_s_ago": round(now - generation.checked_at),
                 "is_stale": self.is_stale(self._editions.current),
                 "signed_by": generation.documents[generation.index_path].fingerprint,
@@ -228,7 +274,7 @@ class Documents:
         self._board.close()
 
     def _begin_check(self) -> None:
-        if self._offline or self._check is not None or self._clock() < self._next_check_at:
+        if self._offline.is_on or self._check is not None or self._clock() < self._next_check_at:
             return
         self._check = asyncio.create_task(self._check_once(), name=f"check {self.mirror.name}")
         self._check.add_done_callback(self._end_check)
@@ -341,7 +387,7 @@ class Documents:
         """
         generation = self._generation
         suffix = None if generation is None else _sibling_suffix(path, generation)
-        if suffix is None or generation is None or self._offline:
+        if suffix is None or generation is None or self._offline.is_on:
             return None
         if path in generation.absent or path in generation.refused:
             return None
@@ -364,7 +410,7 @@ class Documents:
     # Failures
 
     def _reason(self) -> str:
-        if self._offline:
+        if self._offline.is_on:
             return "the proxy is offline"
         return self._trouble.last_problem or "its origins did not answer in time"
 

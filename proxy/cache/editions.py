@@ -14,6 +14,7 @@ from dataclasses import replace
 from proxy.cache.archive import Archive
 from proxy.cache.board import Board
 from proxy.cache.generation import Edition, Generation, GenerationLost
+from proxy.digest import Digest
 from proxy.simplestreams.model import Item
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,23 @@ class Editions:
         """Return the item that the current edition names at `path`, or one replaced lately did."""
         found = (edition.catalog.find(path) for edition in self._all())
         return next((item for item in found if item is not None), None)
+
+    def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
+        """Return the document or item with a digest, and whether it is a document."""
+        for edition in self._all():
+            for document in edition.generation.documents.values():
+                if digest in {document.digest, document.text}:
+                    return document.item, True
+            for item in edition.catalog:
+                if item.digest == digest:
+                    return item, False
+        return None
+
+    def listed_digests(self) -> set[Digest] | None:
+        """Return the digests of all items that are served; None without a current edition."""
+        if self.current is None:
+            return None
+        return {item.digest for edition in self._all() for item in edition.catalog}
 
     def note_reader(self, client: str, edition: Edition) -> None:
         """Remember that a client has just read the index of an edition."""
@@ -88,9 +106,13 @@ class Editions:
         """Return the number of a generation that is still to be accepted."""
         return self._board.number() + 1
 
+    def is_announced_loaded(self) -> bool:
+        """Whether what all workers were told last is what this one serves."""
+        return self.current is not None and self._seen_number == self._board.number()
+
     async def adopt_announced(self) -> None:
         """Take over what another worker has announced, or an earlier run has left behind."""
-        if self.current is not None and self._seen_number == self._board.number():
+        if self.is_announced_loaded():
             return
         if self._adoption is None:
             self._adoption = asyncio.create_task(self.adopt(), name=f"adopt {self._mirror}")

@@ -5,7 +5,7 @@ names the origins that failed: an item counts as bad once all of a mirror's have
 """
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
@@ -47,21 +47,21 @@ class Failures:
 
     async def check(self, item: Item, origins: Collection[str]) -> None:
         """Raise BadItem or ItemAbsent when that was found at all of these origins a short while ago."""
-        bad = await self._recall(_bad_key(item), origins)
+        bad, absent = await self._recall((_bad_key(item), _absent_key(item.path)), set(origins))
         if bad is not None:
             raise BadItem(item.digest, bad)
-        if await self._recall(_absent_key(item.path), origins) is not None:
+        if absent is not None:
             raise ItemAbsent(item.path)
 
-    async def _recall(self, key: str, origins: Collection[str]) -> str | None:
+    async def _recall(self, keys: Iterable[str], origins: set[str]) -> list[str | None]:
+        """Return what is remembered under each key, if it was found at all of the origins."""
         try:
-            record = await self._threads.ledger(self._ledger.record, key)
+            records = await self._threads.ledger(lambda: [self._ledger.record(key) for key in keys])
         except LedgerUnavailable:
-            return None
-        if record is None:
-            return None
-        detail, found_at = record
-        return str(detail) if set(origins) <= set(found_at) else None
+            records = [None for _ in keys]
+        return [
+            str(record[0]) if record is not None and origins <= set(record[1]) else None for record in records
+        ]
 
     async def _remember(self, key: str, detail: str, origins: Collection[str], expire_s: float) -> None:
         with contextlib.suppress(LedgerUnavailable):

@@ -20,9 +20,9 @@ from contextlib import aclosing
 from proxy.cache.demand import Demand
 from proxy.cache.failures import BadItem, Failures
 from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
-from proxy.cache.pace import Background
+from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
-from proxy.digest import Digest, DigestMismatch, SizeMismatch
+from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
@@ -33,6 +33,13 @@ log = logging.getLogger(__name__)
 
 _FOLLOW_POLL_S = 0.02
 _POLLS_PER_TAKEOVER_TRY = 10
+
+
+class NoRoom(StoreFault):
+    """An item for which even eviction could not make space."""
+
+    def __init__(self, item: Item) -> None:
+        super().__init__(f"no room for {item.size_bytes} bytes, even after eviction")
 
 
 class Fill:
@@ -46,7 +53,7 @@ class Fill:
         storage: Storage,
         failures: Failures,
         demand: Demand,
-        pace: Background,
+        pace: Pace,
     ) -> None:
         self.item = item
         self._sources = sources
@@ -58,10 +65,16 @@ class Fill:
         self._demand = demand
         self._pace = pace
         self._clients = 0
+        self.background_users = 0
+        """How many want it with no client waiting."""
+        self.was_waited_for = False
+        """Whether a client has ever wanted it: then it goes on though nobody may be left."""
         self._partial: Partial | None = None
         self._news = asyncio.Event()
         self.filled_bytes = 0
         self.is_verified = False
+        self.is_led_elsewhere = False
+        """Whether another process fetches it, or has."""
         self.is_over = False
         self.error: ProxyError | None = None
 
@@ -75,7 +88,7 @@ class Fill:
         except OSError as error:
             self.error = StoreFault(f"the disk failed: {error}")
         except asyncio.CancelledError:
-            self.error = StoreFault("the proxy is stopping")
+            self.error = StoreFault("the transfer was stopped")
             raise
         except Exception:
             self.error = StoreFault("the program has a fault")
@@ -88,13 +101,14 @@ class Fill:
 
     def add_source(self, source: Source) -> None:
         """Let the bytes come from elsewhere too: the same content may have several names."""
-        if source not in self._sources:
+        if all((source.route, source.path) != (known.route, known.path) for known in self._sources):
             self._sources.append(source)
 
     @contextlib.contextmanager
     def waited_for(self) -> Iterator[None]:
         """Count a client that waits for this fill, so that it does not give way to others."""
         self._clients += 1
+        self.was_waited_for = True
         self._note_demand()
         try:
             yield
@@ -125,10 +139,16 @@ class Fill:
         """Return at the next news."""
         await self._news.wait()
 
-    async def _reserve(self, ask: Callable[[Digest, int], bool]) -> None:
+    async def _check_room(self) -> None:
         item = self.item
-        if not await self._threads.ledger(ask, item.digest, item.size_bytes):
-            raise StoreFault(f"no room for {item.size_bytes} bytes, even after eviction")
+        if not await self._threads.ledger(self._room.may_fit, item.digest, item.size_bytes):
+            raise NoRoom(item)
+
+    async def _take_room(self, here_bytes: int) -> None:
+        item = self.item
+        reserve = self._room.reserve
+        if not await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes):
+            raise NoRoom(item)
 
     async def _advance(self) -> bool:
         """Lead or follow for as long as that goes well; say whether the blob is committed."""
@@ -153,18 +173,19 @@ class Fill:
     # Leading
 
     async def _lead(self, incoming: Incoming) -> None:
+        self.is_led_elsewhere = False
         self._watch_file()
         self._check_same(incoming.fd)
         self._report(incoming.length_bytes)
         pull = self.pull_from(incoming.length_bytes)
         try:
-            await self._reserve(self._room.may_fit)
+            await self._check_room()
             async with aclosing(pull.chunks()) as chunks:
                 async for chunk in chunks:
                     if incoming.length_bytes == incoming.resumed_bytes:
-                        # Not before: an outage must not evict what is here.
-                        await self._reserve(self._room.reserve)
-                    await self._threads.disk(incoming.append, chunk)
+                        await self._append_first(incoming, chunk)
+                    else:
+                        await self._threads.disk(incoming.append, chunk)
                     self._report(incoming.length_bytes)
                     await self._give_way(len(chunk))
             await self._threads.disk(incoming.verify)
@@ -178,13 +199,33 @@ class Fill:
         except OSError:
             await self._drop(incoming)
             raise
+        except NoRoom:
+            await self._drop(incoming)
+            raise
         except (ItemUnobtainable, StoreFault):
             await self._pause(incoming)
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(self._pause(incoming))
             raise
         self._show_verified()
         await self._threads.disk(incoming.commit)
         await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
         log.info("blob.filled digest=%s bytes=%d", self.item.digest, self.item.size_bytes)
+
+    async def _append_first(self, incoming: Incoming, chunk: bytes) -> None:
+        """Write the first bytes that arrive, and take room for all; a client waits for both.
+
+        Not before they arrive: an outage must not evict what is here.
+        """
+        outcomes = await asyncio.gather(
+            self._take_room(incoming.resumed_bytes),
+            self._threads.disk(incoming.append, chunk),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> None:
         """Throw wrong bytes away, and remember whose they are when that is certain.
@@ -216,6 +257,7 @@ class Fill:
 
     async def _follow(self) -> bool:
         """Watch another process fill; say whether the blob is committed."""
+        self.is_led_elsewhere = True
         self._watch_file()
         if self._partial is None:
             return await self._adopt_blob()

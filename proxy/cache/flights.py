@@ -6,6 +6,7 @@ that runs, by starting one, or past the store when that cannot take it.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncGenerator
 from enum import Enum
@@ -18,7 +19,7 @@ from proxy.cache.demand import Demand
 from proxy.cache.failures import Failures
 from proxy.cache.feed import FeedOptions
 from proxy.cache.fill import Fill
-from proxy.cache.pace import Background
+from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
@@ -63,7 +64,7 @@ class Flights:
         feed: FeedOptions,
         random: Random,
         demand: Demand,
-        pace: Background,
+        pace: Pace,
     ) -> None:
         self._storage = storage
         self._failures = failures
@@ -71,9 +72,11 @@ class Flights:
         self._feed = feed
         self._random = random
         self._demand = demand
-        self._pace = pace
+        self.background = pace
+        """The pace of fills that no client waits for."""
         self._fills: dict[_Key, Fill] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = itertools.count()
+        self._tasks: dict[Fill, asyncio.Task[None]] = {}
 
     async def open(self, item: Item, route: Route) -> Opened:
         """Return an item's bytes as soon as there is a first one to send.
@@ -91,18 +94,26 @@ class Flights:
             # That was said of other sources than ours.
             return await self._begin(*self._join(item, source))
 
-    async def ensure(self, item: Item, route: Route) -> AsyncGenerator[int, None]:
+    async def ensure(self, item: Item, route: Route, pace: Pace | None = None) -> AsyncGenerator[int, None]:
         """Bring an item into the store with nobody waiting; yield how many bytes of it are here.
 
-        Raises ItemAbsent, BadItem, ItemUnobtainable or StoreFault.
+        `pace` is the background's unless given. When the last who wants it so leaves, the
+        transfer stops, unless a client wanted it too. Raises ItemAbsent, BadItem,
+        ItemUnobtainable or StoreFault.
         """
-        if self._storage.store.has(item.digest):
+        if self._storage.store.problem(item.digest, item.size_bytes, deep=False) is None:
             return
         await self._failures.check(item, route.names)
-        fill, _ = self._join(item, Source(route, item.path))
-        while not fill.is_over:
-            await fill.changed()
-            yield fill.filled_bytes
+        fill, _ = self._join(item, Source(route, item.path, next(self._turns)), pace)
+        fill.background_users += 1
+        try:
+            while not fill.is_over:
+                await fill.changed()
+                yield fill.filled_bytes
+        finally:
+            fill.background_users -= 1
+            if not fill.background_users and not fill.is_over and not fill.was_waited_for:
+                self._tasks[fill].cancel()
         if fill.error is not None:
             raise fill.error
 
@@ -116,9 +127,10 @@ class Flights:
                 for fill in list(self._fills.values()):
                     while fill.is_verified and not fill.is_over:
                         await fill.changed()
-        for task in list(self._tasks):
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _begin(self, fill: Fill, outcome: Outcome) -> Opened:
         item = fill.item
@@ -126,6 +138,8 @@ class Flights:
         try:
             with fill.waited_for():
                 await fill.begun()
+                if outcome is Outcome.MISS and fill.is_led_elsewhere:
+                    outcome = Outcome.JOIN
                 blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
                 if blob is not None:
                     return Opened(StoredBody(blob), outcome)
@@ -135,7 +149,7 @@ class Flights:
             await body.begin()
             return Opened(body, Outcome.BYPASS)
 
-    def _join(self, item: Item, source: Source) -> tuple[Fill, Outcome]:
+    def _join(self, item: Item, source: Source, pace: Pace | None = None) -> tuple[Fill, Outcome]:
         key = (item.digest, item.size_bytes)
         running = self._fills.get(key)
         if running is not None and not running.is_over:
@@ -143,17 +157,25 @@ class Flights:
             return running, Outcome.HIT if running.is_verified else Outcome.JOIN
         sources = [source]
         pull_from = partial(self._pull, sources, item.size_bytes)
-        fill = Fill(item, sources, pull_from, self._storage, self._failures, self._demand, self._pace)
+        fill = Fill(
+            item,
+            sources,
+            pull_from,
+            self._storage,
+            self._failures,
+            self._demand,
+            pace or self.background,
+        )
         self._fills[key] = fill
         task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")
-        self._tasks.add(task)
+        self._tasks[fill] = task
         task.add_done_callback(partial(self._land, key, fill))
         return fill, Outcome.MISS
 
     def _land(self, key: _Key, fill: Fill, task: asyncio.Task[None]) -> None:
         if self._fills.get(key) is fill:
             del self._fills[key]
-        self._tasks.discard(task)
+        del self._tasks[fill]
         fill.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("blob.fill_crashed digest=%s", fill.item.digest, exc_info=error)

@@ -26,5 +26,7 @@ class Mirror:
     keyring: str = "ubuntu-cloudimage"
     """A bundled keyring's name, or the path of a binary or armored one."""
     trust: Trust = Trust.GPG
+    spread: bool = False
+    """Whether prefetches use all origins alike, instead of the first one that works."""
     redirect_hosts: tuple[str, ...] = ()
     """Private hosts ("host" or "host:port") that origins may redirect to."""

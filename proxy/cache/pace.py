@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from proxy.cache.demand import Demand
 from proxy.digest import Digest
@@ -10,6 +11,13 @@ from proxy.upstream.throttle import TokenBucket
 _YIELD_POLL_S = 0.1
 _LONGEST_YIELD_S = 5.0
 """After this a chunk passes all the same, so that the origin does not hang up."""
+
+
+class Pace(Protocol):
+    """Says when a fill may go on."""
+
+    async def admit(self, digest: Digest, count: int) -> None:
+        """Return when a fill that has just received `count` bytes may receive more."""
 
 
 class Background:
@@ -27,3 +35,16 @@ class Background:
         until = self._clock() + _LONGEST_YIELD_S
         while self._demand.must_yield(digest, now := self._clock()) and now < until:  # noqa: ASYNC110
             await asyncio.sleep(_YIELD_POLL_S)
+
+
+class Limited:
+    """A pace within a bandwidth of its own."""
+
+    def __init__(self, pace: Pace, bucket: TokenBucket) -> None:
+        self._pace = pace
+        self._bucket = bucket
+
+    async def admit(self, digest: Digest, count: int) -> None:
+        """Return when both allow it."""
+        await self._bucket.take(count)
+        await self._pace.admit(digest, count)

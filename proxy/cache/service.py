@@ -7,10 +7,13 @@ from typing import Any
 from proxy.cache.bodies import StoredBody
 from proxy.cache.documents import Documents, NoGeneration
 from proxy.cache.flights import Flights, Opened, Outcome
-from proxy.cache.generation import Edition
+from proxy.cache.generation import Edition, Generation
 from proxy.cache.mirror import Mirror
+from proxy.cache.offline import OfflineSwitch
+from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
 from proxy.cache.usage import UsageNotes
+from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
 from proxy.simplestreams.paths import PathError, canonical_path
@@ -85,14 +88,13 @@ class Cache:
         usage: UsageNotes,
         flights: Flights,
         clock: Callable[[], float],
-        *,
-        offline: bool,
+        offline: OfflineSwitch,
     ) -> None:
         self._documents = documents
         self.storage = storage
         self._usage = usage
         self._flights = flights
-        self._offline = offline
+        self.offline = offline
         self._clock = clock
 
     async def resolve(self, mirror: Mirror, url_path: str, client: str) -> Target:
@@ -131,6 +133,17 @@ class Cache:
             why = "its list gives no sha256 and size to verify it with"
         raise NotListed(mirror.name, path, why)
 
+    def is_current(self, target: Target, client: str) -> bool:
+        """Whether `resolve` would name the same target to a client now; as fresh as it was a moment ago.
+
+        Does what `resolve` does for a client that reads an index.
+        """
+        return self._documents[target.mirror.name].is_current(target.item.path, target.edition, client)
+
+    def note_use(self, target: Target) -> None:
+        """Note that a target's blob is in use."""
+        self._usage.note(target.item.digest, self._clock())
+
     async def open(self, target: Target) -> Opened:
         """Return the bytes of a target, from the store or from upstream.
 
@@ -143,7 +156,7 @@ class Cache:
             self._usage.note(item.digest, self._clock())
             return Opened(StoredBody(blob), Outcome.STALE if target.is_stale else Outcome.HIT)
         documents = self._documents[target.mirror.name]
-        if self._offline:
+        if self.offline.is_on:
             raise OfflineMiss(item.path)
         if target.edition is not None:
             return await self._reopen_document(documents, item)
@@ -161,22 +174,67 @@ class Cache:
             raise DocumentLost(item.path)
         return Opened(StoredBody(blob), Outcome.MISS)
 
-    async def refresh(self, mirror: str) -> None:
-        """Check a mirror with its origins now."""
-        await self._documents[mirror].revalidate()
+    async def refresh(self, mirror: str) -> str | None:
+        """Check a mirror with its origins now; return why they did not confirm its lists, or None."""
+        return await self._documents[mirror].confirm()
+
+    async def refresh_all_flavours(self, mirror: str) -> str | None:
+        """Check a mirror with its origins now, as `refresh` does, plain flavours of its documents included.
+
+        LXD and Juju read those; whoever warms the cache does not know who will come.
+        """
+        await self._documents[mirror].add_plain_flavours()
+        return await self.refresh(mirror)
+
+    def wake(self, mirror: str) -> None:
+        """Have a mirror checked soon, without waiting for it."""
+        self._documents[mirror].doubt()
+
+    async def recorded(self, mirror: str) -> Generation | None:
+        """Return the generation accepted last, even if its documents are lost."""
+        return await self._documents[mirror].recorded()
 
     async def lists(self, mirror: str) -> tuple[Edition, list[Products]]:
         """Return a mirror's current edition and its products lists in full. Raises NoGeneration."""
         return await self._documents[mirror].lists()
 
-    def ensure(self, mirror: str, item: Item) -> AsyncGenerator[int, None]:
+    @property
+    def mirrors(self) -> tuple[str, ...]:
+        """The names of all mirrors."""
+        return tuple(self._documents)
+
+    @property
+    def background(self) -> Pace:
+        """The pace of fills that no client waits for."""
+        return self._flights.background
+
+    def ensure(self, mirror: str, item: Item, pace: Pace | None = None) -> AsyncGenerator[int, None]:
         """Bring an item into the store with nobody waiting; yields how many bytes of it are here.
 
-        Raises OfflineMiss, ItemAbsent, BadItem, ItemUnobtainable or StoreFault.
+        `pace` is the background's unless given. Raises OfflineMiss, ItemAbsent,
+        BadItem, ItemUnobtainable or StoreFault.
         """
-        if self._offline and not self.storage.store.has(item.digest):
+        if self.offline.is_on and not self.storage.store.has(item.digest):
             raise OfflineMiss(item.path)
-        return self._flights.ensure(item, self._documents[mirror].route)
+        return self._flights.ensure(item, self._documents[mirror].route, pace)
+
+    def find_digest(self, digest: Digest) -> tuple[str, Item, bool] | None:
+        """Return where a blob could be had again: a mirror, what it is there, whether a document."""
+        for name, documents in self._documents.items():
+            found = documents.find_digest(digest)
+            if found is not None:
+                return name, *found
+        return None
+
+    async def listed_digests(self) -> set[Digest] | None:
+        """Return the digests of all items that are served; None if some mirror's lists are not known."""
+        digests: set[Digest] = set()
+        for documents in self._documents.values():
+            listed = await documents.listed_digests()
+            if listed is None:
+                return None
+            digests |= listed
+        return digests
 
     async def status(self) -> dict[str, Any]:
         """Return the state of every mirror as JSON values."""

@@ -1,10 +1,12 @@
-"""What the whole cache stands on: the store, its ledger, and threads for both."""
+"""What the whole cache stands on: the store, its ledger, threads for both, and counters."""
 
 from dataclasses import dataclass
 
 from proxy.cache.threads import Threads
+from proxy.counting.counters import Counters
 from proxy.store.ledger import Ledger
 from proxy.store.local import LocalStore
+from proxy.store.proofs import Proofs
 from proxy.store.room import Room
 
 
@@ -15,4 +17,6 @@ class Storage:
     store: LocalStore
     ledger: Ledger
     room: Room
+    proofs: Proofs
     threads: Threads
+    counters: Counters

@@ -10,7 +10,7 @@ import logging
 
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
-from proxy.store.ledger import LedgerUnavailable
+from proxy.store.files import StoreFault
 
 log = logging.getLogger(__name__)
 
@@ -46,5 +46,5 @@ class UsageNotes:
         noted, self._used_at = self._used_at, {}
         try:
             await self._threads.ledger(self._ledger.touch, noted)
-        except LedgerUnavailable as error:
+        except StoreFault as error:
             log.warning("ledger.not_written problem=%s", error)

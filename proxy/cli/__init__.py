@@ -4,16 +4,52 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done in part,
 130 interrupted.
 """
 
+from importlib import import_module
+
 import click
 
 from proxy import __version__
-from proxy.cli.prefetch import prefetch
-from proxy.cli.query import query
-from proxy.cli.ready import ready
-from proxy.cli.serve import check_config, serve
+
+_COMMANDS = {
+    "serve": "proxy.cli.serve",
+    "prefetch": "proxy.cli.prefetch",
+    "sync": "proxy.cli.sync",
+    "ready": "proxy.cli.ready",
+    "query": "proxy.cli.query",
+    "stats": "proxy.cli.stats",
+    "pin": "proxy.cli.actions",
+    "unpin": "proxy.cli.actions",
+    "evict": "proxy.cli.actions",
+    "purge": "proxy.cli.actions",
+    "refresh": "proxy.cli.actions",
+    "scrub": "proxy.cli.actions",
+    "offline": "proxy.cli.actions",
+    "check-config": "proxy.cli.check_config",
+    "completion": "proxy.cli.completion",
+}
+"""In the order in which `--help` shows them: each is a module with a command of that name."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """Imports a command when it is asked for, so that none waits for what another needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of all commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command, None for a name that is none."""
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(import_module(module), cmd_name.replace("-", "_"))
+        assert isinstance(command, click.Command)  # noqa: S101 - a mistake in the table above
+        return command
+
+
+@click.command(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="sstream-proxy")
 def main() -> None:
     """Serve simplestreams mirrors (boot images for MAAS, LXD, Incus) from a verified cache.
@@ -29,7 +65,3 @@ def main() -> None:
     mirrors and all limits are set in a TOML file; config.example.toml shows
     every key with its default.
     """  # noqa: D301 - click wants the backspace that \b is
-
-
-for command in (serve, prefetch, ready, query, check_config):
-    main.add_command(command)

@@ -9,6 +9,7 @@ import click
 
 from proxy.config import Config, ConfigError, find_config_file, load_config
 from proxy.errors import ProxyError
+from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter
 
@@ -74,15 +75,31 @@ def chosen_mirrors(config: Config, names: tuple[str, ...]) -> list[str]:
     for name in names:
         if name not in known:
             raise UsageFault(f"there is no mirror {name!r}; there are: {', '.join(known)}")
-    return list(names) or known[:1]
+    return list(dict.fromkeys(names)) or known[:1]
+
+
+def chosen_rules(config: Config, names: tuple[str, ...]) -> list[Rule]:
+    """Return the named prefetch rules, or all; raises UsageFault for a name that is none."""
+    known = {rule.name: rule for rule in config.prefetch}
+    for name in names:
+        if name not in known:
+            raise UsageFault(
+                f"there is no [[prefetch]] rule {name!r}; there are: {', '.join(known) or 'none'}"
+            )
+    return [known[name] for name in dict.fromkeys(names)] or list(config.prefetch)
 
 
 def load(config_file: Path | None, **overrides: object) -> Config:
     """Return the configuration for a command; raises UsageFault with every fault of it."""
     try:
-        return load_config(find_config_file(config_file, os.environ), os.environ, overrides=overrides)
+        return read_config(config_file, **overrides)
     except ConfigError as error:
         raise UsageFault(f"\n{error}") from error
+
+
+def read_config(config_file: Path | None, **overrides: object) -> Config:
+    """Return the configuration; raises ConfigError with every fault of it."""
+    return load_config(find_config_file(config_file, os.environ), os.environ, overrides=overrides)
 
 
 def _parts(text: str | None) -> tuple[str, ...]:

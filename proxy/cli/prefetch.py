@@ -2,10 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
-import uvloop
 
 from proxy.cache.service import Cache
 from proxy.cli.options import (
@@ -16,22 +16,19 @@ from proxy.cli.options import (
     make_selection,
     selection_options,
 )
-from proxy.cli.show import make_watcher, plan_event, plan_lines, summary_lines, tell
+from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
+from proxy.cli.show import make_view, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config import Config
-from proxy.errors import ProxyError
-from proxy.jobs.choosing import Chosen, choose
+from proxy.jobs.choosing import choose
 from proxy.jobs.plan import Plan
-from proxy.jobs.prefetch import NoSpace, add_to_pin, keep, plan_prefetch, plan_space
+from proxy.jobs.prefetch import NoSpace, estimate_s, pin_also, pin_only, plan_prefetch, plan_space
 from proxy.jobs.prefetch import prefetch as run_prefetch
 from proxy.jobs.progress import Summary
+from proxy.jobs.ready import UNPROVABLE
 from proxy.jobs.selection import Selection
-from proxy.runtime import open_runtime
-
-PARTIAL = 3
-INTERRUPTED = 130
 
 
-@click.command()
+@click.command(short_help="Fetch a selection before anybody asks for it.")
 @config_option
 @data_dir_option
 @selection_options
@@ -63,101 +60,86 @@ def prefetch(
     one. Nothing that another prefetch brought is removed. An interrupted run
     goes on where it stopped.
 
-    Exit codes: 0 complete, 1 failed, 2 wrong usage, 3 some items failed,
-    130 interrupted.
+    Exit codes: 0 complete, 1 failed, 2 wrong usage, 3 not complete: items
+    failed, or the lists could not be checked; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
     selection = make_selection(filters, newest, maas, arch)
     names = chosen_mirrors(config, mirrors)
-    transfers = jobs or config.upstream.background_transfers
-    job = _Job(config, names, selection, transfers, is_dry=dry_run, as_json=as_json)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            raise SystemExit(runner.run(job.run()))
-    except KeyboardInterrupt:
-        click.echo("interrupted; what has arrived is kept, the next run goes on from there", err=True)
-        raise SystemExit(INTERRUPTED) from None
-    except ProxyError as error:
-        raise click.ClickException(str(error)) from error
+    job = _Job(config, names, selection, jobs or config.upstream.background_transfers, as_json=as_json)
+    raise SystemExit(run_with_cache(config, job.show_plan if dry_run else job.run))
 
 
 class _Job:
     """One run of the command."""
 
     def __init__(
-        self,
-        config: Config,
-        mirrors: list[str],
-        selection: Selection,
-        transfers: int,
-        *,
-        is_dry: bool,
-        as_json: bool,
+        self, config: Config, mirrors: list[str], selection: Selection, transfers: int, *, as_json: bool
     ) -> None:
-        self._config = config
+        self._hold_s = config.freshness.retain_s
         self._mirrors = mirrors
         self._selection = selection
         self._transfers = transfers
-        self._is_dry = is_dry
         self._as_json = as_json
+        self._flaws: list[str] = []
+        """What keeps the run from being complete although nothing failed to arrive."""
+        self._pin = f"prefetch {' '.join(mirrors)}: {selection}"
 
-    async def run(self) -> int:
+    async def show_plan(self, cache: Cache) -> int:
+        """Show what a run would do; return the exit code."""
+        await self._refresh(cache.refresh)
+        await self._plan(cache)
+        return COMPLETE
+
+    async def run(self, cache: Cache) -> int:
         """Plan, fetch and keep; return the exit code."""
-        async with open_runtime(self._config) as cache:
-            await asyncio.gather(*(cache.refresh(mirror) for mirror in self._mirrors))
-            chosen = await choose(cache, self._mirrors, self._selection)
-            for warning in chosen.warnings:
-                click.echo(f"warning: {warning}", err=True)
-            plan = await self._show_plan(cache, chosen)
-            if self._is_dry:
-                return 0
-            summary = await self._fetch(cache, plan)
-            if summary.is_complete:
-                await keep(cache, self._pin, plan.digests)
-                return 0
-            await add_to_pin(cache, self._pin, plan.digests)
+        await self._refresh(cache.refresh_all_flavours)
+        plan = await self._plan(cache)
+        # Pinned before it arrives, so that clients' items do not push it out again.
+        await pin_also(cache, self._pin, plan)
+        summary = await self._fetch(cache, plan)
+        if not summary.is_complete or self._flaws:
             return PARTIAL
+        await pin_only(cache, self._pin, plan, self._hold_s)
+        return COMPLETE
 
-    @property
-    def _pin(self) -> str:
-        return f"prefetch {' '.join(self._mirrors)}: {self._selection}"
+    async def _refresh(self, refresh: Callable[[str], Awaitable[str | None]]) -> None:
+        """Check the mirrors; what cannot be checked is used as it was."""
+        for mirror, problem in zip(
+            self._mirrors, await asyncio.gather(*map(refresh, self._mirrors)), strict=True
+        ):
+            if problem is not None:
+                self._flaws.append(f"mirror {mirror}: its lists could not be checked: {problem}")
 
-    async def _show_plan(self, cache: Cache, chosen: Chosen) -> Plan:
+    async def _plan(self, cache: Cache) -> Plan:
+        """Show the plan. Raises NoSpace when it does not fit."""
+        chosen = await choose(cache, self._mirrors, self._selection)
+        self._flaws += [f"{mirror} {path} {UNPROVABLE}" for mirror, path in chosen.unprovable]
+        for warning in [*chosen.warnings, *self._flaws]:
+            click.echo(f"warning: {warning}", err=True)
         plan = await plan_prefetch(cache, chosen.wanted)
         space = await plan_space(cache, plan)
+        seconds = await estimate_s(cache, plan)
         if self._as_json:
-            tell(plan_event(plan, space))
+            tell(plan_event(plan, space, seconds))
         else:
-            click.echo(
-                "\n".join([f"from {', '.join(self._mirrors)}: {self._selection}", *plan_lines(plan, space)])
-            )
+            click.echo(f"from {', '.join(self._mirrors)}: {self._selection}")
+            click.echo("\n".join(plan_lines(plan, space, seconds)))
         if space.missing_bytes > 0:
             raise NoSpace(space.missing_bytes)
         return plan
 
     async def _fetch(self, cache: Cache, plan: Plan) -> Summary:
-        started = time.monotonic()
-        watcher = make_watcher(as_json=self._as_json)
+        began = time.monotonic()
+        summary = Summary.of(plan)
+        view = make_view(as_json=self._as_json)
         try:
-            summary = await run_prefetch(cache, plan, self._transfers, watcher)
+            await run_prefetch(cache, plan, self._transfers, summary, view)
         finally:
-            watcher.close()
-        seconds = time.monotonic() - started
-        if self._as_json:
-            tell(
-                {
-                    "event": "summary",
-                    "fetched_bytes": summary.fetched_bytes,
-                    "fetched_items": summary.fetched_items,
-                    "reused_bytes": summary.reused_bytes,
-                    "shared_bytes": summary.shared_bytes,
-                    "seconds": round(seconds, 3),
-                    "failures": [
-                        {"mirror": one.mirror, "path": one.item.path, "problem": problem}
-                        for one, problem in summary.failures
-                    ],
-                }
-            )
-        else:
-            click.echo("\n".join(summary_lines(summary, seconds)))
+            view.close()
+            seconds = time.monotonic() - began
+            if self._as_json:
+                tell(summary_event(summary, seconds))
+            else:
+                click.echo("\n".join(summary_lines(summary, seconds)))
         return summary

@@ -1,15 +1,12 @@
 """`query`: list what the verified lists name, and what of it is here."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import click
-import uvloop
-from rich.console import Console
-from rich.table import Table
 
+from proxy.cache.service import Cache
 from proxy.cli.options import (
     chosen_mirrors,
     config_option,
@@ -19,19 +16,17 @@ from proxy.cli.options import (
     offline_option,
     selection_options,
 )
-from proxy.cli.show import size
-from proxy.config import Config
+from proxy.cli.running import run_with_cache
 from proxy.digest import Digest
-from proxy.errors import ProxyError
 from proxy.jobs.choosing import choose
 from proxy.jobs.selection import Selection
-from proxy.runtime import open_runtime
 from proxy.simplestreams.select import Choice
+from proxy.words import size
 
 Row = dict[str, str]
 
 
-@click.command()
+@click.command(short_help="List what the verified lists name.")
 @config_option
 @data_dir_option
 @offline_option
@@ -57,11 +52,7 @@ def query(
     config = load(config_file, data_dir=data_dir, offline=offline)
     selection = make_selection(filters, newest, maas, arch)
     names = chosen_mirrors(config, mirrors)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            rows = runner.run(_rows(config, names, selection))
-    except ProxyError as error:
-        raise click.ClickException(str(error)) from error
+    rows = run_with_cache(config, lambda cache: _rows(cache, names, selection))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif form is not None:
@@ -71,13 +62,12 @@ def query(
         _print_table(rows)
 
 
-async def _rows(config: Config, mirrors: list[str], selection: Selection) -> list[Row]:
-    async with open_runtime(config) as cache:
-        chosen = await choose(cache, mirrors, selection)
-        held = cache.storage.store.held_bytes
-        return await cache.storage.threads.slow(
-            lambda: [_row(mirror, choice, held) for mirror, choice in chosen.choices]
-        )
+async def _rows(cache: Cache, mirrors: list[str], selection: Selection) -> list[Row]:
+    chosen = await choose(cache, mirrors, selection)
+    held = cache.storage.store.held_bytes
+    return await cache.storage.threads.slow(
+        lambda: [_row(mirror, choice, held) for mirror, choice in chosen.choices]
+    )
 
 
 def _row(mirror: str, choice: Choice, held: Callable[[Digest, int], int]) -> Row:
@@ -98,6 +88,10 @@ def _filled(form: str, row: Row) -> str:
 
 
 def _print_table(rows: list[Row]) -> None:
+    # Late: JSON is wanted fast.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table("product", "version", "item", "size", "cached", "path", box=None, header_style="bold")
     for row in rows:
         count = row.get("size", "")

@@ -1,32 +1,33 @@
 """`ready`: prove that a selection can be served with upstream gone."""
 
-import asyncio
 from pathlib import Path
 
 import click
-import uvloop
 
+from proxy.cache.documents import NoGeneration
+from proxy.cache.service import Cache
 from proxy.cli.options import (
+    UsageFault,
     chosen_mirrors,
+    chosen_rules,
     config_option,
     data_dir_option,
     load,
     make_selection,
     selection_options,
 )
-from proxy.config import Config
-from proxy.errors import ProxyError
+from proxy.cli.running import FAILED, run_with_cache
 from proxy.jobs.choosing import choose
-from proxy.jobs.ready import Flaw, find_flaws
+from proxy.jobs.ready import UNPROVABLE, Flaw, Inspection, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection
-from proxy.runtime import open_runtime
 
 
-@click.command()
+@click.command(short_help="Prove that a selection can be served offline.")
 @config_option
 @data_dir_option
 @selection_options
-@click.option("--deep", is_flag=True, help="Hash every file again instead of comparing sizes.")
+@click.option("--rule", metavar="NAME", help="What this [[prefetch]] rule selects, instead of filters.")
+@click.option("--deep", is_flag=True, help="Hash every file again, however lately it was hashed.")
 def ready(
     config_file: Path | None,
     data_dir: Path | None,
@@ -35,32 +36,48 @@ def ready(
     newest: int | None,
     maas: str | None,
     arch: str | None,
+    rule: str | None,
     deep: bool,
 ) -> None:
     """Prove that everything the FILTERs select is here and verified.
 
-    Upstream is not asked. Exit code 0: `serve --offline` can answer a complete
-    import of it. Exit code 1: the list of what is missing or wrong follows.
+    Upstream is not asked. A file counts as verified if it was hashed in the
+    last 30 days and not touched since; otherwise it is hashed now.
+
+    Exit code 0: `serve --offline` can answer a complete import of it. Exit
+    code 1: the list of what is missing or wrong stands on standard output.
     """
     config = load(config_file, data_dir=data_dir, offline=True)
     selection = make_selection(filters, newest, maas, arch)
     names = chosen_mirrors(config, mirrors)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            count, flaws = runner.run(_find(config, names, selection, deep=deep))
-    except ProxyError as error:
-        raise click.ClickException(f"not ready: {error}") from error
-    for flaw in flaws:
+    if rule is not None:
+        if filters or mirrors or newest or maas:
+            raise UsageFault("--rule says it all: leave filters and other selections out")
+        (found,) = chosen_rules(config, (rule,))
+        selection, names = found.selection(), [found.mirror]
+
+    async def inspect(cache: Cache) -> Inspection:
+        return await _inspect(cache, names, selection, deep=deep)
+
+    inspection = run_with_cache(config, inspect)
+    for flaw in inspection.flaws:
         click.echo(f"{flaw.mirror} {flaw.path} {flaw.problem}")
-    if flaws:
-        raise click.ClickException(f"not ready: {len(flaws)} of {count} files are missing or wrong")
-    click.echo(f"ready: {count} files, {'hashed again' if deep else 'verified when they were stored'}")
+    if inspection.flaws:
+        click.echo(f"not ready: {len(inspection.flaws)} files are missing or wrong", err=True)
+        raise SystemExit(FAILED)
+    click.echo(f"ready: {inspection.files} files, {'all hashed again' if deep else 'all verified'}")
 
 
-async def _find(
-    config: Config, mirrors: list[str], selection: Selection, *, deep: bool
-) -> tuple[int, list[Flaw]]:
-    async with open_runtime(config) as cache:
+async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, deep: bool) -> Inspection:
+    found = [await inspect_documents(cache, mirror, deep=deep) for mirror in mirrors]
+    try:
         chosen = await choose(cache, mirrors, selection)
-        files = [*chosen.documents, *chosen.wanted]
-        return len(files), await find_flaws(cache, files, deep=deep)
+    except NoGeneration:
+        # Its documents are among the flaws: nobody can say which items it needs.
+        if not any(one.flaws for one in found):
+            raise
+    else:
+        found.append(await inspect_items(cache, chosen.wanted, deep=deep))
+        flaws = (Flaw(mirror, path, UNPROVABLE) for mirror, path in chosen.unprovable)
+        found.append(Inspection(len(chosen.unprovable), tuple(flaws)))
+    return Inspection(sum(one.files for one in found), tuple(flaw for one in found for flaw in one.flaws))

@@ -1,4 +1,4 @@
-"""`serve` and `check-config`: running the proxy, and checking what it would run with."""
+"""`serve`: running the proxy."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ import click
 
 from proxy import __version__
 from proxy.cache.mirror import Trust
-from proxy.cli.options import config_option, load
-from proxy.config import Config, find_config_file
+from proxy.cli.options import config_option, load, read_config
+from proxy.config import Config
 from proxy.errors import ProxyError
 
 _MAAS_KEYRINGS = {"ubuntu-cloudimage": "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"}
@@ -18,7 +18,7 @@ _MAAS_KEYRINGS = {"ubuntu-cloudimage": "/usr/share/keyrings/ubuntu-cloudimage-ke
 _GIB = 1024**3
 
 
-@click.command()
+@click.command(short_help="Run the proxy.")
 @config_option
 @click.option(
     "--listen", multiple=True, metavar="HOST:PORT", help="Where to listen; may be repeated. [0.0.0.0:8080]"
@@ -33,42 +33,33 @@ def serve(
     workers: str | None,
     offline: bool | None,
 ) -> None:
-    """Run the proxy until SIGTERM or Ctrl-C.
+    """Run the proxy until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.
 
     Indexes and products lists are verified against the mirror's keyring before
     anybody sees them; every image is checked against the SHA-256 that they name.
     What was fetched once is served from the data directory from then on.
     """
-    config = load(config_file, listen=listen, data_dir=data_dir, workers=workers, offline=offline)
+    given = {"listen": listen, "data_dir": data_dir, "workers": workers, "offline": offline}
+    config = load(config_file, **given)
     # Late: the other commands start faster without the server's imports.
     from proxy.logs import set_up_logging  # noqa: PLC0415
-    from proxy.runtime import open_keyrings  # noqa: PLC0415
-    from proxy.workers import Supervisor, bind, tls_context  # noqa: PLC0415
+    from proxy.sockets import handed_over  # noqa: PLC0415
+    from proxy.store.recovery import set_damaged_ledger_aside  # noqa: PLC0415
+    from proxy.supervisor import Supervisor  # noqa: PLC0415
+    from proxy.systemd import Notifier  # noqa: PLC0415
 
     set_up_logging(config.log.level, config.log.format)
     try:
-        config.data_dir.mkdir(parents=True, exist_ok=True)
-        open_keyrings(config)
-        tls_context(config)
-        sockets = bind(config.addresses)
+        set_damaged_ledger_aside(config.data_dir / "ledger")
+        notifier = Notifier(os.environ)
+        sockets = handed_over(os.environ, os.getpid())
+        supervisor = Supervisor(config, lambda: read_config(config_file, **given), notifier, sockets)
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or config.data_dir}: {error.strerror}") from error
-    supervisor = Supervisor(config, sockets)
-    click.echo(_banner(config, [one.getsockname()[:2] for one in sockets]))
+    click.echo(_banner(config, supervisor.addresses))
     raise SystemExit(supervisor.run())
-
-
-@click.command("check-config")
-@config_option
-def check_config(config_file: Path | None) -> None:
-    """Check the configuration and say everything that is wrong with it, by key."""
-    config = load(config_file)
-    path = find_config_file(config_file, os.environ)
-    click.echo(f"{path or 'built-in defaults'}: good, {len(config.mirrors)} mirrors")
-    for mirror in config.mirrors:
-        click.echo(f"  {mirror.name:20} {mirror.mount}  from {', '.join(mirror.origins)}")
 
 
 def _banner(config: Config, addresses: list[tuple[str, int]]) -> str:

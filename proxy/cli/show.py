@@ -3,43 +3,21 @@
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from proxy.jobs.plan import Plan, Space, Wanted
 from proxy.jobs.progress import Summary, Watcher
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_STEP = 1024
-_LONGEST_NAME = 44
+from proxy.words import duration, size
 
 
-def size(count: float) -> str:
-    """Return bytes as a person reads them."""
-    for unit in _UNITS[:-1]:
-        if count < _STEP:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= _STEP
-    return f"{count:.1f} {_UNITS[-1]}"
-
-
-def plan_lines(plan: Plan, space: Space) -> list[str]:
+def plan_lines(plan: Plan, space: Space, seconds: float | None) -> list[str]:
     """Return a plan in words."""
     lines = [
         f"{plan.paths} items wanted, {len(plan.wanted)} different: {size(plan.total_bytes)}",
         f"  here already    {size(plan.held_bytes)}",
-        f"  to be fetched   {size(plan.fetch_bytes)} in {len(plan.missing)} items",
+        f"  to be fetched   {size(plan.fetch_bytes)} in {len(plan.missing)} items{_estimate(seconds)}",
         f"  free on disk    {size(space.free_bytes)}",
     ]
     if plan.shared_bytes:
@@ -49,7 +27,13 @@ def plan_lines(plan: Plan, space: Space) -> list[str]:
     return lines
 
 
-def plan_event(plan: Plan, space: Space) -> dict[str, Any]:
+def _estimate(seconds: float | None) -> str:
+    if seconds is None:
+        return ", time unknown until something was fetched"
+    return f", about {duration(seconds)} at the rate of last time" if seconds else ""
+
+
+def plan_event(plan: Plan, space: Space, seconds: float | None) -> dict[str, Any]:
     """Return a plan as JSON values."""
     return {
         "event": "plan",
@@ -63,6 +47,23 @@ def plan_event(plan: Plan, space: Space) -> dict[str, Any]:
         "free_bytes": space.free_bytes,
         "evicted_bytes": space.evicted_bytes,
         "lacking_bytes": space.missing_bytes,
+        "estimated_s": None if seconds is None else round(seconds, 1),
+    }
+
+
+def summary_event(summary: Summary, seconds: float) -> dict[str, Any]:
+    """Return what a prefetch came to, as JSON values."""
+    return {
+        "event": "summary",
+        "fetched_bytes": summary.fetched_bytes,
+        "fetched_items": summary.fetched_items,
+        "reused_bytes": summary.reused_bytes,
+        "shared_bytes": summary.shared_bytes,
+        "seconds": round(seconds, 3),
+        "failures": [
+            {"mirror": one.mirror, "path": one.item.path, "problem": problem}
+            for one, problem in summary.failures
+        ],
     }
 
 
@@ -77,51 +78,6 @@ def summary_lines(summary: Summary, seconds: float) -> list[str]:
     for wanted, problem in summary.failures:
         lines.append(f"FAILED {wanted.mirror} {wanted.item.path}: {problem}")
     return lines
-
-
-class Bars:
-    """Live bars on a terminal: one for everything, one for each running item."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._all: TaskID | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._seen: dict[str, int] = {}
-
-    def planned(self, plan: Plan) -> None:
-        """Draw the first bar."""
-        self._progress.start()
-        self._all = self._progress.add_task("all items", total=plan.total_bytes, completed=plan.held_bytes)
-
-    def moved(self, wanted: Wanted, filled_bytes: int) -> None:
-        """Move the item's bar, and the one for everything."""
-        path = wanted.item.path
-        if path not in self._tasks:
-            self._tasks[path] = self._progress.add_task(path[-_LONGEST_NAME:], total=wanted.item.size_bytes)
-            self._seen[path] = filled_bytes
-        self._progress.update(self._tasks[path], completed=filled_bytes)
-        if self._all is not None:
-            self._progress.advance(self._all, max(0, filled_bytes - self._seen[path]))
-        self._seen[path] = filled_bytes
-
-    def ended(self, wanted: Wanted, problem: str | None) -> None:
-        """Take the item's bar away."""
-        task = self._tasks.pop(wanted.item.path, None)
-        if task is not None:
-            self._progress.remove_task(task)
-        if problem is not None:
-            self._progress.console.print(f"FAILED {wanted.item.path}: {problem}", markup=False)
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        self._progress.stop()
 
 
 class Lines:
@@ -171,11 +127,20 @@ def tell(event: dict[str, Any]) -> None:
     click.echo(json.dumps(event))
 
 
-def make_watcher(*, as_json: bool) -> "Bars | Lines | JsonLines":
+class View(Watcher, Protocol):
+    """A watcher that holds the terminal until it is closed."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def make_view(*, as_json: bool) -> View:
     """Return the way to show progress that fits where the output goes."""
     if as_json:
         return JsonLines()
-    return Bars() if sys.stderr.isatty() else Lines()
+    if not sys.stderr.isatty():
+        return Lines()
+    # Late: rich takes longer to import than a run with nothing to do.
+    from proxy.cli.bars import Bars  # noqa: PLC0415
 
-
-__all__ = ["Watcher", "make_watcher", "plan_event", "plan_lines", "size", "summary_lines", "tell"]
+    return Bars()

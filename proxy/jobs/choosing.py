@@ -8,7 +8,6 @@ from proxy.jobs.plan import Wanted
 from proxy.jobs.selection import Selection, explain_no_match, surprises
 from proxy.simplestreams.model import Products
 from proxy.simplestreams.select import Choice, Fields, select
-from proxy.simplestreams.walk import listed_items
 
 
 @dataclass(slots=True)
@@ -17,14 +16,27 @@ class Chosen:
 
     choices: list[tuple[str, Choice]] = field(default_factory=list)
     """Each with its mirror's name."""
-    documents: list[Wanted] = field(default_factory=list)
-    """The indexes and lists of those mirrors."""
     warnings: list[str] = field(default_factory=list)
 
     @property
     def wanted(self) -> list[Wanted]:
         """The files among the choices."""
         return [Wanted(mirror, choice.file) for mirror, choice in self.choices if choice.file is not None]
+
+    @property
+    def unprovable(self) -> list[tuple[str, str]]:
+        """Mirror and path of the files among them that no client can get: their list lacks sha256 or size."""
+        return [
+            (mirror, choice.fields["path"])
+            for mirror, choice in self.choices
+            if choice.file is None and "path" in choice.fields
+        ]
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions among the choices, as "product version"."""
+        fields = (choice.fields for _, choice in self.choices)
+        return tuple(sorted({f"{one['product_name']} {one['version_name']}" for one in fields}))
 
 
 async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> Chosen:
@@ -35,8 +47,7 @@ async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> 
     chosen = Chosen()
     everything: list[Fields] = []
     for mirror in mirrors:
-        edition, lists = await cache.lists(mirror)
-        chosen.documents += [Wanted(mirror, one.item) for one in edition.generation.documents.values()]
+        _, lists = await cache.lists(mirror)
         found, fields = await cache.storage.threads.slow(_choose, lists, selection)
         chosen.choices += [(mirror, choice) for choice in found]
         everything += fields
@@ -47,5 +58,11 @@ async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> 
 
 
 def _choose(lists: list[Products], selection: Selection) -> tuple[list[Choice], list[Fields]]:
-    fields = [item.fields for products in lists for item in listed_items(products)]
-    return list(select(lists, selection.wants, selection.newest_versions)), fields
+    everything: list[Fields] = []
+    is_wanted = selection.condition()
+
+    def look(fields: Fields) -> bool:
+        everything.append(fields)
+        return is_wanted(fields)
+
+    return list(select(lists, look, selection.newest_versions)), everything

@@ -6,15 +6,21 @@ and the next run goes on from there.
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable
 
+from proxy.cache.pace import Pace
 from proxy.cache.service import Cache
-from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.jobs.plan import Plan, Space, Wanted, make_plan
 from proxy.jobs.progress import Summary, Watcher
+from proxy.words import size
 
 log = logging.getLogger(__name__)
+
+_RATE = "rate/"
+_LEAST_MEASURED_BYTES = 10 * 1000**2
+"""What a transfer must come to for its rate to tell anything."""
 
 
 class NoSpace(ProxyError):
@@ -22,8 +28,8 @@ class NoSpace(ProxyError):
 
     def __init__(self, missing_bytes: int) -> None:
         super().__init__(
-            f"{missing_bytes} bytes do not fit: raise cache.limit, free disk space, "
-            "or drop pins of rules that you no longer need"
+            f"it does not fit, {size(missing_bytes)} are lacking: raise cache.limit, free disk space, "
+            "or let go of pins (`stats` lists them, `unpin --name` drops one)"
         )
         self.missing_bytes = missing_bytes
 
@@ -45,50 +51,65 @@ async def plan_space(cache: Cache, plan: Plan) -> Space:
     return Space(free_bytes=free_bytes, evicted=tuple(evicted), missing_bytes=missing_bytes)
 
 
-async def prefetch(cache: Cache, plan: Plan, transfers: int, watcher: Watcher) -> Summary:
-    """Fetch what a plan misses, `transfers` items at a time.
+async def estimate_s(cache: Cache, plan: Plan) -> float | None:
+    """Return how long a plan takes at the rate of the last transfer, in seconds; None if that is unknown."""
+    if not plan.missing:
+        return 0.0
+    storage = cache.storage
+    rate = await storage.threads.ledger(storage.ledger.record, _RATE + plan.missing[0].mirror)
+    return plan.fetch_bytes / rate if rate else None
+
+
+async def prefetch(
+    cache: Cache, plan: Plan, transfers: int, summary: Summary, watcher: Watcher, pace: Pace | None = None
+) -> None:
+    """Fetch what a plan misses, `transfers` items at a time; `summary` is kept current.
 
     Cancelling it stops the transfers; what has arrived of them is kept.
     """
-    summary = Summary(reused_bytes=plan.held_bytes, shared_bytes=plan.shared_bytes)
     watcher.planned(plan)
+    began = time.monotonic()
     queue = asyncio.Queue[Wanted]()
     for one in plan.missing:
         queue.put_nowait(one)
     async with asyncio.TaskGroup() as group:
         for _ in range(min(transfers, len(plan.missing))):
-            group.create_task(_work(cache, queue, summary, watcher))
-    return summary
+            group.create_task(_work(cache, queue, summary, watcher, pace))
+    if summary.fetched_bytes >= _LEAST_MEASURED_BYTES:
+        storage, rate = cache.storage, summary.fetched_bytes / (time.monotonic() - began)
+        await storage.threads.ledger(storage.ledger.write, _RATE + plan.missing[0].mirror, rate)
 
 
-async def _work(cache: Cache, queue: asyncio.Queue[Wanted], summary: Summary, watcher: Watcher) -> None:
+async def _work(
+    cache: Cache, queue: asyncio.Queue[Wanted], summary: Summary, watcher: Watcher, pace: Pace | None
+) -> None:
     while not queue.empty():
         wanted = queue.get_nowait()
         item, storage = wanted.item, cache.storage
         held_bytes = await storage.threads.disk(storage.store.held_bytes, item.digest, item.size_bytes)
         problem = None
         try:
-            async for filled_bytes in cache.ensure(wanted.mirror, item):
+            async for filled_bytes in cache.ensure(wanted.mirror, item, pace):
                 watcher.moved(wanted, filled_bytes)
         except ProxyError as error:
             problem = str(error)
             summary.failures.append((wanted, problem))
-            log.warning(
-                "prefetch.failed mirror=%s path=%s problem=%s", wanted.mirror, wanted.item.path, error
-            )
+            log.warning("prefetch.failed mirror=%s path=%s problem=%s", wanted.mirror, item.path, error)
         else:
             summary.fetched_items += 1
             summary.fetched_bytes += item.size_bytes - held_bytes
         watcher.ended(wanted, problem)
 
 
-async def keep(cache: Cache, name: str, digests: frozenset[Digest]) -> None:
-    """Pin what a prefetch brought under its name, and let go of what it no longer wants."""
-    await cache.storage.threads.ledger(cache.storage.ledger.repin, name, digests)
+async def pin_also(cache: Cache, name: str, plan: Plan) -> None:
+    """Pin what a plan wants, here or about to be, under a name; let go of nothing."""
+    await cache.storage.threads.ledger(cache.storage.ledger.pin_all, name, plan.digests)
 
 
-async def add_to_pin(cache: Cache, name: str, digests: frozenset[Digest]) -> None:
-    """Pin what an incomplete prefetch brought, and let go of nothing."""
+async def pin_only(cache: Cache, name: str, plan: Plan, hold_s: float) -> int:
+    """Pin what a completed plan wanted under a name; return how many blobs that lets go.
+
+    Those stay for `hold_s` more: clients may still work from an older list.
+    """
     storage = cache.storage
-    held = await storage.threads.ledger(storage.ledger.pinned_by, name)
-    await keep(cache, name, digests | held)
+    return len(await storage.threads.ledger(storage.ledger.repin, name, plan.digests, hold_s))

@@ -1,7 +1,7 @@
 """How far a prefetch is: values that a terminal, a log or a page may show."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from proxy.jobs.plan import Plan, Wanted
 
@@ -19,12 +19,16 @@ class Summary:
     fetched_items: int = 0
     failures: list[tuple[Wanted, str]] = field(default_factory=list)
     """Items that could not be had, and why."""
-    was_interrupted: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """Return the summary of a plan of which nothing is done yet."""
+        return cls(reused_bytes=plan.held_bytes, shared_bytes=plan.shared_bytes)
 
     @property
     def is_complete(self) -> bool:
         """Whether everything that was wanted is here."""
-        return not self.failures and not self.was_interrupted
+        return not self.failures
 
 
 class Watcher(Protocol):

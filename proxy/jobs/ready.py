@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from proxy.cache.service import Cache
 from proxy.jobs.plan import Wanted
 
+UNPROVABLE = "cannot be had: its list gives no sha256 and size to prove it with"
+
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
@@ -16,19 +18,44 @@ class Flaw:
     problem: str
 
 
-async def find_flaws(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> list[Flaw]:
-    """Return what of the wanted files could not be served from the store.
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """How many files were looked at, and what is wrong with some."""
 
-    Every blob was hashed when it was stored, and its size is compared now;
-    `deep` hashes them all again.
+    files: int
+    flaws: tuple[Flaw, ...]
+
+
+async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspection:
+    """Look at the index and lists of a mirror's current generation, as published and as read."""
+    generation = await cache.recorded(mirror)
+    if generation is None:
+        return Inspection(0, (Flaw(mirror, "streams/v1/index.sjson", "was never fetched"),))
+    store = cache.storage.store
+    documents = [Wanted(mirror, document.item) for document in generation.documents.values()]
+    published = await inspect_items(cache, documents, deep=deep)
+    known = {flaw.path for flaw in published.flaws}
+    lost = [
+        Flaw(mirror, document.path, "has lost its verified text")
+        for document in generation.documents.values()
+        if document.path not in known and await cache.storage.threads.slow(store.read, document.text) is None
+    ]
+    return Inspection(published.files, (*published.flaws, *lost))
+
+
+async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> Inspection:
+    """Look at files in the store.
+
+    Each counts as good if it was hashed lately and its file not touched since;
+    otherwise, or if `deep`, it is hashed again.
     """
+    files = {(one.mirror, one.item.path): one for one in wanted}.values()
+    proofs = cache.storage.proofs
     flaws = []
-    for one in wanted:
-        problem = await cache.storage.threads.slow(_problem, cache, one, deep)
+    for one in files:
+        problem = await cache.storage.threads.ledger(
+            lambda item: proofs.problem(item.digest, item.size_bytes, deep=deep), one.item
+        )
         if problem is not None:
             flaws.append(Flaw(one.mirror, one.item.path, problem))
-    return flaws
-
-
-def _problem(cache: Cache, wanted: Wanted, deep: bool) -> str | None:
-    return cache.storage.store.problem(wanted.item.digest, wanted.item.size_bytes, deep=deep)
+    return Inspection(len(files), tuple(flaws))

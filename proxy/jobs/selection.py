@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from proxy.errors import ProxyError
 from proxy.jobs.maas import NEWEST_VERSIONS, maas_condition
 from proxy.simplestreams.filters import Filter, matches_all
-from proxy.simplestreams.select import Fields
+from proxy.simplestreams.select import Condition, Fields
 
 _MOST_VALUES_SHOWN = 12
 
@@ -38,11 +38,12 @@ class Selection:
         """How many versions count: MAAS uses one."""
         return NEWEST_VERSIONS if self.is_maas and self.newest is None else self.newest
 
-    def wants(self, fields: Fields) -> bool:
-        """Whether an item with these fields is wanted."""
-        if self.is_maas and not maas_condition(self.maas_releases, self.maas_arches)(fields):
-            return False
-        return matches_all(self.filters, fields)
+    def condition(self) -> Condition:
+        """Return what says of an item whether it is wanted."""
+        if not self.is_maas:
+            return lambda fields: matches_all(self.filters, fields)
+        for_maas = maas_condition(self.maas_releases, self.maas_arches)
+        return lambda fields: for_maas(fields) and matches_all(self.filters, fields)
 
     def __str__(self) -> str:
         parts = [one.expression for one in self.filters]

@@ -48,18 +48,6 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListedItem:
-    """An item as a products list names it, with what it inherits."""
-
-    content_id: str
-    product: str
-    version: str
-    item: str
-    fields: Mapping[str, str]
-    """Everything said of it, flattened to text as the reference client does."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Products:
     """A products list. `document` is the tree as published; `walk.py` reads it."""
 

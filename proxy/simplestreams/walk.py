@@ -8,7 +8,7 @@ measured). Only text, numbers and booleans are inherited, as text.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from proxy.simplestreams.model import ListedItem, Products
+from proxy.simplestreams.model import Products
 
 _Node = Mapping[str, Any]
 
@@ -53,18 +53,6 @@ def positions(products: Products) -> Iterator[Position]:
     """Yield every item of the list."""
     for _, _, items in versions(products):
         yield from items
-
-
-def listed_items(products: Products) -> Iterator[ListedItem]:
-    """Yield every item with its flattened fields."""
-    for position in positions(products):
-        yield ListedItem(
-            content_id=products.content_id,
-            product=position.product,
-            version=position.version,
-            item=position.item,
-            fields=flatten(position),
-        )
 
 
 def flatten(position: Position) -> dict[str, str]:

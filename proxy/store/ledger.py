@@ -2,8 +2,8 @@
 
 Two tables, each a diskcache.Cache (SQLite in WAL mode, shared by processes):
 
-    records   JSON values by key: generations, pins, failures, reservations
-    blobs     a row per blob: size and last use, and the sum of all sizes
+    records   JSON values by key: generations, pins, failures, reservations, results of rules
+    blobs     a row per blob: size, last use, last proof; and the sum of all sizes
 
 Values are JSON text, never pickles: a ledger that somebody tampered with can
 mislead, not execute. All methods block, so call them from a thread, and raise
@@ -12,9 +12,11 @@ LedgerUnavailable when SQLite fails.
 
 import contextlib
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,13 @@ from proxy.digest import Digest
 from proxy.store.evict import Usage
 from proxy.store.files import StoreFault
 
+log = logging.getLogger(__name__)
+
 _TOTAL = "total"
+_PIN = "pin/"
+_HELD = "held/"
+_PROVED_ROW = 4
+_AFTER_ALL_TEXT = "\U0010ffff"
 _SETTINGS = {
     # diskcache drops entries on its own unless told not to.
     "eviction_policy": "none",
@@ -76,14 +84,55 @@ class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise LedgerDamaged(f"a value of the ledger is not JSON: {error}") from error
 
 
+class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+    """A diskcache that can also be read by the beginning of its keys, with one query."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(str(directory), disk=_TextDisk, **_SETTINGS)
+
+    def rows(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """Yield keys that begin with `prefix`, and their values; not what has expired."""
+        found = self._sql(
+            "SELECT key, raw, mode, filename, value FROM Cache"
+            " WHERE key >= ? AND key < ? AND (expire_time IS NULL OR expire_time > ?) ORDER BY key",
+            (prefix, prefix + _AFTER_ALL_TEXT, time.time()),
+        ).fetchall()
+        for key, raw, mode, filename, value in found:
+            try:
+                yield self._disk.get(key, raw), self._disk.fetch(mode, filename, value, read=False)
+            except LedgerDamaged as error:
+                # One bad row must not hide all the others, nor come back at every start.
+                log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
+                self._sql("DELETE FROM Cache WHERE key = ? AND raw = ?", (key, raw))
+
+    def get(self, key: Any, default: Any = None, **options: Any) -> Any:
+        """Return a value; one that cannot be read is dropped and counts as absent."""
+        try:
+            return super().get(key, default, **options)
+        except LedgerDamaged as error:
+            log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
+            self._sql("DELETE FROM Cache WHERE key = ?", (key,))
+            return default
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """When a blob was hashed, and which state of its file that was."""
+
+    hashed_at: float
+    """Unix seconds."""
+    changed_ns: int
+    """The file's status change time then: any later write or rename moves it."""
+
+
 class Ledger:
-    """Records by key, and the usage of every blob."""
+    """Records by key, and what is known of every blob."""
 
     @_translated()
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._records = diskcache.Cache(str(directory / "records"), disk=_TextDisk, **_SETTINGS)
-        self._blobs = diskcache.Cache(str(directory / "blobs"), disk=_TextDisk, **_SETTINGS)
+        self._records = _Table(directory / "records")
+        self._blobs = _Table(directory / "blobs")
 
     @_translated()
     def close(self) -> None:
@@ -111,7 +160,17 @@ class Ledger:
     @_translated()
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that begin with `prefix`."""
-        return [key for key in self._records if key.startswith(prefix)]
+        return [key for key, _ in self._records.rows(prefix)]
+
+    @_translated()
+    def records(self, prefix: str) -> dict[str, Any]:
+        """Return the records whose keys begin with `prefix`, by key."""
+        return dict(self._records.rows(prefix))
+
+    @_translated()
+    def forget_expired(self) -> None:
+        """Remove expired records from the file; nobody sees them anyway."""
+        self._records.expire(retry=True)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -125,37 +184,63 @@ class Ledger:
     def pin(self, digest: Digest, name: str) -> None:
         """Keep a blob from eviction for as long as the pin of that name stays."""
         with self.transaction():
-            names = set(self.record(f"pin/{digest}") or ())
-            self.write(f"pin/{digest}", sorted(names | {name}))
+            names = set(self.record(_PIN + digest) or ())
+            self.write(_PIN + digest, sorted(names | {name}))
 
     @_translated()
     def unpin(self, digest: Digest, name: str) -> None:
         """Take one named pin back."""
         with self.transaction():
-            names = set(self.record(f"pin/{digest}") or ()) - {name}
+            names = set(self.record(_PIN + digest) or ()) - {name}
             if names:
-                self.write(f"pin/{digest}", sorted(names))
+                self.write(_PIN + digest, sorted(names))
             else:
-                self.forget(f"pin/{digest}")
+                self.forget(_PIN + digest)
 
     @_translated()
-    def repin(self, name: str, digests: Collection[Digest]) -> None:
-        """Make a named pin keep exactly these blobs."""
+    def forget_pins(self, digest: Digest) -> None:
+        """Take all pins of a blob back."""
+        self.forget(_PIN + digest)
+        self.forget(_HELD + digest)
+
+    @_translated()
+    def pin_all(self, name: str, digests: Iterable[Digest]) -> None:
+        """Keep all these blobs too by a named pin."""
         with self.transaction():
-            for digest in self.pinned_by(name) - set(digests):
-                self.unpin(digest, name)
             for digest in digests:
                 self.pin(digest, name)
 
     @_translated()
-    def pinned_by(self, name: str) -> set[Digest]:
-        """Return the digests that a named pin keeps."""
-        return {digest for digest in self.pinned() if name in (self.record(f"pin/{digest}") or ())}
+    def repin(self, name: str, digests: Collection[Digest], hold_s: float = 0.0) -> set[Digest]:
+        """Make a named pin keep exactly these blobs; return those that it lets go.
+
+        What is let go stays for `hold_s` more: clients may still work from a list that names it.
+        """
+        with self.transaction():
+            released = self.pinned_by(name) - set(digests)
+            for digest in released:
+                self.unpin(digest, name)
+                if hold_s > 0:
+                    self.write(_HELD + digest, True, expire_s=hold_s)
+            for digest in digests:
+                self.pin(digest, name)
+        return released
 
     @_translated()
-    def pinned(self) -> set[Digest]:
-        """Return the digests that some pin keeps."""
-        return {Digest(key.removeprefix("pin/")) for key in self.keys("pin/")}
+    def pinned_by(self, name: str) -> set[Digest]:
+        """Return the digests that a named pin keeps."""
+        return {digest for digest, names in self.pins().items() if name in names}
+
+    @_translated()
+    def pins(self) -> dict[Digest, list[str]]:
+        """Return the names of the pins of every pinned blob."""
+        return {Digest(key.removeprefix(_PIN)): names for key, names in self._records.rows(_PIN)}
+
+    @_translated()
+    def protected(self) -> set[Digest]:
+        """Return the digests that some pin keeps, or that were let go too short a while ago."""
+        held = {Digest(key.removeprefix(_HELD)) for key, _ in self._records.rows(_HELD)}
+        return held | self.pins().keys()
 
     # Blobs
 
@@ -168,13 +253,33 @@ class Ledger:
                 self._blobs[_TOTAL] = self.total_bytes() + size_bytes
 
     @_translated()
-    def forget_blob(self, digest: Digest) -> None:
-        """Note that a blob is gone."""
+    def note_proof(self, digest: Digest, proof: Proof) -> None:
+        """Note that a blob was hashed and found good."""
+        with self._blobs.transact(retry=True):
+            row = self._blobs.get(digest)
+            if row is not None:
+                self._blobs[digest] = [*row[:2], proof.hashed_at, proof.changed_ns]
+
+    @_translated()
+    def proof(self, digest: Digest) -> Proof | None:
+        """Return when a blob was hashed last; None when that is not known."""
+        row = self._blobs.get(digest)
+        return None if row is None or len(row) < _PROVED_ROW else Proof(*row[2:_PROVED_ROW])
+
+    @_translated()
+    def forget_blob(self, digest: Digest) -> bool:
+        """Note that a blob is gone; say whether it was known."""
         with self._blobs.transact(retry=True):
             row = self._blobs.get(digest)
             if row is not None:
                 del self._blobs[digest]
                 self._blobs[_TOTAL] = self.total_bytes() - row[0]
+        return row is not None
+
+    @_translated()
+    def proofs(self) -> dict[Digest, float]:
+        """Return when each blob was hashed last, Unix seconds, of those of which that is known."""
+        return {Digest(key): row[2] for key, row in self._blob_rows() if len(row) >= _PROVED_ROW}
 
     @_translated()
     def touch(self, used_at: dict[Digest, float]) -> None:
@@ -183,7 +288,7 @@ class Ledger:
             for digest, when in used_at.items():
                 row = self._blobs.get(digest)
                 if row is not None:
-                    self._blobs[digest] = [row[0], when]
+                    self._blobs[digest] = [row[0], when, *row[2:]]
 
     @_translated()
     def total_bytes(self) -> int:
@@ -191,10 +296,26 @@ class Ledger:
         return int(self._blobs.get(_TOTAL, 0))
 
     @_translated()
+    def blob_count(self) -> int:
+        """Return how many blobs there are."""
+        return len(self._blobs) - (_TOTAL in self._blobs)
+
+    @_translated()
+    def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
+        """Return the sizes of those of the blobs that are here, in bytes."""
+        rows = ((digest, self._blobs.get(digest)) for digest in digests)
+        return {digest: row[0] for digest, row in rows if row is not None}
+
+    @_translated()
     def usages(self) -> list[Usage]:
         """Return what is known of every blob."""
-        rows = ((key, self._blobs.get(key)) for key in self._blobs if key != _TOTAL)
-        return [Usage(Digest(key), row[0], row[1]) for key, row in rows if row is not None]
+        return [Usage(Digest(key), row[0], row[1]) for key, row in self._blob_rows()]
+
+    def _blob_rows(self) -> Iterator[tuple[str, list[Any]]]:
+        """Yield the rows of blobs that have the shape of one; reconciling mends the others."""
+        for key, row in self._blobs.rows():
+            if key != _TOTAL and isinstance(row, list) and len(row) > 1:
+                yield key, row
 
     @_translated()
     def reconcile(
@@ -214,6 +335,11 @@ class Ledger:
                 self._blobs[digest] = list(on_disk[digest])
             for digest in surplus:
                 self._blobs.pop(digest)
-            if missing or surplus or _TOTAL not in self._blobs:
-                self._blobs[_TOTAL] = sum(usage.size_bytes for usage in self.usages())
+            for digest in on_disk.keys() & before.keys():
+                size_bytes, row = on_disk[digest][0], self._blobs.get(digest)
+                if row is not None and row[0] != size_bytes:
+                    self._blobs[digest] = [size_bytes, *row[1:]]
+            total_bytes = sum(usage.size_bytes for usage in self.usages())
+            if total_bytes != self._blobs.get(_TOTAL):
+                self._blobs[_TOTAL] = total_bytes
         return len(missing), len(surplus)

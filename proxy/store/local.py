@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _PUT_TRIES = 3
 _DRAFT_PREFIX = "put-"
 
+DAMAGED = "is damaged: its bytes do not match its sha256"
+
 VERIFIED_MODE = 0o444
 """Files whose bytes were proved are read-only; partial files are not."""
 
@@ -96,11 +98,20 @@ class LocalStore:
         """Say whether a blob is here, without opening it."""
         return self.path(digest).exists()
 
+    def changed_ns(self, digest: Digest) -> int | None:
+        """Return when a blob's file was last touched in any way, None when it is not here."""
+        try:
+            return self.path(digest).stat().st_ctime_ns
+        except OSError:
+            return None
+
     def held_bytes(self, digest: Digest, size_bytes: int) -> int:
         """Return how much of a blob is here: all, the beginning of an interrupted fill, or nothing."""
-        for path in (self.path(digest), self.incoming / digest):
-            with contextlib.suppress(FileNotFoundError):
-                return min(path.stat().st_size, size_bytes)
+        with contextlib.suppress(FileNotFoundError):
+            if self.path(digest).stat().st_size == size_bytes:
+                return size_bytes
+        with contextlib.suppress(FileNotFoundError):
+            return min((self.incoming / digest).stat().st_size, size_bytes)
         return 0
 
     def problem(self, digest: Digest, size_bytes: int, *, deep: bool) -> str | None:
@@ -111,7 +122,7 @@ class LocalStore:
                 if actual_bytes != size_bytes:
                     return f"has {actual_bytes} bytes instead of {size_bytes}"
                 if deep and hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    return "is damaged: its bytes do not match its sha256"
+                    return DAMAGED
         except FileNotFoundError:
             return "is missing"
         except OSError as error:
@@ -218,6 +229,19 @@ class LocalStore:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if time.time() - os.fstat(file.fileno()).st_mtime > idle_s:
                     remove(path)
+
+    def drop_partial(self, digest: Digest) -> bool:
+        """Remove a partial file unless somebody writes it; say whether there is none any more."""
+        path = self.incoming / digest
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(path)
+        except FileNotFoundError:
+            return True
+        except BlockingIOError:
+            return False
+        return True
 
     def partial_digests(self) -> Iterator[Digest]:
         """Yield the digests of all partial downloads."""

@@ -6,18 +6,62 @@ same. It lasts as long as the partial file does. All methods block.
 
 import contextlib
 import logging
-from collections.abc import Callable, Collection
+import os
+import time
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.store.evict import Usage, choose
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
+from proxy.store.proofs import Proofs
 
 log = logging.getLogger(__name__)
 
 _RESERVED = "reserved/"
+_FILLING = "filling/"
 _IDLE_PARTIAL_S = 7 * 24 * 3600.0
+_SHORTEST_RATE_S = 0.1
+_EVICTED_AT_ONCE = 20
+_TRIES = 3
+_STARTED_FIELD = 19
+"""Of /proc/PID/stat, counted from the state after the name."""
+
+
+class Arriving(NamedTuple):
+    """A blob whose bytes are arriving."""
+
+    digest: Digest
+    label: str
+    size_bytes: int
+    arrived_bytes: int
+    rate_bytes_s: float
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds until it is here at this rate; None while nothing moves."""
+        return (self.size_bytes - self.arrived_bytes) / self.rate_bytes_s if self.rate_bytes_s else None
+
+
+class StoreUsage(NamedTuple):
+    """What the store holds, and what it may hold."""
+
+    blobs: int
+    bytes: int
+    pinned_blobs: int
+    pinned_bytes: int
+    pins: dict[str, dict[str, int]]
+    """Blobs and bytes that each named pin keeps."""
+    reserved_bytes: int
+    """For blobs that are arriving, or that will go on some time."""
+    free_bytes: int
+    limit_bytes: int | None
+    min_free_bytes: int
+    quarantined: int
+    """Damaged files that were set aside for somebody to look at."""
 
 
 class Room:
@@ -29,30 +73,57 @@ class Room:
         ledger: Ledger,
         limits: StoreLimits,
         in_use: Callable[[], set[Digest]] = set,
+        on_evicted: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._limits = limits
+        self._proofs = Proofs(store, ledger)
+        self._on_evicted = on_evicted
+        """Told the bytes of each evicted blob."""
         self._in_use = in_use
         """Returns blobs that must stay besides the pinned ones, such as served documents."""
 
-    def reserve(self, digest: Digest, size_bytes: int) -> bool:
-        """Set space aside for a blob; False when even eviction cannot make it.
+    def arriving(self) -> list[Arriving]:
+        """Return the blobs whose bytes are arriving now, in any process."""
+        now = time.time()
+        found = []
+        for key, (label, size_bytes, here_bytes, began_at, process) in self._ledger.records(_FILLING).items():
+            digest = Digest(key.removeprefix(_FILLING))
+            if process != _identity(process[0]):
+                self._ledger.forget(key)
+                continue
+            arrived_bytes = self._arrived_bytes(digest)
+            rate = (arrived_bytes - here_bytes) / max(now - began_at, _SHORTEST_RATE_S)
+            found.append(Arriving(digest, label, size_bytes, arrived_bytes, max(0.0, rate)))
+        return found
 
-        What is reserved for the same digest already counts.
+    def reserve(self, digest: Digest, size_bytes: int, label: str = "", here_bytes: int = 0) -> bool:
+        """Set space aside for a blob whose bytes begin to arrive; False when even eviction cannot make it.
+
+        What is reserved for the same digest already counts. `label` names it to
+        people; `here_bytes` of it arrived earlier.
         """
-        key = _RESERVED + digest
-        for _ in range(2):
+        for attempt in range(_TRIES):
+            # One transaction in the usual case: a client waits for this.
             with self._ledger.transaction():
-                held_bytes = self._ledger.record(key) or 0
-                if held_bytes >= size_bytes:
-                    return True
-                missing = self._missing_bytes(size_bytes - held_bytes)
+                missing = self._take(digest, size_bytes)
                 if missing <= 0:
-                    self._ledger.write(key, size_bytes)
+                    note = [label, size_bytes, here_bytes, time.time(), _identity(os.getpid())]
+                    self._ledger.write(_FILLING + digest, note)
                     return True
-            self._evict(missing)
+            if attempt < _TRIES - 1:
+                self._evict(missing)
         return False
+
+    def _take(self, digest: Digest, size_bytes: int) -> int:
+        """Set space aside if there is any; return how many bytes must go first, zero or less for none."""
+        key = _RESERVED + digest
+        held_bytes = self._ledger.record(key) or 0
+        missing = 0 if held_bytes >= size_bytes else self._missing_bytes(size_bytes - held_bytes)
+        if missing <= 0 and held_bytes < size_bytes:
+            self._ledger.write(key, size_bytes)
+        return missing
 
     def may_fit(self, digest: Digest, size_bytes: int) -> bool:
         """Say whether `reserve` would succeed; evicts nothing."""
@@ -60,7 +131,7 @@ class Room:
         missing = self._missing_bytes(size_bytes - held_bytes)
         if held_bytes >= size_bytes or missing <= 0:
             return True
-        return bool(choose(self._ledger.usages(), self._ledger.pinned() | self._in_use(), missing))
+        return bool(choose(self._ledger.usages(), self.protected(), missing))
 
     def foresee(self, needed_bytes: int, wanted: Collection[Digest]) -> tuple[int, list[Usage], int]:
         """Say what fetching `needed_bytes` would do, without doing it.
@@ -68,26 +139,39 @@ class Room:
         Returns the free bytes, the blobs that would have to go, and how many
         bytes would be lacking all the same. What is wanted is never let go.
         """
-        missing = self._missing_bytes(needed_bytes)
+        # What is set aside for them already need not be found again.
+        reserved = sum(self._outstanding(self._ledger.records(_RESERVED), wanted).values())
+        missing = self._missing_bytes(max(0, needed_bytes - reserved))
         usages = self._ledger.usages()
-        protected = self._ledger.pinned() | self._in_use() | set(wanted)
+        protected = self.protected() | set(wanted)
         chosen = choose(usages, protected, missing)
         may_go = sum(usage.size_bytes for usage in usages if usage.digest not in protected)
         lacking = 0 if chosen or missing <= 0 else missing - may_go
         return self._store.free_bytes(), chosen, lacking
 
     def settle(self, digest: Digest, size_bytes: int) -> None:
-        """Turn a reservation into a blob, after its commit."""
+        """Turn a reservation into a blob, after it was proved and committed."""
         self._ledger.add_blob(digest, size_bytes)
-        self._ledger.forget(_RESERVED + digest)
+        self._proofs.note(digest)
+        self.give_back(digest)
 
     def shrink(self, digest: Digest, size_bytes: int) -> None:
         """Reserve no more than what has arrived, while nobody fetches the rest."""
         self._ledger.write(_RESERVED + digest, size_bytes)
+        self._ledger.forget(_FILLING + digest)
 
     def give_back(self, digest: Digest) -> None:
         """Drop a reservation whose partial file is gone."""
         self._ledger.forget(_RESERVED + digest)
+        self._ledger.forget(_FILLING + digest)
+
+    def tidy_partials(self) -> None:
+        """Remove partial files that nobody went on with for a week, and reservations without a file."""
+        self._store.remove_idle_partials(_IDLE_PARTIAL_S)
+        for key in self._ledger.keys(_RESERVED):
+            digest = Digest(key.removeprefix(_RESERVED))
+            if not (self._store.incoming / digest).exists():
+                self.give_back(digest)
 
     def reconcile(self) -> None:
         """Bring the ledger in line with the disk after a crash.
@@ -112,32 +196,111 @@ class Room:
         self._store.remove_dead_drafts()
         log.info("store.reconciled added=%d removed=%d partials=%d", added, removed, len(partials))
 
+    def protected(self) -> set[Digest]:
+        """Return the blobs that eviction must leave."""
+        return self._ledger.protected() | self._in_use()
+
+    def documents_in_use(self) -> set[Digest]:
+        """Return the blobs of documents that are served, whether or not anything pins them."""
+        return self._in_use()
+
     def _missing_bytes(self, size_bytes: int) -> int:
         """Return how many bytes must go before `size_bytes` fit; zero or less means they do."""
-        reserved = {key: self._ledger.record(key) or 0 for key in self._ledger.keys(_RESERVED)}
-        outstanding = sum(
-            max(0, total - self._arrived_bytes(Digest(key.removeprefix(_RESERVED))))
-            for key, total in reserved.items()
-        )
+        # Blobs first, and no reservation that has become one: what is settled meanwhile counts once.
+        blob_bytes = self._ledger.total_bytes()
+        reserved = self._ledger.records(_RESERVED)
+        for digest in self._ledger.sizes(Digest(key.removeprefix(_RESERVED)) for key in reserved):
+            del reserved[_RESERVED + digest]
+        outstanding = sum(self._outstanding(reserved).values())
         free = self._store.free_bytes() - outstanding - self._limits.min_free_bytes
         missing = size_bytes - free
         if self._limits.limit_bytes is not None:
-            used = self._ledger.total_bytes() + sum(reserved.values())
+            used = blob_bytes + sum(reserved.values())
             missing = max(missing, used + size_bytes - self._limits.limit_bytes)
         return missing
+
+    def _outstanding(
+        self, reserved: Mapping[str, int], among: Container[Digest] | None = None
+    ) -> dict[Digest, int]:
+        """Return how many bytes are set aside for each blob and have not arrived."""
+        by_digest = {Digest(key.removeprefix(_RESERVED)): total for key, total in reserved.items()}
+        return {
+            digest: max(0, total - self._arrived_bytes(digest))
+            for digest, total in by_digest.items()
+            if among is None or digest in among
+        }
 
     def _arrived_bytes(self, digest: Digest) -> int:
         with contextlib.suppress(FileNotFoundError):
             return (self._store.incoming / digest).stat().st_size
         return 0
 
-    def _evict(self, needed_bytes: int) -> None:
-        protected = self._ledger.pinned() | self._in_use()
-        while chosen := choose(self._ledger.usages(), protected, needed_bytes):
-            for usage in chosen:
-                if not self._store.remove(usage.digest):
-                    protected.add(usage.digest)  # It is being read; another must go instead.
+    def usage(self) -> StoreUsage:
+        """Return what the store holds and may hold."""
+        names = self._ledger.pins()
+        sizes = self._ledger.sizes(names)
+        pins: dict[str, dict[str, int]] = {}
+        for digest, size_bytes in sizes.items():
+            for name in names[digest]:
+                pin = pins.setdefault(name, {"blobs": 0, "bytes": 0})
+                pin["blobs"] += 1
+                pin["bytes"] += size_bytes
+        return StoreUsage(
+            blobs=self._ledger.blob_count(),
+            bytes=self._ledger.total_bytes(),
+            pinned_blobs=len(sizes),
+            pinned_bytes=sum(sizes.values()),
+            pins=pins,
+            reserved_bytes=sum(self._ledger.records(_RESERVED).values()),
+            free_bytes=self._store.free_bytes(),
+            limit_bytes=self._limits.limit_bytes,
+            min_free_bytes=self._limits.min_free_bytes,
+            quarantined=sum(1 for _ in self._store.quarantine.iterdir()),
+        )
+
+    def make_headroom(self, headroom_bytes: int) -> None:
+        """Evict ahead of need, so that the next blobs need not wait for it."""
+        missing = self._missing_bytes(headroom_bytes)
+        if missing > 0:
+            self._evict(missing)
+
+    def evict(self, usages: Sequence[Usage], *, spared: Callable[[], set[Digest]] | None = None) -> int:
+        """Remove these blobs unless they are being read, or `spared`; return how many bytes that freed.
+
+        What is spared (what `protected` says unless told otherwise) is asked again and
+        again: somebody may pin a blob while others go.
+        """
+        spared = self.protected if spared is None else spared
+        freed_bytes = 0
+        for start in range(0, len(usages), _EVICTED_AT_ONCE):
+            kept = spared()
+            for usage in usages[start : start + _EVICTED_AT_ONCE]:
+                if usage.digest in kept or not self._store.remove(usage.digest):
                     continue
-                self._ledger.forget_blob(usage.digest)
-                needed_bytes -= usage.size_bytes
-                log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
+                if self._ledger.forget_blob(usage.digest):
+                    freed_bytes += usage.size_bytes
+                    self._on_evicted(usage.size_bytes)
+                    log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
+        return freed_bytes
+
+    def _evict(self, needed_bytes: int) -> None:
+        protected = self.protected()
+        while chosen := choose(self._ledger.usages(), protected, needed_bytes):
+            freed_bytes = self.evict(chosen)
+            if freed_bytes >= needed_bytes:
+                return
+            # Some are being read; others must go instead.
+            needed_bytes -= freed_bytes
+            protected |= {usage.digest for usage in chosen}
+
+
+def _identity(pid: int) -> list[int]:
+    """Return what tells a process from a later one of the same id: its id and when it started.
+
+    The start is in clock ticks since the machine's (proc(5)); 0 when there is no such process.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return [pid, 0]
+    return [pid, int(stat.rpartition(")")[2].split()[_STARTED_FIELD])]

@@ -6,15 +6,25 @@ what the bytes mean, nor of other origins; `route.py` chooses among them.
 
 import asyncio
 import contextlib
+import os
 import re
+import time
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    TCPConnector,
+)
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -79,12 +89,28 @@ class Fetched:
     validators: Validators
 
 
+class Meter(Protocol):
+    """Counts what an origin does."""
+
+    def answered(self, seconds: float, *, is_good: bool) -> None:
+        """Take note of an answer, and how long its headers took."""
+
+    def failed(self) -> None:
+        """Take note of a request without an answer, or with one that broke off."""
+
+    def received(self, count: int) -> None:
+        """Take note of bytes of a body."""
+
+
 class Reply:
     """A body that an origin is sending: where it starts, how long the whole is, its bytes."""
 
-    def __init__(self, origin: str, response: ClientResponse, start: int, total: int | None) -> None:
+    def __init__(
+        self, origin: str, response: ClientResponse, start: int, total: int | None, meter: Meter
+    ) -> None:
         self._origin = origin
         self._response = response
+        self._meter = meter
         self.start = start
         self.total = total
         is_whole = response.status == HTTPStatus.OK
@@ -96,8 +122,10 @@ class Reply:
         """Yield the body as it arrives. Raises OriginUnreachable when it breaks off."""
         try:
             async for chunk in self._response.content.iter_any():
+                self._meter.received(len(chunk))
                 yield chunk
         except (ClientError, OSError, TimeoutError) as error:
+            self._meter.failed()
             raise OriginUnreachable(self._origin, f"its answer broke off: {_reason(error)}") from error
 
 
@@ -132,12 +160,12 @@ class Sessions:
 class Origin:
     """One base URL that a mirror's files are fetched from."""
 
-    def __init__(self, base_url: str, sessions: Sessions, guard: RedirectGuard) -> None:
+    def __init__(self, base_url: str, sessions: Sessions, guard: RedirectGuard, meter: Meter) -> None:
         self._base_url = base_url
         self._sessions = sessions
         self._guard = guard
-        self.name = str(URL(base_url).with_user(None)) if "@" in base_url else base_url
-        """The base URL without credentials."""
+        self._meter = meter
+        self.name = shown_url(base_url)
 
     def __repr__(self) -> str:
         return f"Origin({self.name})"
@@ -159,7 +187,7 @@ class Origin:
                 start, total = 0, response.content_length
             else:
                 raise OriginStatus(self.name, response.status)
-            yield Reply(self.name, response, start, total)
+            yield Reply(self.name, response, start, total, self._meter)
 
     async def fetch(self, path: str, validators: Validators) -> Fetched | None:
         """Return a whole document; None when `validators` still hold (304).
@@ -215,6 +243,7 @@ class Origin:
         for _ in range(LONGEST_CHAIN + 1):
             session = self._sessions.for_url(url, self._guard)
             options = self._sessions.options
+            began = time.monotonic()
             try:
                 # aiohttp itself does not bound name resolution, nor a parent proxy's answer to CONNECT.
                 async with asyncio.timeout(options.connect_timeout_s + options.stall_timeout_s):
@@ -222,7 +251,10 @@ class Origin:
                         url, headers=headers, allow_redirects=False, proxy=options.parent_proxy or None
                     )
             except (ClientError, OSError, TimeoutError, ValueError) as error:
+                self._meter.failed()
                 raise OriginUnreachable(self.name, _reason(error)) from error
+            is_good = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            self._meter.answered(time.monotonic() - began, is_good=is_good)
             if response.status not in _REDIRECTS or "Location" not in response.headers:
                 return response
             url = self._redirect_target(url, response)
@@ -250,7 +282,7 @@ class Origin:
         limit = self._sessions.options.document_limit_bytes
         parts: list[bytes] = []
         size = 0
-        async for chunk in Reply(self.name, response, 0, None).chunks():
+        async for chunk in Reply(self.name, response, 0, None, self._meter).chunks():
             size += len(chunk)
             if size > limit:
                 raise OriginMisbehaved(self.name, f"it sent a document of more than {limit} bytes")
@@ -272,6 +304,11 @@ class Origin:
         return text
 
 
+def shown_url(url: str) -> str:
+    """Return a URL without credentials."""
+    return str(URL(url).with_user(None)) if "@" in url else url
+
+
 def _session(options: UpstreamOptions, connector: TCPConnector) -> ClientSession:
     return ClientSession(
         connector=connector,
@@ -285,4 +322,9 @@ def _session(options: UpstreamOptions, connector: TCPConnector) -> ClientSession
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, ClientConnectorError) and error.errno:
+        return f"cannot connect to {error.host} port {error.port}: {os.strerror(error.errno)}"
+    if isinstance(error, ClientResponseError):
+        # Its own text has the URL in it, which may be a parent proxy's with its password.
+        return f"{error.status} {error.message}"
     return str(error) or type(error).__name__

@@ -51,6 +51,8 @@ class Source(NamedTuple):
 
     route: Route
     path: str
+    turn: int = 0
+    """With which origin to begin, where all are used alike."""
 
 
 class _Candidate(NamedTuple):
@@ -116,7 +118,7 @@ class Pull:
         candidates = [
             _Candidate(origin, source)
             for source in self._sources
-            for origin in source.route.order()
+            for origin in source.route.order(source.turn)
             if (origin, source.path) not in self._useless
         ]
         if candidates:

@@ -13,8 +13,11 @@ _LIE_PENALTY_S = 900.0
 class Route:
     """Remembers which origins failed of late; they are tried last, not never."""
 
-    def __init__(self, origins: Sequence[Origin], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, origins: Sequence[Origin], clock: Callable[[], float], *, is_spread: bool = False
+    ) -> None:
         self._origins = tuple(origins)
+        self._is_spread = is_spread
         self._clock = clock
         self._failures: dict[Origin, int] = {}
         self._shunned_until: dict[Origin, float] = {}
@@ -28,10 +31,15 @@ class Route:
         """The origins' names, as configured."""
         return tuple(origin.name for origin in self._origins)
 
-    def order(self) -> list[Origin]:
-        """Return all origins: those in good standing as configured, then the shunned ones."""
+    def order(self, turn: int = 0) -> list[Origin]:
+        """Return all origins: those in good standing as configured, then the shunned ones.
+
+        Where origins are used alike, each turn begins with another one.
+        """
         now = self._clock()
-        return sorted(self._origins, key=lambda origin: max(0.0, self._penalty_ends_at(origin) - now))
+        first = turn % len(self._origins) if self._is_spread else 0
+        origins = (*self._origins[first:], *self._origins[:first])
+        return sorted(origins, key=lambda origin: max(0.0, self._penalty_ends_at(origin) - now))
 
     def worked(self, origin: Origin) -> None:
         """Note that an origin delivered."""

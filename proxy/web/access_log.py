@@ -1,26 +1,119 @@
-"""One log line a request."""
+"""What is noted of every request when it has ended: one log line, and the counters of its mirror."""
+
+import itertools
+import logging
+import os
+import re
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from proxy.counting.counters import Counters
 from proxy.web.blob_response import BlobResponse
-from proxy.web.mirror import DIGEST, OUTCOME
+from proxy.web.status import fate_of
+
+MIRROR = web.ResponseKey("mirror", str)
+OUTCOME = web.ResponseKey("outcome", str)
+DIGEST = web.ResponseKey("digest", str)
+FIRST_BYTE_S = web.ResponseKey("first_byte_s", float)
+"""How long the first byte took to be here, for replies with a body."""
+COUNTERS = web.AppKey("counters", Counters)
+
+_REQUEST_ID = web.RequestKey("request_id", str)
+_GIVEN_ID = re.compile(r"[\w.:-]{1,64}")
+_CREDENTIALS = re.compile(r"^([A-Za-z][\w+.-]*://)[^/?#]*@")
+"""What an absolute target may have before its host."""
+_numbers = itertools.count(1)
+
+
+def request_id(request: web.BaseRequest) -> str:
+    """Return what identifies a request in the log: what its sender calls it, else a number of ours."""
+    known = request.get(_REQUEST_ID)
+    if known is None:
+        given = request.headers.get("X-Request-Id", "")
+        known = given if _GIVEN_ID.fullmatch(given) else new_request_id()
+        request[_REQUEST_ID] = known
+    return known
+
+
+def new_request_id() -> str:
+    """Return an id that no other request of this machine has had of late."""
+    return f"{os.getpid():x}-{next(_numbers):x}"
+
+
+def shown_path(raw_path: str) -> str:
+    """Return a request target without credentials."""
+    return _CREDENTIALS.sub(r"\1", raw_path)
 
 
 class AccessLog(AbstractAccessLogger):
-    """Writes `request` events; the outcome is the same word as in Cache-Status."""
+    """Writes `request` events and counts; the outcome is the same word as in Cache-Status."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Log one answered request; `time` in seconds."""
-        sent_bytes = response.sent_bytes if isinstance(response, BlobResponse) else response.body_length
-        self.logger.info(
-            "request client=%s method=%s path=%s status=%d outcome=%s bytes=%d seconds=%.3f digest=%s",
-            request.remote,
-            request.method,
-            request.raw_path,
-            response.status,
-            response.get(OUTCOME, "-"),
-            sent_bytes,
-            time,
-            response.get(DIGEST, "-"),
+        """Note one ended request; `time` in seconds."""
+        sent_bytes, is_aborted = _body_bytes(request, response), False
+        outcome = response.get(OUTCOME, "-")
+        if isinstance(response, BlobResponse):
+            sent_bytes = response.sent_bytes
+            is_aborted = not response.is_complete and response.problem is None
+            if response.problem is not None:
+                outcome = fate_of(response.problem).outcome
+        mirror = response.get(MIRROR)
+        if mirror is not None and isinstance(request, web.Request):
+            tally = request.app[COUNTERS].mirror(mirror)
+            tally.ended(outcome, sent_bytes, response.get(FIRST_BYTE_S), is_aborted=is_aborted)
+        write_line(
+            self.logger,
+            Ended(
+                client=request.remote,
+                method=request.method,
+                path=shown_path(request.raw_path),
+                status=response.status,
+                outcome=outcome,
+                sent_bytes=sent_bytes,
+                seconds=time,
+                digest=response.get(DIGEST, "-"),
+                is_aborted=is_aborted,
+                request_id=request_id(request),
+            ),
         )
+
+
+class Ended(NamedTuple):
+    """A request that has ended, as the log tells of it."""
+
+    client: str | None
+    method: str
+    path: str
+    status: int
+    outcome: str
+    sent_bytes: int
+    seconds: float
+    digest: str
+    is_aborted: bool
+    request_id: str
+
+
+def write_line(logger: logging.Logger, ended: Ended) -> None:
+    """Write the one line of a request."""
+    logger.info(
+        "request client=%s method=%s path=%s status=%d outcome=%s bytes=%d seconds=%.3f digest=%s"
+        " aborted=%s id=%s",
+        ended.client,
+        ended.method,
+        ended.path,
+        ended.status,
+        ended.outcome,
+        ended.sent_bytes,
+        ended.seconds,
+        ended.digest,
+        "yes" if ended.is_aborted else "no",
+        ended.request_id,
+    )
+
+
+def _body_bytes(request: web.BaseRequest, response: web.StreamResponse) -> int:
+    """Return how much of a body was sent; aiohttp's own count has the headers in it."""
+    has_body = isinstance(response, web.Response) and request.method != "HEAD"
+    return response.content_length or 0 if has_body and response.body_length else 0

@@ -6,6 +6,7 @@ cut, so that no client can take the beginning for the whole.
 """
 
 import logging
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -29,6 +30,11 @@ class BlobResponse(web.StreamResponse):
         self._answer = answer
         self._opened = opened
         self.sent_bytes = 0
+        self.is_complete = False
+        self.problem: ProxyError | None = None
+        """Why the body ended short, unless the client left."""
+        self.on_complete: Callable[[bytes | None], None] = lambda _: None
+        """Told the body, if it is small and in the store, when all of it was sent."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send headers and body. Raises ConnectionResetError when the client or the body gave out."""
@@ -39,6 +45,8 @@ class BlobResponse(web.StreamResponse):
                 raise ConnectionResetError("the client is gone")
             await self._send_body(request, writer)
             await super().write_eof()
+            self.is_complete = True
+            self.on_complete(self._opened.body.small_part(self._answer.start, self._answer.stop))
         finally:
             self._opened.body.close()
         return writer
@@ -53,6 +61,7 @@ class BlobResponse(web.StreamResponse):
             await self._opened.body.send_to(sink, self._answer.start, self._answer.stop)
         except ProxyError as error:
             log.warning("reply.cut path=%s sent=%d problem=%s", request.path, sink.sent_bytes, error)
+            self.problem = error
             raise ConnectionResetError(str(error)) from error
         finally:
             self.sent_bytes = sink.sent_bytes

@@ -1,23 +1,94 @@
-"""One client connection: aiohttp's protocol with our filter before its parser."""
+"""One client connection: aiohttp's protocol, with ours before its parser.
+
+A request head that was seen before is answered at once, from `hot`; stray chunk
+markers are dropped; everything else is aiohttp's.
+"""
 
 import asyncio
+import contextlib
+import os
 from typing import Any
 
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
+from proxy.web.hot import HotReplies, HotReply, is_whole_head
 from proxy.web.stray_chunk import StrayChunkFilter
+
+_MOST_UNSENT_BYTES = 256 * 1024
+"""A client that does not read what it was sent is answered the usual, patient way."""
 
 
 class Connection(RequestHandler):
-    """aiohttp's request handler, which never sees stray chunk markers."""
+    """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
 
-    __slots__ = ("_stray_chunks",)
+    __slots__ = ("_client", "_head", "_hot", "_socket_fd", "_stray_chunks")
 
-    def __init__(self, manager: Server, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:
+    def __init__(
+        self, manager: Server, hot: HotReplies, *, loop: asyncio.AbstractEventLoop, **options: Any
+    ) -> None:
         super().__init__(manager, loop=loop, **options)
         self._stray_chunks = StrayChunkFilter()
+        self._hot = hot
+        self._head = b""
+        self._client = ""
+        self._socket_fd = -1
+        """Of a plain connection, where nothing has to be encrypted."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to listen to a client."""
+        super().connection_made(transport)
+        peer = self.peername
+        self._client = peer[0] if isinstance(peer, tuple) else ""
+        if transport.get_extra_info("sslcontext") is None:
+            self._socket_fd = transport.get_extra_info("socket").fileno()
 
     def data_received(self, data: bytes) -> None:
-        """Hand received bytes to the parser. aiohttp itself calls this with none to parse again."""
-        super().data_received(self._stray_chunks.feed(data) if data else data)
+        """Answer what is hot; hand the rest to the parser. aiohttp calls this with none to parse again."""
+        if not data:
+            super().data_received(data)
+            return
+        self._head = b""
+        if self._stray_chunks.is_between_heads and self._is_waiting():
+            reply = self._hot.find(data, self._client)
+            if reply is not None:
+                self._send(reply)
+                return
+            if is_whole_head(data):
+                self._head = data
+        super().data_received(self._stray_chunks.feed(data))
+
+    def head_to_remember(self) -> bytes | None:
+        """Return the head of the request that is being answered, if its reply is worth remembering."""
+        head = self._head
+        is_plain = head and not self._messages and self._stray_chunks.is_between_heads
+        return head if is_plain and self._hot.wants(head) else None
+
+    def remember(self, head: bytes, reply: HotReply) -> None:
+        """Remember the reply that was just sent."""
+        self._hot.remember(head, reply)
+
+    def _is_waiting(self) -> bool:
+        """Whether nothing is under way: no request, no part of one, no unsent reply, no end."""
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and not self._messages
+            and not (self._close or self._force_close or self._upgraded)
+            and self.transport is not None
+            and self.transport.get_write_buffer_size() < _MOST_UNSENT_BYTES
+        )
+
+    def _send(self, reply: HotReply) -> None:
+        self._stray_chunks.note_head()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        assert self.transport is not None  # noqa: S101 - it was asked before
+        sent_bytes = 0
+        if self._socket_fd >= 0 and not self.transport.get_write_buffer_size():
+            # Straight to the socket: most replies fit, and the transport would copy them.
+            with contextlib.suppress(OSError):
+                sent_bytes = os.write(self._socket_fd, reply.wire)
+        if sent_bytes < len(reply.wire):
+            self.transport.write(memoryview(reply.wire)[sent_bytes:])
+        self._hot.sent(reply, self._client)

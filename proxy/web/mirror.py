@@ -4,23 +4,36 @@ locate -> resolve -> negotiate -> open -> BlobResponse
 """
 
 import logging
+import time
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import NoReturn
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from proxy.cache.flights import Outcome
 from proxy.cache.service import Cache, Target
 from proxy.errors import ProxyError
+from proxy.web.access_log import (
+    COUNTERS,
+    DIGEST,
+    FIRST_BYTE_S,
+    MIRROR,
+    OUTCOME,
+    Ended,
+    request_id,
+    shown_path,
+)
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
+from proxy.web.connection import Connection
+from proxy.web.hot import HotReply
 from proxy.web.mounts import Mounts, NotProxied
 from proxy.web.negotiate import negotiate
-from proxy.web.status import STATUS
+from proxy.web.status import fate_of
 
 log = logging.getLogger(__name__)
-
-OUTCOME = web.ResponseKey("outcome", str)
-DIGEST = web.ResponseKey("digest", str)
 
 _ALLOWED = {"GET", "HEAD"}
 _CONTENT_TYPES = {
@@ -51,29 +64,87 @@ class MirrorFace:
         if request.method not in _ALLOWED:
             return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD work here", Allow="GET, HEAD")
         try:
-            located = self._mounts.locate(request.raw_path, local_address(request))
+            located = self._mounts.locate(shown_path(request.raw_path), local_address(request))
         except NotProxied as error:
             return _refuse(HTTPStatus.FORBIDDEN, str(error))
         if located is None:
             return _refuse(HTTPStatus.NOT_FOUND, "no mirror is mounted here; / lists those that are")
         try:
             target = await self._cache.resolve(located.mirror, located.url_path, request.remote or "")
-            return await self._reply(request, target)
+            response = await self._reply(request, target)
+            response[DIGEST] = target.item.digest
         except ProxyError as error:
-            return _translate(request, error)
+            response = _translate(request, error)
+        response[MIRROR] = located.mirror.name
+        return response
 
     async def _reply(self, request: web.Request, target: Target) -> web.StreamResponse:
         answer = negotiate(target.item, request.headers, request.method)
         headers = answer.headers | _target_headers(target)
         has_body = request.method == "GET" and answer.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
         if not has_body:
-            return web.StreamResponse(status=answer.status, headers=headers)
+            bodiless = _Bodiless(status=answer.status, headers=headers)
+            bodiless[OUTCOME] = (Outcome.STALE if target.is_stale else Outcome.HIT).value
+            bodiless.on_complete = partial(self._remember, request, target, bodiless, b"")
+            return bodiless
+        began = time.monotonic()
         opened = await self._cache.open(target)
         headers["Cache-Status"] = f"sstream-proxy; {_CACHE_STATUS[opened.outcome]}"
         response = BlobResponse(answer, opened, headers)
         response[OUTCOME] = opened.outcome.value
-        response[DIGEST] = target.item.digest
+        response[FIRST_BYTE_S] = time.monotonic() - began
+        response.on_complete = partial(self._remember, request, target, response)
         return response
+
+    def _remember(
+        self, request: web.Request, target: Target, response: web.StreamResponse, body: bytes | None
+    ) -> None:
+        """Keep a reply that has gone out for those who send the very same request."""
+        connection = request.protocol
+        is_hit = response[OUTCOME] == Outcome.HIT.value and response.keep_alive
+        if body is None or not is_hit or not isinstance(connection, Connection):
+            return
+        head = connection.head_to_remember()
+        if head is None:
+            return
+        version = request.version
+        lines = [f"HTTP/{version.major}.{version.minor} {response.status} {response.reason}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        connection.remember(
+            head,
+            HotReply(
+                wire="\r\n".join([*lines, "", ""]).encode() + body,
+                has_body=isinstance(response, BlobResponse),
+                tally=request.app[COUNTERS].mirror(target.mirror.name),
+                is_current=partial(self._cache.is_current, target),
+                on_used=partial(self._cache.note_use, target),
+                ended=Ended(
+                    client=None,
+                    method=request.method,
+                    path=shown_path(request.raw_path),
+                    status=response.status,
+                    outcome=Outcome.HIT.value,
+                    sent_bytes=len(body),
+                    seconds=0.0,
+                    digest=target.item.digest,
+                    is_aborted=False,
+                    request_id="",
+                ),
+            ),
+        )
+
+
+class _Bodiless(web.StreamResponse):
+    """A reply of headers alone."""
+
+    on_complete: Callable[[], None]
+    """Called when it was sent."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        await self.write_eof()
+        self.on_complete()
+        return writer
 
 
 class _Cut(web.StreamResponse):
@@ -81,7 +152,6 @@ class _Cut(web.StreamResponse):
 
     def __init__(self) -> None:
         super().__init__(status=0)
-        self[OUTCOME] = "cut"
 
     async def prepare(self, request: web.BaseRequest) -> NoReturn:  # noqa: ARG002
         raise ConnectionResetError("cut on purpose")
@@ -100,13 +170,17 @@ def _target_headers(target: Target) -> dict[str, str]:
 
 
 def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
-    status = STATUS.get(type(error))
-    if status is None:
+    fate = fate_of(error)
+    response: web.StreamResponse
+    if fate.status is None:
         log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)
-        return _Cut()
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        return _refuse(status, str(error), **{"Retry-After": str(_RETRY_AFTER_S)})
-    return _refuse(status, str(error))
+        response = _Cut()
+    else:
+        response = _refuse(fate.status, str(error), **{"X-Request-Id": request_id(request)})
+        if fate.status is HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = str(_RETRY_AFTER_S)
+    response[OUTCOME] = fate.outcome
+    return response
 
 
 def _refuse(status: HTTPStatus, problem: str, **headers: str) -> web.Response:

@@ -1,12 +1,21 @@
-"""What the proxy says of itself: `/` for people, `/-/stats` and `/-/health` for programs."""
+"""What the proxy says of itself to programs, and at `/` to people.
+
+/             the mirrors, as URLs to give to a client
+/-/stats      figures            /-/metrics    the same for Prometheus
+/-/health     a worker answers   /-/ready      the proxy can do its work
+"""
 
 import re
+from http import HTTPStatus
 
 from aiohttp import web
 
 from proxy import __version__
 from proxy.cache.mirror import Mirror
 from proxy.cache.service import Cache
+from proxy.reporting.metrics import CONTENT_TYPE, exposition
+from proxy.reporting.snapshot import Observer
+from proxy.web.admin.api import answer
 from proxy.web.blob_response import SERVER_NAME
 
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
@@ -15,8 +24,9 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 class Pages:
     """The pages that are no mirror's."""
 
-    def __init__(self, cache: Cache, mirrors: tuple[Mirror, ...]) -> None:
+    def __init__(self, cache: Cache, observer: Observer, mirrors: tuple[Mirror, ...]) -> None:
         self._cache = cache
+        self._observer = observer
         self._mirrors = mirrors
 
     async def get_welcome(self, request: web.Request) -> web.Response:
@@ -25,13 +35,32 @@ class Pages:
         base = f"{request.scheme}://{host if _HOST.fullmatch(host) else 'THIS-HOST'}"
         lines = [f"sstream-proxy {__version__}: a verified cache of simplestreams mirrors.", ""]
         lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in self._mirrors]
+        lines += ["", f"  {'state and figures':20} {base}/-/"]
         return web.Response(text="\n".join(lines) + "\n", headers={"Server": SERVER_NAME})
 
     async def get_stats(self, _: web.Request) -> web.Response:
-        """Return the state of every mirror."""
-        stats = {"version": __version__, "mirrors": await self._cache.status()}
-        return web.json_response(stats, headers={"Server": SERVER_NAME})
+        """Return all figures."""
+        return answer(HTTPStatus.OK, (await self._observer.look()).stats)
+
+    async def get_metrics(self, _: web.Request) -> web.Response:
+        """Return all figures for Prometheus."""
+        body = exposition(await self._observer.look())
+        return web.Response(body=body, headers={"Server": SERVER_NAME, "Content-Type": CONTENT_TYPE})
 
     async def get_health(self, _: web.Request) -> web.Response:
         """Say that this worker answers."""
         return web.Response(text="ok\n", headers={"Server": SERVER_NAME})
+
+    async def get_ready(self, _: web.Request) -> web.Response:
+        """Say whether the proxy can do its work, or why not; mirrors without lists are woken up."""
+        stats = (await self._observer.look()).stats
+        reasons = []
+        for name, mirror in stats["mirrors"].items():
+            if not mirror["is_ready"]:
+                why = mirror["last_problem"] or "they are being fetched"
+                reasons.append(f"mirror {name} has no verified lists: {why}")
+                self._cache.wake(name)
+        if not stats["store"]["is_writable"]:
+            reasons.append("the store cannot be written")
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return answer(status, {"ready": not reasons, "reasons": reasons})

@@ -1,4 +1,4 @@
-"""Which error becomes which HTTP status: one table.
+"""Which error becomes which HTTP status and outcome: one table.
 
 Statuses follow what clients make of them (MAAS 3.8 never retries a 4xx or 5xx
 on an item, but retries a cut connection): what may succeed later is cut, what
@@ -6,23 +6,46 @@ is really absent is 404.
 """
 
 from http import HTTPStatus
+from typing import NamedTuple
 
 from proxy.cache.documents import FlavourUnknown, NoGeneration
+from proxy.cache.failures import BadItem
 from proxy.cache.service import DocumentLost, ListRefused, NotListed, OfflineMiss
+from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
-from proxy.upstream.pull import ItemAbsent
+from proxy.upstream.pull import ItemAbsent, WrongLength
 
-STATUS: dict[type[ProxyError], HTTPStatus] = {
-    NotListed: HTTPStatus.NOT_FOUND,
-    ItemAbsent: HTTPStatus.NOT_FOUND,
-    ListRefused: HTTPStatus.BAD_GATEWAY,
-    NoGeneration: HTTPStatus.SERVICE_UNAVAILABLE,
-    FlavourUnknown: HTTPStatus.SERVICE_UNAVAILABLE,
-    StoreFault: HTTPStatus.SERVICE_UNAVAILABLE,
-    LedgerUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    DocumentLost: HTTPStatus.SERVICE_UNAVAILABLE,
-    OfflineMiss: HTTPStatus.GATEWAY_TIMEOUT,
+
+class Fate(NamedTuple):
+    """What becomes of a request that an error ended."""
+
+    status: HTTPStatus | None
+    """None cuts the connection before any status."""
+    outcome: str
+    """The word for it in logs and statistics."""
+
+
+_FATES: dict[type[ProxyError], Fate] = {
+    NotListed: Fate(HTTPStatus.NOT_FOUND, "absent"),
+    ItemAbsent: Fate(HTTPStatus.NOT_FOUND, "absent"),
+    OfflineMiss: Fate(HTTPStatus.GATEWAY_TIMEOUT, "offline"),
+    ListRefused: Fate(HTTPStatus.BAD_GATEWAY, "refused"),
+    BadItem: Fate(None, "refused"),
+    WrongLength: Fate(None, "refused"),
+    SizeMismatch: Fate(None, "refused"),
+    DigestMismatch: Fate(None, "refused"),
+    NoGeneration: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
+    FlavourUnknown: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
+    StoreFault: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
+    LedgerUnavailable: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
+    DocumentLost: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
 }
-"""Errors that are not listed cut the connection before any status."""
+_CUT = Fate(None, "error")
+
+
+def fate_of(error: ProxyError) -> Fate:
+    """Return what becomes of a request that an error ended."""
+    found = (_FATES[kind] for kind in type(error).__mro__ if kind in _FATES)
+    return next(found, _CUT)

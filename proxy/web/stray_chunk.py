@@ -22,6 +22,15 @@ class StrayChunkFilter:
         self._may_be_marker = False
         self._is_off = False
 
+    @property
+    def is_between_heads(self) -> bool:
+        """Whether the next byte begins a request head, or a marker: nothing is half read."""
+        return not (self._head or self._held or self._is_off)
+
+    def note_head(self) -> None:
+        """Take note of a whole request head that somebody else has read."""
+        self._may_be_marker = True
+
     def feed(self, data: bytes) -> bytes:
         """Return what of `data` the parser should see.
 

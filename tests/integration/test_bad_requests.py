@@ -226,7 +226,15 @@ async def test_paths_beside_the_mounts_are_absent(proxy: RunningProxy, quiet_ori
     """Also those that an old client glues together when its URL lacks the last slash."""
     beside = [MOUNT[:-1], f"{MOUNT[:-1]}streams/v1/index.sjson", f"{MOUNT[:-1]}streams/v1/index.json"]
     beside += ["/images", "/images/", "/images/test%2Fstreams/v1/index.sjson", "/Images/Test/x", "//", "/%"]
-    beside += [f"/{MOUNT}streams/v1/index.sjson", "//evil.test/x", "/-/", "/-/nothing", "/-", "/favicon.ico"]
+    beside += [
+        f"/{MOUNT}streams/v1/index.sjson",
+        "//evil.test/x",
+        "/-/nothing",
+        "/-/plots/nothing.svg",
+        "/-/static/nothing",
+        "/-",
+        "/favicon.ico",
+    ]
     beside += ["/..", "/../images/test/streams/v1/index.sjson", f"/.{MOUNT}streams/v1/index.sjson"]
 
     async with Wire.to(proxy.base) as wire:

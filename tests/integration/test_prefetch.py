@@ -2,61 +2,23 @@
 
 import asyncio
 import json
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.commands import Commands, events
+from support.faults import Fault
 from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
+from support.running import MOUNT, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
+from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
 from proxy.store.local import LocalStore
-
-
-class Commands:
-    """The commands, with a configuration for one mirror."""
-
-    def __init__(self, tmp_path: Path, origin: Origin, keyring: Path) -> None:
-        self.data = tmp_path / "data"
-        self._config = tmp_path / "config.toml"
-        self._config.write_text(
-            f'data_dir = "{self.data}"\n[cache]\nmin_free = "0"\n'
-            f'[[mirror]]\nname = "maas"\nmount = "/m/"\norigins = ["{origin.url}"]\nkeyring = "{keyring}"\n'
-        )
-
-    async def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end."""
-        command, *rest = arguments
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "proxy",
-            command,
-            "--config",
-            str(self._config),
-            *rest,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        return subprocess.CompletedProcess(arguments, process.returncode or 0, out.decode(), err.decode())
-
-    async def held(self, items: Iterable[TreeItem]) -> list[TreeItem]:
-        """Return those items whose blobs are in the store, undamaged."""
-
-        def look() -> list[TreeItem]:
-            store = LocalStore(self.data)
-            return [one for one in items if store.problem(Digest(one.digest), one.size, deep=True) is None]
-
-        return await asyncio.to_thread(look)
-
-    def blob(self, item: TreeItem) -> Path:
-        """Return the file of an item's blob."""
-        return self.data / "blobs/sha256" / item.digest[:2] / item.digest
+from proxy.store.proofs import Proofs
+from proxy.upstream.options import UpstreamOptions
 
 
 @pytest.fixture
@@ -66,14 +28,9 @@ def tree(tmp_path: Path, key: SigningKey) -> SignedTree:
 
 
 @pytest.fixture
-def commands(tmp_path: Path, origin: Origin, keyring: Path) -> Iterator[Commands]:
+def commands(tmp_path: Path, origin: Origin, keyring: Path) -> Commands:
     """Return the commands for that tree."""
     return Commands(tmp_path, origin, keyring)
-
-
-def events(result: subprocess.CompletedProcess[str]) -> dict[str, dict[str, object]]:
-    """Return the last JSON line of each kind."""
-    return {line["event"]: line for line in map(json.loads, result.stdout.splitlines())}
 
 
 async def test_the_plan_and_the_run_agree_to_the_byte_and_the_next_run_fetches_nothing(
@@ -159,22 +116,146 @@ async def test_ready_proves_it_and_names_what_is_missing_or_wrong(
     assert (await commands.run("ready", *selection)).returncode == 0
     assert (await commands.run("ready", *selection, "--deep")).returncode == 0
 
-    items = {item.digest: item for item in tree.items}
-    held = await commands.held(items.values())
-    flipped, truncated, missing = held[:3]
-    for item, data in ((flipped, b"x" + flipped.read()[1:]), (truncated, truncated.read()[:-1])):
+    flipped, truncated, missing, rotten = (await commands.held(unique(tree)))[:4]
+    for item, data in (
+        (flipped, b"x" + flipped.read()[1:]),
+        (truncated, truncated.read()[:-1]),
+        (rotten, b"x" + rotten.read()[1:]),
+    ):
         commands.blob(item).chmod(0o644)
         commands.blob(item).write_bytes(data)
     commands.blob(missing).unlink()
+    # What a bit that rots on the disk comes to: the ledger believes in the file as it is.
+    await commands.in_ledger(
+        lambda ledger: Proofs(LocalStore(commands.data), ledger).note(Digest(rotten.digest))
+    )
 
     quick = await commands.run("ready", *selection)
     deep = await commands.run("ready", *selection, "--deep")
 
     assert quick.returncode == deep.returncode == 1
-    assert f"has {truncated.size - 1} bytes instead of {truncated.size}" in quick.stdout
-    assert "is missing" in quick.stdout
-    assert "is damaged" not in quick.stdout
-    assert "is damaged" in deep.stdout
+    assert f"{truncated.path} has {truncated.size - 1} bytes instead of {truncated.size}" in quick.stdout
+    assert f"{missing.path} is missing" in quick.stdout
+    assert f"{flipped.path} is damaged" in quick.stdout  # Its file was touched.
+    assert rotten.path not in quick.stdout
+    assert f"{rotten.path} is damaged" in deep.stdout
+    assert not commands.blob(rotten).exists()
+
+
+def unique(tree: SignedTree) -> list[TreeItem]:
+    """Return the items of a tree, one for each content."""
+    return list({item.digest: item for item in tree.items}.values())
+
+
+@pytest.mark.parametrize("is_index", [True, False])
+@pytest.mark.parametrize("kind", ["digest", "text"])
+async def test_ready_names_a_missing_document(
+    commands: Commands, origin: Origin, is_index: bool, kind: str
+) -> None:
+    await commands.run("prefetch", "os~grub")
+    await origin.stop()
+    assert (await commands.run("ready", "os~grub")).returncode == 0
+    generation = await commands.in_ledger(lambda ledger: ledger.record("generation/maas"))
+    documents = generation["documents"]
+    path = next(path for path in documents if path.endswith("index.sjson") == is_index)
+    digest = documents[path][kind]
+    (commands.data / "blobs/sha256" / digest[:2] / digest).unlink()
+
+    result = await commands.run("ready", "os~grub")
+
+    assert result.returncode == 1
+    assert f"maas {path} " in result.stdout
+
+
+async def test_after_ready_an_offline_import_has_no_miss(
+    commands: Commands, tree: SignedTree, origin: Origin, mirror: Mirror
+) -> None:
+    """Whatever flavour of the documents the client reads."""
+    await commands.run("prefetch")
+    await origin.stop()
+    assert (await commands.run("ready")).returncode == 0
+
+    config = make_config(commands.data, replace(mirror, name="maas"), offline=True)
+    async with run_proxy(config) as proxy:
+        documents = [path.relative_to(tree.root).as_posix() for path in tree.root.glob("streams/v1/*")]
+        replies = [await proxy.read(MOUNT + path) for path in documents]
+        items = [await proxy.read(MOUNT + item.path) for item in tree.items]
+
+    assert {reply.status for reply in replies} == {200}
+    assert [reply.cache_status for reply in items] == ["hit"] * len(tree.items)
+    assert [reply.body for reply in items] == [item.read() for item in tree.items]
+
+
+async def test_beside_a_server_nothing_is_fetched_twice(
+    commands: Commands, tree: SignedTree, origin: Origin, mirror: Mirror
+) -> None:
+    """A client has begun a transfer in another process: the prefetch follows it."""
+    item = next(item for item in tree.items if item.path.endswith("squashfs"))
+    stall = origin.fault(item.path, Fault(stall_after=1000))
+    patient = UpstreamOptions(stall_timeout_s=60, give_up_after_s=60)
+    config = make_config(commands.data, replace(mirror, name="maas"), upstream=patient)
+    async with run_proxy(config) as proxy:
+        async with proxy.get(item.path) as client:
+            await origin.arrived(item.path)
+            prefetch = asyncio.create_task(commands.run("prefetch", "ftype=squashfs", "--json"))
+            others = {one.path for one in tree.items if one.path.endswith("squashfs")} - {item.path}
+            await asyncio.gather(*(origin.arrived(path) for path in list(others)[:2]))
+            stall.remove()
+            assert await client.read() == item.read()
+        done = await prefetch
+
+    assert done.returncode == 0, done.stderr
+    assert origin.count(item.path) == 1
+
+
+async def test_a_prefetch_that_was_killed_goes_on_where_it_was(
+    commands: Commands, tree: SignedTree, origin: Origin
+) -> None:
+    """By kill -9, in the middle: less than one item's worth is fetched twice."""
+    items = [tree.add_item("p", "1", f"item{n}", size=400_000) for n in range(8)]
+    tree.publish()
+    stall = origin.fault("*item*", Fault(stall_after=250_000))
+    process = await commands.start("prefetch", "product_name=p", "--jobs", "4")
+    await origin.arrived("*item*", 4)
+    await commands.arrived_bytes(4 * 250_000)
+    process.kill()
+    await process.communicate()
+    stall.remove()
+    await origin.idle()
+
+    again = await commands.run("prefetch", "product_name=p", "--json")
+
+    assert again.returncode == 0
+    assert await commands.held(items) == items
+    sent_bytes = sum(request.sent_bytes for item in items for request in origin.gets(item.path))
+    assert sent_bytes - sum(item.size for item in items) < items[0].size
+    assert events(again)["summary"]["fetched_bytes"] < sum(item.size for item in items)
+
+
+async def test_the_plan_tells_the_time_once_a_rate_is_known(commands: Commands, tree: SignedTree) -> None:
+    for name in ("one", "two"):
+        tree.add_item("p", "1", name, size=11_000_000)
+    tree.publish()
+
+    first = events(await commands.run("prefetch", "item_name=one", "--json"))["plan"]
+    second = events(await commands.run("prefetch", "item_name=two", "--json", "--dry-run"))["plan"]
+
+    assert first["estimated_s"] is None
+    assert isinstance(second["estimated_s"], float)
+
+
+async def test_origins_of_equal_standing_share_the_work(
+    commands: Commands, tree: SignedTree, origin: Origin
+) -> None:
+    async with Origin(tree.root) as other:
+        origins = f'origins = ["{origin.url}", "{other.url}"]\nspread = true'
+        text = commands.config.read_text().replace(f'origins = ["{origin.url}"]', origins)
+        commands.config.write_text(text)
+        await commands.run("prefetch")
+        counts = [sum(one.count(item.path) for item in unique(tree)) for one in (origin, other)]
+
+    assert sum(counts) == len(unique(tree))
+    assert abs(counts[0] - counts[1]) <= 1
 
 
 async def test_a_second_filter_removes_nothing_of_the_first(commands: Commands, tree: SignedTree) -> None:
@@ -193,3 +274,92 @@ async def test_wrong_usage_is_said_plainly(commands: Commands, arguments: tuple[
 
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+async def test_a_blob_of_the_wrong_size_is_fetched_again(commands: Commands, tree: SignedTree) -> None:
+    item = next(item for item in tree.items if item.path.endswith("squashfs"))
+    await commands.run("prefetch", f"path={item.path}")
+    commands.blob(item).chmod(0o644)
+    commands.blob(item).write_bytes(item.read()[:-1])
+
+    again = await commands.run("prefetch", f"path={item.path}")
+
+    assert again.returncode == 0
+    assert await commands.held([item]) == [item]
+
+
+async def test_an_interrupted_run_has_room_to_go_on(
+    tmp_path: Path, tree: SignedTree, origin: Origin, keyring: Path
+) -> None:
+    """What was set aside for it counts once."""
+    commands = Commands(tmp_path, origin, keyring)
+    limit = commands.config.read_text().replace("[cache]", '[cache]\nlimit = "1100 KiB"')
+    commands.config.write_text(limit)
+    for name in ("one", "two"):
+        tree.add_item("p", "1", name, size=400_000)
+    tree.publish()
+    stall = origin.fault("p/*", Fault(stall_after=200_000))
+    process = await commands.start("prefetch", "product_name=p")
+    await commands.arrived_bytes(2 * 200_000)
+    process.kill()
+    await process.communicate()
+    stall.remove()
+
+    again = await commands.run("prefetch", "product_name=p")
+
+    assert again.returncode == 0, again.stderr
+
+
+async def test_an_item_that_nothing_proves_is_told_of(commands: Commands, tree: SignedTree) -> None:
+    item = tree.add_item("p", "1", "one", size=1000)
+    tree.add_item("p", "1", "two", size=1000)
+    del tree.document()["products"]["p"]["versions"]["1"]["items"]["one"]["sha256"]
+    tree.publish()
+
+    done = await commands.run("prefetch", "product_name=p")
+    ready = await commands.run("ready", "product_name=p")
+
+    assert (done.returncode, ready.returncode) == (3, 1)
+    assert f"{item.path} cannot be had: its list gives no sha256 and size" in done.stderr
+    assert f"{item.path} cannot be had" in ready.stdout
+
+
+async def test_lists_that_cannot_be_checked_are_told_of(commands: Commands, origin: Origin) -> None:
+    await commands.run("prefetch", "os~grub")
+    await origin.stop()
+
+    again = await commands.run("prefetch", "os~grub")
+
+    assert again.returncode == 3
+    assert "its lists could not be checked" in again.stderr
+
+
+async def test_what_does_not_fit_is_said_before_anything_is_fetched(
+    commands: Commands, tree: SignedTree, origin: Origin
+) -> None:
+    item = tree.add_item("p", "1", "one", size=3_000_000)
+    tree.publish()
+    limited = commands.config.read_text().replace("[cache]", '[cache]\nlimit = "1 MiB"')
+    commands.config.write_text(limited)
+
+    result = await commands.run("prefetch", "product_name=p")
+
+    assert result.returncode == 1
+    assert "it does not fit" in result.stderr
+    assert origin.count(item.path) == 0
+    assert await commands.in_ledger(lambda ledger: ledger.pins()) == {}
+
+
+async def test_an_incomplete_run_lets_nothing_go(commands: Commands, tree: SignedTree) -> None:
+    first = tree.add_item("p", "1", "one", size=1000)
+    tree.publish()
+    await commands.run("prefetch", "product_name=p", "--max=1")
+    second = tree.add_item("p", "2", "one", size=1000)
+    tree.publish()
+    second.data_path.unlink()
+
+    partial = await commands.run("prefetch", "product_name=p", "--max=1")
+    pins = await commands.in_ledger(lambda ledger: ledger.pins())
+
+    assert partial.returncode == 3
+    assert set(pins) == {first.digest, second.digest}

@@ -130,6 +130,7 @@ async def test_the_least_recently_used_item_makes_room(
     first, second, third, new = add_items(tree, MIB, MIB, MIB, MIB)
     async with run_proxy(limited(tmp_path, mirror, 3 * MIB), clock) as proxy:
         for item in (first, second, third):
+            clock.advance(60)
             await fetch(proxy, item)
         clock.advance(60)
         assert (await fetch(proxy, first)).cache_status == "hit"
@@ -448,7 +449,8 @@ async def test_a_start_removes_the_drafts_of_dead_processes_only(
     with living.open("wb") as draft:
         fcntl.flock(draft, fcntl.LOCK_EX)
         async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
-            await in_ledger(proxy, Ledger.total_bytes)  # Whose thread has done the cleaning before.
+            storage = proxy.cache.storage
+            await storage.threads.slow(storage.room.reconcile)
 
         assert (dead.exists(), living.exists()) == (False, True)
 

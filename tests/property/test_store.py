@@ -259,7 +259,7 @@ class StoreMachine(RuleBasedStateMachine):
         reserved = {key: self.ledger.record(key) for key in self.ledger.keys("reserved/")}
         assert reserved == {f"reserved/{digest}": size for digest, size in self.reserved.items()}
         assert {path.name for path in self.store.incoming.iterdir()} == set(self.partials)
-        assert self.ledger.pinned() == self.pins
+        assert set(self.ledger.pins()) == self.pins
 
     @invariant()
     def every_use_is_remembered(self) -> None:

@@ -33,6 +33,7 @@ from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
 from proxy.upstream.options import UpstreamOptions
 from proxy.web.app import Listening, create_app
+from proxy.worker import open_operator
 
 MOUNT = "/images/test/"
 
@@ -124,7 +125,7 @@ class RunningProxy:
 
     async def fills_ended(self) -> None:
         """Return when no fill is running."""
-        await asyncio.gather(*self.cache._flights._tasks, return_exceptions=True)
+        await asyncio.gather(*self.cache._flights._tasks.values(), return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
@@ -137,8 +138,9 @@ async def run_proxy(
         listener.setblocking(False)
         port = listener.getsockname()[1]
         async with open_runtime(config, clock) as cache:
-            app = create_app(cache, config.mirrors)
-            listening = Listening(app, keepalive_timeout_s=75, drain_timeout_s=0.2)
+            operator = await open_operator(config, cache, clock)
+            app = create_app(cache, config.mirrors, operator)
+            listening = Listening(app, keepalive_timeout_s=75)
             await listening.start([listener], tls)
             scheme = "http" if tls is None else "https"
             connector = aiohttp.TCPConnector(limit=0, force_close=False)
@@ -185,7 +187,7 @@ class Service:
     def worker_pids(self) -> list[int]:
         """Return the process ids of its workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        return [int(pid) for pid in children.split() if _name(int(pid)) == "sstream-worker"]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal the supervisor and return its exit status."""
@@ -206,3 +208,9 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""

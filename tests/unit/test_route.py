@@ -13,12 +13,25 @@ from proxy.upstream.route import Route
 NAMES = ("http://a.example/", "http://b.example/", "http://c.example/")
 
 
+class Uncounted:
+    """A meter that looks away."""
+
+    def answered(self, seconds: float, *, is_good: bool) -> None: ...
+
+    def failed(self) -> None: ...
+
+    def received(self, count: int) -> None: ...
+
+
+UNCOUNTED = Uncounted()
+
+
 @pytest.fixture
 async def origins() -> AsyncIterator[list[Origin]]:
     """Return three origins that are never asked."""
     guard = RedirectGuard(NAMES, (), tls_only=False)
     async with Sessions(UpstreamOptions()) as sessions:
-        yield [Origin(name, sessions, guard) for name in NAMES]
+        yield [Origin(name, sessions, guard, UNCOUNTED) for name in NAMES]
 
 
 @pytest.fixture
@@ -120,6 +133,6 @@ async def test_an_origin_is_named_without_its_password() -> None:
     """So that a lie can be told of it, and its name can stand in a log."""
     guard = RedirectGuard(NAMES, (), tls_only=False)
     async with Sessions(UpstreamOptions()) as sessions:
-        origin = Origin("http://user:secret@a.example/images/", sessions, guard)
+        origin = Origin("http://user:secret@a.example/images/", sessions, guard, UNCOUNTED)
     assert origin.name == "http://a.example/images/"
     assert "secret" not in repr(origin)

@@ -94,7 +94,7 @@ def lists(root: Path) -> list[Products]:
 
 def ours(lists: list[Products], expressions: Sequence[str], newest: int | None) -> list[str]:
     selection = Selection(filters=tuple(map(Filter.parse, expressions)), newest=newest)
-    choices = select(lists, selection.wants, selection.newest_versions)
+    choices = select(lists, selection.condition(), selection.newest_versions)
     return sorted(choice.file.path for choice in choices if choice.file is not None)
 
 

@@ -15,7 +15,7 @@ from proxy.simplestreams.catalog import Catalog, build_catalog
 from proxy.simplestreams.clearsign import check_envelope, looks_clearsigned
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Index, Products
 from proxy.simplestreams.parse import FormatError, parse_document, parse_index, same_statement
-from proxy.simplestreams.walk import listed_items, positions
+from proxy.simplestreams.walk import flatten, positions
 
 MULTIPASS = FIXTURES / "canonical+multipass"
 REFERENCE = FIXTURES / "philroche+simplestreams-clone" / "examples"
@@ -121,7 +121,7 @@ def test_the_2016_list_has_the_known_figures(ubuntu_2016: Products, catalog_2016
 
 def test_the_2016_lists_sizes_are_known(ubuntu_2016: Products, catalog_2016: Catalog) -> None:
     """It describes 1,212 GB in files of 568 B to 470 MB, half of them over 211 MB."""
-    described = sum(int(listed.fields["size"]) for listed in listed_items(ubuntu_2016))
+    described = sum(int(flatten(one)["size"]) for one in positions(ubuntu_2016))
     sizes = [item.size_bytes for item in catalog_2016]
     assert round(described / 10**9) == 1212
     assert (min(sizes), max(sizes), int(statistics.median(sizes))) == (568, 470_482_944, 211_583_272)
@@ -129,8 +129,8 @@ def test_the_2016_lists_sizes_are_known(ubuntu_2016: Products, catalog_2016: Cat
 
 def test_a_path_that_two_versions_list_has_one_digest(ubuntu_2016: Products, catalog_2016: Catalog) -> None:
     digests = defaultdict(list)
-    for listed in listed_items(ubuntu_2016):
-        digests[listed.fields["path"]].append(listed.fields["sha256"])
+    for fields in map(flatten, positions(ubuntu_2016)):
+        digests[fields["path"]].append(fields["sha256"])
     shared = {path: found for path, found in digests.items() if len(found) > 1}
     assert len(shared) == 12
     assert all(
@@ -149,13 +149,14 @@ def test_checksums_with_the_blanks_of_sha256sum_reject_nothing(
     ubuntu_2016: Products, catalog_2016: Catalog
 ) -> None:
     """185 LXD items have a combined_sha256 that ends in "  -"; their own sha256 is what counts."""
-    odd = [item for item in listed_items(ubuntu_2016) if item.fields.get("combined_sha256", "")[-3:] == "  -"]
+    everything = map(flatten, positions(ubuntu_2016))
+    odd = [fields for fields in everything if fields.get("combined_sha256", "")[-3:] == "  -"]
     assert len(odd) == 185
-    assert {item.fields["ftype"] for item in odd} == {"lxd.tar.xz"}
-    for item in odd:
-        found = catalog_2016.find(item.fields["path"])
+    assert {fields["ftype"] for fields in odd} == {"lxd.tar.xz"}
+    for fields in odd:
+        found = catalog_2016.find(fields["path"])
         assert found is not None
-        assert found.digest == item.fields["sha256"]
+        assert found.digest == fields["sha256"]
 
 
 def test_index_and_list_of_2016_say_when_they_were_made(ubuntu_2016: Products) -> None:
@@ -171,7 +172,7 @@ def test_index_and_list_of_2016_say_when_they_were_made(ubuntu_2016: Products) -
 def test_every_item_inherits_as_with_the_reference_client(path: Path) -> None:
     """Item by item and field by field, with the reference client as the judge."""
     parsed = products(path)
-    ours = {(listed.product, listed.version, listed.item): listed.fields for listed in listed_items(parsed)}
+    ours = {(one.product, one.version, one.item): flatten(one) for one in positions(parsed)}
     assert ours == flattened(parsed.document)
 
 

@@ -7,7 +7,7 @@ import pytest
 from support.reference import flattened
 
 from proxy.simplestreams.model import Products
-from proxy.simplestreams.walk import listed_items, positions
+from proxy.simplestreams.walk import flatten, positions
 
 
 def products(document: Mapping[str, Any]) -> Products:
@@ -28,9 +28,9 @@ def tree(
 
 def fields(document: Mapping[str, Any]) -> dict[str, str]:
     """Return what our walk says of the only item."""
-    (listed,) = listed_items(products(document))
-    assert (listed.content_id, listed.product, listed.version, listed.item) == ("test", "p", "v", "i")
-    return dict(listed.fields)
+    (listed,) = positions(products(document))
+    assert (listed.product, listed.version, listed.item) == ("p", "v", "i")
+    return flatten(listed)
 
 
 NAMES = {"product_name": "p", "version_name": "v", "item_name": "i"}

@@ -1,0 +1,161 @@
+"""`pin`, `unpin`, `evict`, `purge`, `refresh`, `scrub`, `offline`: what an operator does to a cache.
+
+They act on the data directory, beside a running server or without one.
+"""
+
+import getpass
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.cache.service import Cache
+from proxy.cli.options import (
+    UsageFault,
+    chosen_mirrors,
+    config_option,
+    data_dir_option,
+    load,
+    make_selection,
+    selection_options,
+)
+from proxy.cli.running import run_with_cache
+from proxy.config import Config
+from proxy.digest import InvalidDigest, parse_digest
+from proxy.jobs.actions import BY_HAND, Actions, Aim, Done
+from proxy.jobs.scrub import Scrubber
+from proxy.runtime import open_rulebook
+from proxy.words import size
+
+_name_option = click.option("--name", default=BY_HAND, show_default=True, help="What the pin is called.")
+_digest_option = click.option(
+    "--digest", "digests", multiple=True, metavar="SHA256", help="A blob, whether or not a list names it."
+)
+
+
+def _aimed(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which blobs are meant."""
+    return config_option(data_dir_option(_digest_option(selection_options(command))))
+
+
+@click.command(short_help="Keep a selection from eviction.")
+@_aimed
+@_name_option
+def pin(name: str, **options: Any) -> None:
+    """Keep what the FILTERs select from eviction, whether it is here or still to come.
+
+    \b
+      sstream-proxy pin 'release=noble' 'version_name=20250718' --name before-upgrade
+      sstream-proxy pin 'path=noble/amd64/20250718/squashfs'
+    """  # noqa: D301 - click wants the backspace that \b is
+    _act_on_aim(lambda actions, aim: actions.pin(aim, name), **options)
+
+
+@click.command(short_help="Let go of a pin.")
+@_aimed
+@_name_option
+def unpin(name: str, **options: Any) -> None:
+    """Let go of a pin: of all that it keeps, or of what the FILTERs select.
+
+    Eviction may take those blobs again. `stats` lists the pins.
+    """
+    _act_on_aim(lambda actions, aim: actions.unpin(aim, name), may_be_empty=True, **options)
+
+
+@click.command(short_help="Remove what no pin keeps.")
+@_aimed
+def evict(**options: Any) -> None:
+    """Remove what the FILTERs select, but for what is pinned or being read.
+
+    It comes back when somebody asks for it.
+    """
+    _act_on_aim(lambda actions, aim: actions.evict(aim), **options)
+
+
+@click.command(short_help="Remove with pins and all memory of it.")
+@_aimed
+def purge(**options: Any) -> None:
+    """Remove what the FILTERs select with pins, beginnings, and the memory of failures."""
+    _act_on_aim(lambda actions, aim: actions.purge(aim), **options)
+
+
+@click.command(short_help="Check mirrors with their origins now.")
+@config_option
+@data_dir_option
+@click.argument("mirrors", nargs=-1, metavar="[MIRROR]...")
+def refresh(config_file: Path | None, data_dir: Path | None, mirrors: tuple[str, ...]) -> None:
+    """Check mirrors with their origins now; all of them unless some are named."""
+    config = load(config_file, data_dir=data_dir)
+    names = chosen_mirrors(config, mirrors) if mirrors else [mirror.name for mirror in config.mirrors]
+    _act(config, lambda actions: actions.refresh(names))
+
+
+@click.command(short_help="Have every blob hashed again.")
+@config_option
+@data_dir_option
+def scrub(config_file: Path | None, data_dir: Path | None) -> None:
+    """Have a running server hash every blob again, at the configured rate.
+
+    What is damaged is set aside and fetched again. `stats` tells how far it is.
+    """
+    _act(load(config_file, data_dir=data_dir), lambda actions: actions.scrub())
+
+
+@click.command(short_help="Stop asking origins, or ask them again.")
+@config_option
+@data_dir_option
+@click.argument("state", type=click.Choice(["on", "off"]))
+def offline(config_file: Path | None, data_dir: Path | None, state: str) -> None:
+    """Stop asking origins, or ask them again; running servers obey at once."""
+    _act(load(config_file, data_dir=data_dir), lambda actions: actions.offline(on=state == "on"))
+
+
+def _act_on_aim(
+    act: Callable[[Actions, Aim], Awaitable[Done]],
+    *,
+    config_file: Path | None,
+    data_dir: Path | None,
+    filters: tuple[str, ...],
+    mirrors: tuple[str, ...],
+    newest: int | None,
+    maas: str | None,
+    arch: str | None,
+    digests: tuple[str, ...],
+    may_be_empty: bool = False,
+) -> None:
+    config = load(config_file, data_dir=data_dir)
+    is_selecting = bool(filters or newest or maas)
+    if not is_selecting and not digests and not may_be_empty:
+        raise UsageFault("say which items are meant: filters such as 'release=noble', or --digest")
+    try:
+        aim = Aim(
+            mirrors=tuple(chosen_mirrors(config, mirrors)),
+            selection=make_selection(filters, newest, maas, arch) if is_selecting else None,
+            digests=tuple(parse_digest(digest) for digest in digests),
+        )
+    except InvalidDigest as error:
+        raise UsageFault(str(error)) from error
+    _act(config, lambda actions: act(actions, aim))
+
+
+def _act(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:
+    async def work(cache: Cache) -> Done:
+        book = await open_rulebook(config, cache)
+        scrubber = Scrubber(cache, config.scrub, time.time)
+        return await act(Actions(cache, config.prefetch, book, scrubber, f"user {_user()}"))
+
+    done = run_with_cache(config, work)
+    if done.problem:
+        raise click.ClickException(done.problem)
+    click.echo(f"{done.text} ({size(done.bytes)})" if done.blobs else done.text)
+
+
+def _user() -> str:
+    """Return who runs this: a name, or in a container that knows none, a number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,61 @@
+"""Progress as live bars on a terminal."""
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from proxy.jobs.plan import Plan, Wanted
+
+_LONGEST_NAME = 44
+
+
+class Bars:
+    """One bar for everything, one for each running item."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._all: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._seen: dict[str, int] = {}
+
+    def planned(self, plan: Plan) -> None:
+        """Draw the first bar."""
+        self._progress.start()
+        self._all = self._progress.add_task("all items", total=plan.total_bytes, completed=plan.held_bytes)
+
+    def moved(self, wanted: Wanted, filled_bytes: int) -> None:
+        """Move the item's bar, and the one for everything."""
+        path = wanted.item.path
+        if path not in self._tasks:
+            self._tasks[path] = self._progress.add_task(path[-_LONGEST_NAME:], total=wanted.item.size_bytes)
+            self._seen[path] = filled_bytes
+        self._progress.update(self._tasks[path], completed=filled_bytes)
+        if self._all is not None:
+            self._progress.advance(self._all, max(0, filled_bytes - self._seen[path]))
+        self._seen[path] = filled_bytes
+
+    def ended(self, wanted: Wanted, problem: str | None) -> None:
+        """Take the item's bar away."""
+        task = self._tasks.pop(wanted.item.path, None)
+        if task is not None:
+            self._progress.remove_task(task)
+        if problem is not None:
+            self._progress.console.print(f"FAILED {wanted.item.path}: {problem}", markup=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()

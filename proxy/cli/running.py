@@ -1,0 +1,45 @@
+"""Running a command's work with an open cache, and turning its end into an exit code."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+import uvloop
+
+from proxy.cache.service import Cache
+from proxy.config import Config
+from proxy.errors import ProxyError
+from proxy.logs import set_up_logging
+from proxy.runtime import open_runtime
+
+COMPLETE = 0
+FAILED = 1
+PARTIAL = 3
+INTERRUPTED = 130
+
+_Result = TypeVar("_Result")
+
+
+def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) -> _Result:
+    """Run `work` with the configured cache open, and return what it returns.
+
+    What it raises becomes a message and an exit code. Events that the result tells of
+    anyway, such as an origin that failed, are not logged besides.
+    """
+    set_up_logging("error", config.log.format)
+
+    async def run() -> _Result:
+        async with open_runtime(config) as cache:
+            return await work(cache)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(run())
+    except KeyboardInterrupt:
+        click.echo("interrupted; what has arrived is kept, the next run goes on from there", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    except ProxyError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or config.data_dir}: {error.strerror}") from error

@@ -1,0 +1,168 @@
+"""`stats`: what the cache holds, saves and lacks, on a terminal."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from proxy.cache.service import Cache
+from proxy.cli.options import config_option, data_dir_option, load
+from proxy.cli.running import run_with_cache
+from proxy.reporting.problems import find_problems
+from proxy.reporting.snapshot import Observer
+from proxy.runtime import open_observer
+from proxy.words import duration, share, size
+
+_WATCH_EVERY_S = 2.0
+
+
+@click.command(short_help="Show what the cache holds, saves and lacks.")
+@config_option
+@data_dir_option
+@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Write what /-/stats has; with --watch a line each time."
+)
+def stats(config_file: Path | None, data_dir: Path | None, watch: bool, as_json: bool) -> None:
+    """Show what the cache holds and saves, and how fresh and healthy each mirror is.
+
+    Reads the data directory; works with a running server and without one.
+    Upstream is not asked.
+    """
+    is_offline = load(config_file, data_dir=data_dir).offline
+    config = load(config_file, data_dir=data_dir, offline=True)
+
+    async def work(cache: Cache) -> None:
+        looking = _Looking(await open_observer(config, cache, time.time), cache, is_offline)
+        await _show(looking, is_watching=watch, as_json=as_json)
+
+    run_with_cache(config, work)
+
+
+class _Looking(NamedTuple):
+    """How to look at the cache as a server does, which may ask origins."""
+
+    observer: Observer
+    cache: Cache
+    is_offline: bool
+    """Whether the configuration says so."""
+
+    async def look(self) -> dict[str, Any]:
+        """Return what `/-/stats` says."""
+        known = (await self.observer.look()).stats
+        known = {**known, "offline": self.is_offline or self.cache.offline.is_switched}
+        return {**known, "problems": [asdict(problem) for problem in find_problems(known)]}
+
+
+async def _show(looking: _Looking, *, is_watching: bool, as_json: bool) -> None:
+    # Names of pins and paths may look like markup.
+    console = Console(markup=False)
+    if not is_watching:
+        known = await looking.look()
+        click.echo(json.dumps(known, indent=2)) if as_json else console.print(_view(known))
+    elif as_json:
+        while True:
+            click.echo(json.dumps(await looking.look()))
+            await asyncio.sleep(_WATCH_EVERY_S)
+    else:
+        view = _view(await looking.look())
+        with Live(view, console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                await asyncio.sleep(_WATCH_EVERY_S)
+                live.update(_view(await looking.look()), refresh=True)
+
+
+def _view(known: dict[str, Any]) -> Group:
+    """Return everything as a person reads it."""
+    return Group(*_parts(known))
+
+
+def _parts(known: dict[str, Any]) -> Iterator[Text | Table]:
+    yield Text(f"sstream-proxy {known['version']}{', offline' if known['offline'] else ''}", style="bold")
+    yield _totals(known)
+    yield _mirrors(known)
+    if known["fills"]:
+        yield _fills(known["fills"])
+    if known["prefetch"]:
+        yield _rules(known)
+    for problem in known["problems"]:
+        style = "red" if problem["severity"] == "error" else "yellow"
+        yield Text(f"{problem['subject']} {problem['text']}: {problem['advice']}", style=style)
+
+
+def _totals(known: dict[str, Any]) -> Table:
+    total, store, scrub = known["total"], known["store"], known["scrub"]
+    limit = "no limit" if store["limit_bytes"] is None else f"of {size(store['limit_bytes'])}"
+    table = Table.grid(padding=(0, 2))
+    table.add_row(
+        "store",
+        f"{size(store['bytes'])} ({limit}), {store['blobs']} blobs, {size(store['pinned_bytes'])} pinned, "
+        f"{size(store['free_bytes'])} free on disk",
+    )
+    ratios = total["hit_ratio"]
+    table.add_row("hits", ", ".join(f"{share(ratios[key])} {key.replace('_', ' ')}" for key in ratios))
+    sent = sum(total["sent_bytes"].values())
+    table.add_row(
+        "bytes",
+        f"{size(sent)} sent, {size(total['fetched_bytes'])} fetched, {size(total['saved_bytes'])} saved",
+    )
+    for name, pin in store["pins"].items():
+        table.add_row("pin", f"{name}: {pin['blobs']} blobs, {size(pin['bytes'])}")
+    table.add_row("scrub", _scrub_line(known["now"], scrub))
+    return table
+
+
+def _scrub_line(now: float, scrub: dict[str, Any]) -> str:
+    if scrub["due_blobs"]:
+        return f"{scrub['due_blobs']} blobs ({size(scrub['due_bytes'])}) to go"
+    done = "never" if scrub["completed_at"] is None else f"{duration(now - scrub['completed_at'])} ago"
+    return f"complete {done}, {scrub['damaged_blobs']} damaged, {scrub['repaired_blobs']} fetched again"
+
+
+def _mirrors(known: dict[str, Any]) -> Table:
+    table = Table("mirror", "state", "index age", "checked", "hits/day", "sent", "fetched", box=None)
+    for name, mirror in known["mirrors"].items():
+        state = "never asked for" if not mirror["is_ready"] else "stale" if mirror["is_stale"] else "fresh"
+        age, checked = mirror.get("index_age_s"), mirror.get("checked_s_ago")
+        table.add_row(
+            name,
+            state,
+            "-" if age is None else duration(age),
+            "-" if checked is None else f"{duration(checked)} ago",
+            share(mirror["hit_ratio"]["day"]),
+            size(sum(mirror["sent_bytes"].values())),
+            size(mirror["fetched_bytes"]),
+        )
+    return table
+
+
+def _fills(fills: list[dict[str, Any]]) -> Table:
+    table = Table("arriving", "done", "rate", "remaining", box=None)
+    for one in fills:
+        remaining = "-" if one["remaining_s"] is None else duration(one["remaining_s"])
+        done = share(one["filled_bytes"] / one["size_bytes"] if one["size_bytes"] else 1.0)
+        table.add_row(one["path"], done, f"{size(one['rate_bytes_s'])}/s", remaining)
+    return table
+
+
+def _rules(known: dict[str, Any]) -> Table:
+    table = Table("rule", "last run", "next", box=None)
+    now = known["now"]
+    for rule in known["prefetch"]:
+        last = rule["last"]
+        told = "never" if last is None else f"{last['outcome']} {duration(now - last['ended_at'])} ago"
+        due = rule["next_at"]
+        next_run = rule["schedule"] or "by sync only"
+        if due is not None:
+            next_run = f"in {duration(due - now)}" if due > now else "overdue"
+        table.add_row(rule["name"], "running" if rule["is_running"] else told, next_run)
+    return table

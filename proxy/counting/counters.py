@@ -1,0 +1,235 @@
+"""All counters of one process, and the sums over all processes that ever were.
+
+stats/<n>/            one process at a time, which holds a lock on stats/<n>/lock
+stats/<n>/<subject>   a Tally: "store", "mirror <name>", "origin <base URL>"
+"""
+
+import fcntl
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
+
+OUTCOMES = ("hit", "stale", "miss", "join", "bypass", "absent", "offline", "refused", "error")
+"""How a request can end; the same words as in logs and in Cache-Status."""
+
+FIRST_BYTE_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper edges of the first byte's histogram; what is slower is counted beyond the last one."""
+
+_MIRROR = (
+    *(f"requests {outcome}" for outcome in OUTCOMES),
+    *(f"sent {outcome}" for outcome in OUTCOMES),
+    *(f"first byte {edge}" for edge in (*FIRST_BYTE_EDGES_S, "inf")),
+    "first byte us",
+    "aborted",
+    "fetched",
+)
+_ORIGIN = ("ok", "error", "bytes", "latency us", "latency count")
+_STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
+
+_NAMES = {"mirror": _MIRROR, "origin": _ORIGIN, "store": _STORE}
+_LONGEST_FILE_NAME = 200
+
+
+class Counters:
+    """This process's counters."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._slot, self._lock = _take_slot(directory)
+        self._tallies: dict[str, Tally] = {}
+        self.store = StoreTally(self._tally("store"))
+
+    def mirror(self, name: str) -> "MirrorTally":
+        """Return the counters of a mirror."""
+        return MirrorTally(self._tally("mirror", name))
+
+    def origin(self, name: str) -> "OriginTally":
+        """Return the counters of an origin."""
+        return OriginTally(self._tally("origin", name))
+
+    def close(self) -> None:
+        """Let another process go on with these files."""
+        for tally in self._tallies.values():
+            tally.close()
+        os.close(self._lock)
+
+    def _tally(self, kind: str, name: str = "") -> Tally:
+        file = quote(f"{kind} {name}".strip(), safe=" ")[:_LONGEST_FILE_NAME]
+        if file not in self._tallies:
+            self._tallies[file] = Tally(self._slot / file, _NAMES[kind], self._clock)
+        return self._tallies[file]
+
+
+class MirrorTally:
+    """What happens to a mirror's clients."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def ended(self, outcome: str, sent_bytes: int, first_byte_s: float | None, *, is_aborted: bool) -> None:
+        """Count a request that has ended; `first_byte_s` is None for replies without a body."""
+        index = OUTCOMES.index(outcome)
+        amounts = [(index, 1), (len(OUTCOMES) + index, sent_bytes)]
+        if first_byte_s is not None:
+            slower = sum(1 for edge in FIRST_BYTE_EDGES_S if first_byte_s > edge)
+            amounts += [(_FIRST_BYTE + slower, 1), (_FIRST_BYTE_US, int(first_byte_s * 1e6))]
+        if is_aborted:
+            amounts.append((_MIRROR.index("aborted"), 1))
+        self._tally.add(*amounts)
+
+    def ended_often(self, outcome: str, sent_bytes: int, times: int, *, has_body: bool) -> None:
+        """Count so many requests that ended alike, each at once."""
+        index = OUTCOMES.index(outcome)
+        amounts = [(index, times), (len(OUTCOMES) + index, sent_bytes * times)]
+        self._tally.add(*amounts, *([(_FIRST_BYTE, times)] if has_body else []))
+
+    def fetched(self, count: int) -> None:
+        """Count bytes from its origins."""
+        self._tally.add((_FETCHED, count))
+
+
+_FIRST_BYTE = 2 * len(OUTCOMES)
+_FIRST_BYTE_US = _MIRROR.index("first byte us")
+_FETCHED = _MIRROR.index("fetched")
+
+
+class OriginTally:
+    """How an origin does."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def answered(self, seconds: float, *, is_good: bool) -> None:
+        """Count an answer, and how long its headers took."""
+        self._tally.add((0 if is_good else 1, 1), (3, int(seconds * 1e6)), (4, 1))
+
+    def failed(self) -> None:
+        """Count a request without an answer, or with one that broke off."""
+        self._tally.add((1, 1))
+
+    def received(self, count: int) -> None:
+        """Count bytes."""
+        self._tally.add((2, count))
+
+
+class OriginMeter:
+    """Counts what an origin does, for itself and for the mirror that asks it."""
+
+    def __init__(self, origin: OriginTally, mirror: MirrorTally) -> None:
+        self._mirror = mirror
+        self.answered = origin.answered
+        self.failed = origin.failed
+        self._received = origin.received
+
+    def received(self, count: int) -> None:
+        """Count bytes."""
+        self._received(count)
+        self._mirror.fetched(count)
+
+
+class StoreTally:
+    """What becomes of blobs."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def evicted(self, count: int) -> None:
+        """Count an evicted blob of so many bytes."""
+        self._tally.add((0, 1), (1, count))
+
+    def checked(self, count: int) -> None:
+        """Count a blob of so many bytes that was hashed again."""
+        self._tally.add((2, 1), (3, count))
+
+    def damaged(self) -> None:
+        """Count a blob that was found damaged."""
+        self._tally.add((4, 1))
+
+    def repaired(self) -> None:
+        """Count a damaged blob that was fetched again."""
+        self._tally.add((5, 1))
+
+
+class Sums:
+    """The counters of one subject, over all processes, by name."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._totals = [0] * len(names)
+        self._rows: dict[int, list[int]] = defaultdict(lambda: [0] * len(names))
+
+    def add(self, counts: Counts) -> None:
+        """Add what one process counted."""
+        self._totals = [a + b for a, b in zip(self._totals, counts.totals, strict=True)]
+        for row in counts.rows:
+            self._rows[row.number] = [a + b for a, b in zip(self._rows[row.number], row.counts, strict=True)]
+
+    def total(self) -> dict[str, int]:
+        """Return the counts of all time."""
+        return self._named(self._totals)
+
+    def since(self, now: float, seconds: float) -> dict[str, int]:
+        """Return the counts of the last `seconds`, in whole steps; a day at most."""
+        last = int(now) // STEP_S
+        steps = min(STEPS, round(seconds / STEP_S))
+        rows = [row for number, row in self._rows.items() if last - steps < number <= last]
+        return self._named([sum(column) for column in zip(*rows, strict=True)])
+
+    def series(self, now: float, steps: int) -> list[tuple[float, dict[str, int]]]:
+        """Return the counts of each of the last steps: its start in Unix seconds, and counts."""
+        last = int(now) // STEP_S
+        numbers = range(last - steps + 1, last + 1)
+        return [(float(number * STEP_S), self._named(self._rows.get(number))) for number in numbers]
+
+    def _named(self, counts: list[int] | None) -> dict[str, int]:
+        return dict(zip(self._names, counts or [0] * len(self._names), strict=True))
+
+
+class Totals:
+    """The sums of all subjects."""
+
+    def __init__(self) -> None:
+        self.store = Sums(_STORE)
+        self.mirrors: dict[str, Sums] = defaultdict(lambda: Sums(_MIRROR))
+        self.origins: dict[str, Sums] = defaultdict(lambda: Sums(_ORIGIN))
+        self.all_mirrors = Sums(_MIRROR)
+        """Those that are configured no more included."""
+
+
+def read_totals(directory: Path) -> Totals:
+    """Sum up what all processes have counted, those that are gone included. Blocks."""
+    totals = Totals()
+    for file in sorted(directory.glob("*/*")):
+        kind, _, name = unquote(file.name).partition(" ")
+        counts = read_counts(file, _NAMES[kind]) if kind in _NAMES else None
+        if counts is None:
+            continue
+        match kind:
+            case "mirror":
+                totals.mirrors[name].add(counts)
+                totals.all_mirrors.add(counts)
+            case "origin":
+                totals.origins[name].add(counts)
+            case _:
+                totals.store.add(counts)
+    return totals
+
+
+def _take_slot(directory: Path) -> tuple[Path, int]:
+    """Return the first folder that no living process writes to, and the lock on it."""
+    for number in itertools.count():
+        slot = directory / str(number)
+        slot.mkdir(parents=True, exist_ok=True)
+        lock = os.open(slot / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return slot, lock
+    raise AssertionError("counting never ends")

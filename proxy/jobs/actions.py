@@ -1,0 +1,243 @@
+"""What an operator can do to a running cache; the same words on the command line and over HTTP.
+
+pin, unpin, evict, purge, refresh, scrub, prefetch, offline. All processes on
+the data directory notice at once. Each action is written down with who asked.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from proxy.cache.service import Cache
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+from proxy.jobs.choosing import choose
+from proxy.jobs.rulebook import RuleBook
+from proxy.jobs.rules import Rule
+from proxy.jobs.scrub import Scrubber
+from proxy.jobs.selection import Selection
+from proxy.store.evict import Usage
+
+log = logging.getLogger(__name__)
+
+_AUDIT = "audit.log"
+"""One JSON object a line: when, who, what, and what it came to."""
+
+BY_HAND = "by hand"
+"""What a pin is called unless somebody names it."""
+
+
+class NotPossible(ProxyError):
+    """An action that makes no sense as it was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """Which blobs are meant: what a selection names in some mirrors, and digests."""
+
+    mirrors: tuple[str, ...] = ()
+    selection: Selection | None = None
+    digests: tuple[Digest, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it names nothing."""
+        return self.selection is None and not self.digests
+
+    def __str__(self) -> str:
+        parts = [] if self.selection is None else [f"{' '.join(self.mirrors)}: {self.selection}"]
+        return ", ".join([*parts, *self.digests])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What an action came to."""
+
+    action: str
+    text: str
+    """In words."""
+    blobs: int = 0
+    bytes: int = 0
+    problem: str = ""
+    """Why it did not come about, or not in full."""
+
+
+class Actions:
+    """Does what an operator asks for."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        rules: Sequence[Rule],
+        book: RuleBook,
+        scrubber: Scrubber,
+        asked_by: str,
+    ) -> None:
+        self._cache = cache
+        self._storage = cache.storage
+        self._rules = {rule.name: rule for rule in rules}
+        self._book = book
+        self._scrubber = scrubber
+        self._asked_by = asked_by
+
+    async def pin(self, aim: Aim, name: str = BY_HAND) -> Done:
+        """Keep blobs from eviction, those that are still to come included."""
+        usages = await self._find(aim)
+
+        digests = [usage.digest for usage in usages]
+        await self._storage.threads.ledger(self._storage.ledger.pin_all, name, digests)
+        return await self._done("pin", f"pinned as {name!r}", usages, aim)
+
+    async def unpin(self, aim: Aim, name: str = BY_HAND) -> Done:
+        """Let go of blobs that a pin of that name keeps: all of them unless some are aimed at."""
+        wanted = None if aim.is_empty else {usage.digest for usage in await self._find(aim)}
+
+        def unpin() -> list[Usage]:
+            ledger = self._storage.ledger
+            with ledger.transaction():
+                pinned = ledger.pinned_by(name)
+                released = pinned if wanted is None else pinned & wanted
+                for digest in released:
+                    ledger.unpin(digest, name)
+                sizes = ledger.sizes(released)
+                return [Usage(digest, sizes.get(digest, 0), 0.0) for digest in released]
+
+        released = await self._storage.threads.ledger(unpin)
+        return await self._done("unpin", f"let go of by {name!r}", released, aim)
+
+    async def evict(self, aim: Aim) -> Done:
+        """Remove blobs that no pin keeps and nobody reads; they come back when somebody asks for them."""
+        usages = await self._find(aim)
+
+        def evict() -> tuple[list[Usage], int]:
+            return self._remove(usages, self._storage.room.protected)
+
+        gone, kept = await self._storage.threads.slow(evict)
+        return await self._done(
+            "evict", f"gone; {kept} are pinned or being read" if kept else "gone", gone, aim
+        )
+
+    async def purge(self, aim: Aim) -> Done:
+        """Remove blobs, their pins, beginnings of transfers, and the memory of failures."""
+        usages = await self._find(aim)
+        paths = await self._paths(aim)
+
+        def purge() -> tuple[list[Usage], int]:
+            ledger, room, store = self._storage.ledger, self._storage.room, self._storage.store
+            for usage in usages:
+                ledger.forget_pins(usage.digest)
+                for key in ledger.keys(f"bad/{usage.digest}/"):
+                    ledger.forget(key)
+                if store.drop_partial(usage.digest):
+                    room.give_back(usage.digest)
+            for path in paths:
+                ledger.forget(f"absent/{path}")
+            # What is served offline cannot be had again.
+            spared = room.documents_in_use if self._cache.offline.is_on else set
+            return self._remove(usages, spared)
+
+        gone, kept = await self._storage.threads.slow(purge)
+        return await self._done("purge", f"gone; {kept} are being read" if kept else "gone", gone, aim)
+
+    async def refresh(self, mirrors: Sequence[str]) -> Done:
+        """Check mirrors with their origins now."""
+        if self._cache.offline.is_on:
+            raise NotPossible("the proxy is offline: switch that off first")
+        found = await asyncio.gather(*(self._cache.refresh(mirror) for mirror in mirrors))
+        problems = [f"{name}: {why}" for name, why in zip(mirrors, found, strict=True) if why is not None]
+        problem = "; ".join(problems)
+        text = problem or f"checked {', '.join(mirrors)}"
+        return await self._told(Done(action="refresh", text=text, problem=problem), " ".join(mirrors))
+
+    async def scrub(self) -> Done:
+        """Have every blob hashed again by the server's keeper."""
+        await self._scrubber.ask()
+        usage = await self._storage.threads.slow(self._storage.room.usage)
+        text = "all blobs will be hashed again, by a running server"
+        return await self._told(Done(action="scrub", text=text, blobs=usage.blobs, bytes=usage.bytes), "all")
+
+    async def prefetch(self, rule: str) -> Done:
+        """Have a rule run by the server's keeper as soon as it can."""
+        if rule not in self._rules:
+            there = ", ".join(self._rules) or "none"
+            raise NotPossible(f"there is no [[prefetch]] rule {rule!r}; there are: {there}")
+        await self._storage.threads.ledger(self._book.ask, rule)
+        text = f"rule {rule} will be run by a running server"
+        return await self._told(Done(action="prefetch", text=text), rule)
+
+    async def offline(self, *, on: bool) -> Done:
+        """Stop or resume asking origins, in all processes."""
+        if self._cache.offline.is_configured:
+            raise NotPossible("the configuration says offline = true; change it there")
+        self._cache.offline.turn(on=on)
+        text = "no origin is asked any more" if on else "origins are asked again"
+        return await self._told(Done(action="offline", text=text), "on" if on else "off")
+
+    async def _find(self, aim: Aim) -> list[Usage]:
+        """Return what an aim means, here or not. Raises NothingMatches or NotPossible."""
+        found: dict[Digest, Usage] = {}
+        if aim.selection is not None:
+            chosen = await choose(self._cache, aim.mirrors, aim.selection)
+            for wanted in chosen.wanted:
+                item = wanted.item
+                found[item.digest] = Usage(item.digest, item.size_bytes, 0.0)
+        for digest in aim.digests:
+            sizes = await self._storage.threads.ledger(self._storage.ledger.sizes, [digest])
+            found[digest] = Usage(digest, sizes.get(digest, 0), 0.0)
+        if not found:
+            raise NotPossible("say which items are meant: filters, or digests")
+        return list(found.values())
+
+    async def _paths(self, aim: Aim) -> set[str]:
+        """Return the paths of what an aim means, as far as lists name it."""
+        found = [self._cache.find_digest(digest) for digest in aim.digests]
+        paths = {item.path for _, item, _ in filter(None, found)}
+        if aim.selection is not None:
+            chosen = await choose(self._cache, aim.mirrors, aim.selection)
+            paths |= {wanted.item.path for wanted in chosen.wanted}
+        return paths
+
+    def _remove(self, usages: Iterable[Usage], spared: Callable[[], set[Digest]]) -> tuple[list[Usage], int]:
+        """Remove blobs but for the spared; return those that are gone now, and how many were kept. Blocks."""
+        store = self._storage.store
+        here = [usage for usage in usages if store.has(usage.digest)]
+        self._storage.room.evict(here, spared=spared)
+        gone = [usage for usage in here if not store.has(usage.digest)]
+        return gone, len(here) - len(gone)
+
+    async def _done(self, action: str, what: str, usages: Iterable[Usage], aim: Aim) -> Done:
+        sizes = [usage.size_bytes for usage in usages]
+        done = Done(action=action, text=f"{len(sizes)} blobs {what}", blobs=len(sizes), bytes=sum(sizes))
+        return await self._told(done, str(aim))
+
+    async def _told(self, done: Done, what: str) -> Done:
+        """Write down, in the log and in a file beside the store, who did what."""
+        line = {"time": round(time.time(), 3), "by": self._asked_by, "what": what, **asdict(done)}
+        log.info(
+            "admin.done action=%s by=%s what=%s blobs=%d bytes=%d text=%s",
+            done.action,
+            self._asked_by,
+            what,
+            done.blobs,
+            done.bytes,
+            done.text,
+        )
+        try:
+            await self._storage.threads.disk(_append, self._storage.store.root / _AUDIT, json.dumps(line))
+        except OSError as error:
+            # It is done, and the log tells of it; a full disk must not make that look otherwise.
+            log.error("audit.not_written problem=%s", error)  # noqa: TRY400
+        return done
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+ActionsFor = Callable[[str], Actions]
+"""Makes the actions for somebody, who is named in the log."""

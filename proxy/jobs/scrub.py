@@ -1,0 +1,201 @@
+"""Scrubbing: hashing blobs again at a bounded rate, setting aside what is damaged, fetching it anew.
+
+A blob is due when its last proof is older than it should be. So an interrupted
+scrub goes on by itself, and what was proved otherwise meanwhile is passed over.
+"""
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from proxy.cache.service import Cache
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+from proxy.store.ledger import Ledger
+from proxy.upstream.throttle import TokenBucket
+
+log = logging.getLogger(__name__)
+
+_RECORD = "scrub"
+_ASKED = "asked scrub"
+_READ_BYTES = 1024 * 1024
+_MOST_NAMED = 20
+_TOLD_EVERY_S = 86400.0
+"""When nothing is ever due, that is told so often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubPolicy:
+    """How often and how fast; the rate is bytes a second, None is unlimited."""
+
+    every_s: float = 30 * 86400.0
+    """Every blob is hashed again this long after it was hashed last."""
+    rate_bytes: int | None = 20 * 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubState:
+    """What scrubbing has come to. Times in Unix seconds."""
+
+    asked_at: float = 0.0
+    """Blobs hashed before this are due, however young their proof."""
+    completed_at: float | None = None
+    """When nothing was due any more."""
+    due_blobs: int = 0
+    due_bytes: int = 0
+    damaged: tuple[str, ...] = ()
+    """Digests found damaged last, and what became of them."""
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any] | None) -> Self:
+        """Read what `asdict` wrote."""
+        return cls() if record is None else cls(**{**record, "damaged": tuple(record["damaged"])})
+
+
+def read_state(ledger: Ledger) -> ScrubState:
+    """Return what scrubbing has come to. Blocks."""
+    state = ScrubState.from_record(ledger.record(_RECORD))
+    return replace(state, asked_at=ledger.record(_ASKED) or 0.0)
+
+
+class Unread(ProxyError):
+    """A blob whose bytes could not be read now: that proves nothing against it."""
+
+
+class Scrubber:
+    """Proves blobs again, one by one."""
+
+    def __init__(self, cache: Cache, policy: ScrubPolicy, clock: Callable[[], float]) -> None:
+        self._cache = cache
+        self._storage = cache.storage
+        self._policy = policy
+        self._clock = clock
+        rate = policy.rate_bytes
+        self._bucket = None if rate is None else TokenBucket(rate, time.monotonic)
+
+    async def ask(self) -> None:
+        """Make every blob due now."""
+        await self._storage.threads.ledger(self._storage.ledger.write, _ASKED, self._clock())
+
+    async def state(self) -> ScrubState:
+        """Return what scrubbing has come to."""
+        return await self._storage.threads.slow(read_state, self._storage.ledger)
+
+    async def run(self) -> None:
+        """Hash all that is due, least lately proved first."""
+        state = await self.state()
+        due = await self._storage.threads.slow(self._due, state)
+        remaining_bytes = sum(size_bytes for _, size_bytes in due)
+        unread = 0
+        for number, (digest, size_bytes) in enumerate(due):
+            state = replace(state, due_blobs=len(due) - number, due_bytes=remaining_bytes)
+            if number % _MOST_NAMED == 0:
+                await self._write(state)
+            try:
+                damage = await self._prove(digest, size_bytes)
+            except Unread as error:
+                log.warning("scrub.not_read problem=%s", error)
+                unread += 1
+                continue
+            if damage is not None:
+                state = replace(state, damaged=(damage, *state.damaged)[:_MOST_NAMED])
+                await self._write(state)
+            remaining_bytes -= size_bytes
+        is_old = state.completed_at is None or self._clock() - state.completed_at > _TOLD_EVERY_S
+        if not unread and (due or is_old or state.due_blobs):
+            await self._write(replace(state, completed_at=self._clock(), due_blobs=0, due_bytes=0))
+            log.info("scrub.completed blobs=%d", len(due))
+
+    async def _prove(self, digest: Digest, size_bytes: int) -> str | None:
+        """Hash one blob; return what was found and done about it, None if it is good."""
+        storage = self._storage
+        problem = await self._hash(digest)
+        storage.counters.store.checked(size_bytes)
+        if problem is None:
+            await storage.threads.ledger(storage.proofs.note, digest)
+            return None
+        if problem == "":
+            await storage.threads.ledger(storage.ledger.forget_blob, digest)
+            return None
+        storage.counters.store.damaged()
+        await storage.threads.disk(storage.store.set_aside, digest)
+        await storage.threads.ledger(storage.ledger.forget_blob, digest)
+        repair = await self._repair(digest)
+        log.error("blob.damaged digest=%s problem=%s repair=%s", digest, problem, repair)
+        return f"{digest} {problem}: set aside, {repair}"
+
+    async def _hash(self, digest: Digest) -> str | None:
+        """Return what is wrong with a blob's bytes: None for nothing, empty text if it is gone.
+
+        Raises Unread.
+        """
+        threads = self._storage.threads
+        try:
+            fd = await threads.slow(os.open, self._storage.store.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise Unread(f"{digest} cannot be opened: {error.strerror}") from error
+        hasher = hashlib.sha256()
+        try:
+            while data := await threads.slow(os.read, fd, _READ_BYTES):
+                await threads.slow(hasher.update, data)
+                if self._bucket is not None:
+                    await self._bucket.take(len(data))
+            # What nobody reads must not push out of memory what clients read.
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            inode = os.fstat(fd).st_ino
+        except OSError as error:
+            raise Unread(f"{digest} cannot be read: {error.strerror}") from error
+        finally:
+            os.close(fd)
+        if hasher.hexdigest() == digest or not await threads.slow(self._is_still, digest, inode):
+            return None
+        return "does not match its sha256"
+
+    def _is_still(self, digest: Digest, inode: int) -> bool:
+        """Whether a blob's file is still the one that was hashed, not a good one in its place. Blocks."""
+        try:
+            return self._storage.store.path(digest).stat().st_ino == inode
+        except OSError:
+            return False
+
+    async def _repair(self, digest: Digest) -> str:
+        """Fetch a blob again that was set aside; return what came of it."""
+        found = self._cache.find_digest(digest)
+        if found is None:
+            return "no list names it any more"
+        mirror, item, is_document = found
+        if is_document:
+            problem = await self._cache.refresh(mirror)
+            if problem is not None:
+                return f"not fetched again: {problem}"
+            self._storage.counters.store.repaired()
+            return "its mirror was checked again"
+        try:
+            async for _ in self._cache.ensure(mirror, item):
+                pass
+        except ProxyError as error:
+            return f"not fetched again: {error}"
+        self._storage.counters.store.repaired()
+        return "fetched again"
+
+    def _due(self, state: ScrubState) -> list[tuple[Digest, int]]:
+        """Return digest and size of what is due, least lately proved first. Blocks."""
+        ledger, now = self._storage.ledger, self._clock()
+        # In the same moment counts as after: a blob proved when the scrub was asked for is proved.
+        before = max(now - self._policy.every_s, state.asked_at)
+        proofs = ledger.proofs()
+        due = [
+            (proofs.get(usage.digest, 0.0), usage.digest, usage.size_bytes)
+            for usage in ledger.usages()
+            if proofs.get(usage.digest, 0.0) < before
+        ]
+        return [(digest, size_bytes) for _, digest, size_bytes in sorted(due)]
+
+    async def _write(self, state: ScrubState) -> None:
+        await self._storage.threads.ledger(self._storage.ledger.write, _RECORD, asdict(state))

@@ -1,0 +1,74 @@
+"""Upkeep: making room ahead of need, dropping what nobody names any more, forgetting what has expired."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from proxy.cache.service import Cache
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+from proxy.jobs.scrub import Scrubber
+from proxy.store.evict import Usage
+from proxy.store.limits import StoreLimits
+
+log = logging.getLogger(__name__)
+
+_ROOM_EVERY_S = 10.0
+_TIDY_EVERY_S = 3600.0
+_SCRUB_EVERY_S = 30.0
+_AT_ONCE = 100
+"""Blobs evicted before others may use the disk."""
+
+
+class Upkeep:
+    """The chores of the keeper that no schedule names."""
+
+    def __init__(
+        self, cache: Cache, limits: StoreLimits, scrubber: Scrubber, clock: Callable[[], float]
+    ) -> None:
+        self._cache = cache
+        self._storage = cache.storage
+        self._limits = limits
+        self._scrubber = scrubber
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Do all chores again and again, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_again(self._make_headroom, _ROOM_EVERY_S))
+            group.create_task(_again(self.tidy, _TIDY_EVERY_S))
+            group.create_task(_again(self._scrubber.run, _SCRUB_EVERY_S))
+
+    async def _make_headroom(self) -> None:
+        await self._storage.threads.slow(self._storage.room.make_headroom, self._limits.headroom_bytes)
+
+    async def tidy(self) -> None:
+        """Remove blobs that no list names and nobody used for long, and expired records."""
+        await self._storage.threads.slow(self._storage.ledger.forget_expired)
+        await self._storage.threads.slow(self._storage.room.tidy_partials)
+        listed = await self._cache.listed_digests()
+        if listed is None:
+            return  # A mirror whose lists are not known may name anything.
+        old = await self._storage.threads.slow(self._unlisted, listed)
+        for start in range(0, len(old), _AT_ONCE):
+            await self._storage.threads.slow(self._storage.room.evict, old[start : start + _AT_ONCE])
+
+    def _unlisted(self, listed: set[Digest]) -> list[Usage]:
+        """Return the blobs that may go. Blocks."""
+        kept = listed | self._storage.room.protected()
+        before = self._clock() - self._limits.keep_unlisted_s
+        return [
+            usage
+            for usage in self._storage.ledger.usages()
+            if usage.used_at < before and usage.digest not in kept
+        ]
+
+
+async def _again(chore: Callable[[], Awaitable[None]], every_s: float) -> None:
+    """Do a chore, now and every so often; what fails is tried again next time."""
+    while True:
+        try:
+            await chore()
+        except (ProxyError, OSError) as error:
+            log.warning("chore.failed problem=%s", error)
+        await asyncio.sleep(every_s)

@@ -1,0 +1,88 @@
+"""What is wrong, in words that say what to do: a pure reading of the figures."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.words import size
+
+_NEARLY_FULL = 2
+"""Free space below this many times the configured reserve is told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong."""
+
+    subject: str
+    """mirror NAME, origin URL, rule NAME, store, scrub."""
+    severity: str
+    """"error": clients notice or soon will; "warning": somebody should look."""
+    text: str
+    advice: str
+
+
+def find_problems(stats: dict[str, Any]) -> list[Problem]:
+    """Return what is wrong according to the figures, errors first."""
+    found = [
+        *_of_mirrors(stats),
+        *_of_origins(stats),
+        *_of_store(stats["store"]),
+        *_of_scrub(stats["scrub"]),
+        *_of_rules(stats["prefetch"]),
+    ]
+    return sorted(found, key=lambda problem: problem.severity != "error")
+
+
+def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
+    for name, mirror in stats["mirrors"].items():
+        subject = f"mirror {name}"
+        if mirror["failures"] and not mirror["is_ready"]:
+            advice = "check the network and [upstream] parent_proxy; clients get 503 until then"
+            yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)
+        elif mirror["failures"] and not stats["offline"]:
+            advice = "the last verified lists are served meanwhile; look at the origin if this lasts"
+            text = f"could not be checked {mirror['failures']} times: {mirror['last_problem']}"
+            yield Problem(subject, "warning", text, advice)
+        if mirror["last_refusal"] and (mirror["failures"] or mirror.get("refused")):
+            advice = "if this lasts, the origin publishes something wrong, or the keyring is out of date"
+            yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
+
+
+def _of_origins(stats: dict[str, Any]) -> Iterator[Problem]:
+    for name, origin in stats["origins"].items():
+        hour = origin["last_hour"]
+        if hour["error"] > hour["ok"]:
+            text = f"failed {hour['error']} of {hour['ok'] + hour['error']} requests in the last hour"
+            yield Problem(
+                f"origin {name}", "warning", text, "add another origin to the mirror, or mend this one"
+            )
+
+
+def _of_store(store: dict[str, Any]) -> Iterator[Problem]:
+    if not store["is_writable"]:
+        advice = "clients are served past the store: check the disk, its mount and permissions"
+        yield Problem("store", "error", "cannot be written", advice)
+    elif store["free_bytes"] < _NEARLY_FULL * store["min_free_bytes"]:
+        advice = "set [cache] limit, free disk space, or unpin what you no longer need"
+        yield Problem("store", "warning", f"has only {size(store['free_bytes'])} left on its disk", advice)
+    if store["quarantined"]:
+        advice = "look at them in the folder quarantine, check the disk, then delete them"
+        yield Problem("store", "warning", f"set {store['quarantined']} damaged files aside", advice)
+
+
+def _of_scrub(scrub: dict[str, Any]) -> Iterator[Problem]:
+    lost = scrub["damaged_blobs"] - scrub["repaired_blobs"]
+    if lost > 0:
+        advice = "what a list still names is fetched again when somebody asks for it"
+        yield Problem("scrub", "warning", f"{lost} damaged blobs were not fetched again", advice)
+
+
+def _of_rules(rules: list[dict[str, Any]]) -> Iterator[Problem]:
+    for rule in rules:
+        last = rule["last"]
+        if last is not None and last["outcome"] in {"failed", "partial"}:
+            subject = f"rule {rule['name']}"
+            yield Problem(
+                subject, "warning", f"was not complete: {last['problem']}", "run it again, or read the log"
+            )

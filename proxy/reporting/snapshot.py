@@ -1,0 +1,140 @@
+"""The state of the proxy as JSON values: what `/-/stats`, the dashboard and `stats` show.
+
+Names are stable within a format; the OpenAPI description documents them.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from proxy import __version__
+from proxy.cache.service import Cache
+from proxy.counting.counters import Totals, read_totals
+from proxy.jobs.rulebook import RuleBook
+from proxy.jobs.rules import Rule
+from proxy.jobs.scrub import ScrubState
+from proxy.jobs.scrub import read_state as read_scrub_state
+from proxy.reporting import figures
+from proxy.reporting.problems import find_problems
+
+FORMAT = "sstream-proxy-stats:1"
+
+
+class Snapshot(NamedTuple):
+    """The state at a moment."""
+
+    stats: dict[str, Any]
+    totals: Totals
+    taken_at: float
+    """Unix seconds."""
+
+
+class Observer:
+    """Takes snapshots."""
+
+    def __init__(
+        self, cache: Cache, rules: Sequence[Rule], book: RuleBook, counts: Path, clock: Callable[[], float]
+    ) -> None:
+        self._cache = cache
+        self._rules = rules
+        self._book = book
+        self._counts = counts
+        self._clock = clock
+        self._taking: asyncio.Task[Snapshot] | None = None
+
+    async def look(self) -> Snapshot:
+        """Return the state of now; those who ask while it is being taken share it."""
+        if self._taking is None:
+            self._taking = asyncio.create_task(self._take(), name="snapshot")
+            self._taking.add_done_callback(self._end)
+        return await asyncio.shield(self._taking)
+
+    async def _take(self) -> Snapshot:
+        now, storage = self._clock(), self._cache.storage
+        mirrors = await self._cache.status()
+        totals = await storage.threads.slow(read_totals, self._counts)
+        usage = await storage.threads.slow(storage.room.usage)
+        arriving = await storage.threads.slow(storage.room.arriving)
+        scrub = await storage.threads.slow(read_scrub_state, storage.ledger)
+        rules = await storage.threads.slow(self._read_rules)
+        is_writable = await storage.threads.slow(_is_writable, storage.store.root)
+        store_counts = totals.store.total()
+        stats: dict[str, Any] = {
+            "format": FORMAT,
+            "version": __version__,
+            "now": now,
+            "offline": self._cache.offline.is_on,
+            "total": figures.traffic(totals.all_mirrors, now),
+            "mirrors": {
+                name: {**figures.traffic(totals.mirrors[name], now), **state}
+                for name, state in mirrors.items()
+            },
+            "origins": {name: figures.origin(sums, now) for name, sums in sorted(totals.origins.items())},
+            "store": {
+                **usage._asdict(),
+                "is_writable": is_writable,
+                "evicted_blobs": store_counts["evicted blobs"],
+                "evicted_bytes": store_counts["evicted bytes"],
+            },
+            "scrub": _scrub(scrub, store_counts),
+            "fills": [
+                {
+                    "digest": one.digest,
+                    "path": one.label,
+                    "size_bytes": one.size_bytes,
+                    "filled_bytes": one.arrived_bytes,
+                    "rate_bytes_s": round(one.rate_bytes_s),
+                    "remaining_s": None if one.remaining_s is None else round(one.remaining_s, 1),
+                }
+                for one in arriving
+            ],
+            "prefetch": rules,
+        }
+        stats["problems"] = [asdict(problem) for problem in find_problems(stats)]
+        return Snapshot(stats, totals, now)
+
+    def _end(self, _: asyncio.Task[Snapshot]) -> None:
+        self._taking = None
+
+    def _read_rules(self) -> list[dict[str, Any]]:
+        """Return what is known of each rule. Blocks."""
+        told = []
+        for rule in self._rules:
+            page = self._book.page(rule.name)
+            told.append(
+                {
+                    "name": rule.name,
+                    "mirror": rule.mirror,
+                    "selection": str(rule.selection()),
+                    "schedule": rule.schedule,
+                    "is_running": self._book.is_running(rule.name),
+                    "next_at": page.next_at,
+                    "complete_at": page.complete_at,
+                    "last": None if page.last is None else asdict(page.last),
+                }
+            )
+        return told
+
+
+def _scrub(state: ScrubState, counts: dict[str, int]) -> dict[str, Any]:
+    return {
+        **asdict(state),
+        "checked_blobs": counts["checked blobs"],
+        "checked_bytes": counts["checked bytes"],
+        "damaged_blobs": counts["damaged"],
+        "repaired_blobs": counts["repaired"],
+    }
+
+
+def _is_writable(root: Path) -> bool:
+    """Whether a file can be made in the data directory. Blocks."""
+    probe = root / "incoming" / f"probe-{os.getpid()}"
+    try:
+        probe.write_bytes(b"?")
+        probe.unlink()
+    except OSError:
+        return False
+    return True

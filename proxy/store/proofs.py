@@ -1,0 +1,57 @@
+"""Which blobs were hashed when, and whether their files were touched since.
+
+A blob is hashed as it arrives. That counts for as long as the kernel says that
+its file has not changed; a bit that rots on the disk shows only when the file is
+hashed again. All methods block.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from proxy.digest import Digest
+from proxy.store.ledger import Ledger, Proof
+from proxy.store.local import DAMAGED, LocalStore
+
+log = logging.getLogger(__name__)
+
+RECENT_S = 30 * 86400.0
+
+
+class Proofs:
+    """The proofs of the blobs of one store."""
+
+    def __init__(self, store: LocalStore, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+
+    def note(self, digest: Digest) -> None:
+        """Note that a blob was hashed just now and found good."""
+        changed_ns = self._store.changed_ns(digest)
+        if changed_ns is not None:
+            self._ledger.note_proof(digest, Proof(self._clock(), changed_ns))
+
+    def is_recent(self, digest: Digest, within_s: float = RECENT_S) -> bool:
+        """Whether a blob was hashed in the last `within_s` seconds, and its file not touched since."""
+        proof = self._ledger.proof(digest)
+        if proof is None or not 0 <= self._clock() - proof.hashed_at <= within_s:
+            return False
+        return proof.changed_ns == self._store.changed_ns(digest)
+
+    def problem(self, digest: Digest, size_bytes: int, *, deep: bool) -> str | None:
+        """Return what is wrong with a blob, None when nothing is.
+
+        Hashes it if it was not lately, or if `deep` demands it. A damaged blob
+        is set aside, so that nobody is served from it.
+        """
+        problem = self._store.problem(digest, size_bytes, deep=False)
+        if problem is not None or (not deep and self.is_recent(digest)):
+            return problem
+        problem = self._store.problem(digest, size_bytes, deep=True)
+        if problem is None:
+            self.note(digest)
+        elif problem == DAMAGED:
+            log.error("blob.damaged digest=%s problem=%s", digest, problem)
+            self._store.set_aside(digest)
+        return problem

@@ -1,0 +1,101 @@
+"""Who may read the operator's pages, and who may change something.
+
+A browser must never be made to change anything by a page that its user merely
+visits: every change needs a header that no other site's page can send without
+being asked for permission first, which is never given (CORS), and whoever is
+trusted for being on this machine must also have named this machine, so that a
+foreign name that resolves to it (DNS rebinding) is not enough.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+CHANGE_HEADER = "X-Sstream-Proxy"
+"""Every change must carry it, with any value."""
+
+_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
+_LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminOptions:
+    """Who may do what at `/-/`."""
+
+    read: Literal["everyone", "admins"] = "everyone"
+    token_sha256: str = ""
+    """Hexadecimal SHA-256 of the token that makes an admin; empty is none."""
+    trust_loopback: bool = True
+    """Whether whoever connects from this machine is an admin."""
+
+
+LOCAL_SOCKET = "local socket"
+NOBODY = "somebody who has left"
+"""In place of an address that cannot be told any more. Whoever it was, nobody is trusted for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """What is known of who sends a request."""
+
+    address: str
+    """The peer's address, or one of these."""
+    method: str
+    headers: Mapping[str, str]
+    """Case-insensitive."""
+
+
+class Access:
+    """Decides by the options."""
+
+    def __init__(self, options: AdminOptions) -> None:
+        self._options = options
+
+    def may_read(self, asker: Asker) -> bool:
+        """Whether somebody may see the figures."""
+        return self._options.read == "everyone" or self._is_admin(asker)
+
+    def why_not_change(self, asker: Asker) -> str | None:
+        """Return why somebody may not change anything, None when they may."""
+        if CHANGE_HEADER not in asker.headers:
+            return f"a change needs the header {CHANGE_HEADER}: 1, so that no web page can cause it"
+        origin = asker.headers.get("Origin")
+        if origin is not None and origin.partition("://")[2] != asker.headers.get("Host", ""):
+            return "this comes from another site's page"
+        if not self._is_admin(asker):
+            return (
+                "this needs an admin: ask from the proxy's own machine, or with Authorization: Bearer TOKEN"
+            )
+        return None
+
+    def _is_admin(self, asker: Asker) -> bool:
+        return self._has_token(asker) or (self._options.trust_loopback and _is_local(asker))
+
+    def _has_token(self, asker: Asker) -> bool:
+        scheme, _, token = asker.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self._options.token_sha256:
+            return False
+        found = hashlib.sha256(token.strip().encode(errors="surrogateescape")).hexdigest()
+        return hmac.compare_digest(found, self._options.token_sha256.lower())
+
+
+def _is_local(asker: Asker) -> bool:
+    """Whether somebody sits at this machine, and meant it."""
+    if any(name in asker.headers for name in _FORWARDED):
+        return False  # A reverse proxy on this machine speaks for others.
+    if asker.address == LOCAL_SOCKET:
+        return True
+    try:
+        is_loopback = ipaddress.ip_address(asker.address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+    return is_loopback and _host_name(asker.headers.get("Host", "")) in _LOCAL_NAMES
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()

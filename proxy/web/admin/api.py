@@ -1,0 +1,173 @@
+"""The operator's actions over HTTP: POST /-/api/v1/ACTION with a JSON object.
+
+What may be asked is described once, in `openapi.json`, which is also served.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Collection
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+
+from proxy.digest import InvalidDigest, parse_digest
+from proxy.errors import ProxyError
+from proxy.jobs.actions import BY_HAND, Actions, ActionsFor, Aim, Done
+from proxy.jobs.selection import Selection
+from proxy.simplestreams.filters import Filter
+from proxy.web.admin.access import LOCAL_SOCKET, NOBODY, Access, Asker
+from proxy.web.blob_response import SERVER_NAME
+
+
+class BadOrder(ProxyError):
+    """A body that does not say what to do."""
+
+
+def asker_of(request: web.Request) -> Asker:
+    """Return what is known of who sends a request."""
+    return Asker(_address(request), request.method, request.headers)
+
+
+def _address(request: web.Request) -> str:
+    """Return who sends a request: no address alone makes no local socket, it may just have been lost."""
+    own = None if request.transport is None else request.transport.get_extra_info("sockname")
+    return LOCAL_SOCKET if isinstance(own, (str, bytes)) else request.remote or NOBODY
+
+
+class Api:
+    """Answers what changes something."""
+
+    def __init__(self, access: Access, actions_for: ActionsFor, mirrors: tuple[str, ...]) -> None:
+        self._access = access
+        self._actions_for = actions_for
+        self._mirrors = mirrors
+        self._actions: dict[str, Callable[[Actions, _Order], Awaitable[Done]]] = {
+            "pin": lambda actions, order: actions.pin(self._aim(order), order.text("name", BY_HAND)),
+            "unpin": lambda actions, order: actions.unpin(self._aim(order), order.text("name", BY_HAND)),
+            "evict": lambda actions, order: actions.evict(self._aim(order)),
+            "purge": lambda actions, order: actions.purge(self._aim(order)),
+            "refresh": lambda actions, order: actions.refresh(self._named_mirrors(order, self._mirrors)),
+            "scrub": lambda actions, _: actions.scrub(),
+            "prefetch": lambda actions, order: actions.prefetch(order.text("rule", "")),
+            "offline": lambda actions, order: actions.offline(on=order.flag("on")),
+        }
+
+    async def post_action(self, request: web.Request) -> web.Response:
+        """Do what is asked for."""
+        asker = asker_of(request)
+        problem = self._access.why_not_change(asker)
+        if problem is not None:
+            return answer(HTTPStatus.FORBIDDEN, {"problem": problem})
+        name = request.match_info["action"]
+        action = self._actions.get(name)
+        if action is None:
+            there = ", ".join(self._actions)
+            return answer(HTTPStatus.NOT_FOUND, {"problem": f"there is no such action; there are: {there}"})
+        try:
+            order = _Order.read(await request.read(), _fields_of(name))
+            done = await action(self._actions_for(f"client {asker.address}"), order)
+        except web.HTTPRequestEntityTooLarge as error:
+            return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"problem": error.text})
+        except ProxyError as error:
+            return answer(HTTPStatus.BAD_REQUEST, {"problem": str(error)})
+        if done.problem:
+            return answer(HTTPStatus.BAD_GATEWAY, {"problem": done.problem})
+        return answer(
+            HTTPStatus.OK,
+            {"action": done.action, "text": done.text, "blobs": done.blobs, "bytes": done.bytes},
+        )
+
+    async def get_description(self, _: web.Request) -> web.Response:
+        """Return the OpenAPI description."""
+        return answer(HTTPStatus.OK, DESCRIPTION)
+
+    def _aim(self, order: "_Order") -> Aim:
+        filters, maas = order.texts("filters"), order.texts("maas")
+        newest = order.number("max")
+        if order.texts("arch") and not maas:
+            raise BadOrder("'arch' goes with 'maas'; as a filter write 'arch=amd64'")
+        selection = None
+        if filters or maas or newest is not None:
+            selection = Selection(
+                filters=tuple(Filter.parse(one) for one in filters),
+                maas_releases=maas,
+                maas_arches=order.texts("arch"),
+                newest=newest,
+            )
+        try:
+            digests = tuple(parse_digest(one) for one in order.texts("digests"))
+        except InvalidDigest as error:
+            raise BadOrder(str(error)) from error
+        return Aim(
+            mirrors=self._named_mirrors(order, self._mirrors[:1]), selection=selection, digests=digests
+        )
+
+    def _named_mirrors(self, order: "_Order", default: tuple[str, ...]) -> tuple[str, ...]:
+        names = order.texts("mirrors") or default
+        for name in names:
+            if name not in self._mirrors:
+                raise BadOrder(f"there is no mirror {name!r}; there are: {', '.join(self._mirrors)}")
+        return names
+
+
+class _Order:
+    """The JSON object of a request, read field by field."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
+
+    @classmethod
+    def read(cls, data: bytes, known: Collection[str]) -> "_Order":
+        """Read a body. What is not known is refused: without it, the rest may mean much more."""
+        try:
+            fields = json.loads(data or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise BadOrder(f"the body is no JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise BadOrder("the body must be a JSON object")
+        for key in fields:
+            if key not in known:
+                there = ", ".join(known) or "none"
+                raise BadOrder(f"there is no field {key!r:.80}; there are: {there}")
+        return cls(fields)
+
+    def text(self, key: str, default: str) -> str:
+        value = self._fields.get(key, default)
+        if not isinstance(value, str):
+            raise BadOrder(f"{key!r} must be a text")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self._fields.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise BadOrder(f"{key!r} must be a list of texts")
+        return tuple(value)
+
+    def number(self, key: str) -> int | None:
+        value = self._fields.get(key)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise BadOrder(f"{key!r} must be a whole number, at least 1")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self._fields.get(key)
+        if not isinstance(value, bool):
+            raise BadOrder(f"{key!r} must be true or false")
+        return value
+
+
+def answer(status: HTTPStatus, value: object) -> web.Response:
+    """Return a JSON answer."""
+    headers = {"Server": SERVER_NAME, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return web.json_response(value, status=status, headers=headers)
+
+
+def _fields_of(action: str) -> Collection[str]:
+    """Return the fields that an action's order may have."""
+    body = DESCRIPTION["paths"][f"/api/v1/{action}"]["post"]["requestBody"]
+    fields: dict[str, Any] = body["content"]["application/json"]["schema"]["properties"]
+    return fields.keys()
+
+
+DESCRIPTION: dict[str, Any] = json.loads(files("proxy.web.admin").joinpath("openapi.json").read_text())

@@ -1,0 +1,141 @@
+"""Ready-made replies for requests that come again and again, byte for byte.
+
+A reply is remembered under the exact bytes of the request head that it
+answered, and made anew every second, by the first request then: so its Date and
+Age are never more than two seconds old. What the head alone does not decide
+(which generation a client is to see) is asked of the cache each time.
+Everything that is not exactly such a head, on a connection that waits for one,
+goes the usual way.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.counting.counters import MirrorTally
+from proxy.web.access_log import Ended, new_request_id, write_line
+
+log = logging.getLogger("proxy.access")
+
+_RENEWED_EVERY_S = 1.0
+_COUNT_EVERY_S = 0.005
+_LARGEST_REPLY_BYTES = 1024 * 1024
+_MOST_BYTES = 32 * 1024 * 1024
+_LARGEST_HEAD_BYTES = 4096
+_MOST_HEADS = 10_000
+_NAMED = b"\r\nx-request-id:"
+_HEAD_END = b"\r\n\r\n"
+_METHODS = (b"GET /", b"HEAD /")
+
+
+@dataclass(slots=True)
+class HotReply:
+    """A reply as it goes onto the wire, and what has to be done for each time it does."""
+
+    wire: bytes
+    has_body: bool
+    tally: MirrorTally
+    is_current: Callable[[str], bool]
+    """Whether the client at an address would get this very reply now."""
+    on_used: Callable[[], None]
+    """Notes that what it carries is in use."""
+    ended: Ended
+    """What is noted of each time, but for the client."""
+    is_renewed: bool = False
+    """Whether some request is having it made anew."""
+    times: int = 0
+    """How often it went out since it was last counted."""
+
+
+class HotReplies:
+    """The replies of one process."""
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, HotReply] = {}
+        self._old: dict[bytes, HotReply] = {}
+        self._seen: set[bytes] = set()
+        self._held_bytes = 0
+        self._ageing: asyncio.TimerHandle | None = None
+        self._counting: asyncio.TimerHandle | None = None
+
+    def find(self, head: bytes, client: str) -> HotReply | None:
+        """Return the reply to a request head, None when there is none that is true now."""
+        reply = self._young.get(head)
+        if reply is None:
+            reply = self._old.get(head)
+            if reply is None:
+                return None
+            if not reply.is_renewed:
+                reply.is_renewed = True
+                return None
+        return reply if reply.is_current(client) else None
+
+    def sent(self, reply: HotReply, client: str) -> None:
+        """Note that a reply has gone out."""
+        reply.times += 1
+        if self._counting is None:
+            self._counting = asyncio.get_running_loop().call_later(_COUNT_EVERY_S, self.count)
+        if log.isEnabledFor(logging.INFO):
+            write_line(log, reply.ended._replace(client=client, request_id=new_request_id()))
+
+    def wants(self, head: bytes) -> bool:
+        """Whether the reply to a head is worth remembering: it has come before, and is nothing special."""
+        if _NAMED in head.lower():
+            return False  # Each is told from the others by its own id in the log.
+        if head in self._young or len(head) > _LARGEST_HEAD_BYTES or not head.startswith(_METHODS):
+            return False
+        if head in self._seen or head in self._old:
+            return True
+        if len(self._seen) < _MOST_HEADS:
+            self._seen.add(head)
+            self._age_soon()
+        return False
+
+    def remember(self, head: bytes, reply: HotReply) -> None:
+        """Remember the reply to a head, if there is room."""
+        size = len(reply.wire)
+        if size <= _LARGEST_REPLY_BYTES and self._held_bytes + size <= _MOST_BYTES:
+            self._held_bytes += size
+            self._young[head] = reply
+            self._age_soon()
+
+    def count(self) -> None:
+        """Count what has gone out."""
+        self._counting = None
+        for reply in (*self._young.values(), *self._old.values()):
+            _count(reply)
+
+    def close(self) -> None:
+        """Count the rest, and forget everything."""
+        for timer in (self._ageing, self._counting):
+            if timer is not None:
+                timer.cancel()
+        self.count()
+
+    def _age_soon(self) -> None:
+        if self._ageing is None:
+            self._ageing = asyncio.get_running_loop().call_later(_RENEWED_EVERY_S, self._age)
+
+    def _age(self) -> None:
+        """Forget the old replies, and have the young ones made anew."""
+        self._ageing = None
+        self.count()
+        self._old, self._young = self._young, {}
+        self._seen.clear()
+        self._held_bytes = sum(len(reply.wire) for reply in self._old.values())
+        if self._old:
+            self._age_soon()
+
+
+def is_whole_head(data: bytes) -> bool:
+    """Whether bytes are one request head and nothing else."""
+    return data.find(_HEAD_END) == len(data) - len(_HEAD_END)
+
+
+def _count(reply: HotReply) -> None:
+    if reply.times:
+        ended = reply.ended
+        reply.tally.ended_often(ended.outcome, ended.sent_bytes, reply.times, has_body=reply.has_body)
+        reply.on_used()
+        reply.times = 0

@@ -1,0 +1,330 @@
+"""Replies that are ready: the same as those that are made anew, and only where they are right."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from support.running import MOUNT, RunningProxy
+from support.tree import SignedTree, TreeItem
+from support.wire import Wire, WireReply, request
+
+from proxy.web.access_log import Ended
+from proxy.web.hot import HotReplies, HotReply
+
+KIB = 1024
+PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
+INDEX = f"{MOUNT}streams/v1/index.sjson"
+LEARNING = 3
+"""So many times a request must come before its reply is ready."""
+
+
+class Slow:
+    """Counts the requests that were answered the usual way."""
+
+    def __init__(self, proxy: RunningProxy) -> None:
+        self.times = 0
+        self._resolve = proxy.cache.resolve
+        proxy.cache.resolve = self  # type: ignore[method-assign, assignment]
+
+    async def __call__(self, *arguments: Any) -> Any:
+        self.times += 1
+        return await self._resolve(*arguments)
+
+
+@pytest.fixture
+def item(tree: SignedTree) -> TreeItem:
+    """Return a small item."""
+    item = tree.add_item(PRODUCT, "20250718", "boot-kernel", size=4 * KIB)
+    tree.publish()
+    return item
+
+
+@pytest.fixture
+async def wire(proxy: RunningProxy, item: TreeItem) -> AsyncIterator[Wire]:
+    """Return a connection to a proxy that holds the item."""
+    await proxy.read(item.path)
+    await proxy.fills_ended()
+    async with Wire.to(proxy.base) as wire:
+        yield wire
+
+
+def comparable(reply: WireReply) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Return all of a reply but what tells the time."""
+    headers = [(name, value) for name, value in reply.headers.items() if name not in {"Date", "Age"}]
+    return reply.status, headers, reply.body
+
+
+async def warm(wire: Wire, head: bytes, method: str = "GET") -> WireReply:
+    """Ask until the reply is ready; return the last that was made anew."""
+    for _ in range(LEARNING):
+        await wire.send(head)
+        reply = await wire.reply(method)
+    return reply
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Range": "bytes=5-99"}, {"Range": "bytes=9999-"}, {"If_None_Match": '"x"'}, {"X_Anything": "1"}],
+    ids=str,
+)
+@pytest.mark.parametrize("what", ["item", "index"])
+async def test_a_ready_reply_is_the_same_to_the_byte(
+    proxy: RunningProxy, wire: Wire, item: TreeItem, method: str, headers: dict[str, str], what: str
+) -> None:
+    head = request(MOUNT + item.path if what == "item" else INDEX, method, **headers)
+    made = await warm(wire, head, method)
+    slow = Slow(proxy)
+
+    await wire.send(head)
+    ready = await wire.reply(method)
+
+    assert slow.times == 0
+    assert comparable(ready) == comparable(made)
+    assert ready.headers.keys() == made.headers.keys()
+
+
+async def test_what_ends_the_connection_is_never_ready(
+    proxy: RunningProxy, item: TreeItem, wire: Wire
+) -> None:
+    await warm(wire, request(MOUNT + item.path))
+    slow = Slow(proxy)
+    for version, headers in (("1.1", {"Connection": "close"}), ("1.0", {})):
+        for _ in range(LEARNING + 1):
+            async with Wire.to(proxy.base) as other:
+                reply = await other.ask(MOUNT + item.path, version=version, **headers)
+                assert reply.body == item.read()
+                assert await other.rest() == b""
+    assert slow.times == 2 * (LEARNING + 1)
+
+
+async def test_errors_and_misses_are_never_ready(proxy: RunningProxy, wire: Wire) -> None:
+    slow = Slow(proxy)
+    for _ in range(5):
+        assert (await wire.ask(f"{MOUNT}nothing")).status == 404
+    assert slow.times == 5
+
+
+async def test_the_rest_of_a_half_sent_request_is_no_request(wire: Wire, item: TreeItem) -> None:
+    """Bytes that are hot by themselves may be the end of another request's header."""
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    await wire.send(request(f"{MOUNT}nothing").removesuffix(b"\r\n") + b"X-Half: ")
+    await asyncio.sleep(0.05)  # So that the halves arrive one by one.
+    await wire.send(head)
+
+    assert (await wire.reply()).status in {400, 404}
+
+
+async def test_requests_in_one_piece_are_answered_in_their_order(wire: Wire, item: TreeItem) -> None:
+    hot, cold = request(MOUNT + item.path), request(f"{MOUNT}nothing")
+    await warm(wire, hot)
+    await wire.send(hot + cold + hot)
+    statuses = [(await wire.reply()).status for _ in range(3)]
+    await wire.send(cold)
+    await wire.send(hot)
+    statuses += [(await wire.reply()).status for _ in range(2)]
+    assert statuses == [200, 404, 200, 404, 200]
+
+
+async def test_a_stray_marker_after_a_ready_reply_is_dropped(
+    proxy: RunningProxy, wire: Wire, item: TreeItem
+) -> None:
+    """What MAAS 3.5 sends after each image request."""
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    slow = Slow(proxy)
+    replies = []
+    for _ in range(3):
+        await wire.send(head)
+        replies.append(await wire.reply())
+        await wire.send(b"0\r\n\r\n")
+        await asyncio.sleep(0.02)  # So that it comes by itself.
+    replies.append(await wire.ask(INDEX))
+
+    assert [reply.status for reply in replies] == [200] * 4
+    assert slow.times == 1
+
+
+async def test_a_new_generation_is_served_at_once(proxy: RunningProxy, wire: Wire, tree: SignedTree) -> None:
+    head = request(INDEX)
+    before = await warm(wire, head)
+    tree.publish()
+    await proxy.cache.refresh("test")
+
+    await wire.send(head)
+    after = await wire.reply()
+
+    assert after.body != before.body
+    assert after.body == (tree.root / "streams/v1/index.sjson").read_bytes()
+
+
+@pytest.mark.usefixtures("item")
+async def test_a_client_that_read_the_old_index_gets_the_lists_that_belong_to_it(
+    proxy: RunningProxy, tree: SignedTree
+) -> None:
+    """Also when the new list is ready for everybody else."""
+    (listed,) = tree.root.glob("streams/v1/com*.sjson")
+    target = f"{MOUNT}streams/v1/{listed.name}"
+    await proxy.read(INDEX)
+    host, port = proxy.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
+    early, old_list = Wire(reader, writer), listed.read_bytes()
+    await early.ask(INDEX)
+    tree.add_item(PRODUCT, "20250719", "boot-kernel", size=KIB)
+    tree.publish()
+    await proxy.cache.refresh("test")
+
+    async with Wire.to(proxy.base) as late:
+        await late.ask(INDEX)
+        fresh = await warm(late, request(target))
+        belonging = await early.ask(target)
+        await early.ask(INDEX)
+        now = await early.ask(target)
+    writer.close()
+
+    assert fresh.body == now.body == listed.read_bytes()
+    assert belonging.body == old_list
+
+
+async def test_offline_takes_effect_at_once(proxy: RunningProxy, wire: Wire) -> None:
+    head = request(INDEX)
+    await warm(wire, head)
+    proxy.cache.offline.turn(on=True)
+    slow = Slow(proxy)
+    await wire.send(head)
+    await wire.reply()
+    assert slow.times == 1
+
+
+async def test_every_ready_reply_is_counted(proxy: RunningProxy, wire: Wire, item: TreeItem) -> None:
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    slow = Slow(proxy)
+    for _ in range(200):
+        await wire.send(head)
+        assert (await wire.reply()).status == 200
+    hot = 200 - slow.times
+    await asyncio.sleep(0.1)  # Counts are gathered for a moment.
+    async with proxy.get("/-/stats") as response:
+        total = (await response.json())["total"]
+
+    assert hot > 150
+    assert total["requests"]["hit"] == 200 + LEARNING
+    assert total["sent_bytes"]["hit"] == (200 + LEARNING) * item.size
+
+
+async def test_ready_replies_are_logged_like_others(
+    wire: Wire, item: TreeItem, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "proxy.access")
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    await wire.send(head)
+    await wire.reply()
+    lines = [record.getMessage() for record in caplog.records if "boot-kernel" in record.getMessage()]
+
+    def without_time(line: str) -> list[str]:
+        return [word for word in line.split() if not word.startswith(("seconds=", "id="))]
+
+    assert len(lines) == LEARNING + 1
+    assert len({line.partition(" id=")[2] for line in lines}) == len(lines)
+    assert without_time(lines[-1]) == without_time(lines[0])
+
+
+async def test_a_client_that_does_not_read_is_not_answered_without_end(
+    proxy: RunningProxy, wire: Wire, item: TreeItem
+) -> None:
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    slow = Slow(proxy)
+    for _ in range(10_000):
+        wire.writer.write(head)
+        if slow.times:
+            break
+        await asyncio.sleep(0)
+    else:
+        pytest.fail("40 MB were queued for a client that does not read")
+
+
+async def test_replies_are_made_anew_every_second_by_one_request(
+    proxy: RunningProxy, wire: Wire, item: TreeItem
+) -> None:
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    await asyncio.sleep(1.1)
+    slow = Slow(proxy)
+    for _ in range(5):
+        await wire.send(head)
+        await wire.reply()
+    assert slow.times == 1
+
+
+async def test_replies_that_nobody_asks_for_are_forgotten(
+    proxy: RunningProxy, wire: Wire, item: TreeItem
+) -> None:
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    await asyncio.sleep(2.2)
+    slow = Slow(proxy)
+    for _ in range(LEARNING):
+        await wire.send(head)
+        await wire.reply()
+    assert slow.times == LEARNING - 1
+
+
+async def test_memory_is_bounded() -> None:
+    replies = HotReplies()
+    ended = Ended(None, "GET", "/", 200, "hit", 0, 0.0, "", is_aborted=False, request_id="")
+    for number in range(100):
+        head = b"GET /%d HTTP/1.1\r\n\r\n" % number
+        reply = HotReply(
+            wire=b"x" * KIB * KIB,
+            has_body=True,
+            tally=None,  # type: ignore[arg-type]
+            is_current=lambda _: True,
+            on_used=lambda: None,
+            ended=ended,
+        )
+        replies.remember(head, reply)
+    held = [number for number in range(100) if replies.find(b"GET /%d HTTP/1.1\r\n\r\n" % number, "")]
+    assert len(held) == 32
+    replies.close()
+
+
+@pytest.mark.usefixtures("wire")
+async def test_mixed_and_split_requests_are_answered_like_single_ones(
+    proxy: RunningProxy, item: TreeItem
+) -> None:
+    """By 40 random mixes of heads, pipelined and split at random places."""
+    targets = [MOUNT + item.path, INDEX, f"{MOUNT}nothing"]
+    choices = [("GET", {}), ("GET", {"Range": "bytes=1-7"}), ("HEAD", {}), ("GET", {"X_A": "b"})]
+    expected = {}
+    for target in targets:
+        for method, headers in choices:
+            async with Wire.to(proxy.base) as single:
+                head = request(target, method, **headers)
+                expected[head] = (method, comparable(await single.ask(target, method, **headers)))
+    for seed in range(40):
+        mix = random.Random(seed)
+        heads = mix.choices(list(expected), k=12)
+        data = b"".join(heads)
+        cuts = sorted(mix.sample(range(1, len(data)), mix.choice([0, 0, 3, 11])))
+        if mix.random() < 0.5:
+            cuts = [sum(map(len, heads[:n])) for n in range(1, len(heads))]
+        async with Wire.to(proxy.base) as mixed:
+            for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+                await mixed.send(data[start:end])
+                if mix.random() < 0.7:
+                    await asyncio.sleep(0.001)
+            for head in heads:
+                method, wanted = expected[head]
+                got = comparable(await mixed.reply(method))
+                assert without_ids(got) == without_ids(wanted), (seed, head)
+
+
+def without_ids(reply: tuple[int, list[tuple[str, str]], bytes]) -> tuple[int, list[tuple[str, str]], bytes]:
+    status, headers, body = reply
+    return status, [(name, value) for name, value in headers if name != "X-Request-Id"], body
