@@ -2,16 +2,19 @@
 
 uvloop has no sendfile of its own, so the system call is made here, on a
 duplicate of the transport's descriptor, once the transport has sent all it had.
-Back-pressure is the socket's: when it is full, we wait until it is writable.
+Back-pressure is the socket's: the loop calls when it takes more. A file whose
+next bytes are not in the page cache is sent by a thread, which may wait for the
+disk.
 """
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from aiohttp.abc import AbstractStreamWriter
 
-_PER_CALL_BYTES = 1024 * 1024
+_PER_CALL_BYTES = 2 * 1024 * 1024
 _TLS_CHUNK_BYTES = 256 * 1024
 
 
@@ -29,20 +32,21 @@ class SocketSink:
         await self._empty_transport()
         stop = offset + count
         while offset < stop:
+            push = _Push(self._transport, self._socket_fd, fd, offset, stop)
             try:
-                sent = os.sendfile(self._socket_fd, fd, offset, min(stop - offset, _PER_CALL_BYTES))
-            except BlockingIOError:
-                await self._writable()
-                continue
-            if sent == 0:
-                raise ConnectionResetError("the file ended before its promised size")
-            offset += sent
-            self.sent_bytes += sent
-            if offset < stop:
-                # Other connections must have their turn however fast this client reads.
-                await asyncio.sleep(0)
-                if self._transport.is_closing():
-                    raise ConnectionResetError("the client is gone")
+                await push.run()
+            finally:
+                offset += push.sent_bytes
+                self.sent_bytes += push.sent_bytes
+            if not push.sent_bytes:
+                length = min(stop - offset, _PER_CALL_BYTES)
+                sent = await _in_thread(_send_waiting, self._socket_fd, fd, offset, length)
+                offset += sent
+                self.sent_bytes += sent
+                if not sent:
+                    await self._writable()
+            if offset < stop and self._transport.is_closing():
+                raise ConnectionResetError("the client is gone")
 
     async def send_bytes(self, data: bytes) -> None:
         """Send bytes from memory."""
@@ -80,6 +84,68 @@ class SocketSink:
             loop.remove_writer(self._socket_fd)
 
 
+class _Push:
+    """Sends what is in memory of one part of a file, piece by piece.
+
+    Pieces, because other connections must have their turn however fast a client
+    reads. The next one is tried at once while the socket takes whole ones: it
+    counts as writable only when it is almost empty, too late for a fast client.
+    """
+
+    def __init__(self, transport: asyncio.Transport, socket_fd: int, fd: int, offset: int, stop: int) -> None:
+        self._transport = transport
+        self._socket_fd = socket_fd
+        self._fd = fd
+        self._offset = offset
+        self._stop = stop
+        self.sent_bytes = 0
+        self._loop = asyncio.get_running_loop()
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._is_next_due = False
+        self._is_watched = False
+
+    async def run(self) -> None:
+        """Send until the end, or up to what the disk has to be waited for."""
+        self._send_piece()
+        try:
+            await self._over
+        finally:
+            self._over.cancel()
+            if self._is_watched:
+                self._loop.remove_writer(self._socket_fd)
+
+    def _send_piece(self) -> None:
+        self._is_next_due = False
+        if self._over.done():
+            return
+        length = min(self._stop - self._offset, _PER_CALL_BYTES)
+        sent = 0
+        try:
+            if not _is_in_memory(self._fd, self._offset, length):
+                self._over.set_result(None)
+                return
+            sent = _send(self._socket_fd, self._fd, self._offset, length)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._over.set_exception(error)
+            return
+        self._offset += sent
+        self.sent_bytes += sent
+        if self._offset == self._stop or self._transport.is_closing():
+            self._over.set_result(None)
+        elif sent == length:
+            self._is_next_due = True
+            self._loop.call_soon(self._send_piece)
+        elif not self._is_watched:
+            self._is_watched = True
+            self._loop.add_writer(self._socket_fd, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._is_next_due:
+            self._send_piece()
+
+
 class TlsSink:
     """A TLS connection: bytes pass through this process to be encrypted."""
 
@@ -109,6 +175,42 @@ class TlsSink:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _send(socket_fd: int, fd: int, offset: int, length: int) -> int:
+    sent = os.sendfile(socket_fd, fd, offset, length)
+    if sent == 0:
+        raise ConnectionResetError("the file ended before its promised size")
+    return sent
+
+
+def _send_waiting(socket_fd: int, fd: int, offset: int, length: int) -> int:
+    """Send once, waiting for the disk but not for the client; return how many bytes went, maybe none."""
+    try:
+        return _send(socket_fd, fd, offset, length)
+    except BlockingIOError:
+        return 0
+
+
+def _is_in_memory(fd: int, offset: int, length: int) -> bool:
+    """Whether the ends of a part of a file are in the page cache: pages come and go many at a time."""
+    probe = bytearray(1)
+    try:
+        for position in (offset, offset + length - 1):
+            os.preadv(fd, [probe], position, os.RWF_NOWAIT)
+    except OSError:
+        return False  # Not there; or a filesystem that cannot tell.
+    return True
+
+
+async def _in_thread(function: Callable[..., int], *args: int) -> int:
+    """Run a function in a thread to its end, even when cancelled: until then its descriptors stay open."""
+    call = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        await asyncio.wait([call])
+        raise
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

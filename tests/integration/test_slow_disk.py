@@ -1,0 +1,127 @@
+"""A disk that is slow to read stops nobody but the client that waits for it."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from support.running import RunningProxy
+from support.tree import SignedTree, TreeItem
+
+from proxy.digest import Digest
+from proxy.web import sinks
+
+MIB = 1024 * 1024
+PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
+
+
+@pytest.fixture
+def large(tree: SignedTree) -> TreeItem:
+    item = tree.add_item(PRODUCT, "20250718", "squashfs", size=5 * MIB + 17)
+    tree.publish()
+    return item
+
+
+@pytest.fixture
+def small(tree: SignedTree, large: TreeItem) -> TreeItem:  # noqa: ARG001 - added first
+    item = tree.add_item(PRODUCT, "20250718", "boot-kernel", size=1000)
+    tree.publish()
+    return item
+
+
+def leave_page_cache(path: Path) -> bool:
+    """Have the kernel forget a file's pages; say whether it did."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        size = path.stat().st_size
+        return not sinks._is_in_memory(file.fileno(), 0, size)
+
+
+class HeldDisk:
+    """Holds every send that waits for the disk until it is released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._is_released = threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self.is_waited_for = asyncio.Event()
+        self._send = sinks._send_waiting
+        monkeypatch.setattr(sinks, "_is_in_memory", lambda *_: False)
+        monkeypatch.setattr(sinks, "_send_waiting", self._wait_and_send)
+
+    def release(self) -> None:
+        """Let the disk answer from now on."""
+        self._is_released.set()
+
+    def _wait_and_send(self, *args: int) -> int:
+        self._loop.call_soon_threadsafe(self.is_waited_for.set)
+        self._is_released.wait(30)
+        return self._send(*args)
+
+
+async def stored(proxy: RunningProxy, *items: TreeItem) -> None:
+    for item in items:
+        assert (await proxy.read(item.path)).body == item.read()
+    await proxy.fills_ended()
+
+
+async def test_a_blob_that_left_the_page_cache_arrives_whole(proxy: RunningProxy, large: TreeItem) -> None:
+    await stored(proxy, large)
+    path = proxy.store.path(Digest(large.digest))
+    for header in ({}, {"Range": "bytes=1048570-3145740"}):
+        leave_page_cache(path)
+        got = await proxy.read(large.path, **header)
+        expected = large.read()[1048570:3145741] if header else large.read()
+        assert (got.body, got.is_complete) == (expected, True)
+
+
+def test_what_was_read_is_in_memory_and_what_was_forgotten_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(MIB))
+    if not leave_page_cache(path):
+        pytest.skip("this filesystem keeps the pages")
+    with path.open("rb") as file:
+        file.read()
+        assert sinks._is_in_memory(file.fileno(), 0, MIB)
+        os.posix_fadvise(file.fileno(), MIB // 2, 0, os.POSIX_FADV_DONTNEED)
+        assert not sinks._is_in_memory(file.fileno(), 0, MIB)
+
+
+async def test_others_are_answered_while_a_client_waits_for_the_disk(
+    proxy: RunningProxy, large: TreeItem, small: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stored(proxy, large, small)
+    for _ in range(3):  # Often enough to be answered from memory.
+        await proxy.read("streams/v1/index.sjson")
+    disk = HeldDisk(monkeypatch)
+    waiting = asyncio.create_task(proxy.read(large.path))
+    await disk.is_waited_for.wait()
+
+    async with asyncio.timeout(10):
+        assert (await proxy.read("streams/v1/index.sjson")).is_complete
+
+    disk.release()
+    assert (await waiting).body == large.read()
+
+
+async def test_who_is_cancelled_while_the_disk_is_slow_waits_for_the_thread() -> None:
+    """Its descriptors stay open until then: their numbers must not be another client's meanwhile."""
+    loop = asyncio.get_running_loop()
+    is_released, is_begun, ended = threading.Event(), asyncio.Event(), []
+
+    def read_slowly() -> int:
+        loop.call_soon_threadsafe(is_begun.set)
+        is_released.wait(30)
+        ended.append(True)
+        return 1
+
+    sending = asyncio.create_task(sinks._in_thread(read_slowly))
+    await is_begun.wait()
+    sending.cancel()
+    await asyncio.sleep(0)
+    is_released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+    assert ended
