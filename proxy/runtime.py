@@ -20,6 +20,7 @@ from proxy.cache.flights import Flights
 from proxy.cache.mirror import Trust
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.pace import Background
+from proxy.cache.reading import Reading
 from proxy.cache.service import Cache
 from proxy.cache.storage import Storage
 from proxy.cache.threads import Threads
@@ -68,7 +69,7 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         stack.callback(counters.close)
         in_use = partial(documents_in_use, ledger)
         room = Room(store, ledger, config.cache, in_use, counters.store.evicted)
-        storage = Storage(store, ledger, room, Proofs(store, ledger), threads, counters)
+        storage = Storage(store, ledger, room, Reading(store), Proofs(store, ledger), threads, counters)
         keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
         offline = await threads.disk(

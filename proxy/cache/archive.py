@@ -31,6 +31,7 @@ class Archive:
         self._mirror = mirror
         self.keyring_identity = keyring_identity
         self._store = storage.store
+        self._reading = storage.reading
         self._ledger = storage.ledger
         self._threads = storage.threads
         self._copy = storage.store.root / "generations" / f"{mirror}.json"
@@ -57,7 +58,7 @@ class Archive:
 
     async def load(self, generation: Generation) -> Edition:
         """Read a generation's lists from the store. Raises GenerationLost."""
-        return await self._threads.slow(load_edition, self._store, generation)
+        return await self._threads.slow(load_edition, self._store, self._reading, generation)
 
     async def lists(self, generation: Generation) -> list[Products]:
         """Return a generation's products lists in full. Raises GenerationLost."""

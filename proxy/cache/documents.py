@@ -154,15 +154,14 @@ class Documents:
         """Return the document or item with a digest, and whether it is a document."""
         return self._editions.find_digest(digest)
 
-    async def listed_digests(self) -> set[Digest] | None:
-        """Return the digests of all items served now; None if the lists that name them are lost."""
+    async def knows_what_it_lists(self) -> bool:
+        """Whether its lists are loaded, or there have never been any; not when they are lost."""
         await self._editions.adopt_announced()
-        listed = self._editions.listed_digests()
-        return set() if listed is None and await self._archive.current() is None else listed
+        return self._editions.current is not None or await self._archive.current() is None
 
     def is_unverifiable(self, path: str) -> bool:
         """Whether a list names `path` without anything that could prove it."""
-        return self._editions.current is not None and path in self._editions.current.catalog.unverifiable
+        return self._editions.current is not None and self._editions.current.catalog.is_unverifiable(path)
 
     def is_stale(self, edition: Edition) -> bool:
         """Whether an edition is older than the policy likes."""

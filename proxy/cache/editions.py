@@ -57,16 +57,10 @@ class Editions:
             for document in edition.generation.documents.values():
                 if digest in {document.digest, document.text}:
                     return document.item, True
-            for item in edition.catalog:
-                if item.digest == digest:
-                    return item, False
+            item = edition.catalog.find_digest(digest)
+            if item is not None:
+                return item, False
         return None
-
-    def listed_digests(self) -> set[Digest] | None:
-        """Return the digests of all items that are served; None without a current edition."""
-        if self.current is None:
-            return None
-        return {item.digest for edition in self._all() for item in edition.catalog}
 
     def note_reader(self, client: str, edition: Edition) -> None:
         """Remember that a client has just read the index of an edition."""
@@ -134,7 +128,7 @@ class Editions:
                 log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
                 return
             if self.current is None:
-                await self._load_retired(edition)
+                await self._load_retired()
             self._show(edition)
         self._seen_number = number
         if number < generation.number:
@@ -156,13 +150,13 @@ class Editions:
         yield from (old for old in self._retired if (old.retired_at or 0.0) > since)
 
     def _show(self, edition: Edition) -> None:
-        """Serve from `edition`; keep of the replaced ones what it no longer names."""
+        """Serve from `edition`; keep the replaced ones for what it no longer names."""
         now = self._clock()
         kept_s = max(self._retain_s, _SAME_READER_S)
         replaced = [] if self.current is None else [replace(self.current, retired_at=now)]
         self.current = edition
         self._retired = [
-            replace(old, catalog=old.catalog.dropped_by(edition.catalog))
+            old
             for old in (*replaced, *self._retired)
             if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
         ]
@@ -171,12 +165,11 @@ class Editions:
         self._board.announce(number)
         self._seen_number = number
 
-    async def _load_retired(self, edition: Edition) -> None:
+    async def _load_retired(self) -> None:
         for generation, when in await self._archive.retired(self._clock() - self._retain_s):
             with contextlib.suppress(GenerationLost):
                 old = await self._archive.load(generation)
-                dropped = old.catalog.dropped_by(edition.catalog)
-                self._retired.append(replace(old, catalog=dropped, retired_at=when))
+                self._retired.append(replace(old, retired_at=when))
 
     def _end_adoption(self, _: asyncio.Task[None]) -> None:
         self._adoption = None

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from proxy.cache.reading import Reading
 from proxy.digest import Digest
 from proxy.errors import ProxyError
-from proxy.simplestreams.catalog import Catalog, build_catalog
+from proxy.simplestreams.catalog import Catalog
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Item, Products
 from proxy.simplestreams.parse import parse_document
 from proxy.store.local import LocalStore
@@ -122,20 +123,32 @@ class Edition:
         return None if document is None else document.item
 
 
-def load_edition(store: LocalStore, generation: Generation) -> Edition:
-    """Read a generation's lists from the store. Blocks; raises GenerationLost."""
-    return Edition(generation=generation, catalog=build_catalog(read_lists(store, generation)))
+def load_edition(store: LocalStore, reading: Reading, generation: Generation) -> Edition:
+    """Load what a generation's lists name. Blocks; raises GenerationLost."""
+    listings = []
+    for document in _lists(store, generation):
+        listing = reading.listing(document.text)
+        if listing is None:
+            raise GenerationLost(f"the store has lost the text of {document.path}")
+        listings.append(listing)
+    return Edition(generation=generation, catalog=Catalog(listings))
 
 
 def read_lists(store: LocalStore, generation: Generation) -> Iterator[Products]:
-    """Yield the products lists of a generation. Blocks; raises GenerationLost."""
-    for document in generation.documents.values():
-        if document.format != SIBLING and not store.has(document.digest):
-            raise GenerationLost(f"the store has lost {document.path}")
-        if document.format != PRODUCTS_FORMAT:
-            continue
+    """Yield the products lists of a generation in full. Blocks; raises GenerationLost."""
+    for document in _lists(store, generation):
         text = store.read(document.text)
         parsed = None if text is None else parse_document(text)
         if not isinstance(parsed, Products):
             raise GenerationLost(f"the store has lost the text of {document.path}")
         yield parsed
+
+
+def _lists(store: LocalStore, generation: Generation) -> Iterator[Document]:
+    """Yield the products lists of a generation, once it is clear that the store has what is served."""
+    for document in generation.documents.values():
+        if document.format != SIBLING and not store.has(document.digest):
+            raise GenerationLost(f"the store has lost {document.path}")
+    for document in generation.documents.values():
+        if document.format == PRODUCTS_FORMAT:
+            yield document

@@ -226,15 +226,9 @@ class Cache:
                 return name, *found
         return None
 
-    async def listed_digests(self) -> set[Digest] | None:
-        """Return the digests of all items that are served; None if some mirror's lists are not known."""
-        digests: set[Digest] = set()
-        for documents in self._documents.values():
-            listed = await documents.listed_digests()
-            if listed is None:
-                return None
-            digests |= listed
-        return digests
+    async def knows_all_lists(self) -> bool:
+        """Whether `find_digest` knows all that is listed: no mirror's lists are lost."""
+        return all([await documents.knows_what_it_lists() for documents in self._documents.values()])
 
     async def status(self) -> dict[str, Any]:
         """Return the state of every mirror as JSON values."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from proxy.cache.reading import Reading
 from proxy.cache.threads import Threads
 from proxy.counting.counters import Counters
 from proxy.store.ledger import Ledger
@@ -17,6 +18,7 @@ class Storage:
     store: LocalStore
     ledger: Ledger
     room: Room
+    reading: Reading
     proofs: Proofs
     threads: Threads
     counters: Counters

@@ -13,8 +13,8 @@ from proxy.cache.storage import Storage
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
-from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index
-from proxy.simplestreams.parse import FormatError, parse_document, same_statement
+from proxy.simplestreams.model import INDEX_FORMAT, Index
+from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
 from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
 
@@ -53,6 +53,7 @@ class Vetting:
     def __init__(self, keyring: Keyring | None, storage: Storage) -> None:
         self._keyring = keyring
         self._store = storage.store
+        self._reading = storage.reading
         self._threads = storage.threads
 
     async def fetch(self, origin: Origin, path: str, known: dict[str, Document]) -> Vetted:
@@ -87,7 +88,7 @@ class Vetting:
 
     async def says_the_same(self, document: Document, plain: bytes) -> bool:
         """Whether a plain text states what a proved document does."""
-        return await self._threads.slow(same_statement, await self.text(document), plain)
+        return await self._threads.slow(self._reading.says_the_same, await self.text(document), plain)
 
     async def check_signature(self, text: bytes, signature: bytes) -> None:
         """Raise SignatureError unless a detached signature proves `text`."""
@@ -164,22 +165,24 @@ class Vetting:
     ) -> Vetted:
         """Parse the proved text and put both bytes and text into the store. Blocks."""
         text = fetched.data if signed is None else signed.text
-        parsed = parse_document(text)
+        text_digest = digest_of(text)
+        summary = self._reading.summarise(text, text_digest)
+        self._store.put(text)
         document = Document(
             path=path,
-            format=INDEX_FORMAT if isinstance(parsed, Index) else PRODUCTS_FORMAT,
+            format=summary.format,
             digest=self._store.put(fetched.data),
             size_bytes=len(fetched.data),
-            text=self._store.put(text),
-            content_id="" if isinstance(parsed, Index) else parsed.content_id,
-            updated=parsed.updated,
+            text=text_digest,
+            content_id=summary.content_id,
+            updated=summary.updated,
             signed_at=None if signed is None else signed.signed_at,
             fingerprint="" if signed is None else signed.fingerprint,
             origin=origin.name,
             etag=fetched.validators.etag,
             last_modified=fetched.validators.last_modified,
         )
-        return Vetted(document, parsed if isinstance(parsed, Index) else None, signature)
+        return Vetted(document, summary.index, signature)
 
 
 def check_not_older(new: Document, accepted: Document) -> None:

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from proxy.cache.service import Cache
-from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.jobs.scrub import Scrubber
 from proxy.store.evict import Usage
@@ -46,21 +45,26 @@ class Upkeep:
         """Remove blobs that no list names and nobody used for long, and expired records."""
         await self._storage.threads.slow(self._storage.ledger.forget_expired)
         await self._storage.threads.slow(self._storage.room.tidy_partials)
-        listed = await self._cache.listed_digests()
-        if listed is None:
+        await self._storage.threads.slow(self._tidy_listings)
+        if not await self._cache.knows_all_lists():
             return  # A mirror whose lists are not known may name anything.
-        old = await self._storage.threads.slow(self._unlisted, listed)
+        old = await self._storage.threads.slow(self._unlisted)
         for start in range(0, len(old), _AT_ONCE):
             await self._storage.threads.slow(self._storage.room.evict, old[start : start + _AT_ONCE])
 
-    def _unlisted(self, listed: set[Digest]) -> list[Usage]:
+    def _tidy_listings(self) -> None:
+        self._storage.reading.listings.tidy(self._storage.room.documents_in_use())
+
+    def _unlisted(self) -> list[Usage]:
         """Return the blobs that may go. Blocks."""
-        kept = listed | self._storage.room.protected()
+        kept = self._storage.room.protected()
         before = self._clock() - self._limits.keep_unlisted_s
         return [
             usage
             for usage in self._storage.ledger.usages()
-            if usage.used_at < before and usage.digest not in kept
+            if usage.used_at < before
+            and usage.digest not in kept
+            and self._cache.find_digest(usage.digest) is None
         ]
 
 

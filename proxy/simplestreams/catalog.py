@@ -6,67 +6,81 @@ A Catalog is a value: built once from the lists of one generation, never changed
 from collections.abc import Iterable, Iterator
 
 from proxy.digest import Digest, InvalidDigest, parse_digest
+from proxy.simplestreams.listing import Entry, Listing, pack
 from proxy.simplestreams.model import Item, Products
 from proxy.simplestreams.paths import PathError, canonical_path
 from proxy.simplestreams.walk import Position, positions
 
 _LONGEST_SIZE = 19
 """In digits: Python refuses to read a text of thousands."""
+_LARGEST_SIZE_BYTES = 2**63 - 1
+"""No file is larger (off_t)."""
 
 
 class Catalog:
-    """Paths with digest and size, and the listed paths that nothing can prove."""
+    """Several packed lists as one.
 
-    __slots__ = ("_entries", "unverifiable")
+    A path is immutable by the format's rule. Where lists disagree all the same,
+    the entry of the greatest version name wins.
+    """
 
-    def __init__(
-        self, entries: dict[str, tuple[Digest, int]], unverifiable: frozenset[str] = frozenset()
-    ) -> None:
-        self._entries = entries
-        self.unverifiable = unverifiable
+    __slots__ = ("_listings",)
+
+    def __init__(self, listings: Iterable[Listing]) -> None:
+        self._listings = tuple(listings)
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._entries
+        if len(self._listings) == 1:
+            return self._listings[0].verifiable
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Item]:
-        for path, (digest, size_bytes) in self._entries.items():
-            yield Item(path, digest, size_bytes)
+        """Yield every item that can be served, once."""
+        for number, listing in enumerate(self._listings):
+            for entry in listing:
+                is_first = not any(_names(earlier, entry.path) for earlier in self._listings[:number])
+                item = self.find(entry.path) if entry.digest is not None and is_first else None
+                if item is not None:
+                    yield item
 
     def find(self, path: str) -> Item | None:
-        """Return the item at a canonical path, None when no list names it."""
-        entry = self._entries.get(path)
-        return None if entry is None else Item(path, *entry)
+        """Return the item at a canonical path; None when no list names it, or nothing proves it."""
+        found = [entry for listing in self._listings if (entry := listing.find(path)) is not None]
+        best = max((entry for entry in found if entry.digest is not None), key=_version, default=None)
+        return None if best is None else _item(best)
 
-    def dropped_by(self, newer: "Catalog") -> "Catalog":
-        """Return what this catalog names and `newer` does not."""
-        return Catalog({path: entry for path, entry in self._entries.items() if path not in newer})
+    def find_digest(self, digest: Digest) -> Item | None:
+        """Return an item with a digest, None when no list names one."""
+        found = (listing.find_digest(digest) for listing in self._listings)
+        return next((_item(entry) for entry in found if entry is not None), None)
+
+    def is_unverifiable(self, path: str) -> bool:
+        """Whether a list names a path, and none gives a sha256 and size to prove it with."""
+        found = [entry for listing in self._listings if (entry := listing.find(path)) is not None]
+        return bool(found) and all(entry.digest is None for entry in found)
+
+
+def list_entries(products: Products) -> Iterator[Entry]:
+    """Yield what a list names, each path once.
+
+    Items without a usable sha256 and size are yielded without a digest: they cannot be served.
+    """
+    best: dict[str, Entry] = {}
+    for position in positions(products):
+        path = _path(position)
+        if path is None:
+            continue
+        proof = _proof(position)
+        entry = Entry(path, position.version, *(proof or (None, 0)))
+        known = best.get(path)
+        if known is None or _rank(entry) > _rank(known):
+            best[path] = entry
+    yield from best.values()
 
 
 def build_catalog(lists: Iterable[Products]) -> Catalog:
-    """Join products lists into one catalog.
-
-    A path is immutable by the format's rule. Where lists disagree all the same,
-    the entry of the greatest version name wins. Items without a usable sha256
-    and size are remembered as unverifiable: they cannot be served.
-    """
-    entries: dict[str, tuple[Digest, int]] = {}
-    versions: dict[str, str] = {}
-    unverifiable: set[str] = set()
-    for products in lists:
-        for position in positions(products):
-            path = _path(position)
-            if path is None:
-                continue
-            proof = _proof(position)
-            if proof is None:
-                unverifiable.add(path)
-            elif path not in entries or position.version > versions[path]:
-                entries[path] = proof
-                versions[path] = position.version
-    return Catalog(entries, frozenset(unverifiable - entries.keys()))
+    """Join products lists into one catalog."""
+    return Catalog(Listing(pack(list_entries(products))) for products in lists)
 
 
 def listed_file(position: Position) -> Item | None:
@@ -93,6 +107,24 @@ def _proof(position: Position) -> tuple[Digest, int] | None:
     size = position.field("size")
     if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) <= _LONGEST_SIZE:
         size = int(size)
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _LARGEST_SIZE_BYTES:
         return None
     return digest, size
+
+
+def _rank(entry: Entry) -> tuple[bool, str]:
+    return entry.digest is not None, entry.version
+
+
+def _version(entry: Entry) -> str:
+    return entry.version
+
+
+def _names(listing: Listing, path: str) -> bool:
+    entry = listing.find(path)
+    return entry is not None and entry.digest is not None
+
+
+def _item(entry: Entry) -> Item:
+    assert entry.digest is not None  # noqa: S101 - only entries with a proof are asked for
+    return Item(entry.path, entry.digest, entry.size_bytes)

@@ -6,7 +6,8 @@ the envelope is checked first: the document must be one block and nothing else.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from proxy.errors import ProxyError
 
@@ -14,8 +15,8 @@ _BEGIN_MESSAGE = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _BEGIN_SIGNATURE = b"-----BEGIN PGP SIGNATURE-----"
 _END_SIGNATURE = b"-----END PGP SIGNATURE-----"
 
-# Dash-escaping keeps the signed text free of lines that begin like these.
-_MARKER_LINE = re.compile(rb"^-----[^\n]*", re.MULTILINE)
+# Dash-escaping keeps the signed text free of lines that begin like this.
+_MARKER = b"-----"
 _OPENING = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\r?\n(?:Hash: [A-Za-z0-9, -]+\r?\n)*[ \t]*\r?\n"
 )
@@ -34,10 +35,7 @@ def looks_clearsigned(raw: bytes) -> bool:
 
 def check_envelope(raw: bytes) -> None:
     """Raise EnvelopeError unless `raw` is one clear-signed block and nothing else."""
-    markers = [
-        (match.start(), match.group().rstrip())
-        for match, _ in zip(_MARKER_LINE.finditer(raw), range(_MARKERS_OF_ONE_BLOCK + 1), strict=False)
-    ]
+    markers = list(islice(_marker_lines(raw), _MARKERS_OF_ONE_BLOCK + 1))
     if not markers or markers[0][1] != _BEGIN_MESSAGE:
         raise EnvelopeError("it is not clear-signed: no 'BEGIN PGP SIGNED MESSAGE' line opens it")
     if markers[0][0] != 0:
@@ -64,10 +62,27 @@ def check_covered(raw: bytes, text: bytes) -> None:
     `raw` has passed `check_envelope`.
     """
     opening = _OPENING.match(raw)
-    body = b"" if opening is None else raw[opening.end() - 1 : raw.index(b"\n" + _BEGIN_SIGNATURE)]
-    stated = (line.removeprefix(b"- ") for line in body.removeprefix(b"\n").split(b"\n"))
+    start = len(raw) if opening is None else opening.end()
+    stop = raw.rindex(b"\n" + _BEGIN_SIGNATURE)
+    if raw.find(b"\n- ", start - 1, stop) < 0 and raw[start:stop] == text.removesuffix(b"\n"):
+        return  # Nothing is escaped, and no line has a blank end: one comparison will do.
+    stated = (line.removeprefix(b"- ") for line in raw[start - 1 : stop].removeprefix(b"\n").split(b"\n"))
     if _without_blank_ends(stated) != _without_blank_ends(text.split(b"\n")):
         raise EnvelopeError("the signed block holds text that gpg did not check")
+
+
+def _marker_lines(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield where lines begin that look like a marker, and the lines; tens of times faster than a regex."""
+    place = 0 if raw.startswith(_MARKER) else _next_marker(raw, 0)
+    while place >= 0:
+        end = raw.find(b"\n", place)
+        yield place, raw[place : end if end >= 0 else None].rstrip()
+        place = _next_marker(raw, place)
+
+
+def _next_marker(raw: bytes, after: int) -> int:
+    before = raw.find(b"\n" + _MARKER, after)
+    return before if before < 0 else before + 1
 
 
 def _without_blank_ends(lines: Iterable[bytes]) -> bytes:

@@ -1,0 +1,141 @@
+"""Reading documents: what each is, and what a list names, without the event loop noticing.
+
+json reads a text in one go and holds the interpreter's lock all the while: some
+20 MB would stop the event loop for a third of a second, whatever thread reads
+them. So large texts are read by a process of their own, which is this module run
+as a program: the text comes by standard input, the result goes out as JSON.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.digest import Digest
+from proxy.simplestreams.catalog import list_entries
+from proxy.simplestreams.listing import Listing, pack
+from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, Products
+from proxy.simplestreams.parse import FormatError, parse_document, same_statement
+from proxy.store.files import StoreFault
+from proxy.store.listings import Listings, write_sealed
+from proxy.store.local import LocalStore
+
+log = logging.getLogger(__name__)
+
+_LARGE_BYTES = 512 * 1024
+_READ, _COMPARE = "read", "compare"
+_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a document is. `index` is what it names when it is an index."""
+
+    format: str
+    content_id: str
+    updated: float | None
+    index: Index | None
+
+
+class Reading:
+    """Reads the documents of one data directory. All methods block."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self.listings = Listings(store.root)
+
+    def summarise(self, text: bytes, digest: Digest) -> Summary:
+        """Say what a document is; a list's names are packed and kept on the way. Raises FormatError."""
+        if len(text) < _LARGE_BYTES:
+            return self._summarise_here(text, digest)
+        try:
+            with self.listings.draft() as draft:
+                told = _ask_program([_READ, str(draft)], text)
+                if "problem" in told:
+                    raise FormatError(told["problem"])
+                if told["format"] == PRODUCTS_FORMAT:
+                    self.listings.keep(draft, digest)
+                    return Summary(**told, index=None)
+        except OSError as error:
+            log.warning("document.not_read_apart problem=%s", error)
+        except subprocess.SubprocessError as error:
+            raise FormatError(f"it cannot be read: {error}") from error
+        return self._summarise_here(text, digest)
+
+    def listing(self, text: Digest) -> Listing | None:
+        """Return what the list with this text names; None when the store has lost the text."""
+        found = self.listings.open(text)
+        if found is not None:
+            return found
+        data = self._store.read(text)
+        if data is None:
+            return None
+        try:
+            self.summarise(data, text)
+            return self.listings.open(text) or Listing(_pack(parse_document(data)))
+        except FormatError as error:
+            log.warning("document.unreadable digest=%s problem=%s", text, error)
+            return None
+
+    def says_the_same(self, text: bytes, plain: bytes) -> bool:
+        """Whether a plain text states what a proved one does."""
+        if len(text) + len(plain) < _LARGE_BYTES:
+            return same_statement(text, plain)
+        try:
+            return bool(_ask_program([_COMPARE, str(len(text))], text + plain))
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StoreFault(f"the two cannot be compared: {error}") from error
+
+    def _summarise_here(self, text: bytes, digest: Digest) -> Summary:
+        parsed = parse_document(text)
+        if isinstance(parsed, Index):
+            return Summary(INDEX_FORMAT, "", parsed.updated, parsed)
+        try:
+            with self.listings.draft() as draft:
+                write_sealed(draft, _pack(parsed))
+                self.listings.keep(draft, digest)
+        except OSError as error:
+            log.warning("listing.not_kept digest=%s problem=%s", digest, error)
+        return Summary(PRODUCTS_FORMAT, parsed.content_id, parsed.updated, None)
+
+
+def _pack(parsed: Index | Products) -> bytes:
+    if isinstance(parsed, Index):
+        raise FormatError("it is an index where a products list is expected")
+    return pack(list_entries(parsed))
+
+
+def _ask_program(arguments: list[str], given: bytes) -> Any:
+    """Run this module as a program; return what it says. Raises OSError or SubprocessError."""
+    command = [sys.executable, "-m", __name__, *arguments]
+    done = subprocess.run(  # noqa: S603 - nothing of this comes from a document
+        command, input=given, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S
+    )
+    return json.loads(done.stdout)
+
+
+def _read(draft: Path, text: bytes) -> dict[str, object]:
+    try:
+        parsed = parse_document(text)
+    except FormatError as error:
+        return {"problem": str(error)}
+    if isinstance(parsed, Index):
+        return {"format": INDEX_FORMAT}
+    write_sealed(draft, _pack(parsed))
+    return {"format": PRODUCTS_FORMAT, "content_id": parsed.content_id, "updated": parsed.updated}
+
+
+def _main(task: str, argument: str) -> None:
+    given = sys.stdin.buffer.read()
+    if task == _READ:
+        result: object = _read(Path(argument), given)
+    else:
+        result = same_statement(given[: int(argument)], given[int(argument) :])
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

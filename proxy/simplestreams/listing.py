@@ -1,0 +1,169 @@
+"""What one products list names, packed into one run of bytes.
+
+A list may name a million files, and every worker process needs them all. Packed,
+they are written to a file once and shared by mapping it; to look one up takes a
+binary search and makes no objects of the rest.
+
+    head      magic, rows, digests, bytes of text, bytes of version names
+    u64[]     beginning of a hash of each path, sorted
+    32 x u8   each path's SHA-256
+    u64[]     each path's size in bytes; _UNVERIFIABLE for one that nothing proves
+    u64[]     where each path ends in the text
+    u64[]     beginnings of the digests, sorted
+    u32[]     the row of each
+    u32[]     each path's version, by number
+    text      the paths, one after the other; then the version names, as JSON
+
+Numbers are in this machine's own order. Knows bytes, not files.
+"""
+
+import hashlib
+import json
+import struct
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from mmap import mmap
+from typing import NamedTuple
+
+from proxy.digest import Digest
+from proxy.errors import ProxyError
+
+FORMAT = "sstream-listing:1"
+"""Changes with the layout, or with what is read from lists."""
+
+_MAGIC = f"{FORMAT}:{sys.byteorder}".encode().ljust(32, b"\0")
+_HEAD = struct.Struct("=32s4Q")
+_KEY = struct.Struct("=Q")
+_DIGEST_BYTES = 32
+_KEY_BYTES = 8
+_ROW_BYTES = 4
+_UNVERIFIABLE = 2**64 - 1
+
+
+class ListingDamaged(ProxyError):
+    """Bytes that this program's `pack` did not write."""
+
+
+class Entry(NamedTuple):
+    """A listed path: the version that names it, and its proof if it has one."""
+
+    path: str
+    version: str
+    digest: Digest | None
+    size_bytes: int
+
+
+class Listing:
+    """Packed entries, each path once."""
+
+    __slots__ = ("_digest_keys", "_digest_rows", "_digests", "_ends", "_keys", "_numbers", "_sizes", "_text",
+                 "_versions", "verifiable")  # fmt: skip
+
+    def __init__(self, packed: bytes | mmap) -> None:
+        """Read what `pack` wrote, in place. Raises ListingDamaged for what it cannot have written."""
+        view = memoryview(packed)
+        if len(view) < _HEAD.size:
+            raise ListingDamaged("a packed list is cut short")
+        magic, rows, verifiable, text_bytes, version_bytes = _HEAD.unpack_from(view)
+        if magic != _MAGIC:
+            raise ListingDamaged("a packed list is of another version of this program")
+        position = _HEAD.size
+
+        def take(count: int) -> memoryview:
+            nonlocal position
+            position += count
+            return view[position - count : position]
+
+        self._keys = take(rows * _KEY_BYTES).cast("Q")
+        self._digests = take(rows * _DIGEST_BYTES)
+        self._sizes = take(rows * _KEY_BYTES).cast("Q")
+        self._ends = take(rows * _KEY_BYTES).cast("Q")
+        self._digest_keys = take(verifiable * _KEY_BYTES).cast("Q")
+        self._digest_rows = take(verifiable * _ROW_BYTES).cast("I")
+        self._numbers = take(rows * _ROW_BYTES).cast("I")
+        self._text = take(text_bytes)
+        self._versions: list[str] = json.loads(bytes(take(version_bytes)))
+        self.verifiable: int = verifiable
+        """How many paths have a proof."""
+
+    def find(self, path: str) -> Entry | None:
+        """Return the entry of a canonical path, None when the list does not name it."""
+        written = path.encode(errors="surrogatepass")
+        key = _path_key(written)
+        row = bisect_left(self._keys, key)
+        while row < len(self._keys) and self._keys[row] == key:
+            if self._path(row) == written:
+                return self._entry(row)
+            row += 1
+        return None
+
+    def find_digest(self, digest: Digest) -> Entry | None:
+        """Return an entry with a digest, None when no path has it."""
+        raw = bytes.fromhex(digest)
+        key = _beginning(raw)
+        place = bisect_left(self._digest_keys, key)
+        while place < len(self._digest_keys) and self._digest_keys[place] == key:
+            row = self._digest_rows[place]
+            if self._digest(row) == raw:
+                return self._entry(row)
+            place += 1
+        return None
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self._entry(row) for row in range(len(self._keys)))
+
+    def _entry(self, row: int) -> Entry:
+        path, version = bytes(self._path(row)).decode(), self._versions[self._numbers[row]]
+        size_bytes = self._sizes[row]
+        if size_bytes == _UNVERIFIABLE:
+            return Entry(path, version, None, 0)
+        return Entry(path, version, Digest(self._digest(row).hex()), size_bytes)
+
+    def _path(self, row: int) -> memoryview:
+        return self._text[self._ends[row - 1] if row else 0 : self._ends[row]]
+
+    def _digest(self, row: int) -> memoryview:
+        return self._digests[row * _DIGEST_BYTES : (row + 1) * _DIGEST_BYTES]
+
+
+def pack(entries: Iterable[Entry]) -> bytes:
+    """Pack entries; no path may stand twice."""
+    keyed = sorted((_path_key(entry.path.encode()), entry) for entry in entries)
+    rows = [entry for _, entry in keyed]
+    numbers: dict[str, int] = {}
+    for entry in rows:
+        numbers.setdefault(entry.version, len(numbers))
+    raw_digests = [b"" if entry.digest is None else bytes.fromhex(entry.digest) for entry in rows]
+    by_digest = sorted((_beginning(raw), row) for row, raw in enumerate(raw_digests) if raw)
+    text = [entry.path.encode() for entry in rows]
+    versions = json.dumps(list(numbers)).encode()
+    return b"".join(
+        [
+            _HEAD.pack(_MAGIC, len(rows), len(by_digest), sum(map(len, text)), len(versions)),
+            _numbers("Q", (key for key, _ in keyed)),
+            b"".join(raw.ljust(_DIGEST_BYTES, b"\0") for raw in raw_digests),
+            _numbers("Q", (_UNVERIFIABLE if entry.digest is None else entry.size_bytes for entry in rows)),
+            _numbers("Q", accumulate(map(len, text))),
+            _numbers("Q", (key for key, _ in by_digest)),
+            _numbers("I", (row for _, row in by_digest)),
+            _numbers("I", (numbers[entry.version] for entry in rows)),
+            *text,
+            versions,
+        ]
+    )
+
+
+def _path_key(path: bytes) -> int:
+    return _beginning(hashlib.blake2b(path, digest_size=_KEY_BYTES).digest())
+
+
+def _beginning(raw: bytes) -> int:
+    key: int = _KEY.unpack_from(raw)[0]
+    return key
+
+
+def _numbers(kind: str, numbers: Iterable[int]) -> bytes:
+    return array(kind, numbers).tobytes()

@@ -1,0 +1,95 @@
+"""Packed products lists as files: `listings/<64 hex>`, named by the digest of the text that was packed.
+
+They follow from the texts, so they may be lost or removed at any time. Each ends
+with the SHA-256 of what is before; a damaged one counts as lost. All methods block.
+"""
+
+import contextlib
+import hashlib
+import io
+import logging
+import mmap
+import os
+import tempfile
+import time
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from proxy.digest import Digest
+from proxy.simplestreams.listing import Listing, ListingDamaged
+from proxy.store.files import remove
+
+log = logging.getLogger(__name__)
+
+_DRAFT_SUFFIX = ".draft"
+_YOUNG_S = 3600.0
+_SEAL_BYTES = 32
+_STEP_BYTES = 1024 * 1024
+
+
+class Listings:
+    """The packed lists of one data directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._directory = root / "listings"
+
+    def open(self, text: Digest) -> Listing | None:
+        """Map the packed list of a text; None when there is none that can be used."""
+        path = self._directory / text
+        try:
+            with path.open("rb", buffering=0) as file:
+                _check(file)
+                return Listing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, ListingDamaged) as error:
+            log.warning("listing.unusable path=%s problem=%s", path, error)
+            with contextlib.suppress(OSError):
+                remove(path)
+            return None
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """Yield a new file to write a packed list into. It goes in the end unless it was kept."""
+        self._directory.mkdir(exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._directory, suffix=_DRAFT_SUFFIX)
+        os.close(descriptor)
+        try:
+            yield Path(name)
+        finally:
+            remove(Path(name))
+
+    def keep(self, draft: Path, text: Digest) -> None:
+        """Make a draft the packed list of a text."""
+        draft.rename(self._directory / text)
+
+    def tidy(self, used: Container[str]) -> None:
+        """Remove the packed lists of texts that are not in use, and old drafts."""
+        before = time.time() - _YOUNG_S
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._directory):
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.name not in used and entry.stat().st_mtime < before:
+                        remove(Path(entry.path))
+
+
+def write_sealed(file: Path, packed: bytes) -> None:
+    """Write a packed list with the digest that `open` will look for."""
+    with file.open("wb") as opened:
+        opened.write(packed)
+        opened.write(hashlib.sha256(packed).digest())
+
+
+def _check(file: io.FileIO) -> None:
+    """Raise ListingDamaged unless a file is as it was written.
+
+    It is read, not mapped, for this: mapped pages would count as this process's memory.
+    """
+    left_bytes = os.fstat(file.fileno()).st_size - _SEAL_BYTES
+    hashed = hashlib.sha256()
+    while left_bytes > 0 and (data := file.read(min(left_bytes, _STEP_BYTES))):
+        hashed.update(data)
+        left_bytes -= len(data)
+    if left_bytes or file.read(_SEAL_BYTES) != hashed.digest():
+        raise ListingDamaged("it is damaged")
