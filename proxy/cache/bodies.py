@@ -41,6 +41,9 @@ class Body(Protocol):
     def small_part(self, start: int, stop: int) -> bytes | None:
         """Return the bytes of [start, stop) if they are few and proved, None otherwise."""
 
+    def proved_file(self) -> int | None:
+        """Return a descriptor of the whole and proved file, to be closed by who asks; None without one."""
+
     def close(self) -> None:
         """Let go of what the body holds open."""
 
@@ -58,6 +61,10 @@ class StoredBody:
     def small_part(self, start: int, stop: int) -> bytes | None:
         """Return a small part, which has just been sent and so is in the page cache."""
         return os.pread(self._blob.fd, stop - start, start) if stop - start <= _SMALL_BYTES else None
+
+    def proved_file(self) -> int:
+        """Return a descriptor that keeps the blob's lock too."""
+        return os.dup(self._blob.fd)
 
     def close(self) -> None:
         """Close the blob."""
@@ -87,6 +94,9 @@ class FillingBody:
     def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
         """Return None: it is not in the store yet."""
         return None
+
+    def proved_file(self) -> None:
+        """Return None, for the same reason."""
 
     def close(self) -> None:
         """Leave the fill; it goes on without this client."""
@@ -167,6 +177,9 @@ class PassingBody:
     def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
         """Return None: it is nowhere."""
         return None
+
+    def proved_file(self) -> None:
+        """Return None, for the same reason."""
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -83,9 +83,9 @@ class MirrorTally:
         self._tally.add(*amounts)
 
     def ended_often(self, outcome: str, sent_bytes: int, times: int, *, has_body: bool) -> None:
-        """Count so many requests that ended alike, each at once."""
+        """Count so many requests that ended alike, each at once, with so many bytes in all."""
         index = OUTCOMES.index(outcome)
-        amounts = [(index, times), (len(OUTCOMES) + index, sent_bytes * times)]
+        amounts = [(index, times), (len(OUTCOMES) + index, sent_bytes)]
         self._tally.add(*amounts, *([(_FIRST_BYTE, times)] if has_body else []))
 
     def fetched(self, count: int) -> None:

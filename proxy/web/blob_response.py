@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from proxy import __version__
+from proxy.cache.bodies import Body
 from proxy.cache.flights import Opened
 from proxy.errors import ProxyError
 from proxy.web.negotiate import Answer
@@ -33,8 +34,8 @@ class BlobResponse(web.StreamResponse):
         self.is_complete = False
         self.problem: ProxyError | None = None
         """Why the body ended short, unless the client left."""
-        self.on_complete: Callable[[bytes | None], None] = lambda _: None
-        """Told the body, if it is small and in the store, when all of it was sent."""
+        self.on_complete: Callable[[Answer, Body], None] = lambda *_: None
+        """Told what was sent, when all of it was."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send headers and body. Raises ConnectionResetError when the client or the body gave out."""
@@ -46,7 +47,7 @@ class BlobResponse(web.StreamResponse):
             await self._send_body(request, writer)
             await super().write_eof()
             self.is_complete = True
-            self.on_complete(self._opened.body.small_part(self._answer.start, self._answer.stop))
+            self.on_complete(self._answer, self._opened.body)
         finally:
             self._opened.body.close()
         return writer

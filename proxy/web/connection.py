@@ -51,8 +51,9 @@ class Connection(RequestHandler):
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
             reply = self._hot.find(data, self._client)
-            if reply is not None:
-                self._send(reply)
+            wire = None if reply is None else reply.ready.wire_for(data)
+            if reply is not None and wire is not None:
+                self._send(reply, wire)
                 return
             if is_whole_head(data):
                 self._head = data
@@ -80,7 +81,7 @@ class Connection(RequestHandler):
             and self.transport.get_write_buffer_size() < _MOST_UNSENT_BYTES
         )
 
-    def _send(self, reply: HotReply) -> None:
+    def _send(self, reply: HotReply, wire: bytes | bytearray) -> None:
         self._stray_chunks.note_head()
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         assert self.transport is not None  # noqa: S101 - it was asked before
@@ -88,7 +89,7 @@ class Connection(RequestHandler):
         if self._socket_fd >= 0 and not self.transport.get_write_buffer_size():
             # Straight to the socket: most replies fit, and the transport would copy them.
             with contextlib.suppress(OSError):
-                sent_bytes = os.write(self._socket_fd, reply.wire)
-        if sent_bytes < len(reply.wire):
-            self.transport.write(memoryview(reply.wire)[sent_bytes:])
-        self._hot.sent(reply, self._client)
+                sent_bytes = os.write(self._socket_fd, wire)
+        if sent_bytes < len(wire):
+            self.transport.write(memoryview(wire)[sent_bytes:])
+        self._hot.sent(reply, self._client, reply.ready.body_bytes(wire))

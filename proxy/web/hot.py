@@ -1,9 +1,10 @@
 """Ready-made replies for requests that come again and again, byte for byte.
 
 A reply is remembered under the exact bytes of the request head that it
-answered, and made anew every second, by the first request then: so its Date and
-Age are never more than two seconds old. What the head alone does not decide
-(which generation a client is to see) is asked of the cache each time.
+answered (but for the numbers of a range), and made anew every second, by the
+first request then: so its Date and Age are never more than two seconds old. What
+the head alone does not decide (which generation a client is to see) is asked of
+the cache each time.
 Everything that is not exactly such a head, on a connection that waits for one,
 goes the usual way.
 """
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from proxy.counting.counters import MirrorTally
 from proxy.web.access_log import Ended, new_request_id, write_line
+from proxy.web.ready import Ready, ReadyParts, shared_head
 
 log = logging.getLogger("proxy.access")
 
@@ -31,9 +33,9 @@ _METHODS = (b"GET /", b"HEAD /")
 
 @dataclass(slots=True)
 class HotReply:
-    """A reply as it goes onto the wire, and what has to be done for each time it does."""
+    """A reply that is ready, and what has to be done for each time it goes out."""
 
-    wire: bytes
+    ready: Ready
     has_body: bool
     tally: MirrorTally
     is_current: Callable[[str], bool]
@@ -46,6 +48,8 @@ class HotReply:
     """Whether some request is having it made anew."""
     times: int = 0
     """How often it went out since it was last counted."""
+    sent_bytes: int = 0
+    """How much body that was."""
 
 
 class HotReplies:
@@ -63,42 +67,58 @@ class HotReplies:
         """Return the reply to a request head, None when there is none that is true now."""
         reply = self._young.get(head)
         if reply is None:
-            reply = self._old.get(head)
+            reply = self._find_elsewhere(head)
             if reply is None:
-                return None
-            if not reply.is_renewed:
-                reply.is_renewed = True
                 return None
         return reply if reply.is_current(client) else None
 
-    def sent(self, reply: HotReply, client: str) -> None:
+    def _find_elsewhere(self, head: bytes) -> HotReply | None:
+        """Find a reply among the old ones, or one that has further parts."""
+        key = shared_head(head)
+        reply = self._young.get(key) or self._old.get(head) or self._old.get(key)
+        if reply is None or key in self._young:
+            return reply
+        if not reply.is_renewed:
+            reply.is_renewed = True
+            return None
+        return reply
+
+    def sent(self, reply: HotReply, client: str, body_bytes: int) -> None:
         """Note that a reply has gone out."""
         reply.times += 1
+        reply.sent_bytes += body_bytes
         if self._counting is None:
             self._counting = asyncio.get_running_loop().call_later(_COUNT_EVERY_S, self.count)
         if log.isEnabledFor(logging.INFO):
-            write_line(log, reply.ended._replace(client=client, request_id=new_request_id()))
+            ended = reply.ended._replace(client=client, sent_bytes=body_bytes, request_id=new_request_id())
+            write_line(log, ended)
 
     def wants(self, head: bytes) -> bool:
         """Whether the reply to a head is worth remembering: it has come before, and is nothing special."""
         if _NAMED in head.lower():
             return False  # Each is told from the others by its own id in the log.
-        if head in self._young or len(head) > _LARGEST_HEAD_BYTES or not head.startswith(_METHODS):
+        key = shared_head(head)
+        if len(head) > _LARGEST_HEAD_BYTES or not head.startswith(_METHODS):
             return False
-        if head in self._seen or head in self._old:
+        if head in self._young or key in self._young:
+            return False
+        if key in self._seen or head in self._old or key in self._old:
             return True
         if len(self._seen) < _MOST_HEADS:
-            self._seen.add(head)
+            self._seen.add(key)
             self._age_soon()
         return False
 
     def remember(self, head: bytes, reply: HotReply) -> None:
-        """Remember the reply to a head, if there is room."""
-        size = len(reply.wire)
-        if size <= _LARGEST_REPLY_BYTES and self._held_bytes + size <= _MOST_BYTES:
-            self._held_bytes += size
-            self._young[head] = reply
-            self._age_soon()
+        """Remember the reply to a head, or to all that share it, if there is room."""
+        key = shared_head(head) if isinstance(reply.ready, ReadyParts) else head
+        size = reply.ready.held_bytes
+        if key in self._young or size > _LARGEST_REPLY_BYTES or self._held_bytes + size > _MOST_BYTES:
+            reply.ready.close()
+            return
+        self._held_bytes += size
+        self._young[key] = reply
+        self._age_soon()
 
     def count(self) -> None:
         """Count what has gone out."""
@@ -112,6 +132,10 @@ class HotReplies:
             if timer is not None:
                 timer.cancel()
         self.count()
+        for replies in (self._young, self._old):
+            for reply in replies.values():
+                reply.ready.close()
+            replies.clear()
 
     def _age_soon(self) -> None:
         if self._ageing is None:
@@ -121,9 +145,11 @@ class HotReplies:
         """Forget the old replies, and have the young ones made anew."""
         self._ageing = None
         self.count()
+        for reply in self._old.values():
+            reply.ready.close()
         self._old, self._young = self._young, {}
         self._seen.clear()
-        self._held_bytes = sum(len(reply.wire) for reply in self._old.values())
+        self._held_bytes = sum(reply.ready.held_bytes for reply in self._old.values())
         if self._old:
             self._age_soon()
 
@@ -136,6 +162,6 @@ def is_whole_head(data: bytes) -> bool:
 def _count(reply: HotReply) -> None:
     if reply.times:
         ended = reply.ended
-        reply.tally.ended_often(ended.outcome, ended.sent_bytes, reply.times, has_body=reply.has_body)
+        reply.tally.ended_often(ended.outcome, reply.sent_bytes, reply.times, has_body=reply.has_body)
         reply.on_used()
-        reply.times = 0
+        reply.times = reply.sent_bytes = 0

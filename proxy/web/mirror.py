@@ -16,21 +16,11 @@ from aiohttp.abc import AbstractStreamWriter
 from proxy.cache.flights import Outcome
 from proxy.cache.service import Cache, Target
 from proxy.errors import ProxyError
-from proxy.web.access_log import (
-    COUNTERS,
-    DIGEST,
-    FIRST_BYTE_S,
-    MIRROR,
-    OUTCOME,
-    Ended,
-    request_id,
-    shown_path,
-)
+from proxy.web.access_log import DIGEST, FIRST_BYTE_S, MIRROR, OUTCOME, request_id, shown_path
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
-from proxy.web.connection import Connection
-from proxy.web.hot import HotReply
 from proxy.web.mounts import Mounts, NotProxied
 from proxy.web.negotiate import negotiate
+from proxy.web.remember import remember
 from proxy.web.status import fate_of
 
 log = logging.getLogger(__name__)
@@ -85,7 +75,7 @@ class MirrorFace:
         if not has_body:
             bodiless = _Bodiless(status=answer.status, headers=headers)
             bodiless[OUTCOME] = (Outcome.STALE if target.is_stale else Outcome.HIT).value
-            bodiless.on_complete = partial(self._remember, request, target, bodiless, b"")
+            bodiless.on_complete = partial(remember, request, bodiless, target, self._cache)
             return bodiless
         began = time.monotonic()
         opened = await self._cache.open(target)
@@ -93,45 +83,8 @@ class MirrorFace:
         response = BlobResponse(answer, opened, headers)
         response[OUTCOME] = opened.outcome.value
         response[FIRST_BYTE_S] = time.monotonic() - began
-        response.on_complete = partial(self._remember, request, target, response)
+        response.on_complete = partial(remember, request, response, target, self._cache)
         return response
-
-    def _remember(
-        self, request: web.Request, target: Target, response: web.StreamResponse, body: bytes | None
-    ) -> None:
-        """Keep a reply that has gone out for those who send the very same request."""
-        connection = request.protocol
-        is_hit = response[OUTCOME] == Outcome.HIT.value and response.keep_alive
-        if body is None or not is_hit or not isinstance(connection, Connection):
-            return
-        head = connection.head_to_remember()
-        if head is None:
-            return
-        version = request.version
-        lines = [f"HTTP/{version.major}.{version.minor} {response.status} {response.reason}"]
-        lines += [f"{name}: {value}" for name, value in response.headers.items()]
-        connection.remember(
-            head,
-            HotReply(
-                wire="\r\n".join([*lines, "", ""]).encode() + body,
-                has_body=isinstance(response, BlobResponse),
-                tally=request.app[COUNTERS].mirror(target.mirror.name),
-                is_current=partial(self._cache.is_current, target),
-                on_used=partial(self._cache.note_use, target),
-                ended=Ended(
-                    client=None,
-                    method=request.method,
-                    path=shown_path(request.raw_path),
-                    status=response.status,
-                    outcome=Outcome.HIT.value,
-                    sent_bytes=len(body),
-                    seconds=0.0,
-                    digest=target.item.digest,
-                    is_aborted=False,
-                    request_id="",
-                ),
-            ),
-        )
 
 
 class _Bodiless(web.StreamResponse):

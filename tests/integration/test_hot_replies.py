@@ -1,8 +1,10 @@
 """Replies that are ready: the same as those that are made anew, and only where they are right."""
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,10 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
+from proxy.web import ready
 from proxy.web.access_log import Ended
 from proxy.web.hot import HotReplies, HotReply
+from proxy.web.ready import ReadyParts, ReadyWhole
 
 KIB = 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -275,20 +279,104 @@ async def test_replies_that_nobody_asks_for_are_forgotten(
     assert slow.times == LEARNING - 1
 
 
+@pytest.fixture
+async def large(proxy: RunningProxy, tree: SignedTree) -> TreeItem:
+    """Return an item that no ready reply holds whole."""
+    item = tree.add_item(PRODUCT, "20250718", "squashfs", size=3 * KIB * KIB + 17)
+    tree.publish()
+    await proxy.documents.revalidate()
+    await proxy.read(item.path)
+    await proxy.fills_ended()
+    return item
+
+
+async def test_parts_of_a_file_are_ready_whatever_the_range(
+    proxy: RunningProxy, wire: Wire, large: TreeItem
+) -> None:
+    """The same to the byte as when they are made anew, and so is what looks like a range and is none."""
+    size, choose = large.size, random.Random(7)
+    for first in range(LEARNING):
+        await wire.ask(MOUNT + large.path, Range=f"bytes={first}-{first + 9}")
+    ordinary = [(first := choose.randrange(size), first + choose.randrange(64 * KIB)) for _ in range(60)]
+    asked = [f"bytes={first}-{min(last, size - 1)}" for first, last in ordinary]
+    asked += [f"bytes=0-{256 * KIB - 1}", f"bytes={size - 1}-{size - 1}", "bytes=007-0011"]
+    odd = [f"bytes=0-{256 * KIB}", f"bytes={size - 5}-{size + 5}", f"bytes={size}-{size}", "bytes=5-3",
+           f"bytes=1-{10**17}", "bytes=1-2,5-6", "bytes=-5", "bytes=5-"]  # fmt: skip
+    slow = Slow(proxy)
+    got = [await wire.ask(MOUNT + large.path, Range=asked_for) for asked_for in asked]
+    assert slow.times <= 2  # One a second is made anew.
+    odd_heads = [request(MOUNT + large.path, Range=asked_for) for asked_for in odd]
+    odd_heads += [request(MOUNT + large.path, Range="bytes=1-7")[:-2] + b"range: bytes=9-11\r\n\r\n"]
+    for head in odd_heads:
+        await wire.send(head)
+        got.append(await wire.reply())
+
+    async with Wire.to(proxy.base) as other:
+        for number, head in enumerate([request(MOUNT + large.path, Range=one) for one in asked] + odd_heads):
+            await other.send(head[:-2] + b"X-Number: %d\r\n\r\n" % number)
+            assert comparable(await other.reply()) == comparable(got[number]), head
+
+
+async def test_parts_are_counted_by_their_own_size(proxy: RunningProxy, wire: Wire, large: TreeItem) -> None:
+    async with proxy.get("/-/stats") as response:
+        before = (await response.json())["total"]["sent_bytes"]["hit"]
+    for last in range(100):
+        await wire.ask(MOUNT + large.path, Range=f"bytes=0-{last}")
+    await asyncio.sleep(0.1)  # Counts are gathered for a moment.
+    async with proxy.get("/-/stats") as response:
+        total = (await response.json())["total"]
+    assert total["sent_bytes"]["hit"] - before == sum(range(1, 101))
+
+
+async def test_parts_that_left_the_page_cache_are_made_anew(
+    proxy: RunningProxy, wire: Wire, large: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in range(LEARNING):
+        await wire.ask(MOUNT + large.path, Range=f"bytes={first}-9")
+
+    def not_there(*_: object) -> int:
+        raise BlockingIOError
+
+    monkeypatch.setattr(ready.os, "preadv", not_there)
+    slow = Slow(proxy)
+    reply = await wire.ask(MOUNT + large.path, Range="bytes=3-9")
+    assert (slow.times, reply.body) == (1, large.read()[3:10])
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_few_files_are_kept_open(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 100)
+    replies = HotReplies()
+    before = open_files()
+    for number in range(2000):
+        head = b"GET /%d HTTP/1.1\r\nRange: bytes=0-9\r\n\r\n" % number
+        parts = ReadyParts("HTTP/1.1 206 Partial Content", [], os.open(file, os.O_RDONLY))
+        replies.remember(head, hot(parts))
+    assert open_files() - before <= 512
+    replies.close()
+    assert open_files() == before
+
+
+def hot(content: ReadyWhole | ReadyParts) -> HotReply:
+    """Return a reply that is true for everybody."""
+    return HotReply(
+        ready=content,
+        has_body=True,
+        tally=None,  # type: ignore[arg-type]
+        is_current=lambda _: True,
+        on_used=lambda: None,
+        ended=Ended(None, "GET", "/", 200, "hit", 0, 0.0, "", is_aborted=False, request_id=""),
+    )
+
+
 async def test_memory_is_bounded() -> None:
     replies = HotReplies()
-    ended = Ended(None, "GET", "/", 200, "hit", 0, 0.0, "", is_aborted=False, request_id="")
     for number in range(100):
-        head = b"GET /%d HTTP/1.1\r\n\r\n" % number
-        reply = HotReply(
-            wire=b"x" * KIB * KIB,
-            has_body=True,
-            tally=None,  # type: ignore[arg-type]
-            is_current=lambda _: True,
-            on_used=lambda: None,
-            ended=ended,
-        )
-        replies.remember(head, reply)
+        replies.remember(b"GET /%d HTTP/1.1\r\n\r\n" % number, hot(ReadyWhole(b"", b"x" * KIB * KIB)))
     held = [number for number in range(100) if replies.find(b"GET /%d HTTP/1.1\r\n\r\n" % number, "")]
     assert len(held) == 32
     replies.close()

@@ -1,0 +1,108 @@
+"""Replies as they go onto the wire, without being made anew: whole ones, and parts of a large file."""
+
+import os
+import re
+from typing import Protocol
+
+_CLOSED_RANGE = re.compile(rb"\r\nRange: bytes=(\d{1,18})-(\d{1,18})\r\n")
+_ANY_RANGE = b"\r\nrange:"
+_HEAD_END = b"\r\n\r\n"
+_LARGEST_PART_BYTES = 256 * 1024
+_OPEN_FILE_BYTES = 64 * 1024
+
+
+class Ready(Protocol):
+    """Makes the bytes of a reply."""
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory it takes."""
+
+    def wire_for(self, head: bytes) -> bytes | bytearray | None:
+        """Return the whole reply to a request head; None when this is not the one for it after all."""
+
+    def body_bytes(self, wire: bytes | bytearray) -> int:
+        """Return how much of a reply is body."""
+
+    def close(self) -> None:
+        """Let go of what it holds open."""
+
+
+class ReadyWhole:
+    """One reply, the same every time."""
+
+    __slots__ = ("_head_bytes", "_wire")
+
+    def __init__(self, head: bytes, body: bytes) -> None:
+        self._head_bytes = len(head)
+        self._wire = head + body
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory it takes."""
+        return len(self._wire)
+
+    def wire_for(self, head: bytes) -> bytes:  # noqa: ARG002
+        """Return the reply."""
+        return self._wire
+
+    def body_bytes(self, wire: bytes | bytearray) -> int:
+        """Return how much of it is body."""
+        return len(wire) - self._head_bytes
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class ReadyParts:
+    """Parts of one file, for heads that differ only in the range they ask for (RFC 9110 section 14.2)."""
+
+    __slots__ = ("_fd", "_size_bytes", "_template")
+
+    def __init__(self, status_line: str, lines: list[tuple[str, str]], fd: int) -> None:
+        """Take the status line and headers of one such reply, and a descriptor of the file to keep."""
+        self._fd = fd
+        self._size_bytes = size_bytes = os.fstat(fd).st_size
+        varying = {"Content-Range": f"bytes %(first)d-%(last)d/{size_bytes}", "Content-Length": "%(length)d"}
+        fixed = [status_line.replace("%", "%%")]
+        fixed += [f"{name}: {varying.get(name) or value.replace('%', '%%')}" for name, value in lines]
+        self._template = "\r\n".join([*fixed, "", ""]).encode()
+
+    @property
+    def held_bytes(self) -> int:
+        """How much it weighs: little memory, but an open file."""
+        return len(self._template) + _OPEN_FILE_BYTES
+
+    def wire_for(self, head: bytes) -> bytearray | None:
+        """Return the part that a head asks for; None for a large one, or when the disk must be waited for."""
+        asked = _CLOSED_RANGE.search(head)
+        if asked is None:
+            return None
+        first, last = int(asked[1]), int(asked[2])
+        length = last - first + 1
+        if not 0 < length <= _LARGEST_PART_BYTES or last >= self._size_bytes:
+            return None
+        wire = bytearray(self._template % {b"first": first, b"last": last, b"length": length})
+        head_bytes = len(wire)
+        wire.extend(bytes(length))
+        try:
+            read_bytes = os.preadv(self._fd, [memoryview(wire)[head_bytes:]], first, os.RWF_NOWAIT)
+        except OSError:
+            return None
+        return wire if read_bytes == length else None
+
+    def body_bytes(self, wire: bytes | bytearray) -> int:
+        """Return how much of a reply is body."""
+        return len(wire) - wire.index(_HEAD_END) - len(_HEAD_END)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def shared_head(head: bytes) -> bytes:
+    """Return a head without the closed range that it asks for; as it is if it asks for none, or several."""
+    asked = _CLOSED_RANGE.search(head)
+    if asked is None or head.lower().count(_ANY_RANGE) != 1:
+        return head
+    return head[: asked.start(1)] + head[asked.end(2) :]

@@ -1,0 +1,85 @@
+"""From a reply that has gone out to one that is ready for whoever asks the same.
+
+Only hits are worth it, on connections that stay open; what such a reply says
+follows from the request's head and the target alone.
+"""
+
+from functools import partial
+from http import HTTPStatus
+
+from aiohttp import web
+
+from proxy.cache.bodies import Body
+from proxy.cache.flights import Outcome
+from proxy.cache.service import Cache, Target
+from proxy.web.access_log import COUNTERS, OUTCOME, Ended, shown_path
+from proxy.web.blob_response import BlobResponse
+from proxy.web.connection import Connection
+from proxy.web.hot import HotReply
+from proxy.web.negotiate import Answer
+from proxy.web.ready import Ready, ReadyParts, ReadyWhole, shared_head
+
+
+def remember(
+    request: web.Request,
+    response: web.StreamResponse,
+    target: Target,
+    cache: Cache,
+    answer: Answer | None = None,
+    body: Body | None = None,
+) -> None:
+    """Keep a reply that has gone out, with its body if it had one."""
+    connection = request.protocol
+    is_hit = response[OUTCOME] == Outcome.HIT.value and response.keep_alive
+    if not is_hit or not isinstance(connection, Connection):
+        return
+    head = connection.head_to_remember()
+    ready = None if head is None else _ready(request, response, head, answer, body)
+    if head is None or ready is None:
+        return
+    connection.remember(
+        head,
+        HotReply(
+            ready=ready,
+            has_body=isinstance(response, BlobResponse),
+            tally=request.app[COUNTERS].mirror(target.mirror.name),
+            is_current=partial(cache.is_current, target),
+            on_used=partial(cache.note_use, target),
+            ended=Ended(
+                client=None,
+                method=request.method,
+                path=shown_path(request.raw_path),
+                status=response.status,
+                outcome=Outcome.HIT.value,
+                sent_bytes=0,
+                seconds=0.0,
+                digest=target.item.digest,
+                is_aborted=False,
+                request_id="",
+            ),
+        ),
+    )
+
+
+def _ready(
+    request: web.Request,
+    response: web.StreamResponse,
+    head: bytes,
+    answer: Answer | None,
+    body: Body | None,
+) -> Ready | None:
+    """Make a reply ready to be sent again; None when it is too large."""
+    version = request.version
+    status_line = f"HTTP/{version.major}.{version.minor} {response.status} {response.reason}"
+    lines = list(response.headers.items())
+    if body is not None and answer is not None:
+        if answer.status is HTTPStatus.PARTIAL_CONTENT and shared_head(head) != head:
+            file = body.proved_file()
+            return None if file is None else ReadyParts(status_line, lines, file)
+        part = body.small_part(answer.start, answer.stop)
+        if part is None:
+            return None
+    else:
+        part = b""
+    text = "\r\n".join([status_line, *(f"{name}: {value}" for name, value in lines), "", ""])
+    return ReadyWhole(text.encode(), part)
