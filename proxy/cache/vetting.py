@@ -136,7 +136,7 @@ class Vetting:
 
     def _has_all(self, digests: set[Digest]) -> bool:
         # Documents of which nothing but the dates is known have an empty digest.
-        return all(digest and self._store.read(digest) is not None for digest in digests)
+        return all(digest and self._store.is_intact(digest) for digest in digests)
 
     async def _prove(self, origin: Origin, path: str, fetched: Fetched) -> Vetted:
         if self._keyring is None:

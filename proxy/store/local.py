@@ -157,10 +157,24 @@ class LocalStore:
             return None
         return data
 
+    def is_intact(self, digest: Digest) -> bool:
+        """Whether a blob is here and good; hashes it again, and sets it aside when it is damaged."""
+        try:
+            with self.path(digest).open("rb") as file:
+                is_good = hashlib.file_digest(file, "sha256").hexdigest() == digest
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            log.warning("blob.not_read digest=%s problem=%s", digest, error)
+            return False
+        if not is_good:
+            self.set_aside(digest)
+        return is_good
+
     def put(self, data: bytes) -> Digest:
         """Store bytes that are here in full; durable on return."""
         digest = digest_of(data)
-        if self.has(digest) and self.read(digest) is not None:
+        if self.is_intact(digest):
             return digest
         for _ in range(_PUT_TRIES):
             # Another process may take a draft for dead before it is locked.
