@@ -82,12 +82,13 @@ class Rounds:
         """Note what one round of a server came to."""
         self._figures.setdefault(server, []).append(figures)
 
-    def __contains__(self, server: str) -> bool:
-        return server in self._figures
-
     def median(self, server: str, figure: str) -> float:
         """Return the median over all rounds."""
         return statistics.median(one[figure] for one in self._figures[server])
+
+    def worst(self, server: str, figure: str) -> float:
+        """Return the largest of all rounds."""
+        return max(one[figure] for one in self._figures[server])
 
     def ratio(self, figure: str, subject: str, reference: str) -> float:
         """Return the median of the ratios within each round, so that a drifting machine cancels out."""

@@ -1,5 +1,6 @@
 """wrk: many requests a second over connections that stay open."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -48,12 +49,14 @@ def load(
     seconds: float,
     *,
     connections: int = 32,
+    is_pinned: bool = True,
     script: Path | None = None,
     arguments: Sequence[str] = (),
 ) -> Mapping[str, float]:
     """Ask a server for one path all the time, or as a Lua script says; return rate, CPU and latencies."""
-    cpus = ",".join(map(str, sorted(LOAD_CPUS)))
-    command = ["taskset", "-c", cpus, "wrk", "--latency", "-t1", f"-c{connections}", f"-d{round(seconds)}"]
+    cpus = LOAD_CPUS if is_pinned else os.sched_getaffinity(0)
+    command = ["taskset", "-c", ",".join(map(str, sorted(cpus)))]
+    command += ["wrk", "--latency", "-t1", f"-c{connections}", f"-d{round(seconds)}"]
     if script is not None:
         command += ["-s", str(script)]
     command += [server.base + path, "--", *arguments]
