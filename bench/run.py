@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import machine
+import profiling
 import report
 from figures import Effort, Finding
 from scenarios import SCENARIOS
@@ -26,6 +27,8 @@ _FULL = Effort()
 def main() -> None:
     """Run the scenarios that the command line names."""
     options = _parse()
+    if options.profile is not None:
+        profiling.keep_profiles(options.profile)
     effort = _QUICK if options.quick else _FULL
     if options.rounds is not None:
         effort = Effort(options.rounds, effort.seconds, effort.share)
@@ -54,6 +57,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them there, as SVG")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write them there, as Markdown")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FOLDER", help="profile ours with py-spy; figures mean nothing then"
+    )
     options = parser.parse_args()
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; there are: {', '.join(SCENARIOS)}")

@@ -2,7 +2,21 @@
 
 from types import ModuleType
 
-from scenarios import cold, first_byte, herd, large, ranges, slow, small, tls, workers
+from scenarios import (
+    cold,
+    cold_cache,
+    first_byte,
+    herd,
+    large,
+    pause,
+    prefetch,
+    ranges,
+    slow,
+    small,
+    start,
+    tls,
+    workers,
+)
 
 SCENARIOS: dict[str, ModuleType] = {
     "small": small,
@@ -13,5 +27,9 @@ SCENARIOS: dict[str, ModuleType] = {
     "herd": herd,
     "first_byte": first_byte,
     "workers": workers,
+    "start": start,
     "tls": tls,
+    "pause": pause,
+    "cold_cache": cold_cache,
+    "prefetch": prefetch,
 }

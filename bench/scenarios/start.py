@@ -1,11 +1,9 @@
-"""A large store: start, memory, eviction and a lost ledger at 100,000 blobs.
+"""A large store: 100,000 blobs and 1,000,000 paths in the lists. Start, memory, eviction, a lost ledger.
 
-    python bench/scale.py [--blobs N] [--known-paths N]
-
-The blobs are small: what counts here is how many there are.
+The blobs are small: what counts here is how many there are. A first start, which
+fetches and verifies all lists, is not measured; the second one is.
 """
 
-import argparse
 import hashlib
 import json
 import shutil
@@ -18,52 +16,56 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from clients import download
-from servers import Pace, Server, ours, slow_origin
+from figures import Bar, Effort, Finding, Row
+from processes import Server
+from servers import ours
+from servers.peers import OURS, origin_of
 from stage import Stage, stage
 
 from proxy.digest import Digest
 from proxy.store.ledger import Ledger
 
+_BLOBS = 100_000
+_PATHS = 1_000_000
 _BLOB_BYTES = 64
 _EVICTED = 10_000
 _SETTLE_S = 2.0
+_LONGEST_START_S = 600.0
+_MB = 1_000_000
 
 
-def main() -> None:
-    """Measure, and print one JSON object."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--blobs", type=int, default=100_000)
-    parser.add_argument("--known-paths", type=int, default=0, help="further paths in the list, without blobs")
-    arguments = parser.parse_args()
-    with (
-        stage([4096], listed_only=arguments.known_paths) as prepared,
-        slow_origin(prepared.root, Pace()) as origin,
-    ):
-        bench = Bench(prepared, origin.base)
-        fill(bench.data, arguments.blobs)
-        result: dict[str, object] = {"blobs": arguments.blobs, "known_paths": arguments.known_paths}
-        with bench.started():
-            wait_until_tidy(bench.data, arguments.blobs)
-        with bench.started() as (server, start_s):
-            result["start_to_first_answer_s"] = round(start_s, 3)
+def measure(effort: Effort) -> Iterator[Finding]:
+    """Yield times and memory of one run: its rounds would take too long."""
+    blobs, paths = effort.scaled(_BLOBS), effort.scaled(_PATHS)
+    case = f"{paths:,} paths, {blobs:,} blobs"
+    with stage([4096], listed_only=paths) as prepared, origin_of(prepared) as origin:
+        store = _Store(prepared, origin.base)
+        _fill(store.data, blobs)
+        with store.served() as (_, first_start_s):
+            _wait_until_tidy(store.data, blobs)
+        with store.served() as (server, start_s):
             time.sleep(_SETTLE_S)
-            result["peak_rss_mb"] = round(server.peak_rss_bytes() / 1e6)
-            held = count_blobs(bench.data)
-            result["slowest_request_while_evicting_ms"] = round(bench.evict_under_load(server), 1)
-        before = count_blobs(bench.data)
-        result["blobs_evicted"] = held - before
-        shutil.rmtree(bench.data / "ledger")
-        with bench.started() as (_, start_s):
-            result["start_without_ledger_s"] = round(start_s, 3)
-            wait_until_tidy(bench.data, before)
-        result["blobs_lost_with_the_ledger"] = before - count_blobs(bench.data)
-    print(json.dumps(result, indent=1))
+            peak_mb, tree_mb = server.peak_rss_bytes() / _MB, server.memory_bytes() / _MB
+            held = _count_blobs(store.data)
+            slowest_ms = store.evict_under_load(server, max(1, min(_EVICTED, blobs // 2)))
+        left = _count_blobs(store.data)
+        shutil.rmtree(store.data / "ledger")
+        with store.served() as (_, bare_start_s):
+            _wait_until_tidy(store.data, left)
+        lost = left - _count_blobs(store.data)
+    figures = {"start s": start_s, "RSS MB, largest process": peak_mb, "memory MB, all": tree_mb}
+    yield Row(case, OURS, figures)
+    yield Row(case, f"{OURS}, first start", {"start s": first_start_s})
+    yield Row(case, f"{OURS}, ledger lost", {"start s": bare_start_s, "blobs lost": lost})
+    evicting = {"blobs evicted": held - left, "slowest request ms": slowest_ms}
+    yield Row(case, f"{OURS}, evicting", evicting)
+    yield Bar("start to first answer, s", start_s, at_most=1)
+    yield Bar("RSS of the largest process, MB", peak_mb, at_most=300)
+    yield Bar("memory of all processes (PSS), MB", tree_mb, at_most=300)
 
 
-class Bench:
-    """A server over one data directory, started again and again."""
+class _Store:
+    """A data directory that is served again and again."""
 
     def __init__(self, prepared: Stage, upstream: str) -> None:
         self._prepared = prepared
@@ -71,11 +73,13 @@ class Bench:
         self.data = prepared.work / "data"
 
     @contextmanager
-    def started(self) -> Iterator[tuple[Server, float]]:
+    def served(self) -> Iterator[tuple[Server, float]]:
         """Start the server and ask at once; yield it and the seconds until the first answer."""
         began = time.perf_counter()
         with ours(self._prepared.work, self._upstream, self._prepared.keyring) as server:
             while not self._is_answered(server):
+                if time.perf_counter() - began > _LONGEST_START_S:
+                    raise SystemExit("the proxy does not answer")
                 time.sleep(0.002)
             yield server, time.perf_counter() - began
 
@@ -85,29 +89,28 @@ class Bench:
         except OSError:
             return False
 
-    def evict_under_load(self, server: Server) -> float:
+    def evict_under_load(self, server: Server, count: int) -> float:
         """Evict blobs from another process while a client asks; return its slowest answer in ms."""
         with closing(Ledger(self.data / "ledger")) as ledger:
-            digests = [usage.digest for usage in ledger.usages() if usage.size_bytes == _BLOB_BYTES][
-                :_EVICTED
-            ]
-        slowest, is_over = [0.0], threading.Event()
+            small = (usage.digest for usage in ledger.usages() if usage.size_bytes == _BLOB_BYTES)
+            digests = [digest for digest, _ in zip(small, range(count), strict=False)]
+        slowest_ms, is_over = [0.0], threading.Event()
 
         def ask() -> None:
             while not is_over.is_set():
-                slowest.append(download(server.base + self._prepared.items[0].path).seconds * 1000)
+                slowest_ms.append(download(server.base + self._prepared.items[0].path).seconds * 1000)
 
         asker = threading.Thread(target=ask)
         asker.start()
         try:
-            evict(self.data, digests)
+            _evict(self.data, digests)
         finally:
             is_over.set()
             asker.join()
-        return max(slowest)
+        return max(slowest_ms)
 
 
-def fill(data: Path, count: int) -> None:
+def _fill(data: Path, count: int) -> None:
     """Put blobs into a store as files; its ledger will find them."""
     root = data / "blobs" / "sha256"
     for number in range(256):
@@ -118,19 +121,18 @@ def fill(data: Path, count: int) -> None:
         (root / digest[:2] / digest).write_bytes(content)
 
 
-def count_blobs(data: Path) -> int:
-    """Return how many blobs are on the disk."""
+def _count_blobs(data: Path) -> int:
     return sum(1 for _ in (data / "blobs" / "sha256").glob("*/*"))
 
 
-def wait_until_tidy(data: Path, count: int) -> None:
+def _wait_until_tidy(data: Path, count: int) -> None:
     """Return when the ledger knows all blobs."""
     with closing(Ledger(data / "ledger")) as ledger:
         while ledger.blob_count() < count:
             time.sleep(0.2)
 
 
-def evict(data: Path, digests: list[Digest]) -> None:
+def _evict(data: Path, digests: list[Digest]) -> None:
     """Evict blobs as the keeper does: by making room ahead of need, in another process."""
     program = (
         "import sys, json, pathlib\n"
@@ -144,7 +146,3 @@ def evict(data: Path, digests: list[Digest]) -> None:
     subprocess.run(
         [sys.executable, "-c", program, str(data)], input=json.dumps(digests), text=True, check=True
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from processes import Server, free_port, running
+from profiling import profiled
 
 
 @contextlib.contextmanager
@@ -16,7 +17,7 @@ def ours(
     port = free_port()
     config = write_config(work, upstream, keyring, port, workers, options)
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
-    with running(command, port) as pid:
+    with running(command, port) as pid, profiled(pid):
         yield Server("sstream-proxy", f"{scheme}://127.0.0.1:{port}/m/", pid)
 
 
