@@ -4,10 +4,12 @@ One worker each, on one CPU; wrk on another. The list is what clients ask for
 most often, the item stands for boot loaders and manifests.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from figures import Bar, Effort, Finding, alternate
 from loads import wrk
+from processes import Server
 from servers.peers import OURS, REFERENCE, hit_servers
 from stage import PRODUCTS_PATH, stage
 
@@ -28,12 +30,16 @@ def measure(effort: Effort) -> Iterator[Finding]:
         with hit_servers(ready, [item_path, PRODUCTS_PATH]) as servers:
             for case, (path, bar) in cases.items():
                 rounds = alternate(
-                    list(servers),
-                    effort.rounds,
-                    lambda name, _, path=path: wrk.load(servers[name], path, effort.seconds),
+                    list(servers), effort.rounds, partial(_one_run, servers, path, effort.seconds)
                 )
                 yield from rounds.rows(case, lambda figures: figures["requests/s"])
                 if REFERENCE in servers:
                     ratio = rounds.ratio("requests/s", OURS, REFERENCE)
                     yield Bar(f"{case}: requests/s to nginx static", ratio, at_least=bar)
                     yield Bar(f"{case}: CPU to nginx static", rounds.ratio("CPU ms/1000", OURS, REFERENCE))
+
+
+def _one_run(
+    servers: Mapping[str, Server], path: str, seconds: float, name: str, _: int
+) -> Mapping[str, float]:
+    return wrk.load(servers[name], path, seconds)

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import stage  # noqa: F401 - makes `support` importable
 from processes import Server, free_port, running
-from stage import Certificate
+from support.certificates import Certificate
 
 _REMEMBER_FILES = "open_file_cache max=10000 inactive=60s; open_file_cache_valid 60s;"
 
