@@ -10,14 +10,16 @@ it for all.
 """
 
 import argparse
+import shutil
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import machine
 import profiling
 import report
-from figures import Effort, Finding
+from figures import Effort, Finding, Note
 from scenarios import SCENARIOS
 
 _QUICK = Effort(rounds=1, seconds=1, share=1 / 16)
@@ -70,11 +72,23 @@ def _run(name: str, effort: Effort) -> report.Chapter:
     print(f"\n## {name}: {_title(name)}", flush=True)
     began = time.monotonic()
     findings: list[Finding] = []
-    for finding in SCENARIOS[name].measure(effort):
+    for finding in _findings(name, effort):
         findings.append(finding)
         print(report.line(finding), flush=True)
     print(f"# {name} took {time.monotonic() - began:.0f} s", flush=True)
     return report.Chapter(name, textwrap.dedent(SCENARIOS[name].__doc__ or "").strip(), findings)
+
+
+def _findings(name: str, effort: Effort) -> Iterator[Finding]:
+    """Yield what a scenario finds; one that fails must not cost the figures of the others."""
+    missing = [one for one in getattr(SCENARIOS[name], "NEEDS", ()) if shutil.which(one) is None]
+    if missing:
+        yield Note(f"Not measured: {', '.join(missing)} is not installed.")
+        return
+    try:
+        yield from SCENARIOS[name].measure(effort)
+    except (SystemExit, RuntimeError, OSError) as error:
+        yield Note(f"FAILED: {error}")
 
 
 def _title(name: str) -> str:

@@ -1,4 +1,7 @@
-"""The scenarios: modules whose docstring says what happens, with `measure(effort)`, which yields findings."""
+"""The scenarios: modules whose docstring says what happens, with `measure(effort)`, which yields findings.
+
+`NEEDS` names programs without which one cannot run.
+"""
 
 from types import ModuleType
 

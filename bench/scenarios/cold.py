@@ -33,7 +33,8 @@ def measure(effort: Effort) -> Iterator[Finding]:
         caches = {name for name, program in _PROGRAMS.items() if shutil.which(program) is not None}
         names = [name for name in (_REFERENCE, OURS, "Squid miss", "Varnish miss") if name in caches]
         rounds = alternate([*names, "origin itself"], effort.rounds, partial(_one_run, ready, origin))
-        yield from rounds.rows("1 GiB, 8 clients", lambda figures: 1 / figures["wall s"])
+        case = f"{len(ready.items)} items of 16 MiB, {_CLIENTS} clients"
+        yield from rounds.rows(case, lambda figures: 1 / figures["wall s"])
         if has_nginx():
             to = partial(rounds.ratio, subject=OURS, reference=_REFERENCE)
             yield Bar("wall time to nginx proxy_cache", to("wall s"), at_most=1.0)

@@ -13,7 +13,6 @@ not. Where CPU seconds come near the wall time, the command is what limits.
 import contextlib
 import os
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,11 +22,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from figures import Bar, Effort, Finding, Note, Row, alternate
+from figures import Bar, Effort, Finding, Row, alternate
 from processes import direct_environment
 from servers import Pace, Seen, SlowOrigin, slow_origin, write_config
 from stage import Stage, stage
 
+NEEDS = ("gpgv",)
 MB = 1_000_000
 _MBIT_PER_S = MB / 8
 _LATENCY_S = 0.03
@@ -63,9 +63,6 @@ Tool = Callable[[Stage, SlowOrigin, Path], Run]
 
 def measure(effort: Effort) -> Iterator[Finding]:
     """Yield the figures of all parts."""
-    if shutil.which("gpgv") is None:
-        yield Note("gpgv is not installed, which sstream-mirror needs.")
-        return
     for part in (_parallel, _capped, _nothing_new, _plan, _kill):
         yield from part(effort)
 

@@ -14,6 +14,7 @@ from processes import HERE
 from servers.peers import OURS, REFERENCE, hit_servers
 from stage import stage
 
+NEEDS = ("wrk",)
 _ITEM_BYTES = 256 * 1024 * 1024
 _RANGE_BYTES = 64 * 1024
 _SEED = 20250718

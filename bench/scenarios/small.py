@@ -13,6 +13,7 @@ from processes import Server
 from servers.peers import OURS, REFERENCE, hit_servers
 from stage import PRODUCTS_PATH, stage
 
+NEEDS = ("wrk",)
 _ITEM_BYTES = 4096
 _LISTED = 610
 """Further items in the list, which make it as long as it has to be."""

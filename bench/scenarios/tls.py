@@ -16,6 +16,7 @@ from stage import stage
 
 from scenarios.large import fetch
 
+NEEDS = ("wrk",)
 MIB = 1024 * 1024
 _LARGE_BYTES = 256 * MIB
 _LEARNING_S = 1.5

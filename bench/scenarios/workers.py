@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from clients import download
 from figures import Bar, Effort, Finding, Note, alternate
 from loads import wrk
 from processes import Server
@@ -17,6 +16,7 @@ from servers import has_nginx, nginx_static, ours
 from servers.peers import OURS, check_digest, origin_of
 from stage import stage
 
+NEEDS = ("wrk",)
 _CONNECTIONS = 64
 _LEARNING_S = 1.5
 _FREE_CPUS = 3
@@ -37,9 +37,6 @@ def measure(effort: Effort) -> Iterator[Finding]:
             server = stack.enter_context(ours(work, origin.base, ready.keyring, workers))
             servers[f"{OURS}, {workers}"] = server
             check_digest(server, item.path, item.digest)
-        for server in servers.values():
-            for _ in range(10):
-                download(server.base + item.path)
         time.sleep(_LEARNING_S)
         rounds = alternate(
             list(servers),
