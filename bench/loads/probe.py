@@ -24,7 +24,7 @@ _PRIORITY = -10
 
 @dataclass(frozen=True)
 class Latencies:
-    """How long the requests of a probe took, in milliseconds, counted from when they were due."""
+    """How long requests that came at fixed moments would have waited, in milliseconds."""
 
     values_ms: Sequence[float]
 
@@ -68,8 +68,7 @@ def probing(url: str, every_s: float = _EVERY_S) -> Iterator[Callable[[], Latenc
 def _probe(url: str, every_s: float) -> list[float]:
     """Ask until standard input ends; return the latencies in milliseconds.
 
-    A request that cannot be sent in time, because the one before is not yet
-    answered, counts from when it was due: a pause shows in all that it delayed.
+    One request is under way at a time, so that the probe never waits for itself.
     """
     parts = urlsplit(url)
     request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode()
@@ -78,15 +77,23 @@ def _probe(url: str, every_s: float) -> list[float]:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _ask(one, request)
         print("ready", flush=True)
-        due = time.perf_counter()
         while not select.select([sys.stdin], [], [], 0)[0]:
-            due += every_s
-            if (left_s := due - time.perf_counter()) > 0:
-                time.sleep(left_s)
-                due = time.perf_counter()
+            began = time.perf_counter()
             _ask(one, request)
-            latencies_ms.append((time.perf_counter() - due) * 1000)
+            took_s = time.perf_counter() - began
+            latencies_ms += with_those_not_sent(took_s * 1000, every_s * 1000)
+            time.sleep(max(0.0, every_s - took_s))
     return latencies_ms
+
+
+def with_those_not_sent(took_ms: float, every_ms: float) -> list[float]:
+    """Return a latency, and those of the requests that would have been sent while it was waited for.
+
+    Without them a long pause would count as one slow request among many fast ones
+    ("coordinated omission").
+    """
+    missed = int(took_ms / every_ms)
+    return [took_ms - number * every_ms for number in range(missed + 1)]
 
 
 def _ask(one: socket.socket, request: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest
 import report
 from figures import Bar, Effort, Note, Rounds, Row, alternate, percentile
 from loads import wrk
+from loads.probe import with_those_not_sent
 from processes import Server
 from scenarios import SCENARIOS
 
@@ -57,6 +58,11 @@ def test_a_percentile_is_a_value_that_was_seen(share: float, expected: int) -> N
 
 def test_a_percentile_of_one_value_is_that_value() -> None:
     assert percentile([7.0], 0.99) == 7.0
+
+
+def test_a_pause_counts_for_all_who_would_have_come_during_it() -> None:
+    assert with_those_not_sent(3.0, 5.0) == [3.0]
+    assert with_those_not_sent(17.0, 5.0) == [17.0, 12.0, 7.0, 2.0]
 
 
 def test_each_round_begins_with_another_server() -> None:
