@@ -82,7 +82,10 @@ def as_markdown(machine: Mapping[str, str], chapters: Sequence[Chapter]) -> str:
 
 
 def as_plot(chapters: Sequence[Chapter]) -> bytes:
-    """Draw how fast each server is in each case, against the first one of that case, as SVG."""
+    """Draw how fast each server is in each case, against the first one of that case, as SVG.
+
+    pygal draws the cases from the bottom upwards, so they are turned round.
+    """
     speeds: dict[str, dict[str, float]] = {}
     for chapter in chapters:
         for row in chapter.rows:
@@ -93,14 +96,17 @@ def as_plot(chapters: Sequence[Chapter]) -> bytes:
         title="Speed, compared with the first server of each case",
         x_title="1 is as fast",
         legend_at_bottom=True,
-        height=120 + 90 * len(speeds),
+        legend_at_bottom_columns=2,
+        truncate_legend=-1,
+        width=1000,
+        height=240 + 100 * len(speeds),
         js=[],
     )
-    chart.x_labels = list(speeds)
+    chart.x_labels = list(reversed(speeds))
     for server in servers:
         values = [
             round(case[server] / next(iter(case.values())), 3) if server in case else None
-            for case in speeds.values()
+            for case in reversed(speeds.values())
         ]
         chart.add(server, values)
     drawn: bytes = chart.render()

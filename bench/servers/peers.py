@@ -51,8 +51,8 @@ def hit_servers(
             ),
             "nginx proxy_cache": ("nginx", partial(nginx_cache, ready.work / "nginx-cache", origin.base)),
             "Apache static": ("apache2", partial(apache_static, ready.work / "apache", ready.root)),
-            "Squid hit": ("squid", partial(squid_cache, ready.work / "squid", origin.base)),
-            "Varnish hit": ("varnishd", partial(varnish_cache, ready.work / "varnish", origin.base)),
+            "Squid": ("squid", partial(squid_cache, ready.work / "squid", origin.base)),
+            "Varnish": ("varnishd", partial(varnish_cache, ready.work / "varnish", origin.base)),
         }
         servers: dict[str, Server] = {}
         for name, (program, start) in starts.items():

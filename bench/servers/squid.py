@@ -30,4 +30,4 @@ def squid_cache(work: Path, upstream: str) -> Iterator[Server]:
         f"shutdown_lifetime 0 seconds\n{rights}"
     )
     with running(["squid", "-N", "-f", str(config)], port) as pid:
-        yield Server("Squid hit", f"http://127.0.0.1:{port}/", pid)
+        yield Server("Squid", f"http://127.0.0.1:{port}/", pid)

@@ -16,4 +16,4 @@ def varnish_cache(work: Path, upstream: str) -> Iterator[Server]:
     command = ["varnishd", "-F", "-j", "none", "-n", str(work), "-a", f"127.0.0.1:{port}"]
     command += ["-b", f"127.0.0.1:{urlsplit(upstream).port}", "-s", "malloc,2G", "-t", "3600"]
     with running(command, port) as pid:
-        yield Server("Varnish hit", f"http://127.0.0.1:{port}/", pid)
+        yield Server("Varnish", f"http://127.0.0.1:{port}/", pid)
