@@ -1,0 +1,1 @@
+"""Loads other than whole downloads: wrk, a probe of latency, clients that read slowly."""

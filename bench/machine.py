@@ -1,0 +1,62 @@
+"""The machine and the versions that figures belong to."""
+
+import os
+import platform
+import shutil
+import ssl
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from processes import HERE
+
+_TELL_VERSION = {
+    "nginx": ["nginx", "-v"],
+    "Apache": ["apache2", "-v"],
+    "Squid": ["squid", "-v"],
+    "Varnish": ["varnishd", "-V"],
+    "wrk": ["wrk", "-v"],
+}
+
+
+def describe() -> dict[str, str]:
+    """Return what a reader has to know to compare figures: name to text."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _commit(),
+        "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} in use",
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        **{name: version(name) for name in ("aiohttp", "uvloop")},
+        "OpenSSL": ssl.OPENSSL_VERSION,
+        **{name: _first_line(command) for name, command in _TELL_VERSION.items()},
+    }
+
+
+def load_average() -> str:
+    """Return the load averages of 1, 5 and 15 minutes."""
+    return " ".join(f"{one:.2f}" for one in os.getloadavg())
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _first_line(command: Sequence[str]) -> str:
+    if shutil.which(command[0]) is None:
+        return "not installed"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = (done.stdout + done.stderr).strip().splitlines()
+    return told[0] if told else "unknown"
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "no checkout"
