@@ -62,6 +62,20 @@ def mount_problem(mount: str) -> str | None:
     return None
 
 
+def network_problem(network: str) -> str | None:
+    """Judge a network: ADDRESS/BITS, or an address alone."""
+    try:
+        found = ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return f'is {quoted(network)}: write a network such as "10.0.0.0/8", "192.0.2.7" or "fd00::/8"'
+    first = found.network_address
+    if isinstance(first, ipaddress.IPv6Address) and first.ipv4_mapped is not None:
+        return f"is {quoted(network)}, which is IPv4: write it without ::ffff:"
+    if "/" in network and ipaddress.ip_address(network.partition("/")[0]) != first:
+        return f'is {quoted(network)}, an address inside a network: write "{found}"'
+    return None
+
+
 def host_problem(host: str) -> str | None:
     """Judge what should be a host, or a host and a port."""
     if _HOST.fullmatch(host):

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from proxy.access_checks import access_faults, admin_faults, listen_faults
 from proxy.addresses import (
     base_url_problem,
     host_problem,
@@ -34,8 +35,10 @@ from proxy.jobs.schedule import Window, parse_schedule
 from proxy.jobs.scrub import ScrubPolicy
 from proxy.simplestreams.filters import Filter, FilterError
 from proxy.store.limits import StoreLimits
+from proxy.tls import Tls
 from proxy.toml_reader import Fault, Faults, masked, quoted, read, values
 from proxy.upstream.options import UpstreamOptions
+from proxy.web.access.gate import AccessOptions, User
 from proxy.web.admin.access import AdminOptions
 
 __all__ = [
@@ -69,16 +72,6 @@ class ConfigError(ProxyError):
 
     def __str__(self) -> str:
         return "\n".join(": ".join(filter(None, (self.source, f.key, f.problem))) for f in self.faults)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """What clients are shown when they connect; both None is plain HTTP."""
-
-    certificate: Path | None = None
-    """The certificate and its chain, PEM."""
-    key: Path | None = None
-    """The certificate's private key, PEM."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +124,9 @@ class Config:
     upstream: UpstreamOptions = field(default_factory=UpstreamOptions)
     feed: FeedOptions = field(default_factory=FeedOptions)
     clients: ClientOptions = field(default_factory=ClientOptions)
+    access: AccessOptions = field(default_factory=AccessOptions)
+    users: tuple[User, ...] = ()
+    """Who has a password for mirrors."""
     admin: AdminOptions = field(default_factory=AdminOptions)
     log: LogOptions = field(default_factory=LogOptions)
     mirrors: tuple[Mirror, ...] = MAAS_MIRRORS
@@ -141,6 +137,11 @@ class Config:
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """`listen` as (host, port), IPv6 without its brackets."""
         return tuple(split_address(entry) for entry in self.listen)
+
+    @property
+    def admin_addresses(self) -> tuple[tuple[str, int], ...]:
+        """`admin.listen` in the same way."""
+        return tuple(split_address(entry) for entry in self.admin.listen)
 
     def worker_count(self, cpus: int | None = None) -> int:
         """Return how many workers to run; "auto" is one for each usable CPU, at most four."""
@@ -258,6 +259,7 @@ _MAY_BE_ZERO = {
     "freshness.hold_back",
     "freshness.retain",
     "prefetch.jitter",
+    "tls.check_every",
 }
 _INDEX = re.compile(r"\[\d+\]")
 _LEAST = dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
@@ -278,8 +280,11 @@ class _Checks:
 
     def config(self, config: Config) -> Config:
         self._check_numbers(config)
-        self._check_listen(config.listen)
-        self._check_admin(config.admin)
+        if not config.listen:
+            self._add("listen", 'is empty: name at least one address, such as ["0.0.0.0:8080"]')
+        self._add_all(listen_faults({"listen": config.listen, "admin.listen": config.admin.listen}))
+        self._add_all(admin_faults(config.admin))
+        self._add_all(access_faults(config.access, config.users, config.mirrors))
         if problem := config.upstream.parent_proxy and url_problem(config.upstream.parent_proxy):
             self._add("upstream.parent_proxy", problem)
         data_dir = self._absolute(config.data_dir)
@@ -291,6 +296,10 @@ class _Checks:
         self._check_together(mirrors)
         self._check_rules(config.prefetch, {mirror.name for mirror in mirrors})
         return replace(config, data_dir=data_dir, tls=self._tls(config.tls), mirrors=mirrors)
+
+    def _add_all(self, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            self._add(fault.key, fault.problem)
 
     def _absolute(self, path: Path) -> Path:
         if path.parts[:1] == ("~",) and self._home:
@@ -312,38 +321,21 @@ class _Checks:
         if config.freshness.retry_limit_s < config.freshness.retry_after_s:
             self._add("freshness.retry_limit", "is less than freshness.retry_after: write at least as much")
 
-    def _check_admin(self, admin: AdminOptions) -> None:
-        if admin.token_sha256 and not re.fullmatch("[0-9a-fA-F]{64}", admin.token_sha256):
-            self._add(
-                "admin.token_sha256",
-                "is no SHA-256 in hexadecimal: write what `printf %s TOKEN | sha256sum` prints",
-            )
-
-    def _check_listen(self, listen: tuple[str, ...]) -> None:
-        if not listen:
-            self._add("listen", 'is empty: name at least one address, such as ["0.0.0.0:8080"]')
-        seen: set[tuple[str, int]] = set()
-        for index, entry in enumerate(listen):
-            try:
-                address = split_address(entry)
-            except ValueError as error:
-                self._add(f"listen[{index}]", str(error))
-                continue
-            if address in seen:
-                self._add(f"listen[{index}]", f"repeats {quoted(entry)}: remove one of them")
-            seen.add(address)
-
     def _tls(self, tls: Tls) -> Tls:
         if (tls.certificate is None) != (tls.key is None):
             missing, given = ("key", "certificate") if tls.certificate else ("certificate", "key")
             self._add(
                 f"tls.{missing}", f"is missing: name its file too, or remove tls.{given} for plain HTTP"
             )
-        certificate, key = (path and self._absolute(path) for path in (tls.certificate, tls.key))
-        for name, path in (("certificate", certificate), ("key", key)):
+        if tls.client_ca and not tls.certificate:
+            self._add("tls.client_ca", "needs tls.certificate and tls.key: plain HTTP shows no certificates")
+        certificate, key, client_ca = (
+            path and self._absolute(path) for path in (tls.certificate, tls.key, tls.client_ca)
+        )
+        for name, path in (("certificate", certificate), ("key", key), ("client_ca", client_ca)):
             if path and not _is(path, Path.is_file):
                 self._add(f"tls.{name}", f"there is no file {quoted(str(path))}: correct the path")
-        return Tls(certificate=certificate, key=key)
+        return replace(tls, certificate=certificate, key=key, client_ca=client_ca)
 
     def _mirror(self, mirror: Mirror, at: str) -> Mirror:
         if not _NAME.fullmatch(mirror.name):

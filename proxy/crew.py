@@ -11,12 +11,11 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from proxy.errors import ProxyError
 from proxy.keeper import keep
 from proxy.lifeline import STOP_SIGNALS, Lifeline
 from proxy.logs import set_up_logging
+from proxy.sockets import Listeners
 from proxy.worker import serve
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Role(NamedTuple):
 
     name: str
     """As the process list shows it."""
-    run: Callable[[Config, Sequence[socket.socket], Lifeline], Awaitable[None]]
+    run: Callable[[Config, Listeners, Lifeline], Awaitable[None]]
 
 
 _WORKER = Role("sstream-worker", serve)
@@ -67,10 +67,10 @@ class Crew:
     """The children of one configuration."""
 
     def __init__(
-        self, config: Config, sockets: Sequence[socket.socket], on_fork: Callable[[], None] = lambda: None
+        self, config: Config, listeners: Listeners, on_fork: Callable[[], None] = lambda: None
     ) -> None:
         self.config = config
-        self._sockets = sockets
+        self.listeners = listeners
         self._on_fork = on_fork
         """Called in each child, to let go of what belongs to the supervisor alone."""
         self._children: dict[int, _Child] = {}
@@ -181,7 +181,7 @@ class Crew:
             set_up_logging(self.config.log.level, self.config.log.format)
             lifeline = Lifeline(self._lifeline[0], self._tell)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_awaited(role.run(self.config, self._sockets, lifeline)))
+                runner.run(_awaited(role.run(self.config, self.listeners, lifeline)))
             status = 0
         except ProxyError as error:
             log.critical("child.failed name=%s problem=%s", role.name, error)

@@ -8,9 +8,7 @@ clients' requests never wait for that.
 import asyncio
 import logging
 import os
-import socket
 import time
-from collections.abc import Sequence
 from random import Random
 
 from proxy.cache.service import Cache
@@ -21,14 +19,14 @@ from proxy.jobs.scrub import Scrubber
 from proxy.jobs.upkeep import Upkeep
 from proxy.lifeline import Lifeline
 from proxy.runtime import open_rulebook, open_runtime
+from proxy.sockets import Listeners
 
 log = logging.getLogger(__name__)
 
 
-async def keep(config: Config, sockets: Sequence[socket.socket], lifeline: Lifeline) -> None:
+async def keep(config: Config, listeners: Listeners, lifeline: Lifeline) -> None:
     """Keep house until told to stop."""
-    for one in sockets:
-        one.close()  # Clients are the workers' business; their port must be free when those are gone.
+    listeners.close()  # Clients are the workers' business; their port must be free when those are gone.
     async with lifeline.held(), open_runtime(config) as cache:
         chores = asyncio.create_task(_keep(config, cache), name="chores")
         log.info("keeper.ready pid=%d", os.getpid())

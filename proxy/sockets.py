@@ -2,13 +2,17 @@
 
 import os
 import socket
+import ssl
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from proxy.errors import ProxyError
 
 _BACKLOG = 1024
 _FIRST_HANDED_OVER = 3
 """File descriptor, by systemd's rule (sd_listen_fds)."""
+_ADMINS = "admin"
+"""FileDescriptorName= of sockets that are the operator's."""
 
 
 class CannotListen(ProxyError):
@@ -16,7 +20,24 @@ class CannotListen(ProxyError):
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
         problem = error.strerror or str(error)
-        super().__init__(f"cannot listen on {host}:{port}: {problem}; choose another with --listen")
+        super().__init__(
+            f"cannot listen on {host}:{port}: {problem}; choose another with --listen or [admin] listen"
+        )
+
+
+class Listeners(NamedTuple):
+    """The sockets of a service, by whom they are for, and what is spoken on them."""
+
+    clients: tuple[socket.socket, ...] = ()
+    admins: tuple[socket.socket, ...] = ()
+    """The operator's pages are here alone; none means that they are where the clients are."""
+    tls: ssl.SSLContext | None = None
+    """Spoken over TCP. One for all processes, also those that start after the files have changed."""
+
+    def close(self) -> None:
+        """Close them in this process."""
+        for one in (*self.clients, *self.admins):
+            one.close()
 
 
 def bind(
@@ -39,16 +60,28 @@ def bind(
     return sockets
 
 
-def handed_over(environ: Mapping[str, str], pid: int) -> list[socket.socket]:
+def handed_over(environ: Mapping[str, str], pid: int) -> Listeners:
     """Return the sockets that systemd has opened for this process."""
     if environ.get("LISTEN_PID") != str(pid):
-        return []
+        return Listeners()
     count = int(environ.get("LISTEN_FDS", "0"))
-    sockets = [socket.socket(fileno=fd) for fd in range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + count)]
-    for one in sockets:
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    groups: dict[bool, list[socket.socket]] = {True: [], False: []}
+    for index in range(count):
+        one = socket.socket(fileno=_FIRST_HANDED_OVER + index)
         os.set_inheritable(one.fileno(), False)
         one.setblocking(False)
-    return sockets
+        groups[index < len(names) and names[index] == _ADMINS].append(one)
+    return Listeners(clients=tuple(groups[False]), admins=tuple(groups[True]))
+
+
+def shown_address(one: socket.socket) -> str:
+    """Return where a socket listens: HOST:PORT, [IPV6]:PORT, or unix:PATH."""
+    name = one.getsockname()
+    if not isinstance(name, tuple):
+        return f"unix:{os.fsdecode(name)}"
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _bound(host: str, port: int) -> socket.socket:

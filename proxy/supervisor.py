@@ -4,7 +4,8 @@ SIGTERM, SIGINT   running replies get some time to end; a second one cuts them
 SIGHUP            read the configuration again: a new crew takes over, the old one
                   ends when its replies have; a faulty configuration changes nothing
 
-It runs no event loop and no thread, so that forking is safe.
+A certificate that was renewed is taken over in the same way, by itself. It runs
+no event loop and no thread, so that forking is safe.
 """
 
 import logging
@@ -19,9 +20,9 @@ from proxy.config import Config
 from proxy.crew import Crew
 from proxy.errors import ProxyError
 from proxy.runtime import open_keyrings
-from proxy.sockets import bind
+from proxy.sockets import Listeners, bind, shown_address
 from proxy.systemd import Notifier
-from proxy.worker import tls_context
+from proxy.tls import FileWatch, tls_context
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Supervisor:
     """Keeps a crew alive. Takes over the process's signals when made."""
 
     def __init__(
-        self, config: Config, load: Callable[[], Config], notifier: Notifier, handed_over: list[socket.socket]
+        self, config: Config, load: Callable[[], Config], notifier: Notifier, handed_over: Listeners
     ) -> None:
         self._load = load
         self._notifier = notifier
@@ -46,12 +47,13 @@ class Supervisor:
         self._handed_over = handed_over
         self._bound: dict[tuple[str, int], socket.socket] = {}
         self._retired: list[Crew] = []
+        self._certificate = _watch(config)
         self._crew = self._prepare(config)
 
     @property
-    def addresses(self) -> list[tuple[str, int]]:
+    def listeners(self) -> Listeners:
         """Where it listens."""
-        return [one.getsockname()[:2] for one in self._handed_over or self._bound.values()]
+        return self._crew.listeners
 
     def run(self) -> int:
         """Supervise until told to stop; return the exit status."""
@@ -64,9 +66,10 @@ class Supervisor:
                 self._notifier.ready(self._status())
             if self._must_reload:
                 self._must_reload = False
-                self._notifier.reloading()
-                self._reload()
-                self._notifier.ready(self._status())
+                self._reload(self._load)
+            elif self._certificate.has_changed(time.monotonic()):
+                log.info("certificate.changed path=%s", self._crew.config.tls.certificate)
+                self._reload(lambda: self._crew.config)
             time.sleep(_POLL_S)
         self._notifier.stopping()
         self._stop_all()
@@ -82,17 +85,31 @@ class Supervisor:
         """Return a crew for a configuration, not started. Raises ProxyError when it cannot work."""
         config.data_dir.mkdir(parents=True, exist_ok=True)
         open_keyrings(config)
-        tls_context(config)
-        if not self._handed_over:
-            self._bound = bind(config.addresses, self._bound)
-        sockets = self._handed_over or list(self._bound.values())
-        return Crew(config, sockets, self._let_go)
+        tls = tls_context(config.tls)
+        handed_over = self._handed_over
+        clients = () if handed_over.clients else config.addresses
+        admins = () if handed_over.admins else config.admin_addresses
+        self._bound = bind([*clients, *admins], self._bound)
+        listeners = Listeners(
+            clients=handed_over.clients or tuple(self._bound[address] for address in clients),
+            admins=handed_over.admins or tuple(self._bound[address] for address in admins),
+            tls=tls,
+        )
+        return Crew(config, listeners, self._let_go)
 
-    def _reload(self) -> None:
+    def _reload(self, load: Callable[[], Config]) -> None:
+        """Let a new crew take over, and tell systemd meanwhile."""
+        self._notifier.reloading()
+        self._take_over(load)
+        self._notifier.ready(self._status())
+
+    def _take_over(self, load: Callable[[], Config]) -> None:
         """Let a new crew take over, if it comes to life; else leave everything as it is."""
         known = dict(self._bound)
         try:
-            crew = self._prepare(self._load())
+            config = load()
+            certificate = _watch(config)  # First: what changes while it is being read is a change still.
+            crew = self._prepare(config)
         except (ProxyError, OSError) as error:
             log.error("config.rejected problem=%s", error)  # noqa: TRY400 - no fault of this program
             return
@@ -100,7 +117,7 @@ class Supervisor:
         if self._comes_to_life(crew):
             self._crew.retire(signal.SIGUSR1)
             self._retired.append(self._crew)
-            self._crew = crew
+            self._crew, self._certificate = crew, certificate
             log.info("config.accepted workers=%d", crew.config.worker_count())
         else:
             crew.retire(signal.SIGTERM)
@@ -152,5 +169,9 @@ class Supervisor:
             crew.cut_lifeline()
 
     def _status(self) -> str:
-        where = ", ".join(f"{host}:{port}" for host, port in self.addresses)
+        where = ", ".join(map(shown_address, self.listeners.clients))
         return f"{self._crew.config.worker_count()} workers on {where}, pid {os.getpid()}"
+
+
+def _watch(config: Config) -> FileWatch:
+    return FileWatch(config.tls.files, config.tls.check_every_s, time.monotonic())

@@ -3,40 +3,21 @@
 import asyncio
 import logging
 import os
-import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from proxy.cache.service import Cache
 from proxy.config import Config
-from proxy.errors import ProxyError
 from proxy.jobs.actions import Actions
 from proxy.jobs.scrub import Scrubber
 from proxy.lifeline import Lifeline
 from proxy.runtime import open_observer, open_rulebook, open_runtime
-from proxy.web.app import Listening, Operator, create_app
+from proxy.sockets import Listeners
+from proxy.web.access.gate import Gate
+from proxy.web.app import Listening, Operator, create_app, create_operators_app
 
 log = logging.getLogger(__name__)
-
-
-class BadCertificate(ProxyError):
-    """A certificate or key that cannot be used."""
-
-
-def tls_context(config: Config) -> ssl.SSLContext | None:
-    """Return the TLS context of the listeners, None without a certificate. Raises BadCertificate."""
-    if config.tls.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        # An encrypted key would ask whoever sits at the terminal.
-        context.load_cert_chain(config.tls.certificate, config.tls.key, password=lambda: "")
-    except (OSError, ValueError) as error:
-        files = f"{config.tls.certificate} and {config.tls.key}"
-        raise BadCertificate(f"[tls] {files} cannot be used: {error}") from error
-    return context
 
 
 async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]) -> Operator:
@@ -50,24 +31,48 @@ async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]
     )
 
 
-async def serve(config: Config, sockets: Sequence[socket.socket], lifeline: Lifeline) -> None:
+async def serve(config: Config, listeners: Listeners, lifeline: Lifeline) -> None:
     """Serve until told to stop; then let running replies end, within the configured time if it is urgent."""
     async with lifeline.held(), open_runtime(config) as cache:
         operator = await open_operator(config, cache, time.time)
-        listening = Listening(
-            create_app(cache, config.mirrors, operator),
-            keepalive_timeout_s=config.clients.keepalive_timeout_s,
-        )
-        await listening.start(sockets, tls_context(config))
+        gate = Gate(config.access, config.users, config.mirrors)
+        listening = await _listen(config, listeners, cache, gate, operator)
         log.info("worker.ready pid=%d", os.getpid())
         await lifeline.told_to_stop()
-        listening.refuse()
+        for one in listening:
+            one.refuse()
         log.info("worker.draining pid=%d", os.getpid())
-        draining = asyncio.create_task(listening.drain(), name="drain")
+        draining = asyncio.create_task(_drain(listening), name="drain")
         hastened = asyncio.create_task(lifeline.hastened(), name="haste")
         await asyncio.wait([draining, hastened], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait([draining], timeout=config.clients.drain_timeout_s)
         for task in (draining, hastened):
             task.cancel()
-        await listening.stop()
+        for one in listening:
+            await one.stop()
+        gate.close()
     log.info("worker.stopped pid=%d", os.getpid())
+
+
+async def _listen(
+    config: Config, listeners: Listeners, cache: Cache, gate: Gate, operator: Operator
+) -> list[Listening]:
+    """Begin to listen, with the operator's pages apart if they have sockets of their own."""
+    if listeners.admins:
+        parts = [
+            (create_app(cache, config.mirrors, gate, None), listeners.clients),
+            (create_operators_app(cache, config.mirrors, operator), listeners.admins),
+        ]
+    else:
+        parts = [(create_app(cache, config.mirrors, gate, operator), listeners.clients)]
+    listening = []
+    for app, sockets in parts:
+        one = Listening(app, keepalive_timeout_s=config.clients.keepalive_timeout_s)
+        await one.start(sockets, listeners.tls)
+        listening.append(one)
+    return listening
+
+
+async def _drain(listening: Sequence[Listening]) -> None:
+    for one in listening:
+        await one.drain()

@@ -1,7 +1,10 @@
 """What a mirror is: one simplestreams tree, where it is mounted and whom it trusts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+
+EVERYBODY = ("0.0.0.0/0", "::/0")
+"""All networks there are."""
 
 
 class Trust(Enum):
@@ -21,8 +24,8 @@ class Mirror:
     """Names it in logs, statistics and on the command line."""
     mount: str
     """URL path below which clients find it; begins and ends with a slash."""
-    origins: tuple[str, ...]
-    """Base URLs, each ending with a slash, tried in this order."""
+    origins: tuple[str, ...] = field(repr=False)
+    """Base URLs, each ending with a slash, tried in this order; may hold credentials."""
     keyring: str = "ubuntu-cloudimage"
     """A bundled keyring's name, or the path of a binary or armored one."""
     trust: Trust = Trust.GPG
@@ -30,3 +33,7 @@ class Mirror:
     """Whether prefetches use all origins alike, instead of the first one that works."""
     redirect_hosts: tuple[str, ...] = ()
     """Private hosts ("host" or "host:port") that origins may redirect to."""
+    allow: tuple[str, ...] = EVERYBODY
+    """Networks whose clients may read it."""
+    users: tuple[str, ...] = ()
+    """Names of the users who may read it; empty is those who may read any."""

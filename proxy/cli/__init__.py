@@ -25,6 +25,8 @@ _COMMANDS = {
     "scrub": "proxy.cli.actions",
     "offline": "proxy.cli.actions",
     "check-config": "proxy.cli.check_config",
+    "hash-password": "proxy.cli.secrets",
+    "new-token": "proxy.cli.secrets",
     "completion": "proxy.cli.completion",
 }
 """In the order in which `--help` shows them: each is a module with a command of that name."""

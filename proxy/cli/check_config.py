@@ -5,8 +5,10 @@ from pathlib import Path
 
 import click
 
-from proxy.cli.options import config_option, load
+from proxy.cli.options import UsageFault, config_option, load
 from proxy.config import find_config_file
+from proxy.exposure import exposures
+from proxy.tls import BadCertificate, tls_context
 from proxy.upstream.origin import shown_url
 
 
@@ -16,6 +18,10 @@ def check_config(config_file: Path | None) -> None:
     """Check the configuration and say everything that is wrong with it, by key."""
     config = load(config_file)
     path = find_config_file(config_file, os.environ)
+    try:
+        tls_context(config.tls)
+    except BadCertificate as error:
+        raise UsageFault(f"{path}: {error}") from error
     click.echo(f"{path or 'built-in defaults'}: good, {len(config.mirrors)} mirrors")
     for mirror in config.mirrors:
         click.echo(f"  {mirror.name:20} {mirror.mount}  from {', '.join(map(shown_url, mirror.origins))}")
@@ -23,3 +29,5 @@ def check_config(config_file: Path | None) -> None:
         click.echo(
             f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by hand'}"
         )
+    for problem in exposures(config, path):
+        click.echo(f"warning: {problem}", err=True)

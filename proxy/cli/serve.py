@@ -1,8 +1,10 @@
 """`serve`: running the proxy."""
 
+import logging
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -10,8 +12,12 @@ import click
 from proxy import __version__
 from proxy.cache.mirror import Trust
 from proxy.cli.options import config_option, load, read_config
-from proxy.config import Config
+from proxy.config import Config, find_config_file
 from proxy.errors import ProxyError
+from proxy.exposure import exposures
+from proxy.sockets import Listeners, handed_over, shown_address
+
+log = logging.getLogger(__name__)
 
 _MAAS_KEYRINGS = {"ubuntu-cloudimage": "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"}
 """Where the bundled keyrings are on a MAAS region controller."""
@@ -41,47 +47,57 @@ def serve(
     """
     given = {"listen": listen, "data_dir": data_dir, "workers": workers, "offline": offline}
     config = load(config_file, **given)
+
+    def read_again() -> Config:
+        again = read_config(config_file, **given)
+        _tell_exposures(again, config_file)
+        return again
+
     # Late: the other commands start faster without the server's imports.
     from proxy.logs import set_up_logging  # noqa: PLC0415
-    from proxy.sockets import handed_over  # noqa: PLC0415
     from proxy.store.recovery import set_damaged_ledger_aside  # noqa: PLC0415
     from proxy.supervisor import Supervisor  # noqa: PLC0415
     from proxy.systemd import Notifier  # noqa: PLC0415
 
     set_up_logging(config.log.level, config.log.format)
+    _tell_exposures(config, config_file)
     try:
         set_damaged_ledger_aside(config.data_dir / "ledger")
         notifier = Notifier(os.environ)
         sockets = handed_over(os.environ, os.getpid())
-        supervisor = Supervisor(config, lambda: read_config(config_file, **given), notifier, sockets)
+        supervisor = Supervisor(config, read_again, notifier, sockets)
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or config.data_dir}: {error.strerror}") from error
-    click.echo(_banner(config, supervisor.addresses))
+    click.echo(_banner(config, supervisor.listeners))
     raise SystemExit(supervisor.run())
 
 
-def _banner(config: Config, addresses: list[tuple[str, int]]) -> str:
+def _tell_exposures(config: Config, config_file: Path | None) -> None:
+    for problem in exposures(config, find_config_file(config_file, os.environ)):
+        log.warning("config.exposed problem=%s", problem)
+
+
+def _banner(config: Config, listeners: Listeners) -> str:
     """Return what a person wants to know at the start."""
     scheme = "http" if config.tls.certificate is None else "https"
-    bases = [f"{scheme}://{_bracketed(host)}:{port}" for host, port in addresses]
+    reachable = _reachable(scheme, listeners.clients[0])
     free_gib = shutil.disk_usage(config.data_dir).free / _GIB
     limit_bytes = config.cache.limit_bytes
     limit = "no size limit" if limit_bytes is None else f"limit {limit_bytes / _GIB:.1f} GiB"
     lines = [
         f"sstream-proxy {__version__}{' (offline)' if config.offline else ''}",
-        f"  listening on  {', '.join(bases)}",
+        f"  listening on  {_shown(scheme, listeners.clients)}",
+        *([f"  admins at     {_shown(scheme, listeners.admins)}"] if listeners.admins else []),
         f"  storing in    {config.data_dir} ({limit}, {free_gib:.1f} GiB free)",
         *(f"  mirror        {mirror.name}: {mirror.mount}" for mirror in config.mirrors),
         "",
-        *_maas_lines(config, _reachable(scheme, *addresses[0])),
+        *_maas_lines(config, reachable),
         "Point LXD or Incus at it, for a mirror with images for them:",
     ]
     if scheme == "https":
-        lines.append(
-            f"  lxc remote add NAME {_reachable(scheme, *addresses[0])}/MOUNT/ --protocol simplestreams"
-        )
+        lines.append(f"  lxc remote add NAME {reachable}/MOUNT/ --protocol simplestreams")
     else:
         lines.append("  they speak only https: set [tls] certificate and key first")
     return "\n".join(lines) + "\n"
@@ -101,11 +117,15 @@ def _maas_lines(config: Config, base: str) -> list[str]:
     ]
 
 
-def _reachable(scheme: str, host: str, port: int) -> str:
+def _shown(scheme: str, sockets: Sequence[socket.socket]) -> str:
+    """Return base URLs, or the paths of local sockets."""
+    shown = map(shown_address, sockets)
+    return ", ".join(one if one.startswith("unix:") else f"{scheme}://{one}" for one in shown)
+
+
+def _reachable(scheme: str, one: socket.socket) -> str:
     """Return a base URL as other machines would write it."""
-    name = socket.gethostname() if host in {"0.0.0.0", "::"} else _bracketed(host)  # noqa: S104
-    return f"{scheme}://{name}:{port}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    if one.family == socket.AF_UNIX:
+        return f"{scheme}://THIS-HOST"
+    host, _, port = shown_address(one).rpartition(":")
+    return f"{scheme}://{socket.gethostname() if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104

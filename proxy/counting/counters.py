@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
 
-OUTCOMES = ("hit", "stale", "miss", "join", "bypass", "absent", "offline", "refused", "error")
+OUTCOMES = ("hit", "stale", "miss", "join", "bypass", "absent", "offline", "denied", "refused", "error")
 """How a request can end; the same words as in logs and in Cache-Status."""
 
 FIRST_BYTE_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

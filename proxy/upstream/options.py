@@ -1,13 +1,13 @@
 """How patient and how polite the proxy is towards origins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamOptions:
     """Limits of every exchange with an origin; times in seconds, sizes in bytes."""
 
-    parent_proxy: str = ""
+    parent_proxy: str = field(default="", repr=False)
     """An HTTP proxy that all upstream requests go through; empty means none."""
     connect_timeout_s: float = 4.0
     """Longest wait for a connection before the next origin is tried."""

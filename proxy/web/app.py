@@ -3,15 +3,17 @@
 /               who we are             Pages
 /-/...          the operator's pages   Pages, Dashboard, Api
 anything else   mirrors                MirrorFace
+
+The operator's pages may be an application of their own, with its own listeners.
 """
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from socket import socket
+from socket import AF_UNIX, socket
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -21,6 +23,7 @@ from proxy.cache.service import Cache
 from proxy.errors import ProxyError
 from proxy.jobs.actions import ActionsFor
 from proxy.reporting.snapshot import Observer
+from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, AccessLog
 from proxy.web.admin.access import Access, AdminOptions
 from proxy.web.admin.api import Api, answer, asker_of
@@ -29,7 +32,7 @@ from proxy.web.connection import Connection
 from proxy.web.hot import HotReplies
 from proxy.web.mirror import MirrorFace, local_address
 from proxy.web.mounts import Mounts
-from proxy.web.pages import Pages
+from proxy.web.pages import Pages, Welcome
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +51,44 @@ class Operator:
     options: AdminOptions
 
 
-def create_app(cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator) -> web.Application:
-    """Return the application that serves `cache`."""
+def create_app(
+    cache: Cache, mirrors: tuple[Mirror, ...], gate: Gate, operator: Operator | None
+) -> web.Application:
+    """Return the application that serves `cache`; without an operator, without the operator's pages."""
     mounts = Mounts(mirrors)
-    face = MirrorFace(cache, mounts)
-    access = Access(operator.options)
+    face = MirrorFace(cache, mounts, gate)
+    app = _create(cache, mounts, face.get_path, operator)
+    if operator is not None:
+        _add_operators_routes(app, cache, mirrors, operator)
+    if all(mirror.mount != "/" for mirror in mirrors):
+        app.router.add_get("/", Welcome(mirrors, gate, has_state=operator is not None).get_page)
+    app.router.add_route("*", "/{path:.*}", face.get_path)
+    return app
+
+
+def create_operators_app(cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator) -> web.Application:
+    """Return the application that serves the operator's pages and nothing else."""
+    app = _create(cache, Mounts(mirrors), _get_nothing, operator)
+    _add_operators_routes(app, cache, mirrors, operator)
+    app.router.add_route("*", "/{path:.*}", _get_nothing)
+    return app
+
+
+def _create(
+    cache: Cache,
+    mounts: Mounts,
+    elsewhere: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    operator: Operator | None,
+) -> web.Application:
+    """Return an application without routes; `elsewhere` answers for absolute targets of other servers."""
+    access = None if operator is None else Access(operator.options)
 
     @web.middleware
     async def route_by_target(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Look for a path's handler only if it is ours: an absolute target may be another server's."""
         if not mounts.is_ours(request.raw_path, local_address(request)):
-            return await face.get_path(request)
-        if is_operators(request.path) and not access.may_read(asker_of(request)):
+            return await elsewhere(request)
+        if access is not None and is_operators(request.path) and not access.may_read(asker_of(request)):
             return answer(HTTPStatus.FORBIDDEN, {"problem": "reading this needs an admin"})
         try:
             return await handler(request)
@@ -71,9 +100,11 @@ def create_app(cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator) ->
 
     app = web.Application(middlewares=[route_by_target])
     app[COUNTERS] = cache.storage.counters
-    _add_operators_routes(app, cache, mirrors, operator, access)
-    app.router.add_route("*", "/{path:.*}", face.get_path)
     return app
+
+
+async def _get_nothing(_: web.Request) -> web.Response:
+    return answer(HTTPStatus.NOT_FOUND, {"problem": "only the operator's pages are here, below /-/"})
 
 
 def is_operators(path: str) -> bool:
@@ -84,9 +115,10 @@ def is_operators(path: str) -> bool:
 
 
 def _add_operators_routes(
-    app: web.Application, cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator, access: Access
+    app: web.Application, cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator
 ) -> None:
-    pages = Pages(cache, operator.observer, mirrors)
+    access = Access(operator.options)
+    pages = Pages(cache, operator.observer)
     dashboard = Dashboard(
         cache, operator.observer, may_read=lambda request: access.may_read(asker_of(request))
     )
@@ -104,8 +136,6 @@ def _add_operators_routes(
     ):
         app.router.add_get(path, handler)
     app.router.add_post("/-/api/v1/{action}", api.post_action)
-    if all(mirror.mount != "/" for mirror in mirrors):
-        app.router.add_get("/", pages.get_welcome)
 
 
 class Listening:
@@ -136,7 +166,10 @@ class Listening:
             )
 
         for one in sockets:
-            server = await loop.create_server(connection, sock=one, ssl=tls, backlog=_BACKLOG)
+            if one.family == AF_UNIX:  # Nobody is in between who could listen.
+                server = await loop.create_unix_server(connection, sock=one, backlog=_BACKLOG)
+            else:
+                server = await loop.create_server(connection, sock=one, ssl=tls, backlog=_BACKLOG)
             self._servers.append(server)
 
     def refuse(self) -> None:

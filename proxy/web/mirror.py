@@ -1,6 +1,6 @@
 """GET and HEAD below a mount: the pull-through handler, from request to reply.
 
-locate -> resolve -> negotiate -> open -> BlobResponse
+locate -> let in -> resolve -> negotiate -> open -> BlobResponse
 """
 
 import logging
@@ -16,6 +16,8 @@ from aiohttp.abc import AbstractStreamWriter
 from proxy.cache.flights import Outcome
 from proxy.cache.service import Cache, Target
 from proxy.errors import ProxyError
+from proxy.web.access.gate import Gate
+from proxy.web.access.networks import parse_address
 from proxy.web.access_log import DIGEST, FIRST_BYTE_S, MIRROR, OUTCOME, request_id, shown_path
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
 from proxy.web.mounts import Mounts, NotProxied
@@ -45,8 +47,9 @@ _RETRY_AFTER_S = 5
 class MirrorFace:
     """Answers for all mirrors."""
 
-    def __init__(self, cache: Cache, mounts: Mounts) -> None:
+    def __init__(self, cache: Cache, mounts: Mounts, gate: Gate) -> None:
         self._cache = cache
+        self._gate = gate
         self._mounts = mounts
 
     async def get_path(self, request: web.Request) -> web.StreamResponse:
@@ -59,13 +62,15 @@ class MirrorFace:
             return _refuse(HTTPStatus.FORBIDDEN, str(error))
         if located is None:
             return _refuse(HTTPStatus.NOT_FOUND, "no mirror is mounted here; / lists those that are")
+        mirror, address = located.mirror, request.remote or ""
         try:
-            target = await self._cache.resolve(located.mirror, located.url_path, request.remote or "")
+            await self._gate.pass_through(mirror, address, _authorization(request))
+            target = await self._cache.resolve(mirror, located.url_path, address)
             response = await self._reply(request, target)
             response[DIGEST] = target.item.digest
         except ProxyError as error:
             response = _translate(request, error)
-        response[MIRROR] = located.mirror.name
+        response[MIRROR] = mirror.name
         return response
 
     async def _reply(self, request: web.Request, target: Target) -> web.StreamResponse:
@@ -75,7 +80,7 @@ class MirrorFace:
         if not has_body:
             bodiless = _Bodiless(status=answer.status, headers=headers)
             bodiless[OUTCOME] = (Outcome.STALE if target.is_stale else Outcome.HIT).value
-            bodiless.on_complete = partial(remember, request, bodiless, target, self._cache)
+            bodiless.on_complete = partial(remember, request, bodiless, target, self._cache, self._gate)
             return bodiless
         began = time.monotonic()
         opened = await self._cache.open(target)
@@ -83,7 +88,7 @@ class MirrorFace:
         response = BlobResponse(answer, opened, headers)
         response[OUTCOME] = opened.outcome.value
         response[FIRST_BYTE_S] = time.monotonic() - began
-        response.on_complete = partial(remember, request, response, target, self._cache)
+        response.on_complete = partial(remember, request, response, target, self._cache, self._gate)
         return response
 
 
@@ -125,15 +130,40 @@ def _target_headers(target: Target) -> dict[str, str]:
 def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
     fate = fate_of(error)
     response: web.StreamResponse
+    if fate.outcome == "denied":
+        # Many clients send credentials only when they are asked for them.
+        level = logging.INFO if fate.status is HTTPStatus.UNAUTHORIZED else logging.WARNING
+        log.log(level, "access.denied client=%s path=%s problem=%s", request.remote, request.path, error)
     if fate.status is None:
         log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)
         response = _Cut()
     else:
         response = _refuse(fate.status, str(error), **{"X-Request-Id": request_id(request)})
+        if fate.status is HTTPStatus.UNAUTHORIZED:
+            _challenge(request, response)
         if fate.status is HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers["Retry-After"] = str(_RETRY_AFTER_S)
     response[OUTCOME] = fate.outcome
     return response
+
+
+def _authorization(request: web.Request) -> str | None:
+    """Return the header with a client's credentials: a proxy's, if it takes us for one (RFC 9110, 11.7)."""
+    own = request.headers.get("Authorization")
+    return own if _is_path(request) else request.headers.get("Proxy-Authorization", own)
+
+
+def _challenge(request: web.Request, response: web.StreamResponse) -> None:
+    """Ask for credentials in the header that a client looks for."""
+    name = "WWW-Authenticate"
+    if not _is_path(request):
+        response.set_status(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+        name = "Proxy-Authenticate"
+    response.headers[name] = 'Basic realm="sstream-proxy", charset="UTF-8"'
+
+
+def _is_path(request: web.Request) -> bool:
+    return request.raw_path.startswith("/")
 
 
 def _refuse(status: HTTPStatus, problem: str, **headers: str) -> web.Response:
@@ -141,6 +171,9 @@ def _refuse(status: HTTPStatus, problem: str, **headers: str) -> web.Response:
 
 
 def local_address(request: web.Request) -> tuple[str, int] | None:
-    """Return host and port that a request arrived at."""
+    """Return host and port that a request arrived at; IPv4 as such, also on an IPv6 socket."""
     name = None if request.transport is None else request.transport.get_extra_info("sockname")
-    return None if not isinstance(name, tuple) else (name[0], name[1])
+    if not isinstance(name, tuple):
+        return None
+    address = parse_address(name[0])
+    return name[0] if address is None else str(address), name[1]

@@ -15,28 +15,40 @@ from proxy.cache.mirror import Mirror
 from proxy.cache.service import Cache
 from proxy.reporting.metrics import CONTENT_TYPE, exposition
 from proxy.reporting.snapshot import Observer
+from proxy.web.access.gate import Gate
 from proxy.web.admin.api import answer
 from proxy.web.blob_response import SERVER_NAME
 
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
-class Pages:
-    """The pages that are no mirror's."""
+class Welcome:
+    """The page for whoever looks what this is."""
 
-    def __init__(self, cache: Cache, observer: Observer, mirrors: tuple[Mirror, ...]) -> None:
-        self._cache = cache
-        self._observer = observer
+    def __init__(self, mirrors: tuple[Mirror, ...], gate: Gate, *, has_state: bool) -> None:
         self._mirrors = mirrors
+        self._gate = gate
+        self._has_state = has_state
+        """Whether the operator's pages are at the same address."""
 
-    async def get_welcome(self, request: web.Request) -> web.Response:
-        """List the mirrors, as URLs to give to a client."""
+    async def get_page(self, request: web.Request) -> web.Response:
+        """List the mirrors that somebody may read from where they are, as URLs to give to a client."""
         host = request.headers.get("Host", "")
         base = f"{request.scheme}://{host if _HOST.fullmatch(host) else 'THIS-HOST'}"
+        near = [mirror for mirror in self._mirrors if self._gate.is_near(mirror, request.remote or "")]
         lines = [f"sstream-proxy {__version__}: a verified cache of simplestreams mirrors.", ""]
-        lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in self._mirrors]
-        lines += ["", f"  {'state and figures':20} {base}/-/"]
+        lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in near]
+        if self._has_state:
+            lines += ["", f"  {'state and figures':20} {base}/-/"]
         return web.Response(text="\n".join(lines) + "\n", headers={"Server": SERVER_NAME})
+
+
+class Pages:
+    """The operator's pages that programs read."""
+
+    def __init__(self, cache: Cache, observer: Observer) -> None:
+        self._cache = cache
+        self._observer = observer
 
     async def get_stats(self, _: web.Request) -> web.Response:
         """Return all figures."""

@@ -12,6 +12,7 @@ from aiohttp import web
 from proxy.cache.bodies import Body
 from proxy.cache.flights import Outcome
 from proxy.cache.service import Cache, Target
+from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, OUTCOME, Ended, shown_path
 from proxy.web.blob_response import BlobResponse
 from proxy.web.connection import Connection
@@ -25,6 +26,7 @@ def remember(
     response: web.StreamResponse,
     target: Target,
     cache: Cache,
+    gate: Gate,
     answer: Answer | None = None,
     body: Body | None = None,
 ) -> None:
@@ -43,7 +45,7 @@ def remember(
             ready=ready,
             has_body=isinstance(response, BlobResponse),
             tally=request.app[COUNTERS].mirror(target.mirror.name),
-            is_current=partial(cache.is_current, target),
+            is_current=partial(_is_current, cache, gate, target),
             on_used=partial(cache.note_use, target),
             ended=Ended(
                 client=None,
@@ -59,6 +61,15 @@ def remember(
             ),
         ),
     )
+
+
+def _is_current(cache: Cache, gate: Gate, target: Target, address: str) -> bool:
+    """Whether the same request would get the same reply now, from a client at an address.
+
+    Its credentials are right: the request is the same but for a range, and
+    users do not change while a process lives.
+    """
+    return gate.is_near(target.mirror, address) and cache.is_current(target, address)
 
 
 def _ready(

@@ -16,6 +16,8 @@ from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent, WrongLength
+from proxy.web.access.gate import NetworkNotAllowed, PasswordNeeded
+from proxy.web.access.vouching import TooManyPasswords
 
 
 class Fate(NamedTuple):
@@ -28,6 +30,9 @@ class Fate(NamedTuple):
 
 
 _FATES: dict[type[ProxyError], Fate] = {
+    NetworkNotAllowed: Fate(HTTPStatus.FORBIDDEN, "denied"),
+    PasswordNeeded: Fate(HTTPStatus.UNAUTHORIZED, "denied"),
+    TooManyPasswords: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "denied"),
     NotListed: Fate(HTTPStatus.NOT_FOUND, "absent"),
     ItemAbsent: Fate(HTTPStatus.NOT_FOUND, "absent"),
     OfflineMiss: Fate(HTTPStatus.GATEWAY_TIMEOUT, "offline"),

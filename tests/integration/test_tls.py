@@ -6,12 +6,13 @@ import logging
 import socket
 import ssl
 import time
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
-from support.certificates import Certificate, make_certificate
+from support.certificates import Certificate, identified, make_certificate
 from support.faults import Fault
 from support.origin import Origin
 from support.running import RunningProxy, Service, make_config, run_proxy
@@ -20,6 +21,7 @@ from support.tree import SignedTree, TreeItem
 from support.wire import Wire, request
 
 from proxy.cache.mirror import Mirror
+from proxy.tls import Tls, tls_context
 
 MIB = 1024 * 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -205,6 +207,84 @@ async def test_a_client_gets_through_by_any_name_in_the_certificate_if_it_trusts
             assert response.status == 200
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await session.get(url)
+
+
+# What is spoken, and who must show a certificate
+
+
+def speaking(certificate: Certificate, least: ssl.TLSVersion, most: ssl.TLSVersion) -> ssl.SSLContext:
+    """Return a client's context that trusts us and speaks these versions."""
+    context = certificate.client
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # Of old versions.
+        context.minimum_version, context.maximum_version = least, most
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return context
+
+
+@pytest.fixture
+async def as_configured(
+    tmp_path: Path, mirror: Mirror, certificate: Certificate
+) -> AsyncIterator[RunningProxy]:
+    """Return a proxy with the TLS of a configuration."""
+    tls = tls_context(Tls(certificate=certificate.chain, key=certificate.key))
+    async with run_proxy(make_config(tmp_path / "data", mirror), tls=tls) as proxy:
+        yield proxy
+
+
+@pytest.mark.usefixtures("item")
+async def test_todays_versions_are_spoken_with_http_1_1(
+    as_configured: RunningProxy, mirror: Mirror, certificate: Certificate
+) -> None:
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        client = speaking(certificate, version, version)
+        client.set_alpn_protocols(["h2", "http/1.1"])
+        async with Wire.to(as_configured.base, client) as wire:
+            session = wire.writer.get_extra_info("ssl_object")
+            assert session.version() == version.name.replace("_", ".")
+            assert session.selected_alpn_protocol() == "http/1.1"
+            assert (await wire.ask(mirror.mount + INDEX)).status == 200
+
+
+async def test_old_versions_and_weak_ciphers_are_not(
+    as_configured: RunningProxy, certificate: Certificate
+) -> None:
+    for version, ciphers in (
+        (ssl.TLSVersion.TLSv1, "ALL:@SECLEVEL=0"),
+        (ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0"),
+        (ssl.TLSVersion.TLSv1_2, "AES256-GCM-SHA384:@SECLEVEL=0"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE+AES:!AESGCM:!AESCCM:@SECLEVEL=0"),
+        (ssl.TLSVersion.TLSv1_2, "aNULL:eNULL:@SECLEVEL=0"),
+    ):
+        client = speaking(certificate, version, version)
+        client.set_ciphers(ciphers)
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            async with Wire.to(as_configured.base, client):
+                pass
+
+
+async def test_with_client_ca_only_clients_with_its_certificates_get_a_byte(
+    tmp_path: Path, mirror: Mirror, item: TreeItem, certificate: Certificate
+) -> None:
+    known, client_ca = identified(certificate.client, tmp_path)
+    (tmp_path / "other").mkdir()
+    stranger, _ = identified(certificate.client, tmp_path / "other")
+    config = write_config(tmp_path, mirror, certificate=certificate, client_ca=client_ca)
+    answers = []
+    async with run_service(config) as service:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            for client in (certificate.client, stranger, known):
+                client.minimum_version = client.maximum_version = version
+                answer = b""
+                with contextlib.suppress(ssl.SSLError, ConnectionError):
+                    async with Wire.to(service.base, client) as wire:
+                        await wire.send(request(mirror.mount + item.path, Connection="close"))
+                        answer = await wire.rest()
+                answers.append(answer)
+        noise = [line for line in service.log().splitlines() if " INFO " not in line]
+
+    assert [bool(answer) for answer in answers] == [False, False, True] * 2
+    assert all(answers[index].endswith(item.read()) for index in (2, 5))
+    assert noise == []
 
 
 async def warm(proxy: RunningProxy, item: TreeItem, certificate: Certificate) -> None:

@@ -38,5 +38,15 @@ def make_certificate(folder: Path, *names: str) -> Certificate:
     certificate = Certificate(folder / "ca.crt", folder / "server.crt", folder / "server.key")
     authority.cert_pem.write_to_path(str(certificate.authority))
     issued.private_key_pem.write_to_path(str(certificate.key))
+    certificate.key.chmod(0o600)
     certificate.chain.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
     return certificate
+
+
+def identified(trusting: ssl.SSLContext, folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """Give a client's context a certificate of its own; return it and the file of its authority."""
+    authority = trustme.CA()
+    authority.issue_cert("client@example.test").configure_cert(trusting)
+    path = folder / "client-ca.crt"
+    authority.cert_pem.write_to_path(str(path))
+    return trusting, path

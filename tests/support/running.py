@@ -32,7 +32,8 @@ from proxy.runtime import open_runtime
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
 from proxy.upstream.options import UpstreamOptions
-from proxy.web.app import Listening, create_app
+from proxy.web.access.gate import Gate
+from proxy.web.app import Listening, Operator, create_app
 from proxy.worker import open_operator
 
 MOUNT = "/images/test/"
@@ -91,6 +92,8 @@ class RunningProxy:
     clock: Clock
     base: str
     session: aiohttp.ClientSession
+    gate: Gate
+    operator: Operator
     tls: ssl.SSLContext | None = field(default=None)
 
     def url(self, path: str) -> URL:
@@ -139,17 +142,20 @@ async def run_proxy(
         port = listener.getsockname()[1]
         async with open_runtime(config, clock) as cache:
             operator = await open_operator(config, cache, clock)
-            app = create_app(cache, config.mirrors, operator)
+            gate = Gate(config.access, config.users, config.mirrors)
+            app = create_app(cache, config.mirrors, gate, operator)
             listening = Listening(app, keepalive_timeout_s=75)
             await listening.start([listener], tls)
             scheme = "http" if tls is None else "https"
             connector = aiohttp.TCPConnector(limit=0, force_close=False)
             async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
                 try:
-                    yield RunningProxy(cache, config, clock, f"{scheme}://127.0.0.1:{port}", session, tls)
+                    base = f"{scheme}://127.0.0.1:{port}"
+                    yield RunningProxy(cache, config, clock, base, session, gate, operator, tls)
                 finally:
                     await session.close()
                     await listening.stop()
+                    gate.close()
 
 
 class Service:

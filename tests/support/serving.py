@@ -12,12 +12,18 @@ from support.running import Service
 
 
 def write_config(
-    folder: Path, *mirrors: Mirror, certificate: Certificate | None = None, settings: str = ""
+    folder: Path,
+    *mirrors: Mirror,
+    certificate: Certificate | None = None,
+    client_ca: Path | None = None,
+    check_every: str = "0s",
+    settings: str = "",
 ) -> Path:
     """Write a TOML file for one worker on a free loopback port; `settings` are further tables."""
     lines = ['listen = ["127.0.0.1:0"]', "workers = 1", f"data_dir = {_quoted(folder / 'data')}"]
     if certificate is not None:
         lines += ["[tls]", f"certificate = {_quoted(certificate.chain)}", f"key = {_quoted(certificate.key)}"]
+        lines += [f"client_ca = {_quoted(client_ca or '')}", f'check_every = "{check_every}"']
     lines.append(settings)
     for mirror in mirrors:
         lines += [
@@ -27,6 +33,8 @@ def write_config(
             f"origins = [{', '.join(map(_quoted, mirror.origins))}]",
             f"keyring = {_quoted(mirror.keyring)}",
             f"trust = {_quoted(mirror.trust.value)}",
+            f"allow = [{', '.join(map(_quoted, mirror.allow))}]",
+            f"users = [{', '.join(map(_quoted, mirror.users))}]",
         ]
     path = folder / "config.toml"
     path.write_text("\n".join(lines) + "\n")

@@ -90,7 +90,7 @@ def test_the_example_shows_every_key() -> None:
     shown = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))
     flat = {
         key for key, _ in values(load_config(None, ENVIRON, uid=USER)) if not key.startswith("mirror[")
-    } - {"prefetch"}
+    } - {"prefetch", "user"}
     written = {key for key, value in shown.items() if not isinstance(value, dict | list) or key == "listen"}
     written |= {f"{name}.{key}" for name, table in shown.items() if isinstance(table, dict) for key in table}
     assert written | {"data_dir"} == flat

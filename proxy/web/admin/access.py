@@ -9,10 +9,11 @@ foreign name that resolves to it (DNS rebinding) is not enough.
 
 import hashlib
 import hmac
-import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from proxy.web.access.networks import parse_address
 
 CHANGE_HEADER = "X-Sstream-Proxy"
 """Every change must carry it, with any value."""
@@ -23,10 +24,12 @@ _LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminOptions:
-    """Who may do what at `/-/`."""
+    """Where `/-/` is, and who may do what there."""
 
+    listen: tuple[str, ...] = ()
+    """HOST:PORT or [IPV6]:PORT each, for `/-/` alone; empty is where the mirrors are."""
     read: Literal["everyone", "admins"] = "everyone"
-    token_sha256: str = ""
+    token_sha256: str = field(default="", repr=False)
     """Hexadecimal SHA-256 of the token that makes an admin; empty is none."""
     trust_loopback: bool = True
     """Whether whoever connects from this machine is an admin."""
@@ -88,10 +91,8 @@ def _is_local(asker: Asker) -> bool:
         return False  # A reverse proxy on this machine speaks for others.
     if asker.address == LOCAL_SOCKET:
         return True
-    try:
-        is_loopback = ipaddress.ip_address(asker.address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
+    address = parse_address(asker.address)
+    is_loopback = address is not None and address.is_loopback
     return is_loopback and _host_name(asker.headers.get("Host", "")) in _LOCAL_NAMES
 
 

@@ -1,0 +1,38 @@
+"""`hash-password`, `new-token`: what stands in the configuration in place of secrets."""
+
+import hashlib
+import secrets
+import sys
+
+import click
+
+from proxy.cli.options import UsageFault
+from proxy.web.access.passwords import SALT_BYTES, PasswordHash
+
+_TOKEN_BYTES = 32
+_LONGEST = 256
+
+
+@click.command("hash-password", short_help="Hash a client's password, for [[user]].")
+def hash_password() -> None:
+    """Ask for a password, without showing it, and print its hash for [[user]] password_hash.
+
+    From a pipe the first line is taken. Letters and digits are best: MAAS is
+    given the password in a URL, http://USER:PASSWORD@HOST:8080/..., where
+    anything else must be percent-encoded.
+    """
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not 0 < len(password) <= _LONGEST:
+        raise UsageFault(f"a password has 1 to {_LONGEST} characters")
+    click.echo(str(PasswordHash.of(password.encode(), secrets.token_bytes(SALT_BYTES))))
+
+
+@click.command("new-token", short_help="Make a token for admins, for [admin].")
+def new_token() -> None:
+    """Make a token and print it, with the line for [admin] that knows only its hash."""
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    click.echo(f"Authorization: Bearer {token}")
+    click.echo(f'token_sha256 = "{hashlib.sha256(token.encode()).hexdigest()}"')
