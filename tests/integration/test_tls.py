@@ -226,7 +226,7 @@ async def as_configured(
     tmp_path: Path, mirror: Mirror, certificate: Certificate
 ) -> AsyncIterator[RunningProxy]:
     """Return a proxy with the TLS of a configuration."""
-    tls = tls_context(Tls(certificate=certificate.chain, key=certificate.key))
+    tls = await asyncio.to_thread(tls_context, Tls(certificate=certificate.chain, key=certificate.key))
     async with run_proxy(make_config(tmp_path / "data", mirror), tls=tls) as proxy:
         yield proxy
 

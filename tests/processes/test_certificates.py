@@ -110,17 +110,17 @@ async def test_a_renewal_is_noticed_without_being_told_of(
     stall = origin.fault(item.path, Fault(stall_after=2 * MIB))
     old = certificate.client
     config = write_config(tmp_path, mirror, certificate=certificate, check_every="100ms")
-    async with run_service(config) as service:
-        async with transfer(service, mirror, item, old) as running:
-            config.write_text("not finished yet")
-            certificate.chain.write_text("half a certificate")
-            await logged(service, "config.rejected", 2)
-            assert await is_served(service, mirror, old)
-            renewed = make_certificate(tmp_path).client
-            await logged(service, "config.accepted")
-            served = [await is_served(service, mirror, client) for client in (old, renewed)]
-            stall.remove()
-            body = await running.reader.readexactly(item.size)
+    async with run_service(config) as service, transfer(service, mirror, item, old) as running:
+        config.write_text("not finished yet")
+        certificate.chain.write_text("half a certificate")
+        await logged(service, "config.rejected", 2)
+        assert await is_served(service, mirror, old)
+        renewed = make_certificate(tmp_path).client
+        await logged(service, "config.accepted")
+        await logged(service, "worker.draining")
+        served = [await is_served(service, mirror, client) for client in (old, renewed)]
+        stall.remove()
+        body = await running.reader.readexactly(item.size)
 
     assert served == [False, True]
     assert body == item.read()
