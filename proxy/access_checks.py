@@ -55,7 +55,7 @@ def access_faults(access: AccessOptions, users: Sequence[User], mirrors: Sequenc
                 yield Fault(f"{at}.allow[{index}]", problem)
         for index, name in enumerate(named):
             if name not in known:
-                there = ", ".join(sorted(known)) or "add it as [[user]]"
+                there = f"write one of {', '.join(sorted(known))}" if known else "add it as [[user]]"
                 yield Fault(f"{at}.users[{index}]", f"is {quoted(name)}, which is no [[user]]: {there}")
     named_somewhere = {name for _, named in lists.values() for name in named}
     for index, user in enumerate(users):

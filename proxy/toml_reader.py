@@ -11,7 +11,8 @@ Knows nothing of the proxy: field names and types say it all.
   the singular of their name.
 
 A field that could not be read keeps its default, or is blank if it has none, so
-that later checks can go on; `Faults` hears no second complaint about it.
+that later checks can go on; `Faults` hears no second complaint about it. What a
+field that is left out of `repr` was given instead is not told either.
 """
 
 import difflib
@@ -165,7 +166,8 @@ class _Reader:
                 try:
                     taken[field.name] = self._value(field.name, hint, table[key], where)
                 except ValueError as error:
-                    self._faults.add(where, str(error))
+                    problem = str(error) if field.repr else f"write {_expected(field.name, hint)}"
+                    self._faults.add(where, problem)
             if field.name not in taken and _is_required(field):
                 taken[field.name] = (get_origin(hint) or hint)()
         return kind(**taken)

@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from multidict import CIMultiDict
+from support.certificates import make_certificate
 from support.running import Service
 
 from proxy.cli import main
+from proxy.web.access.passwords import PasswordHash
+from proxy.web.admin.access import CHANGE_HEADER, Access, AdminOptions, Asker
 
 OFFLINE = ("--listen", "127.0.0.1:0", "--workers", "1", "--offline")
 
@@ -93,3 +98,98 @@ def test_a_configuration_that_cannot_be_read_is_a_usage_fault(tmp_path: Path, na
     assert result.returncode == 2
     assert name in result.stderr
     assert "Traceback" not in result.stderr
+
+
+# Secrets
+
+
+def test_a_password_is_hashed_without_being_shown(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "proxy", "hash-password"]
+    told = subprocess.run(command, input="hunter2\n", capture_output=True, text=True, timeout=60, check=True)
+    again = subprocess.run(command, input="hunter2\n", capture_output=True, text=True, timeout=60, check=True)
+
+    assert told.stdout != again.stdout
+    assert "hunter2" not in told.stdout + told.stderr
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "access.users = ['maas']\n[admin]\nread = 'admins'\n"
+        f"[[user]]\nname = 'maas'\npassword_hash = '{told.stdout.strip()}'\n"
+    )
+    config.chmod(0o600)
+    result = run("check-config", "--config", str(config))
+    assert result.returncode == 0
+    assert (
+        result.stderr
+        == "warning: clients' passwords travel without encryption: set [tls] certificate and key\n"
+    )
+    assert PasswordHash.parse(told.stdout.strip()).matches(b"hunter2")
+
+
+@pytest.mark.parametrize("password", ["", "\n", "x" * 257])
+def test_no_password_is_no_password(password: str) -> None:
+    result = CliRunner().invoke(main, ["hash-password"], input=password)
+    assert result.exit_code == 2
+    assert "1 to 256 characters" in result.output
+
+
+def test_a_new_token_is_one_that_its_line_lets_in() -> None:
+    first, second = CliRunner().invoke(main, ["new-token"]).output.splitlines()
+    header, _, value = first.partition(": ")
+    sha256 = tomllib.loads(second)["token_sha256"]
+    headers = CIMultiDict({header: value, CHANGE_HEADER: "1"})
+    asker = Asker("192.0.2.7", "POST", headers)
+
+    assert Access(AdminOptions(token_sha256=sha256)).why_not_change(asker) is None
+    assert first not in CliRunner().invoke(main, ["new-token"]).output
+
+
+EXPOSED = """
+data_dir = "data"
+upstream.parent_proxy = "http://user:hunter2@proxy:3128"
+access.users = ["maas"]
+[tls]
+certificate = "server.crt"
+key = "server.key"
+[[user]]
+name = "maas"
+password_hash = "$scrypt$ln=4,r=8,p=1$MDEyMzQ1Njc4OWFiY2RlZg$4v4XLdlTBux44rEXSMALlSM8K9oYDyX1MvYeYDzoFDo"
+"""
+
+
+def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
+    """When it is checked, and in the log when the server starts."""
+    config, key = tmp_path / "config.toml", tmp_path / "server.key"
+    make_certificate(tmp_path)
+    config.write_text(EXPOSED)
+    open_files = (config, key)
+    for path in open_files:
+        path.chmod(0o644)
+    checked = run("check-config", "--config", str(config))
+    with Service("--config", str(config), *OFFLINE, log=tmp_path / "log") as service:
+        log = service.log()
+    for path in open_files:
+        path.chmod(0o600)
+    mended = run("check-config", "--config", str(config))
+
+    assert checked.returncode == mended.returncode == 0
+    for told in (checked.stderr, log):
+        assert f"read the passwords in {config}: chmod o-rwx {config}" in told
+        assert f"read the private key {key}: chmod o-rwx {key}" in told
+        assert "figures about them are" in told
+        assert "hunter2" not in told
+        assert "$scrypt" not in told
+    assert log.count("config.exposed") == checked.stderr.count("warning:") == 3
+    assert "chmod" not in mended.stderr
+    assert "hunter2" not in checked.stdout
+
+
+def test_check_config_reads_the_certificate(tmp_path: Path) -> None:
+    config, key = tmp_path / "config.toml", tmp_path / "server.key"
+    make_certificate(tmp_path)
+    config.write_text('[tls]\ncertificate = "server.crt"\nkey = "server.key"\n')
+    key.write_text("half a key")
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 2
+    assert f"[tls] key: {key} holds no private key" in result.stderr

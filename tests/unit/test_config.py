@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from support.credentials import cheap_hash
 
 from proxy.addresses import split_address
 from proxy.cache.freshness import FreshnessPolicy
@@ -21,6 +22,7 @@ from proxy.config import (
     load_config,
 )
 from proxy.toml_reader import Fault, Faults, read, values
+from proxy.web.access.gate import AccessOptions, User
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 ENVIRON = {"HOME": "/home/someone"}
@@ -154,6 +156,16 @@ def test_values_are_read_by_unit_and_type(tmp_path: Path) -> None:
     assert config.mirrors == MAAS_MIRRORS
 
 
+def test_who_may_read_is_read(tmp_path: Path) -> None:
+    toml = USER_TABLE.replace("access.users = ['maas']\n", "") + mirror(
+        users="['maas']", allow="['fd00::/8']"
+    )
+    config = load(tmp_path, "[access]\nallow = ['10.0.0.0/8', '::1', '192.0.2.7']\n" + toml)
+    assert config.access == AccessOptions(allow=("10.0.0.0/8", "::1", "192.0.2.7"))
+    assert config.users == (User(name="maas", password_hash=HASH),)
+    assert (config.mirrors[0].users, config.mirrors[0].allow) == (("maas",), ("fd00::/8",))
+
+
 def test_mirrors_of_the_file_replace_the_defaults(tmp_path: Path) -> None:
     """Only the file's mirrors are left, with slashes and paths completed."""
     (tmp_path / "own.asc").touch()
@@ -263,6 +275,9 @@ def test_without_a_file_faults_are_the_command_lines() -> None:
 
 # Faults
 
+HASH = cheap_hash("secret")
+USER_TABLE = f"access.users = ['maas']\n[[user]]\nname = 'maas'\npassword_hash = '{HASH}'\n"
+
 FAULTS = [
     # Types, values and units
     ("offline = 'yes'", "offline", "write true or false, not the text 'yes'"),
@@ -328,6 +343,33 @@ FAULTS = [
     ("tls.key = 'config.toml'", "tls.certificate", "name its file too, or remove tls.key"),
     ("tls = { certificate = 'no.pem', key = 'config.toml' }", "tls.certificate", "there is no file"),
     ("tls = { certificate = 'config.toml', key = 'no.pem' }", "tls.key", "correct the path"),
+    (
+        "tls.client_ca = 'config.toml'",
+        "tls.client_ca",
+        "needs tls.certificate and tls.key: plain HTTP shows no certificates",
+    ),
+    ("tls.check_every = 'now'", "tls.check_every", "write a time"),
+    # Admins
+    ("admin.listen = ['8081']", "admin.listen[0]", "write HOST:PORT such as"),
+    ("admin.listen = ['0.0.0.0:8080']", "admin.listen[0]", "repeats '0.0.0.0:8080': remove one of them"),
+    ("admin.token_sha256 = 'token'", "admin.token_sha256", "`sstream-proxy new-token`"),
+    # Who may read mirrors
+    ("access.allow = []", "access.allow", "nobody could read"),
+    ("access.allow = ['10.0.0.0/33']", "access.allow[0]", 'write a network such as "10.0.0.0/8"'),
+    ("access.allow = ['lan']", "access.allow[0]", "write a network such as"),
+    ("access.allow = ['']", "access.allow[0]", "write a network such as"),
+    ("access.allow = ['10.1.0.0/8']", "access.allow[0]", 'an address inside a network: write "10.0.0.0/8"'),
+    ("access.allow = ['fd00::1/8']", "access.allow[0]", 'write "fd00::/8"'),
+    ("access.allow = ['::ffff:10.0.0.0/104']", "access.allow[0]", "write it without ::ffff:"),
+    ("access.allow = ['0.0.0.0/0', 5]", "access.allow[1]", "write text in quotes"),
+    ("access.users = ['maas']", "access.users[0]", "is no [[user]]: add it as [[user]]"),
+    (mirror(allow="[]"), "mirror[0].allow", "nobody could read"),
+    (mirror(allow="['10.0.0.0/8', 'x']"), "mirror[0].allow[1]", "write a network such as"),
+    (USER_TABLE + mirror(users="['lab']"), "mirror[0].users[0]", "is no [[user]]: write one of maas"),
+    (USER_TABLE.replace("maas", "ma:as"), "user[0].name", "write a name of letters"),
+    (USER_TABLE.replace("access.users = ['maas']", ""), "user[0].name", "nobody would be asked"),
+    (USER_TABLE + USER_TABLE.partition("\n")[2], "user[1].name", "give each user their own name"),
+    ("access.users = ['maas']\n[[user]]\nname = 'maas'", "user[0].password_hash", "is missing"),
     # Mirrors
     ("mirror = []", "mirror", "write at least one [[mirror]]"),
     ("[mirror]\nname = 'one'", "mirror", "write [[mirror]] on a line of its own"),
@@ -464,6 +506,35 @@ def test_credentials_never_appear_in_errors(tmp_path: Path, url: str) -> None:
     assert len(caught.value.faults) > 8
     assert SECRET not in str(caught.value)
     assert SECRET not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("admin.token_sha256", "'hunter2'"),
+        ("admin.token_sha256", "7734252"),
+        ("admin.token_sha256", "['hunter2']"),
+        ("upstream.parent_proxy", "7734252"),
+        ("user", "[{ name = 'maas', password_hash = 'hunter2' }]"),
+        ("user", "[{ name = 'maas', password_hash = 7734252 }]"),
+        ("user", "[{ name = 'maas', password_hash = '$scrypt$ln=14,r=8,p=5$hunter2hunter2$7734252' }]"),
+    ],
+)
+def test_a_secret_that_cannot_be_one_is_not_told(tmp_path: Path, key: str, value: str) -> None:
+    """Somebody may have written the secret itself in place of its hash."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"access.users = ['maas']\n{key} = {value}\n")
+    for secret in (SECRET, "7734252"):
+        assert secret not in str(caught.value) + repr(caught.value)
+
+
+def test_a_configuration_does_not_show_its_secrets(tmp_path: Path) -> None:
+    """In a traceback, say."""
+    toml = f"{USER_TABLE}[admin]\ntoken_sha256 = '{'ab' * 32}'\n"
+    toml += f"[upstream]\nparent_proxy = 'http://user:{SECRET}@proxy:3128'\n"
+    shown = repr(load(tmp_path, toml + mirror(origins=f"['https://user:{SECRET}@x/']")))
+    for secret in (HASH, "ab" * 32, SECRET):
+        assert secret not in shown
 
 
 # The file itself
