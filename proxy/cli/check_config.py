@@ -1,15 +1,18 @@
 """`check-config`: say everything that is wrong with a configuration."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from proxy.cache.mirror import EVERYBODY, Mirror
 from proxy.cli.options import UsageFault, config_option, load
 from proxy.config import find_config_file
 from proxy.exposure import exposures
 from proxy.tls import BadCertificate, tls_context
 from proxy.upstream.origin import shown_url
+from proxy.web.access.gate import AccessOptions
 
 
 @click.command("check-config", short_help="Name every fault of a configuration.")
@@ -25,9 +28,20 @@ def check_config(config_file: Path | None) -> None:
     click.echo(f"{path or 'built-in defaults'}: good, {len(config.mirrors)} mirrors")
     for mirror in config.mirrors:
         click.echo(f"  {mirror.name:20} {mirror.mount}  from {', '.join(map(shown_url, mirror.origins))}")
+        if limits := list(_limits(config.access, mirror)):
+            click.echo(f"  {'':20} only for {', '.join(limits)}")
     for rule in config.prefetch:
         click.echo(
             f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by hand'}"
         )
     for problem in exposures(config, path):
         click.echo(f"warning: {problem}", err=True)
+
+
+def _limits(access: AccessOptions, mirror: Mirror) -> Iterator[str]:
+    """Yield what a client needs to read a mirror."""
+    for networks in dict.fromkeys((access.allow, mirror.allow)):
+        if set(networks) != set(EVERYBODY):
+            yield f"clients in {' or '.join(networks)}"
+    if users := mirror.users or access.users:
+        yield f"users {' or '.join(users)}"

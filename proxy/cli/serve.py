@@ -108,6 +108,8 @@ def _maas_lines(config: Config, base: str) -> list[str]:
     mirror = next((one for one in config.mirrors if one.trust is Trust.GPG), None)
     if mirror is None:
         return ['MAAS needs a signed mirror (trust = "gpg"); none is configured.']
+    if mirror.users or config.access.users:
+        base = base.replace("://", "://USER:PASSWORD@")
     keyring = _MAAS_KEYRINGS.get(mirror.keyring, mirror.keyring)
     return [
         "Point MAAS at it (the keyring is a file on the region controller):",

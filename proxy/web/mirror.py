@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from proxy.cache.flights import Outcome
 from proxy.cache.service import Cache, Target
 from proxy.errors import ProxyError
-from proxy.web.access.gate import Gate
+from proxy.web.access.gate import Gate, PasswordNeeded
 from proxy.web.access.networks import parse_address
 from proxy.web.access_log import DIGEST, FIRST_BYTE_S, MIRROR, OUTCOME, request_id, shown_path
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
@@ -132,7 +132,7 @@ def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
     response: web.StreamResponse
     if fate.outcome == "denied":
         # Many clients send credentials only when they are asked for them.
-        level = logging.INFO if fate.status is HTTPStatus.UNAUTHORIZED else logging.WARNING
+        level = logging.INFO if type(error) is PasswordNeeded else logging.WARNING
         log.log(level, "access.denied client=%s path=%s problem=%s", request.remote, request.path, error)
     if fate.status is None:
         log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)

@@ -11,15 +11,19 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.credentials import user
 from support.faults import Fault
 from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
-from support.running import RunningProxy
+from support.running import RunningProxy, run_proxy
 from support.tree import SignedTree
+
+from proxy.web.access.gate import AccessOptions
 
 pytestmark = pytest.mark.skipif(
     shutil.which("gpgv") is None,
@@ -224,6 +228,26 @@ async def test_the_proxy_works_as_http_proxy_of_the_client(
     assert_mirrored(tree, tmp_path / "out")
     assert {origin.count(item.path) for item in tree.items} == {1}
     assert all("simplestreams" not in seen.headers.get("User-Agent", "") for seen in origin.requests)
+
+
+async def test_user_and_password_in_the_url_are_enough_where_they_are_needed(
+    proxy: RunningProxy, tree: SignedTree, keyring: Path, tmp_path: Path, stack: str
+) -> None:
+    """MAAS up to 3.7 reads lists in this way, and passes the URL on as it was configured."""
+    config = replace(
+        proxy.config,
+        data_dir=tmp_path / "other",
+        users=(user("maas", "secret"),),
+        access=AccessOptions(users=("maas",)),
+    )
+    async with run_proxy(config) as guarded:
+        refused = await mirror(stack, base(guarded), tmp_path / "refused", keyring)
+        url = base(guarded).replace("://", "://maas:secret@")
+        ran = await mirror(stack, url, tmp_path / "out", keyring)
+
+    assert refused.status != 0
+    assert ran.status == 0, ran.log
+    assert_mirrored(tree, tmp_path / "out")
 
 
 async def test_an_item_that_is_wrong_at_the_origin_never_becomes_a_file(

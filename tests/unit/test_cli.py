@@ -146,7 +146,7 @@ def test_a_new_token_is_one_that_its_line_lets_in() -> None:
 EXPOSED = """
 data_dir = "data"
 upstream.parent_proxy = "http://user:hunter2@proxy:3128"
-access.users = ["maas"]
+access = { users = ["maas"], allow = ["10.0.0.0/8"] }
 [tls]
 certificate = "server.crt"
 key = "server.key"
@@ -181,6 +181,8 @@ def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
     assert log.count("config.exposed") == checked.stderr.count("warning:") == 3
     assert "chmod" not in mended.stderr
     assert "hunter2" not in checked.stdout
+    assert "only for clients in 10.0.0.0/8, users maas" in checked.stdout
+    assert f"url={service.base.replace('://', '://USER:PASSWORD@')}/images/" in service.banner
 
 
 def test_check_config_reads_the_certificate(tmp_path: Path) -> None:
