@@ -134,17 +134,18 @@ async def test_the_networks_of_all_mirrors_leave_the_operators_pages_alone(
             assert (await ask(proxy, page, OUTSIDE)).status == 200
 
 
+@pytest.mark.parametrize("part", [{}, {"Range": "bytes=64-2000"}], ids=["whole", "part"])
 async def test_a_ready_reply_is_for_those_who_may_have_it(
-    tmp_path: Path, narrow: Mirror, item: TreeItem
+    tmp_path: Path, narrow: Mirror, item: TreeItem, part: dict[str, str]
 ) -> None:
     """The very same bytes of a request, from inside and outside, over and over."""
-    head = request(narrow.mount + item.path)
+    head = request(narrow.mount + item.path, **part)
     async with guarded(tmp_path, narrow) as proxy, connected(proxy) as near, connected(proxy, OUTSIDE) as far:
         await proxy.read(item.path)
         await proxy.fills_ended()
         for _ in range(LEARNING):
             await near.send(head)
-            assert (await near.reply()).body == item.read()
+            assert (await near.reply()).body in item.read()
         resolve, times = proxy.cache.resolve, 0
 
         async def counting(*arguments: Any) -> Any:
@@ -155,11 +156,11 @@ async def test_a_ready_reply_is_for_those_who_may_have_it(
         proxy.cache.resolve = counting  # type: ignore[method-assign]
         for _ in range(20):
             await near.send(head)
-            assert (await near.reply()).status == 200
+            assert (await near.reply()).status in {200, 206}
             await far.send(head)
             reply = await far.reply()
             assert reply.status == 403
-            assert item.read()[:64] not in reply.body
+            assert item.read()[64:128] not in reply.body
 
     assert times < 20  # Those from inside were ready ones, but for one a second.
 
@@ -266,24 +267,26 @@ async def test_what_is_beside_the_tree_is_absent_without_a_password(
     assert (await ask(proxy, f"{mirror.mount.removesuffix('/')}streams/v1/index.sjson")).status == 404
 
 
+@pytest.mark.parametrize("part", [{}, {"Range": "bytes=64-2000"}], ids=["whole", "part"])
 async def test_a_ready_reply_needs_the_same_password(
-    proxy: RunningProxy, mirror: Mirror, item: TreeItem
+    proxy: RunningProxy, mirror: Mirror, item: TreeItem, part: dict[str, str]
 ) -> None:
-    right = request(mirror.mount + item.path, Authorization=basic("maas", "secret"))
+    path = mirror.mount + item.path
+    right = request(path, Authorization=basic("maas", "secret"), **part)
     others = [
-        request(mirror.mount + item.path),
-        request(mirror.mount + item.path, Authorization=basic("maas", "Secret")),
-        request(mirror.mount + item.path, Authorization=basic("lab", "other")),
+        request(path, **part),
+        request(path, Authorization=basic("maas", "Secret"), **part),
+        request(path, Authorization=basic("lab", "other"), **part),
     ]
     async with connected(proxy) as wire:
         for _ in range(LEARNING + 2):
             await wire.send(right)
-            assert (await wire.reply()).body == item.read()
+            assert (await wire.reply()).status in {200, 206}
             for head in others:
                 await wire.send(head)
                 reply = await wire.reply()
                 assert reply.status == 401
-                assert item.read()[:64] not in reply.body
+                assert item.read()[64:128] not in reply.body
 
 
 async def test_an_http_proxy_with_user_and_password_works_and_asks_in_its_own_words(
