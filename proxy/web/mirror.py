@@ -75,7 +75,7 @@ class MirrorFace:
 
     async def _reply(self, request: web.Request, target: Target) -> web.StreamResponse:
         answer = negotiate(target.item, request.headers, request.method)
-        headers = answer.headers | _target_headers(target)
+        headers = answer.headers | _target_headers(target, is_open=self._gate.is_open(target.mirror))
         has_body = request.method == "GET" and answer.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
         if not has_body:
             bodiless = _Bodiless(status=answer.status, headers=headers)
@@ -115,12 +115,14 @@ class _Cut(web.StreamResponse):
         raise ConnectionResetError("cut on purpose")
 
 
-def _target_headers(target: Target) -> dict[str, str]:
+def _target_headers(target: Target, *, is_open: bool) -> dict[str, str]:
     suffix = target.item.path[target.item.path.rfind(".") :] if target.is_document else ""
+    # A cache in between must not hand on what it got for somebody's password (RFC 9111 section 3.5).
+    whose = "public" if is_open else "private"
     headers = {
         "Server": SERVER_NAME,
         "Content-Type": _CONTENT_TYPES.get(suffix, "application/octet-stream"),
-        "Cache-Control": "no-cache" if target.is_document else "public, max-age=31536000, immutable",
+        "Cache-Control": "no-cache" if target.is_document else f"{whose}, max-age=31536000, immutable",
     }
     if target.is_document:
         headers["Age"] = str(int(target.age_s))

@@ -18,7 +18,7 @@ from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.cache.mirror import Mirror
+from proxy.cache.mirror import EVERYBODY, Mirror
 from proxy.web.access.gate import AccessOptions
 from proxy.web.access.passwords import PasswordHash
 from proxy.web.admin.access import AdminOptions
@@ -108,9 +108,7 @@ async def test_one_mirror_may_be_for_everybody_and_another_for_one_network(
     tmp_path: Path, narrow: Mirror, item: TreeItem
 ) -> None:
     """Also where the welcome page names them."""
-    public = replace(
-        narrow, name="public", mount="/public/", allow=Mirror.__dataclass_fields__["allow"].default
-    )
+    public = replace(narrow, name="public", mount="/public/", allow=EVERYBODY)
     async with guarded(tmp_path, narrow, public) as proxy:
         statuses = [
             (await ask(proxy, one.mount + item.path, address)).status
@@ -258,6 +256,21 @@ async def test_each_mirror_has_its_users(proxy: RunningProxy, mirror: Mirror, it
         for who in (maas, lab, basic("maas", "wrong"))
     ]
     assert statuses == [200, 401, 401, 401, 200, 401]
+
+
+async def test_no_cache_in_between_keeps_for_others_what_needs_a_password_or_network(
+    tmp_path: Path, narrow: Mirror, item: TreeItem
+) -> None:
+    public = replace(narrow, name="public", mount="/public/", allow=EVERYBODY)
+    secret = replace(public, name="secret", mount="/secret/", users=("maas",))
+    async with guarded(tmp_path, narrow, public, secret) as proxy:
+        said = [
+            (await ask(proxy, one.mount + item.path, Authorization=basic("maas", "secret"))).headers[
+                "Cache-Control"
+            ]
+            for one in (narrow, public, secret)
+        ]
+    assert [value.split(",")[0] for value in said] == ["private", "public", "private"]
 
 
 async def test_what_is_beside_the_tree_is_absent_without_a_password(

@@ -35,6 +35,7 @@ def may_change(who: Asker, **options: object) -> bool:
         ("127.9.9.9", "127.0.0.1"),
         ("::1", "[::1]:8080"),
         ("::1%lo", "[::1]"),
+        ("::ffff:127.0.0.1", "127.0.0.1:8080"),
         (LOCAL_SOCKET, "whatever"),
     ],
 )
@@ -62,7 +63,9 @@ def test_a_foreign_name_that_leads_to_this_machine_is_not_trusted(host: str) -> 
     assert not may_change(asker(host=host, Origin=f"http://{host}"))
 
 
-@pytest.mark.parametrize("address", [FAR, "10.0.0.1", "2001:db8::1", "", "nonsense", NOBODY])
+@pytest.mark.parametrize(
+    "address", [FAR, "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", "", "nonsense", NOBODY]
+)
 def test_nobody_else_is_trusted_for_where_they_are(address: str) -> None:
     """Not even one whose address was lost because the connection has gone."""
     assert not may_change(asker(address))

@@ -64,6 +64,11 @@ class Gate:
         self._users = {mirror.name: frozenset(mirror.users or options.users) for mirror in mirrors}
         self._vouching = Vouching({user.name: PasswordHash.parse(user.password_hash) for user in users})
 
+    def is_open(self, mirror: Mirror) -> bool:
+        """Whether everybody may read a mirror."""
+        networks = (self._everywhere, self._networks[mirror.name])
+        return not self._users[mirror.name] and all(one.is_everybody for one in networks)
+
     def is_near(self, mirror: Mirror, address: str) -> bool:
         """Whether somebody at an address may read a mirror, as far as that is enough to know."""
         return self._everywhere.hold(address) and self._networks[mirror.name].hold(address)
