@@ -115,8 +115,9 @@ async def answer_for(root: Path, path: str, method: str, asked: Mapping[str, str
     """Answer a request for `path` below `root`, with `asked` as its headers, in the way of `fault`."""
     if fault.redirect_to is not None:
         return page(HTTPStatus.FOUND, {"Location": fault.redirect_to})
-    if fault.status is not None:
-        return page(fault.status)
+    status = fault.range_status if fault.status is None and "Range" in asked else fault.status
+    if status is not None:
+        return page(status)
     if fault.body is not None:
         return _html(HTTPStatus.OK, fault.body)
     if method not in {"GET", "HEAD"}:
