@@ -208,7 +208,7 @@ class Origin:
             elif response.status == HTTPStatus.OK:
                 start, total = 0, response.content_length
             else:
-                raise OriginStatus(self.name, response.status)
+                raise self._unfit(response.status)
             yield Reply(self, response, start, total)
 
     async def fetch(self, path: str, validators: Validators) -> Fetched | None:
@@ -222,6 +222,7 @@ class Origin:
             async with asyncio.timeout(timeout_s):
                 return await self._fetch(path, validators)
         except TimeoutError as error:
+            self.meter.failed()
             raise OriginUnreachable(self.name, f"{path} took longer than {timeout_s:g} s") from error
 
     async def _fetch(self, path: str, validators: Validators) -> Fetched | None:
@@ -234,7 +235,7 @@ class Origin:
             if response.status == HTTPStatus.NOT_MODIFIED and validators:
                 return None
             if response.status != HTTPStatus.OK:
-                raise OriginStatus(self.name, response.status)
+                raise self._unfit(response.status)
             data = await self._read_document(response)
             return Fetched(
                 data=data,
@@ -280,6 +281,11 @@ class Origin:
                 return response
             url = self._redirect_target(url, response)
         raise self._misbehaved(f"it redirects more than {LONGEST_CHAIN} times")
+
+    def _unfit(self, status: int) -> OriginStatus:
+        if status in _GOOD:
+            self.meter.failed()
+        return OriginStatus(self.name, status)
 
     def _misbehaved(self, problem: str) -> OriginMisbehaved:
         self.meter.failed()

@@ -288,7 +288,7 @@ class _Delivery:
             if self._fault.chunked:
                 headers["Transfer-Encoding"] = "chunked"
             else:
-                headers["Content-Length"] = str(self._answer.length_bytes)
+                headers["Content-Length"] = str(self._answer.length_bytes + self._fault.length_error)
         if not self._request.keep_alive:
             headers["Connection"] = "close"
         headers.update(self._fault.headers)
