@@ -17,6 +17,7 @@ from proxy.cache.demand import Demand
 from proxy.cache.documents import Documents
 from proxy.cache.failures import Failures
 from proxy.cache.flights import Flights
+from proxy.cache.liars import Liars
 from proxy.cache.mirror import Trust
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.pace import Background
@@ -105,7 +106,8 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         limit = config.upstream.background_limit_bytes
         bucket = None if limit is None else TokenBucket(limit, time.monotonic)
         pace = Background(demand, bucket, time.monotonic)
-        flights = Flights(storage, Failures(storage), config.upstream, config.feed, random, demand, pace)
+        liars = Liars(storage, Failures(storage, clock), clock)
+        flights = Flights(storage, liars, config.upstream, config.feed, random, demand, pace)
         stack.push_async_callback(flights.close)
         usage = UsageNotes(storage)
         tasks = [

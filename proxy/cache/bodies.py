@@ -5,21 +5,23 @@ upstream itself when the store cannot take the item. None of them ever gives a
 sink the end of a reply before the bytes were proved.
 """
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
 
-from proxy.cache.failures import Failures
 from proxy.cache.feed import HOLD_BACK_BYTES, FeedOptions
-from proxy.cache.fill import Fill, FillReader
+from proxy.cache.fill import BegunAnew, Fill, FillReader
+from proxy.cache.liars import Liars
 from proxy.cache.threads import Threads
 from proxy.digest import DigestMismatch, SizeMismatch, Verifier
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.store.local import Blob
-from proxy.upstream.pull import WrongLength
+from proxy.upstream.pull import Pull, WrongCopy
 
 _SMALL_BYTES = 1024 * 1024
+_COMPARE_BYTES = 1024 * 1024
 
 
 class Sink(Protocol):
@@ -32,11 +34,47 @@ class Sink(Protocol):
         """Send bytes from memory."""
 
 
+class SentDiffers(ProxyError):
+    """What a client got before its transfer failed is not the beginning of what was proved after."""
+
+
+class SentPart(NamedTuple):
+    """The bytes of [start, stop), which a client got from a file that nothing proved."""
+
+    fd: int
+    start: int
+    stop: int
+
+    def agrees(self, offset: int, data: bytes) -> bool:
+        """Whether the part agrees with `data`, which is at `offset`. Blocks."""
+        start, stop = max(self.start, offset), min(self.stop, offset + len(data))
+        if start >= stop:
+            return True
+        return os.pread(self.fd, stop - start, start) == data[start - offset : stop - offset]
+
+    def agrees_with_file(self, fd: int, start: int, stop: int) -> bool:
+        """Whether the part agrees with a file's bytes of [start, stop). Blocks."""
+        while start < stop:
+            data = os.pread(fd, min(_COMPARE_BYTES, stop - start), start)
+            if not data or not self.agrees(start, data):
+                return False
+            start += len(data)
+        return True
+
+    def differs(self) -> SentDiffers:
+        """Return the error that says so."""
+        return SentDiffers(f"upstream sent two different versions of bytes {self.start} to {self.stop}")
+
+
 class Body(Protocol):
     """The bytes of one item for one reply."""
 
-    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
-        """Send the bytes of [start, stop); raises ProxyError when they cannot be had or proved."""
+    async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
+        """Send the bytes of [start, stop); raises ProxyError when they cannot be had or proved.
+
+        What was `sent` before belongs to the same reply, so the proof must be
+        about it too. Raises SentDiffers when it is not.
+        """
 
     def small_part(self, start: int, stop: int) -> bytes | None:
         """Return the bytes of [start, stop) if they are few and proved, None otherwise."""
@@ -48,14 +86,26 @@ class Body(Protocol):
         """Let go of what the body holds open."""
 
 
+class Successor(Protocol):
+    """An opened body, in place of one whose transfer was begun anew."""
+
+    @property
+    def body(self) -> Body:
+        """The body."""
+
+
 class StoredBody:
     """A blob that is in the store."""
 
     def __init__(self, blob: Blob) -> None:
         self._blob = blob
 
-    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
+    async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
         """Send straight from the file."""
+        if sent is not None and not await asyncio.to_thread(
+            sent.agrees_with_file, self._blob.fd, sent.start, sent.stop
+        ):
+            raise sent.differs()
         await sink.send_file(self._blob.fd, start, stop - start)
 
     def small_part(self, start: int, stop: int) -> bytes | None:
@@ -74,22 +124,54 @@ class StoredBody:
 class FillingBody:
     """An item that is on its way into the store."""
 
-    def __init__(self, reader: FillReader, feed: FeedOptions, bypass: Callable[[], "PassingBody"]) -> None:
+    def __init__(
+        self,
+        reader: FillReader,
+        feed: FeedOptions,
+        threads: Threads,
+        bypass: Callable[[], "PassingBody"],
+        again: Callable[[BegunAnew], Awaitable[Successor]],
+    ) -> None:
         self._reader = reader
         self._feed = feed
+        self._threads = threads
         self._bypass = bypass
+        self._again = again
+        self._successor: Body | None = None
 
-    async def send_to(self, sink: Sink, start: int, stop: int) -> None:
-        """Send from the growing file; if the disk gives out, go on from upstream."""
-        position = start
+    async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
+        """Send from the growing file; if the disk gives out, or the bytes are wrong, go on from upstream.
+
+        A client that got nothing wrong yet notices nothing.
+        """
+        fd = self._reader.fd
+        first = start if sent is None else sent.start
+        given = SentPart(fd, start, start) if sent is None else sent
         try:
-            while position < stop:
-                end = await self._reader.available(position, start, stop, self._feed)
-                await sink.send_file(self._reader.fd, position, end - position)
-                position = end
+            if sent is not None:
+                await self._compare(sent, stop)
+            given = SentPart(fd, first, start)
+            while given.stop < stop:
+                end = await self._reader.available(given.stop, first, stop, self._feed)
+                await sink.send_file(fd, given.stop, end - given.stop)
+                given = SentPart(fd, first, end)
         except StoreFault:
-            sent = SentPart(self._reader.fd, start, position)
-            await self._bypass().send_to(sink, position, stop, sent)
+            self._successor = self._bypass()
+            await self._successor.send_to(sink, given.stop, stop, given)
+        except BegunAnew as error:
+            self._successor = (await self._again(error)).body
+            await self._successor.send_to(sink, given.stop, stop, given)
+
+    async def _compare(self, sent: SentPart, stop: int) -> None:
+        """Return once the file has grown past what was sent, and agrees with it. Raises the fill's error."""
+        position = sent.start
+        while position < sent.stop:
+            end = min(sent.stop, await self._reader.available(position, sent.start, stop, self._feed))
+            if not await self._threads.disk(sent.agrees_with_file, self._reader.fd, position, end):
+                # Which of the two is right shows at the end.
+                await self._reader.proved()
+                raise sent.differs()
+            position = end
 
     def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
         """Return None: it is not in the store yet."""
@@ -101,24 +183,8 @@ class FillingBody:
     def close(self) -> None:
         """Leave the fill; it goes on without this client."""
         self._reader.close()
-
-
-class SentDiffers(ProxyError):
-    """What a client got before the disk gave out is not the beginning of what was proved after."""
-
-
-class SentPart(NamedTuple):
-    """The bytes of [start, stop), which a client got from a file that nothing proved."""
-
-    fd: int
-    start: int
-    stop: int
-
-    def compare(self, offset: int, proved: bytes) -> None:
-        """Raise SentDiffers unless the part agrees with `proved`, which is at `offset`. Blocks."""
-        start, stop = max(self.start, offset), min(self.stop, offset + len(proved))
-        if start < stop and os.pread(self.fd, stop - start, start) != proved[start - offset : stop - offset]:
-            raise SentDiffers(f"upstream sent two different versions of bytes {start} to {stop}")
+        if self._successor is not None:
+            self._successor.close()
 
 
 class PassingBody:
@@ -127,18 +193,35 @@ class PassingBody:
     Each client has a transfer of its own; there is nowhere to share one.
     """
 
-    def __init__(self, fill: Fill, failures: Failures, threads: Threads) -> None:
+    def __init__(self, fill: Fill, liars: Liars, threads: Threads) -> None:
         self._item = fill.item
         self._sources = fill.sources
-        self._failures = failures
+        self._liars = liars
         self._threads = threads
-        self._pull = fill.pull_from(0)
-        self._chunks = self._pull.chunks()
+        self._pull_from = fill.pull_from
+        self._pull: Pull | None = None
+        self._chunks: AsyncGenerator[bytes, None] | None = None
         self._first = b""
 
     async def begin(self) -> None:
         """Wait for the first bytes. Raises what the pull raises, while there is still a status to choose."""
-        self._first = await anext(self._chunks, b"")
+        pull = await self._open()
+        try:
+            self._first = await anext(self._begun(pull), b"")
+        except WrongCopy:
+            await self._liars.wrong_lengths(self._item, pull.wrong_lengths)
+            raise
+
+    async def _open(self) -> Pull:
+        if self._pull is None:
+            memory = await self._liars.recall(self._item)
+            self._pull = self._pull_from(0, memory.doubts)
+        return self._pull
+
+    def _begun(self, pull: Pull) -> AsyncGenerator[bytes, None]:
+        if self._chunks is None:
+            self._chunks = pull.chunks()
+        return self._chunks
 
     async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
         """Pull the whole item for its digest; send the part asked for, its end only after the proof.
@@ -148,11 +231,13 @@ class PassingBody:
         verifier = Verifier(self._item.digest, self._item.size_bytes)
         held = bytearray()
         position = 0
+        pull = await self._open()
+        chunks = self._begun(pull)
         try:
-            async for chunk in self._all_chunks():
+            async for chunk in self._all_chunks(chunks):
                 await self._threads.disk(verifier.update, chunk)
-                if sent is not None:
-                    await self._threads.disk(sent.compare, position, chunk)
+                if sent is not None and not await self._threads.disk(sent.agrees, position, chunk):
+                    raise sent.differs()
                 held += chunk[max(0, start - position) : max(0, stop - position)]
                 position += len(chunk)
                 ready = len(held) - HOLD_BACK_BYTES
@@ -160,18 +245,23 @@ class PassingBody:
                     await sink.send_bytes(bytes(held[:ready]))
                     del held[:ready]
             verifier.finish()
-        except (SizeMismatch, DigestMismatch, WrongLength) as error:
-            if len(self._pull.contributors) == 1:
-                await self._failures.remember_bad(self._item, str(error), self._pull.contributors)
+        except WrongCopy:
+            await self._liars.wrong_lengths(self._item, pull.wrong_lengths)
+            raise
+        except (SizeMismatch, DigestMismatch) as error:
+            if len(pull.contributors) == 1:
+                (name,) = pull.contributors
+                routes = [source.route for source in self._sources]
+                await self._liars.convict(self._item, name, str(error), routes)
             raise
         finally:
-            await self._chunks.aclose()
+            await chunks.aclose()
         await sink.send_bytes(bytes(held))
 
-    async def _all_chunks(self) -> AsyncIterator[bytes]:
+    async def _all_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if self._first:
             yield self._first
-        async for chunk in self._chunks:
+        async for chunk in chunks:
             yield chunk
 
     def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002

@@ -16,7 +16,7 @@ from proxy.cache.archive import Archive
 from proxy.cache.assemble import PLAIN_INDEX, PLAIN_SUFFIX, SIGNED_INDEX, Assembler, Draft
 from proxy.cache.board import Board
 from proxy.cache.editions import Editions
-from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, retry_pause_s
+from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, recheck_after_s, retry_pause_s
 from proxy.cache.generation import Edition, Generation
 from proxy.cache.mirror import Mirror
 from proxy.cache.offline import OfflineSwitch
@@ -98,7 +98,7 @@ class Documents:
         await self._editions.adopt_announced()
         checked_at = None if self._generation is None else self._generation.checked_at
         verdict = decide(checked_at, now, self._policy)
-        if verdict is not Verdict.FRESH:
+        if verdict is not Verdict.FRESH or self._lacks_something(now):
             self._begin_check()
         if self._editions.current is None:
             await self._wait_for_first()
@@ -272,6 +272,18 @@ class Documents:
         await self._editions.close()
         self._board.close()
 
+    def _lacks_something(self, now: float) -> bool:
+        """Whether it is time to ask for what the index names and the origin did not give, or gave wrong.
+
+        Other flavours of the documents may be absent for good.
+        """
+        generation = self._generation
+        if generation is None:
+            return False
+        absent = [path for path in generation.absent if _sibling_suffix(path, generation) is None]
+        pause_s = recheck_after_s(generation.checked_at - generation.accepted_at, self._policy)
+        return bool(generation.refused or absent) and now - generation.checked_at >= pause_s
+
     def _begin_check(self) -> None:
         if self._offline.is_on or self._check is not None or self._clock() < self._next_check_at:
             return
@@ -299,7 +311,9 @@ class Documents:
             self._trouble = await self._archive.trouble()
             is_demanded = self._demands_met < self._demands
             self._demands_met = self._demands
-            if is_demanded or self._editions.current is None or self.is_stale(self._editions.current):
+            edition = self._editions.current
+            is_due = edition is None or self.is_stale(edition) or self._lacks_something(self._clock())
+            if is_demanded or is_due:
                 await self._ask_origins()
         finally:
             self._board.unlock()

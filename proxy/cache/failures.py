@@ -2,20 +2,42 @@
 
 Shared by all workers through the ledger; every record expires by itself. It
 names the origins that failed: an item counts as bad once all of a mirror's have.
+A block is short at first, for what stood in the way may be gone in a moment (a
+login page, a copy half uploaded), and doubles each time the same is found again.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
-from proxy.store.ledger import LedgerUnavailable
+from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent
 
-_BAD_FOR_S = 300.0
 _ABSENT_FOR_S = 60.0
+_REMEMBERED_FOR_S = 3600.0
+"""How long a block that is over still counts for the length of the next one."""
+_MOST_DOUBLINGS = 10
+
+
+class Block(NamedTuple):
+    """How long an origin is not asked for an item, in seconds."""
+
+    first_s: float
+    limit_s: float
+
+    def length_s(self, times: int) -> float:
+        """Return how long, when the same was found so many times (from 1)."""
+        return float(min(self.first_s * 2 ** min(times - 1, _MOST_DOUBLINGS), self.limit_s))
+
+
+WRONG_LENGTH = Block(5.0, 30.0)
+"""Asking again costs one request."""
+WRONG_BYTES = Block(15.0, 300.0)
+"""Asking again costs the whole item."""
 
 
 class BadItem(ProxyError):
@@ -30,49 +52,90 @@ class BadItem(ProxyError):
 class Failures:
     """Remembers which items are bad or absent.
 
-    Badness is a fact about a digest and size, absence one about a path.
+    Badness is a fact about a digest and size, absence one about a path. `clock`
+    gives Unix seconds.
     """
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, clock: Callable[[], float]) -> None:
         self._ledger = storage.ledger
         self._threads = storage.threads
+        self._clock = clock
 
-    async def remember_bad(self, item: Item, problem: str, origins: Collection[str]) -> None:
-        """Note for a while that these origins have wrong bytes."""
-        await self._remember(_bad_key(item), problem, origins, _BAD_FOR_S)
+    async def remember_wrong(self, item: Item, wrong: Mapping[str, str], block: Block) -> None:
+        """Note for a while that these origins have wrong bytes: name and problem each."""
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._add_wrong, _bad_key(item), wrong, block)
+
+    async def forgive(self, item: Item, origins: Collection[str]) -> None:
+        """Forget what was wrong at these origins: they have delivered it."""
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._remove_wrong, _bad_key(item), origins)
 
     async def remember_absent(self, path: str, origins: Collection[str]) -> None:
         """Note for a while that these origins have nothing at a path."""
-        await self._remember(_absent_key(path), path, origins, _ABSENT_FOR_S)
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._add_absent, _absent_key(path), origins)
 
     async def check(self, item: Item, origins: Collection[str]) -> None:
-        """Raise BadItem or ItemAbsent when that was found at all of these origins a short while ago."""
-        bad, absent = await self._recall((_bad_key(item), _absent_key(item.path)), set(origins))
-        if bad is not None:
-            raise BadItem(item.digest, bad)
-        if absent is not None:
-            raise ItemAbsent(item.path)
-
-    async def _recall(self, keys: Iterable[str], origins: set[str]) -> list[str | None]:
-        """Return what is remembered under each key, if it was found at all of the origins."""
+        """Raise BadItem or ItemAbsent when none of these origins had it right a short while ago."""
         try:
-            records = await self._threads.ledger(lambda: [self._ledger.record(key) for key in keys])
+            wrong, absent_at = await self._threads.ledger(self._recall, item)
         except LedgerUnavailable:
-            records = [None for _ in keys]
-        return [
-            str(record[0]) if record is not None and origins <= set(record[1]) else None for record in records
-        ]
+            return
+        if absent_at.issuperset(origins):
+            raise ItemAbsent(item.path)
+        if (wrong.keys() | absent_at).issuperset(origins):
+            found = [f"{name}: {wrong[name]}" for name in sorted(origins) if name in wrong]
+            raise BadItem(item.digest, "; ".join(found))
 
-    async def _remember(self, key: str, detail: str, origins: Collection[str], expire_s: float) -> None:
-        with contextlib.suppress(LedgerUnavailable):
-            await self._threads.ledger(self._add, key, detail, set(origins), expire_s)
+    def wrong_at(self, item: Item) -> dict[str, str]:
+        """Return the origins that are not to be asked for an item now, and why. Blocks."""
+        now = self._clock()
+        record = self._ledger.record(_bad_key(item)) or {}
+        return {name: problem for name, (problem, _, until) in record.items() if now < until}
 
-    def _add(self, key: str, detail: str, origins: set[str], expire_s: float) -> None:
-        """Write a record, joined with what is known of other origins. Blocks."""
+    def has_record(self, item: Item) -> bool:
+        """Whether something was wrong with an item of late, blocked or not. Blocks."""
+        return self._ledger.record(_bad_key(item)) is not None
+
+    def _recall(self, item: Item) -> tuple[dict[str, str], set[str]]:
+        record = self._ledger.record(_absent_key(item.path)) or {}
+        return self.wrong_at(item), {name for name, until in record.items() if self._clock() < until}
+
+    def _add_wrong(self, key: str, wrong: Mapping[str, str], block: Block) -> None:
         with self._ledger.transaction():
-            known = self._ledger.record(key)
-            found_at = sorted(origins if known is None else origins | set(known[1]))
-            self._ledger.write(key, [detail, found_at], expire_s=expire_s)
+            record = self._ledger.record(key) or {}
+            for name, problem in wrong.items():
+                times = record[name][1] + 1 if name in record else 1
+                record[name] = [problem, times, self._clock() + block.length_s(times)]
+            self._ledger.write(key, record, expire_s=_REMEMBERED_FOR_S)
+
+    def _remove_wrong(self, key: str, origins: Collection[str]) -> None:
+        with self._ledger.transaction():
+            record = self._ledger.record(key) or {}
+            left = {name: known for name, known in record.items() if name not in origins}
+            if left:
+                self._ledger.write(key, left, expire_s=_REMEMBERED_FOR_S)
+            else:
+                self._ledger.forget(key)
+
+    def _add_absent(self, key: str, origins: Collection[str]) -> None:
+        with self._ledger.transaction():
+            record = self._ledger.record(key) or {}
+            record |= dict.fromkeys(origins, self._clock() + _ABSENT_FOR_S)
+            self._ledger.write(key, record, expire_s=_ABSENT_FOR_S)
+
+
+def forget_item(ledger: Ledger, digest: Digest) -> None:
+    """Forget all that was found wrong with the copies of a digest. Blocks."""
+    for prefix in ("bad", "mixed"):
+        for key in ledger.keys(f"{prefix}/{digest}/"):
+            ledger.forget(key)
+
+
+def forget_absence(ledger: Ledger, path: str) -> None:
+    """Forget that a path was absent. Blocks."""
+    ledger.forget(_absent_key(path))
 
 
 def _bad_key(item: Item) -> str:

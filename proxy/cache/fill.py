@@ -16,10 +16,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
+from typing import NoReturn
 
 from proxy.cache.demand import Demand
-from proxy.cache.failures import BadItem, Failures
+from proxy.cache.failures import WRONG_BYTES, BadItem
 from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
+from proxy.cache.liars import Liars, Memory
 from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
 from proxy.digest import DigestMismatch, SizeMismatch
@@ -27,7 +29,8 @@ from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming, Partial
-from proxy.upstream.pull import ItemAbsent, ItemUnobtainable, Pull, Source, WrongLength
+from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source, WrongCopy
+from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,14 @@ class NoRoom(StoreFault):
         super().__init__(f"no room for {item.size_bytes} bytes, even after eviction")
 
 
+class BegunAnew(ProxyError):
+    """A transfer of which nothing can be used: who still wants the item has it fetched from the beginning."""
+
+    def __init__(self, item: Item, problem: str) -> None:
+        super().__init__(f"what has come of {item.path} is thrown away: {problem}")
+        self.problem = problem
+
+
 class Fill:
     """The way of one item into the store."""
 
@@ -49,9 +60,9 @@ class Fill:
         self,
         item: Item,
         sources: list[Source],
-        pull_from: Callable[[int], Pull],
+        pull_from: Callable[[int, Doubts], Pull],
         storage: Storage,
-        failures: Failures,
+        liars: Liars,
         demand: Demand,
         pace: Pace,
     ) -> None:
@@ -61,7 +72,8 @@ class Fill:
         self._store = storage.store
         self._room = storage.room
         self._threads = storage.threads
-        self._failures = failures
+        self._liars = liars
+        self._failures = liars.failures
         self._demand = demand
         self._pace = pace
         self._clients = 0
@@ -163,7 +175,7 @@ class Fill:
                 return await self._adopt_blob()
             if self._partial is not None:
                 # Its leader is gone: dead, or because it was refused.
-                await self._failures.check(self.item, self._origins)
+                await self._check_not_refused(incoming.fd)
             await self._lead(incoming)
         finally:
             await asyncio.shield(self._threads.disk(incoming.close))
@@ -176,33 +188,23 @@ class Fill:
         self.is_led_elsewhere = False
         self._watch_file()
         self._check_same(incoming.fd)
+        memory = await self._liars.recall(self.item)
+        self._beware(memory)
+        if memory.doubts.is_mixed and incoming.length_bytes:
+            await self._drop(incoming)
+            raise BegunAnew(self.item, "nobody knows any more which origin it is from")
         self._report(incoming.length_bytes)
-        pull = self.pull_from(incoming.length_bytes)
+        pull = self.pull_from(incoming.length_bytes, memory.doubts)
         try:
-            await self._check_room()
-            async with aclosing(pull.chunks()) as chunks:
-                async for chunk in chunks:
-                    if incoming.length_bytes == incoming.resumed_bytes:
-                        await self._append_first(incoming, chunk)
-                    else:
-                        await self._threads.disk(incoming.append, chunk)
-                    self._report(incoming.length_bytes)
-                    await self._give_way(len(chunk))
-            await self._threads.disk(incoming.verify)
-        except (WrongLength, SizeMismatch, DigestMismatch) as error:
+            await self._receive(incoming, pull)
+        except (WrongCopy, SizeMismatch, DigestMismatch) as error:
             await self._refuse(incoming, pull, error)
-        except ItemAbsent as error:
-            for source in self._sources:
-                await self._failures.remember_absent(source.path, source.route.names)
-            await self._drop(incoming)
-            raise error from None
-        except OSError:
+        except (ItemAbsent, ItemUnobtainable) as error:
+            await self._do_without(incoming, error, memory)
+        except (OSError, NoRoom):
             await self._drop(incoming)
             raise
-        except NoRoom:
-            await self._drop(incoming)
-            raise
-        except (ItemUnobtainable, StoreFault):
+        except StoreFault:
             await self._pause(incoming)
             raise
         except asyncio.CancelledError:
@@ -211,7 +213,24 @@ class Fill:
         self._show_verified()
         await self._threads.disk(incoming.commit)
         await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
+        if memory.is_any:
+            deliverers = pull.contributors
+            await self._liars.settle(self.item, incoming.fd, deliverers, self._routes, memory.doubts)
+        await self._liars.wrong_lengths(self.item, pull.wrong_lengths)
         log.info("blob.filled digest=%s bytes=%d", self.item.digest, self.item.size_bytes)
+
+    async def _receive(self, incoming: Incoming, pull: Pull) -> None:
+        """Write what is pulled, and prove it."""
+        await self._check_room()
+        async with aclosing(pull.chunks()) as chunks:
+            async for chunk in chunks:
+                if incoming.length_bytes == incoming.resumed_bytes:
+                    await self._append_first(incoming, chunk)
+                else:
+                    await self._threads.disk(incoming.append, chunk)
+                self._report(incoming.length_bytes)
+                await self._give_way(len(chunk))
+        await self._threads.disk(incoming.verify)
 
     async def _append_first(self, incoming: Incoming, chunk: bytes) -> None:
         """Write the first bytes that arrive, and take room for all; a client waits for both.
@@ -227,20 +246,54 @@ class Fill:
             if outcome is not None:
                 raise outcome
 
-    async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> None:
-        """Throw wrong bytes away, and remember whose they are when that is certain.
+    async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> NoReturn:
+        """Remember whose copy is wrong, or between whom that lies, and keep nothing of it.
 
-        Remembered first: a follower that sees them gone asks why.
+        Remembered first: a follower that sees the file gone asks why.
         """
-        problem = str(error)
-        if isinstance(error, WrongLength):
-            await self._failures.remember_bad(self.item, problem, self._origins)
-        elif len(pull.contributors) == 1 and not incoming.resumed_bytes:
+        await self._liars.wrong_lengths(self.item, pull.wrong_lengths)
+        for source in self._sources:
+            await self._failures.remember_absent(source.path, pull.absent_at(source.path))
+        if not isinstance(error, WrongCopy):
+            await self._liars.judge(self.item, pull.parts, str(error), incoming.fd, self._routes)
+            await self._drop(incoming)
+        elif pull.contributors & {wrong.origin for wrong in pull.wrong_lengths}:
+            await self._drop(incoming)
+        else:
+            await self._pause(incoming)
+        raise BegunAnew(self.item, str(error)) from error
+
+    async def _do_without(
+        self, incoming: Incoming, error: ItemAbsent | ItemUnobtainable, memory: Memory
+    ) -> NoReturn:
+        """End without the item: keep its beginning, unless all that is known is that it is not there."""
+        if isinstance(error, ItemAbsent):
             for source in self._sources:
-                source.route.lied(pull.contributors)
-            await self._failures.remember_bad(self.item, problem, pull.contributors)
-        await self._drop(incoming)
-        raise BadItem(self.item.digest, problem) from error
+                await self._failures.remember_absent(source.path, source.route.names)
+            await self._drop(incoming)
+            raise error from None
+        if memory.doubts.is_mixed and incoming.length_bytes:
+            await self._drop(incoming)
+            raise BegunAnew(self.item, str(error)) from error
+        await self._pause(incoming)
+        raise error
+
+    def _beware(self, memory: Memory) -> None:
+        """Ask last whom another process, or another mirror's item, has convicted."""
+        for name, left_s in memory.distrust_s.items():
+            for route in self._routes:
+                route.lied(name, left_s)
+
+    async def _check_not_refused(self, fd: int) -> None:
+        """Raise BegunAnew when the file that our readers have was thrown away for its bytes."""
+        await self._failures.check(self.item, self._origins)
+        if self._partial is not None and not self._partial.is_same(fd):
+            await self._check_not_wrong()
+
+    async def _check_not_wrong(self) -> None:
+        memory = await self._liars.recall(self.item)
+        if memory.is_any:
+            raise BegunAnew(self.item, "another worker got wrong bytes")
 
     async def _pause(self, incoming: Incoming) -> None:
         """Keep what has arrived for another time, and no more room than that."""
@@ -269,6 +322,7 @@ class Fill:
                 self._show_verified()
             elif progress.is_discarded:
                 await self._failures.check(self.item, self._origins)
+                await self._check_not_wrong()
                 raise StoreFault("another worker could not store it")
             if self._store.has(self.item.digest):
                 return await self._adopt_blob()
@@ -300,7 +354,8 @@ class Fill:
         """
         problem = await self._threads.slow(self._store.audit, self.item.digest, self.item.size_bytes)
         if problem is not None:
-            await self._failures.remember_bad(self.item, problem, self._origins)
+            wrong = dict.fromkeys(self._origins, problem)
+            await self._failures.remember_wrong(self.item, wrong, WRONG_BYTES)
             raise BadItem(self.item.digest, problem)
 
     def _check_same(self, fd: int) -> None:
@@ -312,6 +367,10 @@ class Fill:
     def sources(self) -> Sequence[Source]:
         """Where the bytes may come from."""
         return self._sources
+
+    @property
+    def _routes(self) -> list[Route]:
+        return [source.route for source in self._sources]
 
     @property
     def _origins(self) -> list[str]:
@@ -390,6 +449,13 @@ class FillReader:
                 end = min(drip_end(position, fill.filled_bytes), limit)
                 if end > position:
                     return end
+
+    async def proved(self) -> None:
+        """Return once the bytes are proved. Raises the fill's error."""
+        while not self._fill.is_verified:
+            if self._fill.error is not None:
+                raise self._fill.error
+            await self._fill.changed()
 
     def close(self) -> None:
         """Let go of the file, and of the fill."""

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from enum import Enum
 from functools import partial
 from random import Random
@@ -16,16 +17,17 @@ from typing import NamedTuple
 
 from proxy.cache.bodies import Body, FillingBody, PassingBody, StoredBody
 from proxy.cache.demand import Demand
-from proxy.cache.failures import Failures
+from proxy.cache.failures import BadItem
 from proxy.cache.feed import FeedOptions
-from proxy.cache.fill import Fill
+from proxy.cache.fill import BegunAnew, Fill
+from proxy.cache.liars import Liars
 from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.pull import ItemAbsent, ItemUnobtainable, Pull, Source
+from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
@@ -53,13 +55,16 @@ class Opened(NamedTuple):
     outcome: Outcome
 
 
+Again = Callable[[BegunAnew], Awaitable[Opened]]
+
+
 class Flights:
     """Starts fills and lets clients join them."""
 
     def __init__(
         self,
         storage: Storage,
-        failures: Failures,
+        liars: Liars,
         upstream: UpstreamOptions,
         feed: FeedOptions,
         random: Random,
@@ -67,7 +72,8 @@ class Flights:
         pace: Pace,
     ) -> None:
         self._storage = storage
-        self._failures = failures
+        self._liars = liars
+        self._failures = liars.failures
         self._upstream = upstream
         self._feed = feed
         self._random = random
@@ -83,16 +89,28 @@ class Flights:
 
         Raises ItemAbsent, BadItem, ItemUnobtainable or WrongLength.
         """
+        return await self._open(item, route, tries_left=_tries(route))
+
+    async def _open(self, item: Item, route: Route, tries_left: int) -> Opened:
+        """Open an item, again when what had come turns out wrong and some origin may have it right."""
         await self._failures.check(item, route.names)
         source = Source(route, item.path)
+        again = partial(self._open_again, item, route, tries_left)
         fill, outcome = self._join(item, source)
         try:
-            return await self._begin(fill, outcome)
+            return await self._begin(fill, outcome, again)
+        except BegunAnew as error:
+            return await again(error)
         except (ItemAbsent, ItemUnobtainable):
-            if outcome is not Outcome.JOIN:
+            if outcome is not Outcome.JOIN or not tries_left:
                 raise
             # That was said of other sources than ours.
-            return await self._begin(*self._join(item, source))
+            return await self._open(item, route, tries_left - 1)
+
+    async def _open_again(self, item: Item, route: Route, tries_left: int, error: BegunAnew) -> Opened:
+        if not tries_left:
+            raise BadItem(item.digest, error.problem) from error
+        return await self._open(item, route, tries_left - 1)
 
     async def ensure(self, item: Item, route: Route, pace: Pace | None = None) -> AsyncGenerator[int, None]:
         """Bring an item into the store with nobody waiting; yield how many bytes of it are here.
@@ -103,8 +121,21 @@ class Flights:
         """
         if self._storage.store.problem(item.digest, item.size_bytes, deep=False) is None:
             return
-        await self._failures.check(item, route.names)
-        fill, _ = self._join(item, Source(route, item.path, next(self._turns)), pace)
+        source = Source(route, item.path, next(self._turns))
+        for _ in range(1 + _tries(route)):
+            await self._failures.check(item, route.names)
+            fill, _ = self._join(item, source, pace)
+            async with aclosing(self._progress(fill)) as progress:
+                async for filled_bytes in progress:
+                    yield filled_bytes
+            if not isinstance(fill.error, BegunAnew):
+                break
+        if isinstance(fill.error, BegunAnew):
+            raise BadItem(item.digest, fill.error.problem)
+        if fill.error is not None:
+            raise fill.error
+
+    async def _progress(self, fill: Fill) -> AsyncGenerator[int, None]:
         fill.background_users += 1
         try:
             while not fill.is_over:
@@ -114,8 +145,6 @@ class Flights:
             fill.background_users -= 1
             if not fill.background_users and not fill.is_over and not fill.was_waited_for:
                 self._tasks[fill].cancel()
-        if fill.error is not None:
-            raise fill.error
 
     async def close(self) -> None:
         """Stop all fills; their partial files stay for the next run.
@@ -132,9 +161,10 @@ class Flights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self, fill: Fill, outcome: Outcome) -> Opened:
+    async def _begin(self, fill: Fill, outcome: Outcome, again: Again) -> Opened:
         item = fill.item
-        bypass = partial(PassingBody, fill, self._failures, self._storage.threads)
+        threads = self._storage.threads
+        bypass = partial(PassingBody, fill, self._liars, threads)
         try:
             with fill.waited_for():
                 await fill.begun()
@@ -143,7 +173,7 @@ class Flights:
                 blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
                 if blob is not None:
                     return Opened(StoredBody(blob), outcome)
-                return Opened(FillingBody(fill.reader(), self._feed, bypass), outcome)
+                return Opened(FillingBody(fill.reader(), self._feed, threads, bypass, again), outcome)
         except StoreFault:
             body = bypass()
             await body.begin()
@@ -162,7 +192,7 @@ class Flights:
             sources,
             pull_from,
             self._storage,
-            self._failures,
+            self._liars,
             self._demand,
             pace or self.background,
         )
@@ -180,5 +210,10 @@ class Flights:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("blob.fill_crashed digest=%s", fill.item.digest, exc_info=error)
 
-    def _pull(self, sources: list[Source], size_bytes: int, offset: int) -> Pull:
-        return Pull(sources, size_bytes, offset, self._upstream, self._random)
+    def _pull(self, sources: list[Source], size_bytes: int, offset: int, doubts: Doubts) -> Pull:
+        return Pull(sources, size_bytes, offset, self._upstream, self._random, doubts)
+
+
+def _tries(route: Route) -> int:
+    """Return how often an item may be begun anew: each origin may lie once, and spoil another's once."""
+    return 2 * len(route)

@@ -50,6 +50,14 @@ def decide(checked_at: float | None, now: float, policy: FreshnessPolicy) -> Ver
     return Verdict.STALE
 
 
+def recheck_after_s(known_for_s: float, policy: FreshnessPolicy) -> float:
+    """Return the pause until what an index names, and could not be had, is asked for again.
+
+    `known_for_s` is for how long that had been so at the last check: the pauses double.
+    """
+    return min(max(known_for_s, policy.retry_after_s), policy.fresh_for_s)
+
+
 def retry_pause_s(failures: int, policy: FreshnessPolicy) -> float:
     """Return the pause after the `failures`-th failed check in a row (from 1)."""
     doublings = min(max(failures - 1, 0), 30)

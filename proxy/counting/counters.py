@@ -28,7 +28,7 @@ _MIRROR = (
     "aborted",
     "fetched",
 )
-_ORIGIN = ("ok", "error", "bytes", "latency us", "latency count")
+_ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
 _STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
 
 _NAMES = {"mirror": _MIRROR, "origin": _ORIGIN, "store": _STORE}
@@ -109,12 +109,16 @@ class OriginTally:
         self._tally.add((0 if is_good else 1, 1), (3, int(seconds * 1e6)), (4, 1))
 
     def failed(self) -> None:
-        """Count a request without an answer, or with one that broke off."""
+        """Count a request without an answer, or with one that broke off or made no sense."""
         self._tally.add((1, 1))
 
     def received(self, count: int) -> None:
         """Count bytes."""
         self._tally.add((2, count))
+
+    def wrong(self) -> None:
+        """Count a copy of an item that was not the listed one."""
+        self._tally.add((5, 1))
 
 
 class OriginMeter:

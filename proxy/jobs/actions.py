@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from proxy.cache.failures import forget_absence, forget_item
 from proxy.cache.service import Cache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
@@ -130,12 +131,11 @@ class Actions:
             ledger, room, store = self._storage.ledger, self._storage.room, self._storage.store
             for usage in usages:
                 ledger.forget_pins(usage.digest)
-                for key in ledger.keys(f"bad/{usage.digest}/"):
-                    ledger.forget(key)
+                forget_item(ledger, usage.digest)
                 if store.drop_partial(usage.digest):
                     room.give_back(usage.digest)
             for path in paths:
-                ledger.forget(f"absent/{path}")
+                forget_absence(ledger, path)
             # What is served offline cannot be had again.
             spared = room.documents_in_use if self._cache.offline.is_on else set
             return self._remove(usages, spared)

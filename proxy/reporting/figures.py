@@ -69,13 +69,18 @@ def traffic(sums: Sums, now: float) -> dict[str, Any]:
     }
 
 
-def origin(sums: Sums, now: float) -> dict[str, Any]:
-    """Return all figures of an origin."""
+def origin(sums: Sums, told: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
+    """Return all figures of an origin; `told` is what `told_of_liars` says of it."""
     total, hour = sums.total(), sums.since(now, HOUR_S)
     answers = hour["latency count"]
     return {
         "requests": {"ok": total["ok"], "error": total["error"]},
-        "last_hour": {"ok": hour["ok"], "error": hour["error"]},
+        "last_hour": {"ok": hour["ok"], "error": hour["error"], "wrong": hour["wrong"]},
+        "wrong_copies": total["wrong"],
+        "last_wrong": None
+        if told is None
+        else {"path": told["path"], "problem": told["problem"], "at": told["at"]},
+        "distrusted_until": told["distrusted_until"] if told and told["distrusted_until"] > now else None,
         "received_bytes": total["bytes"],
         "latency_s": round(hour["latency us"] / answers / 1e6, 4) if answers else None,
     }

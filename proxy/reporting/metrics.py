@@ -107,6 +107,21 @@ class _Once(Collector):
             ["origin"],
             [((name,), count["bytes"]) for name, count in origins.items()],
         )
+        yield _counter(
+            "upstream_wrong_copies",
+            "Copies of items at an origin that were not what the lists say.",
+            ["origin"],
+            [((name,), count["wrong"]) for name, count in origins.items()],
+        )
+        yield _gauge(
+            "upstream_distrusted",
+            "1 while an origin is asked last because it sent wrong bytes.",
+            ["origin"],
+            [
+                ((name,), origin["distrusted_until"] is not None)
+                for name, origin in self._snapshot.stats["origins"].items()
+            ],
+        )
         summary = SummaryMetricFamily(
             f"{_PREFIX}upstream_latency_seconds",
             "How long an origin's reply headers took.",

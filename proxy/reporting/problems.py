@@ -9,6 +9,11 @@ from proxy.words import size
 _NEARLY_FULL = 2
 """Free space below this many times the configured reserve is told of."""
 
+_LIAR_ADVICE = (
+    "none of it was kept or served whole: mend the copy there or take the origin out of the mirror, "
+    "and if the network wants a login, log in"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -57,6 +62,16 @@ def _of_origins(stats: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 f"origin {name}", "warning", text, "add another origin to the mirror, or mend this one"
             )
+        if hour["wrong"] or origin["distrusted_until"] is not None:
+            yield Problem(f"origin {name}", "warning", _what_was_wrong(origin), _LIAR_ADVICE)
+
+
+def _what_was_wrong(origin: dict[str, Any]) -> str:
+    last = origin["last_wrong"]
+    text = f"sent what the lists do not say {origin['last_hour']['wrong']} times in the last hour"
+    if last is not None:
+        text += f", last {last['path']}: {last['problem']}"
+    return text if origin["distrusted_until"] is None else f"{text}; it is asked last for a while"
 
 
 def _of_store(store: dict[str, Any]) -> Iterator[Problem]:

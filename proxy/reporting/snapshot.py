@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy import __version__
+from proxy.cache.liars import told_of_liars
 from proxy.cache.service import Cache
 from proxy.counting.counters import Totals, read_totals
 from proxy.jobs.rulebook import RuleBook
@@ -61,6 +62,7 @@ class Observer:
         scrub = await storage.threads.slow(read_scrub_state, storage.ledger)
         rules = await storage.threads.slow(self._read_rules)
         is_writable = await storage.threads.slow(_is_writable, storage.store.root)
+        liars = await storage.threads.slow(told_of_liars, storage.ledger)
         store_counts = totals.store.total()
         stats: dict[str, Any] = {
             "format": FORMAT,
@@ -72,7 +74,10 @@ class Observer:
                 name: {**figures.traffic(totals.mirrors[name], now), **state}
                 for name, state in mirrors.items()
             },
-            "origins": {name: figures.origin(sums, now) for name, sums in sorted(totals.origins.items())},
+            "origins": {
+                name: figures.origin(sums, liars.get(name), now)
+                for name, sums in sorted(totals.origins.items())
+            },
             "store": {
                 **usage._asdict(),
                 "is_writable": is_writable,

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -131,7 +131,8 @@ class Keyring:
         Raises EnvelopeError or SignatureError.
         """
         check_envelope(document)
-        result = self._gpg.decrypt(document)
+        with _all_read():
+            result = self._gpg.decrypt(document)
         signed = self._judge(result.stderr, result.data)
         check_covered(document, signed.text)
         return signed
@@ -141,7 +142,8 @@ class Keyring:
         with tempfile.NamedTemporaryFile(prefix="sstream-proxy-", suffix=".gpg") as file:
             file.write(signature)
             file.flush()
-            result = self._gpg.verify_data(file.name, document)
+            with _all_read():
+                result = self._gpg.verify_data(file.name, document)
         return self._judge(result.stderr, document)
 
     def _judge(self, stderr: str, text: bytes) -> Signed:
@@ -156,6 +158,15 @@ class Keyring:
             if keyword == "NO_PUBKEY":
                 raise SignatureError(f"it is signed by key {words[0]}, which is not in the mirror's keyring")
         raise SignatureError("gpg found no good signature in it")
+
+
+@contextlib.contextmanager
+def _all_read() -> Iterator[None]:
+    """Raise SignatureError when gpg gives up before it has read what it is to judge."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise SignatureError("gpg cannot make sense of it") from error
 
 
 def _signed(text: bytes, words: list[str]) -> Signed:

@@ -13,6 +13,8 @@ class UpstreamOptions:
     """Longest wait for a connection before the next origin is tried."""
     stall_timeout_s: float = 8.0
     """Longest silence of an origin, before or within a response, until the next is tried."""
+    least_rate_bytes: int = 16 * 1024
+    """Who sends fewer bytes a second for as long as `stall_timeout_s` is left for another origin, if any."""
     give_up_after_s: float = 180.0
     """A fill without a single new byte for this long fails."""
     connections: int = 128

@@ -32,11 +32,13 @@ from proxy import __version__
 from proxy.errors import ProxyError
 from proxy.simplestreams.paths import url_paths
 from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.pulse import Pulse
 from proxy.upstream.redirects import LONGEST_CHAIN, PublicResolver, RedirectGuard, RedirectRefused
 
 _READ_BUFFER_BYTES = 1024 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+_GOOD = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED, *_REDIRECTS, *_ABSENT}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _GZIP_WINDOW_BITS = 31
 
@@ -96,7 +98,7 @@ class Meter(Protocol):
         """Take note of an answer, and how long its headers took."""
 
     def failed(self) -> None:
-        """Take note of a request without an answer, or with one that broke off."""
+        """Take note of a request without an answer, or with one that broke off or made no sense."""
 
     def received(self, count: int) -> None:
         """Take note of bytes of a body."""
@@ -105,28 +107,43 @@ class Meter(Protocol):
 class Reply:
     """A body that an origin is sending: where it starts, how long the whole is, its bytes."""
 
-    def __init__(
-        self, origin: str, response: ClientResponse, start: int, total: int | None, meter: Meter
-    ) -> None:
-        self._origin = origin
+    def __init__(self, origin: "Origin", response: ClientResponse, start: int, total: int | None) -> None:
+        self._origin = origin.name
         self._response = response
-        self._meter = meter
+        self._meter = origin.meter
+        self._pulse = Pulse(origin.options.least_rate_bytes, origin.options.stall_timeout_s)
         self.start = start
         self.total = total
+        self.is_page = response.content_type == "text/html"
+        """Whether it says that it is a page for people to read."""
         is_whole = response.status == HTTPStatus.OK
         is_chunked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
         self.ends_for_sure = is_whole and (is_chunked or response.content_length is not None)
         """Whether the end of the body is the end of the file, rather than of a part or a connection."""
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives. Raises OriginUnreachable when it breaks off."""
+    async def chunks(self, *, is_replaceable: bool = False) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives.
+
+        Raises OriginUnreachable when it breaks off, or only trickles though the
+        origin is replaceable.
+        """
         try:
-            async for chunk in self._response.content.iter_any():
-                self._meter.received(len(chunk))
+            while chunk := await self._next_chunk():
                 yield chunk
+                if is_replaceable and self._pulse.is_weak:
+                    raise OriginUnreachable(
+                        self._origin, f"it sends only {self._pulse.rate_bytes} bytes a second"
+                    )
         except (ClientError, OSError, TimeoutError) as error:
             self._meter.failed()
             raise OriginUnreachable(self._origin, f"its answer broke off: {_reason(error)}") from error
+
+    async def _next_chunk(self) -> bytes:
+        began = time.monotonic()
+        chunk = await self._response.content.readany()
+        self._pulse.beat(len(chunk), time.monotonic() - began)
+        self._meter.received(len(chunk))
+        return chunk
 
 
 class Sessions:
@@ -164,8 +181,13 @@ class Origin:
         self._base_url = base_url
         self._sessions = sessions
         self._guard = guard
-        self._meter = meter
+        self.meter = meter
         self.name = shown_url(base_url)
+
+    @property
+    def options(self) -> UpstreamOptions:
+        """How patient to be with it."""
+        return self._sessions.options
 
     def __repr__(self) -> str:
         return f"Origin({self.name})"
@@ -186,8 +208,8 @@ class Origin:
             elif response.status == HTTPStatus.OK:
                 start, total = 0, response.content_length
             else:
-                raise OriginStatus(self.name, response.status)
-            yield Reply(self.name, response, start, total, self._meter)
+                raise self._unfit(response.status)
+            yield Reply(self, response, start, total)
 
     async def fetch(self, path: str, validators: Validators) -> Fetched | None:
         """Return a whole document; None when `validators` still hold (304).
@@ -200,6 +222,7 @@ class Origin:
             async with asyncio.timeout(timeout_s):
                 return await self._fetch(path, validators)
         except TimeoutError as error:
+            self.meter.failed()
             raise OriginUnreachable(self.name, f"{path} took longer than {timeout_s:g} s") from error
 
     async def _fetch(self, path: str, validators: Validators) -> Fetched | None:
@@ -212,7 +235,7 @@ class Origin:
             if response.status == HTTPStatus.NOT_MODIFIED and validators:
                 return None
             if response.status != HTTPStatus.OK:
-                raise OriginStatus(self.name, response.status)
+                raise self._unfit(response.status)
             data = await self._read_document(response)
             return Fetched(
                 data=data,
@@ -251,14 +274,22 @@ class Origin:
                         url, headers=headers, allow_redirects=False, proxy=options.parent_proxy or None
                     )
             except (ClientError, OSError, TimeoutError, ValueError) as error:
-                self._meter.failed()
+                self.meter.failed()
                 raise OriginUnreachable(self.name, _reason(error)) from error
-            is_good = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
-            self._meter.answered(time.monotonic() - began, is_good=is_good)
+            self.meter.answered(time.monotonic() - began, is_good=response.status in _GOOD)
             if response.status not in _REDIRECTS or "Location" not in response.headers:
                 return response
             url = self._redirect_target(url, response)
-        raise OriginMisbehaved(self.name, f"it redirects more than {LONGEST_CHAIN} times")
+        raise self._misbehaved(f"it redirects more than {LONGEST_CHAIN} times")
+
+    def _unfit(self, status: int) -> OriginStatus:
+        if status in _GOOD:
+            self.meter.failed()
+        return OriginStatus(self.name, status)
+
+    def _misbehaved(self, problem: str) -> OriginMisbehaved:
+        self.meter.failed()
+        return OriginMisbehaved(self.name, problem)
 
     def _redirect_target(self, url: URL, response: ClientResponse) -> URL:
         response.release()
@@ -266,15 +297,14 @@ class Origin:
             target = url.join(URL(response.headers["Location"]))
             self._guard.check(target)
         except (ValueError, RedirectRefused) as error:
-            raise OriginMisbehaved(self.name, str(error)) from error
+            raise self._misbehaved(str(error)) from error
         return target
 
     def _content_range(self, response: ClientResponse, offset: int) -> tuple[int, int | None]:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None or int(match[1]) > offset:
-            raise OriginMisbehaved(
-                self.name,
-                f"asked for bytes from {offset} on, it sent {response.headers.get('Content-Range')!r:.80}",
+            raise self._misbehaved(
+                f"asked for bytes from {offset} on, it sent {response.headers.get('Content-Range')!r:.80}"
             )
         return int(match[1]), None if match[3] == "*" else int(match[3])
 
@@ -282,10 +312,10 @@ class Origin:
         limit = self._sessions.options.document_limit_bytes
         parts: list[bytes] = []
         size = 0
-        async for chunk in Reply(self.name, response, 0, None, self._meter).chunks():
+        async for chunk in Reply(self, response, 0, None).chunks():
             size += len(chunk)
             if size > limit:
-                raise OriginMisbehaved(self.name, f"it sent a document of more than {limit} bytes")
+                raise self._misbehaved(f"it sent a document of more than {limit} bytes")
             parts.append(chunk)
         data = b"".join(parts)
         if response.headers.get("Content-Encoding", "").lower() not in {"gzip", "x-gzip"}:
@@ -298,9 +328,9 @@ class Origin:
         try:
             text = decompressor.decompress(data, limit)
         except zlib.error as error:
-            raise OriginMisbehaved(self.name, f"it claims gzip and sent none: {error}") from error
+            raise self._misbehaved(f"it claims gzip and sent none: {error}") from error
         if not decompressor.eof:
-            raise OriginMisbehaved(self.name, "its gzip is cut off, or holds more than the size limit")
+            raise self._misbehaved("its gzip is cut off, or holds more than the size limit")
         return text
 
 

@@ -6,18 +6,30 @@ who pulls checks what arrives.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 from typing import NamedTuple
 
 from proxy.errors import ProxyError
 from proxy.upstream.backoff import pauses_s
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.origin import Origin, OriginAbsent, OriginError, OriginUnreachable
+from proxy.upstream.origin import (
+    Origin,
+    OriginAbsent,
+    OriginError,
+    OriginMisbehaved,
+    OriginStatus,
+    OriginUnreachable,
+)
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
+
+_TRIES_FROM_ONE = 3
+"""How often an origin is asked on, while another could be asked for the whole."""
 
 
 class ItemAbsent(ProxyError):
@@ -37,11 +49,18 @@ class ItemUnobtainable(ProxyError):
         self.last = last
 
 
-class WrongLength(OriginError):
+class WrongCopy(OriginError):
+    """An origin whose copy of an item is not what the signed list says."""
+
+
+class WrongLength(WrongCopy):
     """An origin whose copy is longer or shorter than the signed list says."""
 
-    def __init__(self, origin: str, expected_bytes: int, actual_bytes: int) -> None:
-        super().__init__(origin, f"its copy has {actual_bytes} bytes, the list says {expected_bytes}")
+    def __init__(self, origin: str, expected_bytes: int, actual_bytes: int, *, is_page: bool = False) -> None:
+        problem = f"its copy has {actual_bytes} bytes, the list says {expected_bytes}"
+        if is_page:
+            problem += "; it is an HTML page: does it want a login?"
+        super().__init__(origin, problem)
         self.expected_bytes = expected_bytes
         self.actual_bytes = actual_bytes
 
@@ -55,6 +74,24 @@ class Source(NamedTuple):
     """With which origin to begin, where all are used alike."""
 
 
+class Part(NamedTuple):
+    """The bytes of [start, stop), and the name of the origin that sent them."""
+
+    origin: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts:
+    """What speaks against an item's origins."""
+
+    wrong_at: Mapping[str, str] = field(default_factory=dict)
+    """The origins whose copy was found wrong a short while ago, and how; they are not asked."""
+    is_mixed: bool = False
+    """Whether several origins' bytes together were wrong: now all have to come from one."""
+
+
 class _Candidate(NamedTuple):
     origin: Origin
     source: Source
@@ -63,8 +100,8 @@ class _Candidate(NamedTuple):
 class Pull:
     """One item's way from its sources to us, from `offset` on.
 
-    Iterate over `chunks()`. Sources may be added meanwhile. `contributors`
-    names the origins whose bytes were used.
+    Iterate over `chunks()`. Sources may be added meanwhile. `parts` says whose
+    bytes were used, `wrong_lengths` whose copy has another size.
     """
 
     def __init__(
@@ -74,26 +111,48 @@ class Pull:
         offset: int,
         options: UpstreamOptions,
         random: Random,
+        doubts: Doubts,
     ) -> None:
         self._sources = sources
         self._size_bytes = size_bytes
         self._offset = offset
         self._options = options
         self._random = random
+        self._doubts = doubts
         self._useless: dict[tuple[Origin, str], OriginError] = {}
-        self.contributors: set[str] = set()
+        self._without_ranges: set[Origin] = set()
+        self.parts: list[Part] = []
+
+    @property
+    def contributors(self) -> set[str]:
+        """The names of the origins whose bytes were used."""
+        return {part.origin for part in self.parts}
+
+    @property
+    def wrong_lengths(self) -> list[WrongLength]:
+        """What was found out about copies of another size."""
+        return [error for error in self._useless.values() if isinstance(error, WrongLength)]
+
+    def absent_at(self, path: str) -> set[str]:
+        """Return the names of the origins that say that they have nothing at a path."""
+        return {
+            origin.name
+            for (origin, asked), error in self._useless.items()
+            if asked == path and isinstance(error, OriginAbsent)
+        }
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes from the offset to the end, in order, each once.
 
-        Raises ItemAbsent when all origins lack it, WrongLength when all that
-        have it have another size, ItemUnobtainable when no byte arrived for
-        `give_up_after_s`.
+        Raises ItemAbsent when all origins lack it, WrongCopy when all that
+        have it have a wrong one, ItemUnobtainable when no byte arrived for
+        `give_up_after_s`, or when the one origin whose bytes may be used ceases.
         """
         loop = asyncio.get_running_loop()
         pauses = pauses_s(self._random)
         last: OriginError | None = None
         progress_at = loop.time()
+        vain_tries = 0
         while self._offset < self._size_bytes:
             for candidate in self._candidates():
                 before = self._offset
@@ -103,55 +162,98 @@ class Pull:
                             yield chunk
                 except OriginError as error:
                     last = error
-                    self._note(candidate, error)
+                    self._note(candidate, error, has_begun=self._offset > before)
                 else:
                     candidate.source.route.worked(candidate.origin)
                     return
+                vain_tries += 1
                 if self._offset > before:
                     progress_at = loop.time()
                     pauses = pauses_s(self._random)
-            if loop.time() - progress_at > self._options.give_up_after_s:
+                    vain_tries = 0
+                    if self._doubts.is_mixed:
+                        break
+            is_hopeless = self._is_tied and vain_tries >= _TRIES_FROM_ONE
+            if is_hopeless or loop.time() - progress_at > self._options.give_up_after_s:
                 raise ItemUnobtainable(self._sources[0].path, last)
             await asyncio.sleep(next(pauses))
 
     def _candidates(self) -> list[_Candidate]:
-        candidates = [
+        """Return whom to ask now, the best first. Raises ItemAbsent or WrongCopy when there is nobody."""
+        able = self._able()
+        if able:
+            mine = [one for one in able if one.origin.name in self.contributors]
+            return mine if mine and self._doubts.is_mixed else able
+        for error in self._useless.values():
+            if isinstance(error, WrongCopy):
+                raise error
+        for name, problem in self._doubts.wrong_at.items():
+            raise WrongCopy(name, problem)
+        raise ItemAbsent(self._sources[0].path)
+
+    def _able(self) -> list[_Candidate]:
+        return [
             _Candidate(origin, source)
             for source in self._sources
             for origin in source.route.order(source.turn)
-            if (origin, source.path) not in self._useless
+            if (origin, source.path) not in self._useless and origin.name not in self._doubts.wrong_at
         ]
-        if candidates:
-            return candidates
-        for error in self._useless.values():
-            if isinstance(error, WrongLength):
-                raise error
-        raise ItemAbsent(self._sources[0].path)
+
+    @property
+    def _is_tied(self) -> bool:
+        """Whether others could be asked, were it not for what has come already."""
+        return (
+            self._doubts.is_mixed
+            and bool(self.parts)
+            and any(one.origin.name not in self.contributors for one in self._able())
+        )
+
+    def _has_others(self, candidate: _Candidate) -> bool:
+        return any(one.origin is not candidate.origin for one in self._candidates())
 
     async def _transfer(self, candidate: _Candidate) -> AsyncGenerator[bytes, None]:
         """Yield what one origin adds; skip what an origin without ranges repeats."""
         name = candidate.origin.name
-        async with candidate.origin.open(candidate.source.path, offset=self._offset) as reply:
+        is_replaceable = self._has_others(candidate)
+        offset = 0 if candidate.origin in self._without_ranges else self._offset
+        async with candidate.origin.open(candidate.source.path, offset=offset) as reply:
             if reply.total is not None and reply.total != self._size_bytes:
-                raise WrongLength(name, self._size_bytes, reply.total)
+                raise WrongLength(name, self._size_bytes, reply.total, is_page=reply.is_page)
             position = reply.start
-            async for chunk in reply.chunks():
+            async for chunk in reply.chunks(is_replaceable=is_replaceable):
                 fresh = chunk[max(0, self._offset - position) :]
                 position += len(chunk)
                 if position > self._size_bytes:
                     raise WrongLength(name, self._size_bytes, position)
                 if fresh:
-                    self._offset = position
-                    self.contributors.add(name)
+                    self._take(name, self._offset, position)
                     yield fresh
             if position != self._size_bytes and reply.ends_for_sure:
                 raise WrongLength(name, self._size_bytes, position)
             if position != self._size_bytes:
                 raise OriginUnreachable(name, f"its answer ended early, at {position} bytes")
 
-    def _note(self, candidate: _Candidate, error: OriginError) -> None:
+    def _take(self, name: str, start: int, stop: int) -> None:
+        if self.parts and self.parts[-1].origin == name:
+            start = self.parts.pop().start
+        self.parts.append(Part(name, start, stop))
+        self._offset = stop
+
+    def _note(self, candidate: _Candidate, error: OriginError, *, has_begun: bool) -> None:
+        """Decide whether an origin is of use once more."""
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
-        if isinstance(error, (OriginAbsent, WrongLength)):
+        # Who has sent a part and now answers with something else may be hidden by a login page.
+        contradicts_itself = not has_begun and candidate.origin.name in self.contributors
+        if isinstance(error, OriginAbsent) or (isinstance(error, WrongCopy) and not contradicts_itself):
             self._useless[candidate.origin, candidate.source.path] = error
         else:
             candidate.source.route.failed(candidate.origin)
+        if self._offset and _is_about_the_range(error):
+            self._without_ranges.add(candidate.origin)
+
+
+def _is_about_the_range(error: OriginError) -> bool:
+    """Whether an origin may answer well when the beginning is asked for, too."""
+    if isinstance(error, OriginStatus):
+        return error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+    return isinstance(error, OriginMisbehaved)

@@ -1,13 +1,14 @@
 """The origins of one mirror, in the order in which to try them."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
 from proxy.upstream.origin import Origin
 
 _FIRST_PENALTY_S = 5.0
 _LONGEST_PENALTY_S = 300.0
 _MOST_DOUBLINGS = 10
-_LIE_PENALTY_S = 900.0
+DISTRUST_S = 900.0
+"""How long an origin that sent wrong bytes is asked last."""
 
 
 class Route:
@@ -53,11 +54,11 @@ class Route:
         penalty_s = min(_FIRST_PENALTY_S * 2**doublings, _LONGEST_PENALTY_S)
         self._shunned_until[origin] = self._clock() + penalty_s
 
-    def lied(self, names: Container[str]) -> None:
-        """Note that the origins of these names sent wrong bytes; other deliveries do not make up for it."""
+    def lied(self, name: str, distrust_s: float = DISTRUST_S) -> None:
+        """Note that the origin of that name sent wrong bytes; other deliveries do not make up for it."""
         for origin in self._origins:
-            if origin.name in names:
-                self._distrusted_until[origin] = self._clock() + _LIE_PENALTY_S
+            if origin.name == name:
+                self._distrusted_until[origin] = self._clock() + distrust_s
 
     def _penalty_ends_at(self, origin: Origin) -> float:
         return max(self._shunned_until.get(origin, 0.0), self._distrusted_until.get(origin, 0.0))

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from proxy.cache.documents import FlavourUnknown, NoGeneration
 from proxy.cache.failures import BadItem
+from proxy.cache.fill import BegunAnew
 from proxy.cache.service import DocumentLost, ListRefused, NotListed, OfflineMiss
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
-from proxy.upstream.pull import ItemAbsent, WrongLength
+from proxy.upstream.pull import ItemAbsent, WrongCopy
 from proxy.web.access.gate import NetworkNotAllowed, PasswordNeeded
 from proxy.web.access.vouching import TooManyPasswords
 
@@ -38,7 +39,8 @@ _FATES: dict[type[ProxyError], Fate] = {
     OfflineMiss: Fate(HTTPStatus.GATEWAY_TIMEOUT, "offline"),
     ListRefused: Fate(HTTPStatus.BAD_GATEWAY, "refused"),
     BadItem: Fate(None, "refused"),
-    WrongLength: Fate(None, "refused"),
+    BegunAnew: Fate(None, "refused"),
+    WrongCopy: Fate(None, "refused"),
     SizeMismatch: Fate(None, "refused"),
     DigestMismatch: Fate(None, "refused"),
     NoGeneration: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),

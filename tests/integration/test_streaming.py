@@ -1,7 +1,6 @@
 """Bytes flow to clients while they arrive from upstream, except the end, which waits for the proof."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,13 +12,12 @@ from hypothesis import strategies as st
 from support.exchange import Exchange, read
 from support.faults import Fault
 from support.origin import Origin
-from support.running import RunningProxy, make_config, run_proxy
+from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
 from proxy.cache.feed import FeedOptions
 from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
-from proxy.store.ledger import Ledger
 from proxy.upstream.options import UpstreamOptions
 
 KIB = 1024
@@ -52,22 +50,6 @@ async def is_stored(proxy: RunningProxy, item: TreeItem) -> bool:
 def stored_files(proxy: RunningProxy, item: TreeItem) -> list[Path]:
     """List the files of the item's name anywhere in the data directory."""
     return list(proxy.config.data_dir.rglob(item.digest))
-
-
-async def forget_failure(proxy: RunningProxy, item: TreeItem) -> None:
-    """Do what time does: take the failure out of the ledger."""
-
-    def forget(ledger: Ledger) -> None:
-        for key in failure_keys(ledger, item):
-            ledger.forget(key)
-
-    failures = proxy.cache._flights._failures
-    await failures._threads.ledger(forget, failures._ledger)
-
-
-def failure_keys(ledger: Ledger, item: TreeItem) -> list[str]:
-    """List the ledger's records of an item's failures: of its digest, or of its path."""
-    return ledger.keys(f"bad/{item.digest}") + ledger.keys(f"absent/{item.path}")
 
 
 # The beginning
@@ -177,49 +159,27 @@ async def test_not_one_byte_of_a_small_wrong_item_is_sent_too_many(
     assert not stored_files(proxy, item)
 
 
-async def test_a_wrong_item_is_fetched_again_once_its_failure_is_forgotten(
-    proxy: RunningProxy, origin: Origin, tree: SignedTree
+async def test_what_was_wrong_or_absent_is_asked_for_again_in_a_moment(
+    proxy: RunningProxy, clock: Clock, origin: Origin, tree: SignedTree
 ) -> None:
-    item = publish_item(tree, 512 * KIB)
-    origin.fault(item.path, Fault(corrupt_at=1000), times=1)
-    assert not (await read(proxy.url(item.path))).is_complete
-    assert not (await read(proxy.url(item.path))).is_complete
-    assert origin.count(item.path) == 1
-
-    await forget_failure(proxy, item)
-    reply = await read(proxy.url(item.path))
-
-    assert reply.body == item.read()
-    assert origin.count(item.path) == 2
-    assert await is_stored(proxy, item)
-
-
-async def test_the_memory_of_a_failure_ends_by_itself(
-    proxy: RunningProxy, origin: Origin, tree: SignedTree
-) -> None:
-    """A wrong item may be right the next day; an absent one comes sooner."""
-    wrong = publish_item(tree, 1000)
+    wrong = publish_item(tree, 512 * KIB)
     absent = tree.add_item(PRODUCT, "20250718", "boot-kernel", size=1000)
     tree.publish()
-    absent.data_path.unlink()
-    origin.fault(wrong.path, Fault(corrupt_at=1))
+    origin.fault(wrong.path, Fault(corrupt_at=1000))
+    origin.fault(absent.path, Fault(status=404))
+    for _ in range(2):
+        assert not (await read(proxy.url(wrong.path))).is_complete
+        assert (await read(proxy.url(absent.path))).status == 404
+    origin.heal()
+    assert (origin.count(wrong.path), origin.count(absent.path)) == (1, 1)
 
-    await read(proxy.url(wrong.path))
+    clock.advance(16)
+    assert (await read(proxy.url(wrong.path))).body == wrong.read()
+    assert await is_stored(proxy, wrong)
     assert (await read(proxy.url(absent.path))).status == 404
 
-    failures = proxy.cache._flights._failures
-    now = time.time()
-    wrong_for_s, absent_for_s = [
-        (await failures._threads.ledger(expiry, failures._ledger, item)) - now for item in (wrong, absent)
-    ]
-    assert 10 < absent_for_s < wrong_for_s < 600
-
-
-def expiry(ledger: Ledger, item: TreeItem) -> float:
-    """Return when the record of an item's failure goes, Unix seconds."""
-    (key,) = failure_keys(ledger, item)
-    _, expires_at = ledger._records.get(key, expire_time=True)
-    return float(expires_at)
+    clock.advance(45)
+    assert (await read(proxy.url(absent.path))).body == absent.read()
 
 
 # Clients come and go

@@ -115,8 +115,9 @@ async def answer_for(root: Path, path: str, method: str, asked: Mapping[str, str
     """Answer a request for `path` below `root`, with `asked` as its headers, in the way of `fault`."""
     if fault.redirect_to is not None:
         return page(HTTPStatus.FOUND, {"Location": fault.redirect_to})
-    if fault.status is not None:
-        return page(fault.status)
+    status = fault.range_status if fault.status is None and "Range" in asked else fault.status
+    if status is not None:
+        return page(status)
     if fault.body is not None:
         return _html(HTTPStatus.OK, fault.body)
     if method not in {"GET", "HEAD"}:
@@ -195,10 +196,10 @@ def _select(file: StaticFile, method: str, asked: Mapping[str, str], fault: Faul
         return whole
     if not _range_still_valid(headers, asked.get("If-Range")):
         return whole
-    return _partial(whole, wanted, wrong=fault.wrong_range)
+    return _partial(whole, wanted, fault)
 
 
-def _partial(whole: Answer, wanted: str, *, wrong: bool) -> Answer:
+def _partial(whole: Answer, wanted: str, fault: Fault) -> Answer:
     span = parse_range(wanted, whole.length_bytes)
     if span is None:
         return whole
@@ -207,9 +208,9 @@ def _partial(whole: Answer, wanted: str, *, wrong: bool) -> Answer:
     if first > last or first >= size:
         whole.body.close()
         return page(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
-    if wrong:
+    if fault.wrong_range:
         first = 0 if first > 0 else min(1, last)
-    headers = {**whole.headers, "Content-Range": f"bytes {first}-{last}/{size}"}
+    headers = {**whole.headers, "Content-Range": f"bytes {first}-{last}/{size + fault.total_error}"}
     return Answer(HTTPStatus.PARTIAL_CONTENT, headers, whole.body, first, last - first + 1)
 
 

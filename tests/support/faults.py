@@ -48,6 +48,14 @@ class Fault:
     """Claim this Content-Encoding without encoding anything."""
     gzip: bool = False
     """Compress the body and say so; ranges are ignored, as Apache's mod_deflate does."""
+    head: bytes | None = None
+    """Send these bytes in place of status line and headers; marks count from their end."""
+    range_status: int | None = None
+    """Answer a Range request with this status."""
+    length_error: int = 0
+    """Say a Content-Length that is so many bytes off."""
+    total_error: int = 0
+    """Say a total in Content-Range that is so many bytes off."""
     refuse: bool = False
     """Close the connection without any answer."""
 

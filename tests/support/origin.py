@@ -266,7 +266,8 @@ class _Delivery:
     async def send(self) -> None:
         """Send status line, headers and body."""
         self._request.status = self._answer.status
-        self._writer.write(_head(self._answer.status, self._headers()))
+        head = _head(self._answer.status, self._headers()) if self._fault.head is None else self._fault.head
+        self._writer.write(head)
         await self._writer.drain()
         if self._request.method == "HEAD" or self._answer.status in {204, 304}:
             return
@@ -287,7 +288,7 @@ class _Delivery:
             if self._fault.chunked:
                 headers["Transfer-Encoding"] = "chunked"
             else:
-                headers["Content-Length"] = str(self._answer.length_bytes)
+                headers["Content-Length"] = str(self._answer.length_bytes + self._fault.length_error)
         if not self._request.keep_alive:
             headers["Connection"] = "close"
         headers.update(self._fault.headers)

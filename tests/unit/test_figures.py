@@ -30,7 +30,7 @@ class Counted:
 
     @property
     def origin(self) -> dict[str, Any]:
-        return origin(read_totals(self._folder).origins["o"], self.now)
+        return origin(read_totals(self._folder).origins["o"], None, self.now)
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ def test_the_first_byte_is_told_as_the_edge_below_which_a_share_of_replies_came(
 def test_an_origins_latency_is_the_mean_of_the_last_hour(counted: Counted) -> None:
     meter = counted.counters.origin("o")
     meter.answered(9.0, is_good=True)
+    meter.wrong()
     assert counted.origin["latency_s"] == 9.0
     counted.now += 2 * HOUR_S
     assert counted.origin["latency_s"] is None
@@ -99,10 +100,14 @@ def test_an_origins_latency_is_the_mean_of_the_last_hour(counted: Counted) -> No
     meter.answered(0.3, is_good=False)
     meter.failed()
     meter.received(77)
+    meter.wrong()
 
     assert counted.origin == {
         "requests": {"ok": 2, "error": 2},
-        "last_hour": {"ok": 1, "error": 2},
+        "last_hour": {"ok": 1, "error": 2, "wrong": 1},
+        "wrong_copies": 2,
+        "last_wrong": None,
+        "distrusted_until": None,
         "received_bytes": 77,
         "latency_s": 0.2,
     }
@@ -126,7 +131,13 @@ def healthy() -> dict[str, Any]:
         "mirrors": {
             "m": {"failures": 0, "is_ready": True, "last_problem": "", "last_refusal": "", "is_stale": False}
         },
-        "origins": {"http://o/": {"last_hour": {"ok": 3, "error": 3}}},
+        "origins": {
+            "http://o/": {
+                "last_hour": {"ok": 3, "error": 3, "wrong": 0},
+                "last_wrong": None,
+                "distrusted_until": None,
+            }
+        },
         "store": {"is_writable": True, "free_bytes": 200, "min_free_bytes": 100, "quarantined": 0},
         "scrub": {"damaged_blobs": 2, "repaired_blobs": 2},
         "prefetch": [{"name": "lab", "last": None}, {"name": "new", "last": {"outcome": "complete"}}],
@@ -143,7 +154,21 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ("mirrors.m", {"failures": 1, "is_ready": False, "last_problem": "P"}, "mirror m", "error", "P"),
         ("mirrors.m", {"failures": 4, "last_problem": "P"}, "mirror m", "warning", "4 times: P"),
         ("mirrors.m", {"last_refusal": "R", "refused": {"path": "R"}}, "mirror m", "warning", "R"),
-        ("origins.http://o/", {"last_hour": {"ok": 1, "error": 2}}, "origin http://o/", "warning", "2 of 3"),
+        (
+            "origins.http://o/",
+            {"last_hour": {"ok": 1, "error": 2, "wrong": 0}},
+            "origin http://o/",
+            "warning",
+            "2 of 3",
+        ),
+        (
+            "origins.http://o/",
+            {"last_hour": {"ok": 1, "error": 0, "wrong": 2}, "last_wrong": {"path": "a", "problem": "P"}},
+            "origin http://o/",
+            "warning",
+            "2 times in the last hour, last a: P",
+        ),
+        ("origins.http://o/", {"distrusted_until": 7.0}, "origin http://o/", "warning", "asked last"),
         ("store", {"is_writable": False}, "store", "error", "cannot be written"),
         ("store", {"free_bytes": 199}, "store", "warning", "199 B"),
         ("store", {"quarantined": 3}, "store", "warning", "3 damaged"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, retry_pause_s
+from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, recheck_after_s, retry_pause_s
 
 POLICY = FreshnessPolicy(fresh_for_s=300, retry_after_s=15, retry_limit_s=300)
 NOW = 1_700_000_000.0
@@ -44,3 +44,16 @@ def test_a_pause_is_never_over_the_limit_nor_absent(failures: int, after_s: floa
     policy = FreshnessPolicy(retry_after_s=after_s, retry_limit_s=limit_s)
     assert 0 < retry_pause_s(failures, policy) <= limit_s
     assert retry_pause_s(failures + 1, policy) >= retry_pause_s(failures, policy)
+
+
+def test_what_could_not_be_had_is_asked_for_soon_then_ever_more_rarely() -> None:
+    """15 s, 15 s, 30 s, 60 s and so on, and no more rarely than everything else."""
+    assert [recheck_after_s(known_for_s, POLICY) for known_for_s in (0, 15, 30, 60, 120, 240, 9999)] == [
+        15,
+        15,
+        30,
+        60,
+        120,
+        240,
+        300,
+    ]

@@ -93,6 +93,15 @@ def test_a_detached_signature_gives_the_document_as_the_signed_text(ring: Keyrin
     assert (signed.text, signed.fingerprint) == (TEXT, key.fingerprint)
 
 
+@pytest.mark.parametrize("signature", [b"", b"<html>Please log in.</html>\n"])
+def test_a_page_in_place_of_a_signature_is_refused_however_long_the_document_is(
+    ring: Keyring, signature: bytes
+) -> None:
+    """GnuPG gives up on it before it has read a document that does not fit into a pipe."""
+    for _ in range(3):
+        assert refusal(ring, b"x" * 4_000_000, signature)
+
+
 def test_ubuntus_own_index_of_2016_is_good_under_the_bundled_keyring(tmp_path: Path) -> None:
     ring = Keyring.open(keyring_file("ubuntu-cloudimage"), tmp_path / "homes")
 

@@ -1,0 +1,177 @@
+"""Who sent wrong bytes, found by hash, and what becomes of it.
+
+One origin's bytes that do not match convict it. When several origins
+contributed, the digest of each part is kept, the item is fetched whole from one
+of them, and the parts that differ from what is proved tell who lied.
+
+An origin that lied is not asked for that item for a while (`failures.py`), is
+asked last for everything else, in all workers, and is named in the log and in
+the figures.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.cache.failures import WRONG_BYTES, WRONG_LENGTH, Failures
+from proxy.cache.storage import Storage
+from proxy.digest import Digest
+from proxy.simplestreams.model import Item
+from proxy.store.ledger import Ledger, LedgerUnavailable
+from proxy.upstream.pull import Doubts, Part, WrongLength
+from proxy.upstream.route import DISTRUST_S, Route
+
+log = logging.getLogger(__name__)
+
+_TOLD_FOR_S = 24 * 3600.0
+_MIXED_FOR_S = 3600.0
+_LIAR = "liar/"
+_READ_BYTES = 1024 * 1024
+_ADVICE = (
+    "nothing of it is kept or served; the origin is asked last for a while. "
+    "Mend its copy, or take it out of the mirror's origins"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is known against the origins of an item when its transfer begins."""
+
+    doubts: Doubts = field(default_factory=Doubts)
+    distrust_s: Mapping[str, float] = field(default_factory=dict)
+    """Origins that lied about anything, and for how many more seconds they are asked last."""
+    is_any: bool = False
+    """Whether there is a record of this item that a good transfer should end."""
+
+
+class Liars:
+    """Finds and remembers origins that sent wrong bytes. `clock` gives Unix seconds."""
+
+    def __init__(self, storage: Storage, failures: Failures, clock: Callable[[], float]) -> None:
+        self.failures = failures
+        self._ledger = storage.ledger
+        self._threads = storage.threads
+        self._counters = storage.counters
+        self._clock = clock
+
+    async def recall(self, item: Item) -> Memory:
+        """Return what is known against the origins of an item."""
+        with contextlib.suppress(LedgerUnavailable):
+            return await self._threads.ledger(self._recall, item)
+        return Memory()
+
+    async def wrong_lengths(self, item: Item, found: Sequence[WrongLength]) -> None:
+        """Note origins whose copy has another size. That costs little, and may be a copy half uploaded."""
+        if not found:
+            return
+        for error in found:
+            await self._tell(item, error.origin, error.problem, distrust_s=0.0)
+        await self.failures.remember_wrong(item, {one.origin: one.problem for one in found}, WRONG_LENGTH)
+
+    async def judge(
+        self, item: Item, parts: Sequence[Part], problem: str, fd: int, routes: Iterable[Route]
+    ) -> None:
+        """Note whose bytes did not match; `fd` holds them, as far as `parts` says in which part of it."""
+        if len(parts) == 1 and (parts[0].start, parts[0].stop) == (0, item.size_bytes):
+            await self.convict(item, parts[0].origin, problem, routes)
+            return
+        evidence = await self._threads.slow(_hash_parts, fd, parts)
+        log.warning(
+            "blob.mixed path=%s origins=%s problem=%s advice=%s",
+            item.path,
+            ",".join(sorted({part.origin for part in parts})),
+            problem,
+            "fetched whole from one origin to find out which of them is wrong",
+        )
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._suspect, _mixed_key(item), evidence)
+
+    async def convict(self, item: Item, name: str, problem: str, routes: Iterable[Route]) -> None:
+        """Note that an origin sent wrong bytes of an item."""
+        for route in routes:
+            route.lied(name)
+        log.warning("origin.lied origin=%s path=%s problem=%s advice=%s", name, item.path, problem, _ADVICE)
+        await self._tell(item, name, problem, DISTRUST_S)
+        await self.failures.remember_wrong(item, {name: problem}, WRONG_BYTES)
+
+    async def settle(
+        self, item: Item, fd: int, deliverers: set[str], routes: Sequence[Route], known: Doubts
+    ) -> None:
+        """Compare what `deliverers` have just sent, which is proved and in `fd`, with what was not.
+
+        Who was `known` to be wrong is not convicted twice.
+        """
+        await self.failures.forgive(item, deliverers)
+        liars: set[str] = set()
+        with contextlib.suppress(LedgerUnavailable):
+            evidence = await self._threads.ledger(self._ledger.record, _mixed_key(item)) or []
+            liars = await self._threads.slow(_differing, fd, evidence)
+            await self._threads.ledger(self._ledger.forget, _mixed_key(item))
+        for name in sorted(liars - known.wrong_at.keys()):
+            await self.convict(item, name, "a part that it sent differs from what was proved since", routes)
+
+    async def _tell(self, item: Item, name: str, problem: str, distrust_s: float) -> None:
+        self._counters.origin(name).wrong()
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._note_liar, name, item.path, problem, distrust_s)
+
+    def _recall(self, item: Item) -> Memory:
+        mixed = self._ledger.record(_mixed_key(item)) is not None
+        now = self._clock()
+        distrusted = {
+            name: told["distrusted_until"] - now for name, told in told_of_liars(self._ledger).items()
+        }
+        return Memory(
+            doubts=Doubts(wrong_at=self.failures.wrong_at(item), is_mixed=mixed),
+            distrust_s={name: left_s for name, left_s in distrusted.items() if left_s > 0},
+            is_any=mixed or self.failures.has_record(item),
+        )
+
+    def _suspect(self, key: str, evidence: list[list[Any]]) -> None:
+        with self._ledger.transaction():
+            known = self._ledger.record(key) or []
+            self._ledger.write(key, known + evidence, expire_s=_MIXED_FOR_S)
+
+    def _note_liar(self, name: str, path: str, problem: str, distrust_s: float) -> None:
+        now = self._clock()
+        with self._ledger.transaction():
+            known = self._ledger.record(_LIAR + name) or {"distrusted_until": 0.0}
+            told = {
+                "path": path,
+                "problem": problem,
+                "at": now,
+                "distrusted_until": max(known["distrusted_until"], now + distrust_s if distrust_s else 0.0),
+            }
+            self._ledger.write(_LIAR + name, told, expire_s=_TOLD_FOR_S)
+
+
+def told_of_liars(ledger: Ledger) -> dict[str, dict[str, Any]]:
+    """Return the last wrong copy of each origin that had one of late. Blocks.
+
+    Each is {"path", "problem", "at", "distrusted_until"}, in Unix seconds.
+    """
+    return {key.removeprefix(_LIAR): told for key, told in ledger.records(_LIAR).items()}
+
+
+def _hash_parts(fd: int, parts: Sequence[Part]) -> list[list[Any]]:
+    return [[part.origin, part.start, part.stop, _hash_range(fd, part.start, part.stop)] for part in parts]
+
+
+def _differing(fd: int, evidence: list[list[Any]]) -> set[str]:
+    return {name for name, start, stop, digest in evidence if _hash_range(fd, start, stop) != digest}
+
+
+def _hash_range(fd: int, start: int, stop: int) -> Digest:
+    digest = hashlib.sha256()
+    while start < stop and (data := os.pread(fd, min(_READ_BYTES, stop - start), start)):
+        digest.update(data)
+        start += len(data)
+    return Digest(digest.hexdigest())
+
+
+def _mixed_key(item: Item) -> str:
+    return f"mixed/{item.digest}/{item.size_bytes}"

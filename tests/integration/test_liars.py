@@ -1,0 +1,492 @@
+"""Any mirror will do, for the signed hash decides: who sends wrong bytes is found, avoided and named."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.exchange import Exchange, Reply, read
+from support.faults import Fault
+from support.origin import Origin
+from support.running import Clock, RunningProxy, make_config, run_proxy
+from support.tree import SignedTree, TreeItem
+
+from proxy.cache.mirror import Mirror
+from proxy.digest import Digest
+from proxy.store.limits import StoreLimits
+from proxy.upstream.options import UpstreamOptions
+
+KIB = 1024
+MIB = 1024 * KIB
+SIZE = MIB
+LATE = SIZE - 50 * KIB
+"""A byte that no client has got before the proof."""
+EARLY = 5
+"""A byte that clients have got long before the proof."""
+INDEX = "streams/v1/index.sjson"
+PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
+OPTIONS = UpstreamOptions(connect_timeout_s=5, stall_timeout_s=5, give_up_after_s=1)
+LOGIN_PAGE = b"<html><body>Welcome to the hotel. Please log in.</body></html>\n"
+
+
+@pytest.fixture
+def item(tree: SignedTree) -> TreeItem:
+    """Return a published item of one MiB."""
+    return add_items(tree, 1)[0]
+
+
+def add_items(tree: SignedTree, count: int) -> list[TreeItem]:
+    items = [tree.add_item(PRODUCT, "20250718", f"file-{n}", size=SIZE) for n in range(count)]
+    tree.publish()
+    return items
+
+
+@dataclass
+class Several:
+    """A proxy with several origins of one tree."""
+
+    proxy: RunningProxy
+    origins: list[Origin]
+
+    async def stats(self) -> dict[str, Any]:
+        async with self.proxy.get("/-/stats") as response:
+            found: dict[str, Any] = await response.json()
+        return found
+
+    async def wrong_copies(self) -> list[int]:
+        """Return how many wrong copies are counted for each origin."""
+        told = (await self.stats())["origins"]
+        return [told[origin.url]["wrong_copies"] for origin in self.origins]
+
+    async def ask(self, item: TreeItem) -> Reply:
+        return await read(self.proxy.url(item.path))
+
+    async def kept(self, item: TreeItem) -> bool:
+        await self.proxy.fills_ended()
+        return self.proxy.store.has(Digest(item.digest))
+
+    def counts(self, item: TreeItem) -> list[int]:
+        """Return how often each origin was asked for an item."""
+        return [origin.count(item.path) for origin in self.origins]
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def several(tmp_path: Path, tree: SignedTree, mirror: Mirror, clock: Clock) -> Start:
+    """Return how to start a proxy with so many origins, used in that order."""
+
+    @asynccontextmanager
+    async def start(count: int, **changes: Any) -> AsyncIterator[Several]:
+        async with AsyncExitStack() as stack:
+            origins = [await stack.enter_async_context(Origin(tree.root)) for _ in range(count)]
+            urls = tuple(origin.url for origin in origins)
+            config = make_config(
+                tmp_path / "data", replace(mirror, origins=urls), **({"upstream": OPTIONS} | changes)
+            )
+            proxy = await stack.enter_async_context(run_proxy(config, clock))
+            yield Several(proxy, origins)
+
+    return start
+
+
+def is_right(reply: Reply, item: TreeItem) -> bool:
+    return reply.status == 200 and reply.is_complete and reply.body == item.read()
+
+
+# One liar
+
+
+async def test_who_got_nothing_wrong_yet_gets_the_rest_from_another_origin(
+    several: Start, item: TreeItem
+) -> None:
+    """All clients of the transfer, wherever they stand in it; one more fetch is enough for them."""
+    async with several(2) as here:
+        liar, _ = here.origins
+        lie = liar.fault(item.path, Fault(corrupt_at=LATE, stall_after=LATE))
+        first = asyncio.create_task(here.ask(item))
+        await lie.reached.wait()
+        others = [asyncio.create_task(here.ask(item)) for _ in range(4)]
+        part = asyncio.create_task(read(here.proxy.url(item.path), Range=f"bytes=1000-{SIZE - 1}"))
+        lie.remove()
+
+        assert all([is_right(await one, item) for one in (first, *others)])
+        assert (await part).body == item.read()[1000:]
+        assert await here.kept(item)
+        assert here.counts(item) == [1, 1]
+
+
+async def test_who_got_a_wrong_byte_is_cut_and_everybody_after_is_served_right(
+    several: Start, item: TreeItem
+) -> None:
+    async with several(2) as here:
+        here.origins[0].fault(item.path, Fault(corrupt_at=EARLY))
+
+        reply = await here.ask(item)
+
+        assert not reply.is_complete
+        assert len(reply.body) <= SIZE - 64 * KIB
+        assert is_right(await here.ask(item), item)
+        assert here.counts(item) == [1, 1]
+
+
+async def test_a_part_that_the_wrong_byte_is_not_in_is_completed(several: Start, item: TreeItem) -> None:
+    async with several(2) as here:
+        here.origins[0].fault(item.path, Fault(corrupt_at=EARLY))
+
+        reply = await read(here.proxy.url(item.path), Range=f"bytes={100 * KIB}-{900 * KIB}")
+
+        assert (reply.status, reply.is_complete) == (206, True)
+        assert reply.body == item.read()[100 * KIB : 900 * KIB + 1]
+
+
+async def test_a_small_item_is_right_whoever_lies(several: Start, tree: SignedTree) -> None:
+    """Nothing of it leaves before the proof."""
+    item = tree.add_item(PRODUCT, "20250718", "small", size=60 * KIB)
+    tree.publish()
+    async with several(4) as here:
+        for liar in here.origins[:3]:
+            liar.fault(item.path, Fault(corrupt_at=0))
+
+        assert is_right(await here.ask(item), item)
+        assert here.counts(item) == [1, 1, 1, 1]
+        assert await here.wrong_copies() == [1, 1, 1, 0]
+
+
+async def test_a_liar_is_asked_last_for_a_quarter_of_an_hour(several: Start, tree: SignedTree) -> None:
+    """Also for what it might have right; last and not never, for the hash decides again."""
+    items = add_items(tree, 3)
+    async with several(2) as here:
+        liar, honest = here.origins
+        liar.fault(items[0].path, Fault(corrupt_at=LATE))
+        assert is_right(await here.ask(items[0]), items[0])
+
+        assert is_right(await here.ask(items[1]), items[1])
+        assert here.counts(items[1]) == [0, 1]
+
+        honest.fault(items[2].path, Fault(status=503))
+        assert is_right(await here.ask(items[2]), items[2])
+        assert liar.count(items[2].path) == 1
+
+
+async def test_all_processes_beware_of_a_liar_that_one_has_found(
+    several: Start, tree: SignedTree, clock: Clock
+) -> None:
+    items = add_items(tree, 2)
+    async with several(2) as here, run_proxy(here.proxy.config, clock) as other:
+        await other.read(INDEX)
+        here.origins[0].fault(items[0].path, Fault(corrupt_at=LATE))
+        assert is_right(await here.ask(items[0]), items[0])
+
+        assert (await other.read(items[1].path)).body == items[1].read()
+
+        assert here.counts(items[1]) == [0, 1]
+
+
+async def test_clients_of_another_process_get_the_rest_from_another_origin_too(
+    several: Start, item: TreeItem, clock: Clock
+) -> None:
+    async with several(2) as here, run_proxy(here.proxy.config, clock) as other:
+        await other.read(INDEX)
+        lie = here.origins[0].fault(item.path, Fault(corrupt_at=LATE, stall_after=LATE))
+        mine = asyncio.create_task(here.ask(item))
+        await lie.reached.wait()
+        async with Exchange(other.url(item.path)) as exchange:
+            assert await exchange.begin() == 200
+            await exchange.received(1)
+            lie.remove()
+
+            assert is_right(await exchange.rest(), item)
+        assert is_right(await mine, item)
+        await other.fills_ended()
+        assert here.counts(item) == [1, 1]
+
+
+async def test_a_liar_is_dropped_also_when_the_store_has_no_room(several: Start, item: TreeItem) -> None:
+    """Then nothing can be compared, and the reply is cut; the next one is right."""
+    async with several(2, cache=StoreLimits(limit_bytes=SIZE // 2, min_free_bytes=0)) as here:
+        here.origins[0].fault(item.path, Fault(corrupt_at=LATE))
+
+        assert not (await here.ask(item)).is_complete
+        assert is_right(await here.ask(item), item)
+        assert await here.wrong_copies() == [1, 0]
+
+
+# Several liars
+
+
+async def test_the_one_honest_origin_of_many_is_found(several: Start, item: TreeItem) -> None:
+    async with several(5) as here:
+        for number, liar in enumerate(here.origins[:4]):
+            liar.fault(item.path, Fault(corrupt_at=LATE + number))
+
+        assert is_right(await here.ask(item), item)
+
+        assert here.counts(item) == [1, 1, 1, 1, 1]
+        assert await here.wrong_copies() == [1, 1, 1, 1, 0]
+
+
+async def test_where_all_lie_clients_are_cut_and_nobody_is_asked_again_at_once(
+    several: Start, item: TreeItem, clock: Clock
+) -> None:
+    async with several(3) as here:
+        for liar in here.origins:
+            liar.fault(item.path, Fault(corrupt_at=LATE))
+
+        replies = [await here.ask(item) for _ in range(3)]
+
+        assert not any(reply.is_complete for reply in replies)
+        assert here.counts(item) == [1, 1, 1]
+        assert not await here.kept(item)
+
+        here.origins[1].heal()
+        clock.advance(16)
+        assert is_right(await here.ask(item), item)
+
+
+async def test_what_one_origin_has_wrong_and_the_other_has_not_is_no_404(
+    several: Start, item: TreeItem
+) -> None:
+    async with several(2) as here:
+        here.origins[0].fault(item.path, Fault(corrupt_at=LATE))
+        here.origins[1].fault(item.path, Fault(status=404))
+
+        replies = [await here.ask(item) for _ in range(3)]
+
+        assert {reply.status for reply in replies} <= {0, 200}
+        assert not any(reply.is_complete for reply in replies)
+        assert here.counts(item)[0] == 1
+
+
+# Mixed contributions
+
+
+@pytest.mark.parametrize("liar", [0, 1])
+async def test_of_two_that_contributed_the_one_that_lied_is_found(
+    several: Start, item: TreeItem, liar: int
+) -> None:
+    """The first sends half and breaks off, the second the rest: one of them fetches whole, and it shows."""
+    half = SIZE // 2
+    async with several(2) as here:
+        corrupt_at = EARLY if liar == 0 else LATE
+        here.origins[liar].fault(item.path, Fault(corrupt_at=corrupt_at))
+        break_off = Fault(close_after=half, corrupt_at=corrupt_at if liar == 0 else None)
+        here.origins[0].fault(item.path, break_off, times=1)
+
+        reply = await here.ask(item)
+
+        assert reply.is_complete == (liar == 1)
+        assert is_right(await here.ask(item), item)
+        assert await here.kept(item)
+        assert await here.wrong_copies() == [1 - liar, liar]
+
+
+async def test_an_origin_that_always_breaks_off_does_not_keep_the_truth_away(
+    several: Start, item: TreeItem
+) -> None:
+    """Its half is right, the other's rest is wrong; the third has it whole."""
+    async with several(3) as here:
+        lame, liar, _ = here.origins
+        lame.fault(item.path, Fault(close_after=SIZE // 2), times=1)
+        lame.fault(item.path, Fault(status=500))
+        liar.fault(item.path, Fault(corrupt_at=LATE))
+
+        for _ in range(5):
+            reply = await here.ask(item)
+            if reply.is_complete:
+                break
+
+        assert is_right(reply, item)
+        assert (await here.wrong_copies())[:2] == [0, 1]
+
+
+async def test_a_beginning_of_unknown_origin_convicts_nobody(several: Start, item: TreeItem) -> None:
+    """A partial file from an earlier run holds a wrong byte; the only origin is honest."""
+    async with several(1) as here:
+        await here.proxy.read(INDEX)
+        data = bytearray(item.read()[: SIZE // 2])
+        data[EARLY] ^= 1
+        (here.proxy.store.incoming / item.digest).write_bytes(data)
+
+        replies = [await here.ask(item) for _ in range(2)]
+
+        assert is_right(replies[1], item)
+        assert await here.wrong_copies() == [0]
+
+
+# A liar for some items
+
+
+async def test_who_lies_about_some_items_is_avoided_for_those_and_still_of_use(
+    several: Start, tree: SignedTree, clock: Clock
+) -> None:
+    """After the quarter of an hour it comes first again, but not for what it had wrong again and again."""
+    items = add_items(tree, 4)
+    async with several(2) as here:
+        liar = here.origins[0]
+        for item in items[:2]:
+            liar.fault(item.path, Fault(corrupt_at=LATE))
+        assert is_right(await here.ask(items[0]), items[0])
+        clock.advance(901)
+        here.proxy.documents.route._distrusted_until.clear()
+
+        assert is_right(await here.ask(items[3]), items[3])
+        assert here.counts(items[3]) == [1, 0]
+        assert is_right(await here.ask(items[1]), items[1])
+        assert here.counts(items[1]) == [1, 1]
+        assert await here.wrong_copies() == [2, 0]
+
+
+async def test_a_block_grows_while_the_same_is_found_and_ends_with_the_first_right_copy(
+    several: Start, item: TreeItem, clock: Clock
+) -> None:
+    """15 s, 30 s, 60 s: the whole item is fetched in vain each time."""
+    async with several(1) as here:
+        (origin,) = here.origins
+        origin.fault(item.path, Fault(corrupt_at=LATE))
+        await here.ask(item)
+        for times, block_s in enumerate((15, 30, 60), 1):
+            clock.advance(block_s - 1)
+            await here.ask(item)
+            assert origin.count(item.path) == times
+            clock.advance(2)
+            await here.ask(item)
+            assert origin.count(item.path) == times + 1
+        origin.heal()
+        clock.advance(300)
+        assert is_right(await here.ask(item), item)
+        await here.proxy.fills_ended()
+        ledger = here.proxy.cache.storage.ledger
+        assert await here.proxy.cache.storage.threads.ledger(ledger.keys, "bad/") == []
+
+
+# A login page
+
+
+async def test_a_login_page_blocks_an_item_for_seconds_only(
+    several: Start, item: TreeItem, clock: Clock
+) -> None:
+    """Its length gives it away before a byte is taken; to ask again costs one request."""
+    async with several(1) as here:
+        (origin,) = here.origins
+        await here.proxy.read(INDEX)
+        portal = origin.fault(item.path, Fault(body=LOGIN_PAGE))
+        for times in range(1, 7):
+            assert not (await here.ask(item)).is_complete
+            assert not (await here.ask(item)).is_complete
+            assert origin.count(item.path) == times
+            clock.advance(31 if times > 1 else 6)
+        portal.remove()
+
+        assert is_right(await here.ask(item), item)
+        stats = await here.stats()
+        assert "does it want a login" in stats["origins"][origin.url]["last_wrong"]["problem"]
+        assert stats["origins"][origin.url]["distrusted_until"] is None
+
+
+async def test_a_login_page_in_the_middle_of_an_item_is_waited_out(several: Start, item: TreeItem) -> None:
+    """The origin has shown that it has the item: the part that is here stays, and the client with it."""
+    async with several(1, upstream=replace(OPTIONS, give_up_after_s=30)) as here:
+        (origin,) = here.origins
+        await here.proxy.read(INDEX)
+        origin.fault(item.path, Fault(close_after=SIZE // 2), times=1)
+        origin.fault(item.path, Fault(body=LOGIN_PAGE), times=3)
+
+        assert is_right(await here.ask(item), item)
+        assert await here.kept(item)
+        assert origin.gets(item.path)[-1].status == 206
+
+
+async def test_what_had_arrived_is_kept_when_another_origin_shows_a_login_page(
+    several: Start, item: TreeItem, clock: Clock
+) -> None:
+    async with several(2) as here:
+        first, second = here.origins
+        first.fault(item.path, Fault(close_after=SIZE // 2), times=1)
+        first.fault(item.path, Fault(status=404))
+        second.fault(item.path, Fault(body=LOGIN_PAGE))
+        assert not (await here.ask(item)).is_complete
+        await here.proxy.fills_ended()
+
+        for origin in here.origins:
+            origin.heal()
+        clock.advance(61)
+        assert is_right(await here.ask(item), item)
+        sent = sum(seen.sent_bytes for origin in here.origins for seen in origin.gets(item.path))
+        assert sent < 2 * SIZE
+
+
+# An origin that only trickles
+
+
+async def test_who_only_trickles_is_left_for_another_origin(several: Start, item: TreeItem) -> None:
+    """It never falls silent, so that no stall shows; what it has sent is used."""
+    options = replace(OPTIONS, stall_timeout_s=0.5)
+    async with several(2, upstream=options) as here:
+        slow, fast = here.origins
+        await here.proxy.read(INDEX)
+        slow.fault(item.path, Fault(rate_bytes_s=1000))
+
+        assert is_right(await here.ask(item), item)
+        (request,) = fast.gets(item.path)
+        assert request.headers["Range"].startswith("bytes=")
+
+
+async def test_who_only_trickles_is_borne_with_when_there_is_no_other(
+    several: Start, tree: SignedTree
+) -> None:
+    item = tree.add_item(PRODUCT, "20250718", "small", size=3000)
+    tree.publish()
+    async with several(1, upstream=replace(OPTIONS, stall_timeout_s=0.5)) as here:
+        (slow,) = here.origins
+        slow.fault(item.path, Fault(rate_bytes_s=2000))
+
+        assert is_right(await here.ask(item), item)
+        assert here.counts(item) == [1]
+
+
+# Telling
+
+
+async def test_a_liar_is_named_in_figures_metrics_problems_log_and_dashboard(
+    several: Start, item: TreeItem, caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    async with several(2) as here:
+        liar, honest = here.origins
+        liar.fault(item.path, Fault(corrupt_at=LATE))
+        with caplog.at_level(logging.WARNING):
+            assert is_right(await here.ask(item), item)
+        stats = await here.stats()
+        async with here.proxy.get("/-/metrics") as response:
+            families = {one.name: one for one in text_string_to_metric_families(await response.text())}
+        async with here.proxy.get("/-/") as response:
+            page = await response.text()
+
+        told = stats["origins"][liar.url]
+        assert (told["wrong_copies"], told["last_hour"]["wrong"]) == (1, 1)
+        assert told["last_wrong"]["path"] == item.path
+        assert "sha256" in told["last_wrong"]["problem"]
+        assert told["distrusted_until"] == pytest.approx(clock.now + 900)
+        assert stats["origins"][honest.url]["last_wrong"] is None
+        (problem,) = [one for one in stats["problems"] if one["subject"] == f"origin {liar.url}"]
+        assert item.path in problem["text"]
+        assert "take the origin out of the mirror" in problem["advice"]
+        assert problem["text"].partition("sha256")[0] in page
+
+        def value(name: str, origin: Origin) -> float:
+            samples = families[f"sstream_proxy_{name}"].samples
+            (found,) = [one.value for one in samples if one.labels == {"origin": origin.url}]
+            return found
+
+        assert [value("upstream_wrong_copies", one) for one in here.origins] == [1, 0]
+        assert [value("upstream_distrusted", one) for one in here.origins] == [1, 0]
+        (line,) = [one.getMessage() for one in caplog.records if "origin.lied" in one.getMessage()]
+        assert liar.url in line
+        assert item.path in line
+        assert "take it out of the mirror's origins" in line
