@@ -64,7 +64,7 @@ def lock(session: nox.Session) -> None:
         session.run(
             "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes",
             "--python-version", PYTHONS[0], "--default-index", "https://pypi.org/simple",
-            "--no-emit-index-url", "--no-annotate", "--custom-compile-command", "nox -s lock",
+            "--no-emit-index-url", "--custom-compile-command", "nox -s lock",
             *(session.posargs or ["--upgrade"]), source, "--output-file", target,
         )  # fmt: skip
     for python in PYTHONS:
@@ -148,7 +148,8 @@ def sbom(session: nox.Session) -> None:
     target = RELEASE / "sstream-proxy.cdx.json"
     session.run(
         "cyclonedx-py", "environment", "--pyproject", "pyproject.toml", "--mc-type", "application",
-        "--output-reproducible", "--of", "JSON", "--validate", "-o", str(target), str(installed / "bin" / "python"),
+        "--output-reproducible", "--of", "JSON", "--validate", "-o", str(target),
+        str(installed / "bin" / "python"),
     )  # fmt: skip
     session.run("python", "packaging/check_sbom.py", str(target), LOCK)
 

@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ from proxy.cache.mirror import Mirror
 
 _SETTINGS = """
 [cache]
-limit = "64 MiB"
+limit = "96 MiB"
 min_free = "0 B"
 [freshness]
 fresh_for = "1s"
@@ -50,8 +50,9 @@ retain = "1m"
 [log]
 level = "warning"
 """
-_ITEM_SIZES_BYTES = (*SIZES_BYTES, 5_000_000, 12_000_000)
-_LISTED_VERSIONS = 5
+_ITEM_SIZES_BYTES = (*SIZES_BYTES, 8_000_000)
+_LISTED_VERSIONS = 8
+_THINK_S = 1.0
 _REPUBLISH_EVERY_S = 10.0
 _RELOAD_EVERY_S = 10.0
 _SAMPLE_EVERY_S = 1.0
@@ -63,6 +64,7 @@ _MOODS = (
     ("streams/v1/*", Fault(refuse=True)),
 )
 _WINDOW_SHARE = 0.1
+_TRACEBACK_LINES = 60
 _MOST_LOG_LINES = 40
 _QUIET_WITHIN_S = 60
 _MOST_GROWTH = 0.05
@@ -87,7 +89,7 @@ class Soak:
         self._origin = origin
         self._offer = offer
         self._clients = clients
-        self.crowd = Crowd(service.base, MOUNT, offer, think_s=0.2)
+        self.crowd = Crowd(service.base, MOUNT, offer, think_s=_THINK_S)
         self.record = Record(service.process.pid, data_dir)
         self.reloads = 0
         self.publications = 1
@@ -186,7 +188,9 @@ async def soaking(clients: int) -> AsyncIterator[Soak]:
 
 
 def _told(log: Path) -> Iterator[str]:
-    """Yield the beginning of what the service logged, without what was provoked."""
+    """Yield the first tracebacks of a log, then its beginning without what was provoked."""
+    with log.open(errors="replace") as lines:
+        yield from islice(dropwhile(lambda line: "Traceback" not in line, lines), _TRACEBACK_LINES)
     with log.open(errors="replace") as lines:
         unexpected = (line for line in lines if ROTTEN not in line and "sha256 is" not in line)
         yield from islice(unexpected, _MOST_LOG_LINES)

@@ -88,9 +88,8 @@ def main(lock: Path) -> int:
             told = metadata(name)
         except PackageNotFoundError:
             refused += not is_conditional
-            print(
-                f"{name:20} {version:12} {'is not for this machine' if is_conditional else '<- NOT INSTALLED'}"
-            )
+            absence = "is not for this machine" if is_conditional else "<- NOT INSTALLED"
+            print(f"{name:20} {version:12} {absence}")
             continue
         found = licence(told["License-Expression"], told["License"], told.get_all("Classifier") or [])
         is_good = told["Version"] == version and found is not None and is_allowed(found)

@@ -32,7 +32,7 @@ async def connect_silently(workers: Workers) -> tuple[asyncio.StreamReader, asyn
     with frozen(others):
         streams = await asyncio.open_connection(url.host, url.port)
         async with asyncio.timeout(20):
-            while descriptors(first, workers.data_dir)["socket"] <= before:
+            while descriptors(first, workers.data_dir)["socket"] <= before:  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.01)
     return streams
 

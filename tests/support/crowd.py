@@ -29,6 +29,7 @@ SIZES_BYTES = (4_096, 65_536, 65_537, 300_000, 1_048_576, 3_000_000)
 _READ_BYTES = 65_536
 _SHORT_PAUSE_S = 0.02
 _PATIENCE_S = 120.0
+"""How long a client waits for a byte."""
 _KEPT_FAULTS = 50
 
 
@@ -157,7 +158,8 @@ class Crowd:
             await asyncio.sleep(every_s)
 
     def _new_session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(_PATIENCE_S))
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=_PATIENCE_S, sock_read=_PATIENCE_S)
+        return aiohttp.ClientSession(auto_decompress=False, timeout=patience)
 
     async def _client(self, random: Random, visits: float, over: asyncio.Event) -> None:
         deeds: dict[Callable[[aiohttp.ClientSession, Random], Awaitable[None]], int] = {

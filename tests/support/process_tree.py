@@ -1,6 +1,5 @@
 """What /proc tells of a service's processes: their roles, their memory and their descriptors."""
 
-import os
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,7 +56,7 @@ def descriptors(pid: int, data_dir: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for entry in _entries(pid):
         with suppress(OSError):
-            found[_kind(os.readlink(entry), data_dir)] += 1
+            found[_kind(str(entry.readlink()), data_dir)] += 1
     return found
 
 
