@@ -67,12 +67,15 @@ class Crew:
     """The children of one configuration."""
 
     def __init__(
-        self, config: Config, listeners: Listeners, on_fork: Callable[[], None] = lambda: None
+        self,
+        config: Config,
+        listeners: Listeners,
+        on_fork: Callable[["Crew"], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.listeners = listeners
         self._on_fork = on_fork
-        """Called in each child, to let go of what belongs to the supervisor alone."""
+        """Called in each child with its crew, to let go of what belongs to others alone."""
         self._children: dict[int, _Child] = {}
         self._quick_deaths: Counter[str] = Counter()
         self._vacant: list[tuple[float, Role]] = []
@@ -172,7 +175,7 @@ class Crew:
         status = 1
         try:
             self.cut_lifeline()
-            self._on_fork()
+            self._on_fork(self)
             for number in (*STOP_SIGNALS, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -163,10 +163,11 @@ class Supervisor:
             self._notifier.feed_watchdog(time.monotonic())
             time.sleep(_POLL_S)
 
-    def _let_go(self) -> None:
-        """Let go, in a child of any crew, of the lifelines of all others."""
+    def _let_go(self, own: Crew) -> None:
+        """Let go, in a child of a crew, of the pipes of all others."""
         for crew in (self._crew, *self._retired):
-            crew.cut_lifeline()
+            if crew is not own:
+                crew.close()
 
     def _status(self) -> str:
         where = ", ".join(map(shown_address, self.listeners.clients))

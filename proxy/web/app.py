@@ -173,11 +173,13 @@ class Listening:
             self._servers.append(server)
 
     def refuse(self) -> None:
-        """Accept no more connections, and no more requests on those there are."""
+        """Accept no more connections, and no more requests on those there are but those under way."""
         for server in self._servers:
             server.close()
-        if self._runner.server is not None:
-            self._runner.server.pre_shutdown()  # Closes connections that wait for a request.
+        # aiohttp's own way to do this would leave idle connections open, and never read them again.
+        for connection in () if self._runner.server is None else self._runner.server.connections:
+            if isinstance(connection, Connection):
+                connection.retire()
 
     async def drain(self) -> None:
         """Return when no reply is running."""

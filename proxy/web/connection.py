@@ -9,6 +9,7 @@ import contextlib
 import os
 from typing import Any
 
+from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
@@ -17,12 +18,14 @@ from proxy.web.stray_chunk import StrayChunkFilter
 
 _MOST_UNSENT_BYTES = 256 * 1024
 """A client that does not read what it was sent is answered the usual, patient way."""
+_LAST_REQUEST_WITHIN_S = 5.0
+"""A client that has just connected gets this long to ask, when its worker ends."""
 
 
 class Connection(RequestHandler):
     """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
 
-    __slots__ = ("_client", "_head", "_hot", "_socket_fd", "_stray_chunks")
+    __slots__ = ("_client", "_has_asked", "_head", "_hot", "_is_retired", "_socket_fd", "_stray_chunks")
 
     def __init__(
         self, manager: Server, hot: HotReplies, *, loop: asyncio.AbstractEventLoop, **options: Any
@@ -34,6 +37,8 @@ class Connection(RequestHandler):
         self._client = ""
         self._socket_fd = -1
         """Of a plain connection, where nothing has to be encrypted."""
+        self._has_asked = False
+        self._is_retired = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to listen to a client."""
@@ -48,6 +53,7 @@ class Connection(RequestHandler):
         if not data:
             super().data_received(data)
             return
+        self._has_asked = True
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
             reply = self._hot.find(data, self._client)
@@ -58,6 +64,29 @@ class Connection(RequestHandler):
             if is_whole_head(data):
                 self._head = data
         super().data_received(self._stray_chunks.feed(data))
+
+    def retire(self) -> None:
+        """Close as soon as nobody waits for an answer: others serve already.
+
+        A client repeats a request on a connection that it used before, but not the first
+        one on a new connection (RFC 9112 section 9.3.1): that one is still answered, and so
+        is what is half read.
+        """
+        self._is_retired = True
+        if self._has_asked and self._stray_chunks.is_between_heads:
+            self._close_if_idle()
+        self._loop.call_later(_LAST_REQUEST_WITHIN_S, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self._waiter is not None and not self._waiter.done() and not self._messages:
+            self.force_close()
+
+    async def _handle_request(self, *request: Any) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super()._handle_request(*request)
+        finally:
+            if self._is_retired:
+                self.close()
 
     def head_to_remember(self) -> bytes | None:
         """Return the head of the request that is being answered, if its reply is worth remembering."""
@@ -93,3 +122,5 @@ class Connection(RequestHandler):
         if sent_bytes < len(wire):
             self.transport.write(memoryview(wire)[sent_bytes:])
         self._hot.sent(reply, self._client, reply.ready.body_bytes(wire))
+        if self._is_retired:
+            self.force_close()
