@@ -56,7 +56,7 @@ async def serve(config: Config, sockets: Sequence[socket.socket], lifeline: Life
         operator = await open_operator(config, cache, time.time)
         listening = Listening(
             create_app(cache, config.mirrors, operator),
-            keepalive_timeout_s=config.clients.keepalive_timeout_s,
+            config.clients,
         )
         await listening.start(sockets, tls_context(config))
         log.info("worker.ready pid=%d", os.getpid())

@@ -34,6 +34,8 @@ class SocketSink:
             except BlockingIOError:
                 await self._writable()
                 continue
+            except TimeoutError as error:
+                raise ConnectionResetError("the client takes nothing any more") from error
             if sent == 0:
                 raise ConnectionResetError("the file ended before its promised size")
             offset += sent

@@ -140,7 +140,7 @@ async def run_proxy(
         async with open_runtime(config, clock) as cache:
             operator = await open_operator(config, cache, clock)
             app = create_app(cache, config.mirrors, operator)
-            listening = Listening(app, keepalive_timeout_s=75)
+            listening = Listening(app, config.clients)
             await listening.start([listener], tls)
             scheme = "http" if tls is None else "https"
             connector = aiohttp.TCPConnector(limit=0, force_close=False)

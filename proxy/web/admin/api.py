@@ -3,6 +3,7 @@
 What may be asked is described once, in `openapi.json`, which is also served.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
@@ -16,12 +17,23 @@ from proxy.errors import ProxyError
 from proxy.jobs.actions import BY_HAND, Actions, ActionsFor, Aim, Done
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter
+from proxy.web.access_log import COUNTERS
 from proxy.web.admin.access import LOCAL_SOCKET, NOBODY, Access, Asker
 from proxy.web.blob_response import SERVER_NAME
+
+_BODY_TIMEOUT_S = 15.0
 
 
 class BadOrder(ProxyError):
     """A body that does not say what to do."""
+
+
+class _BadBody(ProxyError):
+    """A body that is too large, or that did not come in time."""
+
+    def __init__(self, status: HTTPStatus, problem: str) -> None:
+        super().__init__(problem)
+        self.status = status
 
 
 def asker_of(request: web.Request) -> Asker:
@@ -65,10 +77,11 @@ class Api:
             there = ", ".join(self._actions)
             return answer(HTTPStatus.NOT_FOUND, {"problem": f"there is no such action; there are: {there}"})
         try:
-            order = _Order.read(await request.read(), _fields_of(name))
+            order = _Order.read(await _body(request), _fields_of(name))
             done = await action(self._actions_for(f"client {asker.address}"), order)
-        except web.HTTPRequestEntityTooLarge as error:
-            return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"problem": error.text})
+        except _BadBody as error:
+            request.app[COUNTERS].limits.met("request_bodies")
+            return answer(error.status, {"problem": str(error)})
         except ProxyError as error:
             return answer(HTTPStatus.BAD_REQUEST, {"problem": str(error)})
         if done.problem:
@@ -161,6 +174,17 @@ def answer(status: HTTPStatus, value: object) -> web.Response:
     """Return a JSON answer."""
     headers = {"Server": SERVER_NAME, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return web.json_response(value, status=status, headers=headers)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise _BadBody(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.text or "the body is too large") from None
+    except TimeoutError:
+        problem = f"the body did not come within {_BODY_TIMEOUT_S:g} s"
+        raise _BadBody(HTTPStatus.REQUEST_TIMEOUT, problem) from None
 
 
 def _fields_of(action: str) -> Collection[str]:
