@@ -14,7 +14,8 @@ from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index
-from proxy.simplestreams.parse import FormatError, parse_document, same_statement
+from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
+from proxy.simplestreams.shape import TooComplex, check_flavour
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
 from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
 
@@ -54,6 +55,7 @@ class Vetting:
         self._keyring = keyring
         self._store = storage.store
         self._threads = storage.threads
+        self._met = storage.counters.limits.met
 
     async def fetch(self, origin: Origin, path: str, known: dict[str, Document]) -> Vetted:
         """Return a document from the origin, or the known one when it has not changed.
@@ -75,6 +77,8 @@ class Vetting:
         try:
             vetted = await self._prove(origin, path, fetched)
         except (EnvelopeError, SignatureError, FormatError) as error:
+            if isinstance(error, ShapeError):
+                self._met("document_shape")
             raise DocumentRefused(origin.name, path, error) from error
         if previous is not None:
             check_not_older(vetted.document, previous)
@@ -86,8 +90,14 @@ class Vetting:
         return await self._threads.slow(self._has_all, digests)
 
     async def says_the_same(self, document: Document, plain: bytes) -> bool:
-        """Whether a plain text states what a proved document does."""
-        return await self._threads.slow(same_statement, await self.text(document), plain)
+        """Whether a plain text states what a proved document does. Raises ShapeError."""
+        text = await self.text(document)
+        try:
+            check_flavour(text, plain)
+        except TooComplex as error:
+            self._met("document_shape")
+            raise ShapeError(str(error)) from None
+        return await self._threads.slow(same_statement, text, plain)
 
     async def check_signature(self, text: bytes, signature: bytes) -> None:
         """Raise SignatureError unless a detached signature proves `text`."""
@@ -129,7 +139,7 @@ class Vetting:
             )
         parsed = None
         if document.format == INDEX_FORMAT:
-            parsed = parse_document(await self.text(document))
+            parsed = await self._threads.slow(parse_document, await self.text(document))
         names = parsed if isinstance(parsed, Index) else None
         return Vetted(document, names, known.get(document.path + SIGNATURE_SUFFIX))
 

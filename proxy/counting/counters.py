@@ -134,8 +134,9 @@ class OriginTally:
 class OriginMeter:
     """Counts what an origin does, for itself and for the mirror that asks it."""
 
-    def __init__(self, origin: OriginTally, mirror: MirrorTally) -> None:
+    def __init__(self, origin: OriginTally, mirror: MirrorTally, limits: "LimitTally") -> None:
         self._mirror = mirror
+        self._limits = limits
         self.answered = origin.answered
         self.failed = origin.failed
         self._received = origin.received
@@ -144,6 +145,10 @@ class OriginMeter:
         """Count bytes."""
         self._received(count)
         self._mirror.fetched(count)
+
+    def exceeded(self) -> None:
+        """Count a document larger than the limit."""
+        self._limits.met("document_bytes")
 
 
 class StoreTally:

@@ -56,6 +56,11 @@ def check_envelope(raw: bytes) -> None:
         raise EnvelopeError("unsigned text stands after the signed block")
 
 
+def signature_of(raw: bytes) -> bytes:
+    """Return the armored signature of a block that has passed `check_envelope`."""
+    return raw[raw.rindex(b"\n" + _BEGIN_SIGNATURE) + 1 :]
+
+
 def check_covered(raw: bytes, text: bytes) -> None:
     """Raise EnvelopeError unless the block in `raw` says `text`, what its signature covers, and no more.
 

@@ -6,6 +6,7 @@ What may be asked is described once, in `openapi.json`, which is also served.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -22,6 +23,7 @@ from proxy.web.admin.access import LOCAL_SOCKET, NOBODY, Access, Asker
 from proxy.web.blob_response import SERVER_NAME
 
 _BODY_TIMEOUT_S = 15.0
+_MOST_FILTERS = 32
 
 
 class BadOrder(ProxyError):
@@ -55,10 +57,10 @@ class Api:
         self._actions_for = actions_for
         self._mirrors = mirrors
         self._actions: dict[str, Callable[[Actions, _Order], Awaitable[Done]]] = {
-            "pin": lambda actions, order: actions.pin(self._aim(order), order.text("name", BY_HAND)),
-            "unpin": lambda actions, order: actions.unpin(self._aim(order), order.text("name", BY_HAND)),
-            "evict": lambda actions, order: actions.evict(self._aim(order)),
-            "purge": lambda actions, order: actions.purge(self._aim(order)),
+            "pin": lambda actions, order: self._aimed(partial(actions.pin, name=_name(order)), order),
+            "unpin": lambda actions, order: self._aimed(partial(actions.unpin, name=_name(order)), order),
+            "evict": lambda actions, order: self._aimed(actions.evict, order),
+            "purge": lambda actions, order: self._aimed(actions.purge, order),
             "refresh": lambda actions, order: actions.refresh(self._named_mirrors(order, self._mirrors)),
             "scrub": lambda actions, _: actions.scrub(),
             "prefetch": lambda actions, order: actions.prefetch(order.text("rule", "")),
@@ -95,6 +97,10 @@ class Api:
         """Return the OpenAPI description."""
         return answer(HTTPStatus.OK, DESCRIPTION)
 
+    async def _aimed(self, action: Callable[[Aim], Awaitable[Done]], order: "_Order") -> Done:
+        """Do what has an aim. Some regular expressions take a while to be understood."""
+        return await action(await asyncio.to_thread(self._aim, order))
+
     def _aim(self, order: "_Order") -> Aim:
         filters, maas = order.texts("filters"), order.texts("maas")
         newest = order.number("max")
@@ -102,6 +108,8 @@ class Api:
             raise BadOrder("'arch' goes with 'maas'; as a filter write 'arch=amd64'")
         selection = None
         if filters or maas or newest is not None:
+            if len(filters) > _MOST_FILTERS:
+                raise BadOrder(f"there are more than {_MOST_FILTERS} filters")
             selection = Selection(
                 filters=tuple(Filter.parse(one) for one in filters),
                 maas_releases=maas,
@@ -174,6 +182,10 @@ def answer(status: HTTPStatus, value: object) -> web.Response:
     """Return a JSON answer."""
     headers = {"Server": SERVER_NAME, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return web.json_response(value, status=status, headers=headers)
+
+
+def _name(order: _Order) -> str:
+    return order.text("name", BY_HAND)
 
 
 async def _body(request: web.Request) -> bytes:
