@@ -12,6 +12,7 @@ import asyncio
 import collections
 import contextlib
 import hashlib
+import importlib
 import logging
 import sys
 import tempfile
@@ -160,8 +161,16 @@ def run_atheris(name: str, seconds: float) -> None:
     """Let coverage guide the changes."""
     import atheris  # noqa: PLC0415 - needs a wheel that not every Python has
 
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], f"-max_total_time={int(seconds)}", str(CORPUS / name)], CHECKS[name])
+    grown = ROOT / "build" / "atheris" / name
+    grown.mkdir(parents=True, exist_ok=True)
+    artifacts = FINDINGS / name
+    artifacts.mkdir(parents=True, exist_ok=True)
+    for module in [one for one in sys.modules if one.split(".")[0] in {"proxy", "support"}]:
+        del sys.modules[module]
+    with atheris.instrument_imports(include=["proxy"]):
+        checks = importlib.import_module("support.hostile").CHECKS
+    limits = [f"-max_total_time={int(seconds)}", "-timeout=30", f"-artifact_prefix={artifacts}/"]
+    atheris.Setup([sys.argv[0], *limits, str(grown), str(CORPUS / name)], checks[name])
     atheris.Fuzz()
 
 
@@ -176,10 +185,10 @@ def main() -> int:
     parser.add_argument("--atheris", action="store_true", help="with one --only")
     options = parser.parse_args()
     names = options.only or [*CHECKS, SERVER]
+    logging.disable(logging.CRITICAL)
     if options.atheris:
         run_atheris(names[0], options.minutes * 60)
         return 0
-    logging.disable(logging.CRITICAL)
     print(f"seed {options.seed}", flush=True)
     chance = Random(options.seed)
     tries: collections.Counter[str] = collections.Counter()
