@@ -40,6 +40,7 @@ from proxy.toml_reader import Fault, Faults, masked, quoted, read, values
 from proxy.upstream.options import UpstreamOptions
 from proxy.web.access.gate import AccessOptions, User
 from proxy.web.admin.access import AdminOptions
+from proxy.web.clients import ClientOptions
 
 __all__ = [
     "MAAS_MIRRORS",
@@ -75,15 +76,6 @@ class ConfigError(ProxyError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientOptions:
-    """How patient the proxy is with clients; times in seconds."""
-
-    keepalive_timeout_s: float = 75.0
-    """A connection without a request for this long is closed."""
-    drain_timeout_s: float = 30.0
-    """Longest wait for running replies when the proxy stops."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
     """What is written to standard error."""
@@ -263,8 +255,9 @@ _MAY_BE_ZERO = {
 }
 _INDEX = re.compile(r"\[\d+\]")
 _LEAST = dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
+_LEAST |= dict.fromkeys(("clients.connections", "clients.connections_per_client"), (16, "16"))
 _LEAST |= dict.fromkeys(("cache.limit", "upstream.document_limit"), (_MIB, '"1 MiB"'))
-_MOST = {"workers": 256, "upstream.connections": 1024}
+_MOST = {"workers": 256, "upstream.connections": 1024, "clients.stall_timeout": 86400}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_SHAPE = 'small letters, digits, ".", "_" and "-", a letter or digit first'

@@ -83,7 +83,12 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
             guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
             of_mirror = counters.mirror(mirror.name)
             origins = [
-                Origin(url, sessions, guard, OriginMeter(counters.origin(shown_url(url)), of_mirror))
+                Origin(
+                    url,
+                    sessions,
+                    guard,
+                    OriginMeter(counters.origin(shown_url(url)), of_mirror, counters.limits),
+                )
                 for url in mirror.origins
             ]
             route = Route(origins, time.monotonic, is_spread=mirror.spread)

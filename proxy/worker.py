@@ -67,7 +67,7 @@ async def _listen(
         parts = [(create_app(cache, config.mirrors, gate, operator), listeners.clients)]
     listening = []
     for app, sockets in parts:
-        one = Listening(app, keepalive_timeout_s=config.clients.keepalive_timeout_s)
+        one = Listening(app, config.clients)
         await one.start(sockets, listeners.tls)
         listening.append(one)
     return listening

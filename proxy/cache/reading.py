@@ -18,7 +18,7 @@ from proxy.digest import Digest
 from proxy.simplestreams.catalog import list_entries
 from proxy.simplestreams.listing import Listing, pack
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, Products
-from proxy.simplestreams.parse import FormatError, parse_document, same_statement
+from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
 from proxy.store.files import StoreFault
 from proxy.store.listings import Listings, write_sealed
 from proxy.store.local import LocalStore
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _LARGE_BYTES = 512 * 1024
 _READ, _COMPARE = "read", "compare"
 _TIMEOUT_S = 600.0
+_PROBLEMS = {kind.__name__: kind for kind in (FormatError, ShapeError)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Reading:
             with self.listings.draft() as draft:
                 told = _ask_program([_READ, str(draft)], text)
                 if "problem" in told:
-                    raise FormatError(told["problem"])
+                    raise _PROBLEMS[told["kind"]](told["problem"])
                 if told["format"] == PRODUCTS_FORMAT:
                     self.listings.keep(draft, digest)
                     return Summary(**told, index=None)
@@ -121,7 +122,7 @@ def _read(draft: Path, text: bytes) -> dict[str, object]:
     try:
         parsed = parse_document(text)
     except FormatError as error:
-        return {"problem": str(error)}
+        return {"kind": type(error).__name__, "problem": str(error)}
     if isinstance(parsed, Index):
         return {"format": INDEX_FORMAT}
     write_sealed(draft, _pack(parsed))

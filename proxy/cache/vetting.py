@@ -14,7 +14,8 @@ from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, Index
-from proxy.simplestreams.parse import FormatError, parse_document
+from proxy.simplestreams.parse import FormatError, ShapeError, parse_document
+from proxy.simplestreams.shape import TooComplex, check_flavour
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
 from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
 
@@ -55,6 +56,7 @@ class Vetting:
         self._store = storage.store
         self._reading = storage.reading
         self._threads = storage.threads
+        self._met = storage.counters.limits.met
 
     async def fetch(self, origin: Origin, path: str, known: dict[str, Document]) -> Vetted:
         """Return a document from the origin, or the known one when it has not changed.
@@ -76,6 +78,8 @@ class Vetting:
         try:
             vetted = await self._prove(origin, path, fetched)
         except (EnvelopeError, SignatureError, FormatError) as error:
+            if isinstance(error, ShapeError):
+                self._met("document_shape")
             raise DocumentRefused(origin.name, path, error) from error
         if previous is not None:
             check_not_older(vetted.document, previous)
@@ -87,8 +91,14 @@ class Vetting:
         return await self._threads.slow(self._has_all, digests)
 
     async def says_the_same(self, document: Document, plain: bytes) -> bool:
-        """Whether a plain text states what a proved document does."""
-        return await self._threads.slow(self._reading.says_the_same, await self.text(document), plain)
+        """Whether a plain text states what a proved document does. Raises ShapeError."""
+        text = await self.text(document)
+        try:
+            check_flavour(text, plain)
+        except TooComplex as error:
+            self._met("document_shape")
+            raise ShapeError(str(error)) from None
+        return await self._threads.slow(self._reading.says_the_same, text, plain)
 
     async def check_signature(self, text: bytes, signature: bytes) -> None:
         """Raise SignatureError unless a detached signature proves `text`."""
@@ -130,7 +140,7 @@ class Vetting:
             )
         parsed = None
         if document.format == INDEX_FORMAT:
-            parsed = parse_document(await self.text(document))
+            parsed = await self._threads.slow(parse_document, await self.text(document))
         names = parsed if isinstance(parsed, Index) else None
         return Vetted(document, names, known.get(document.path + SIGNATURE_SUFFIX))
 

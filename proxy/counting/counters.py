@@ -1,7 +1,7 @@
 """All counters of one process, and the sums over all processes that ever were.
 
 stats/<n>/            one process at a time, which holds a lock on stats/<n>/lock
-stats/<n>/<subject>   a Tally: "store", "mirror <name>", "origin <base URL>"
+stats/<n>/<subject>   a Tally: "store", "limits", "mirror <name>", "origin <base URL>"
 """
 
 import fcntl
@@ -31,7 +31,20 @@ _MIRROR = (
 _ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
 _STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
 
-_NAMES = {"mirror": _MIRROR, "origin": _ORIGIN, "store": _STORE}
+LIMITS = (
+    "malformed_requests",
+    "connections",
+    "client_connections",
+    "idle_connections",
+    "unfinished_requests",
+    "request_bodies",
+    "document_bytes",
+    "document_shape",
+    "filter_time",
+)
+"""What somebody can ask too much of; `config.example.toml` says which of them can be set."""
+
+_NAMES = {"mirror": _MIRROR, "origin": _ORIGIN, "store": _STORE, "limits": LIMITS}
 _LONGEST_FILE_NAME = 200
 
 
@@ -43,6 +56,7 @@ class Counters:
         self._slot, self._lock = _take_slot(directory)
         self._tallies: dict[str, Tally] = {}
         self.store = StoreTally(self._tally("store"))
+        self.limits = LimitTally(self._tally("limits"))
 
     def mirror(self, name: str) -> "MirrorTally":
         """Return the counters of a mirror."""
@@ -124,8 +138,9 @@ class OriginTally:
 class OriginMeter:
     """Counts what an origin does, for itself and for the mirror that asks it."""
 
-    def __init__(self, origin: OriginTally, mirror: MirrorTally) -> None:
+    def __init__(self, origin: OriginTally, mirror: MirrorTally, limits: "LimitTally") -> None:
         self._mirror = mirror
+        self._limits = limits
         self.answered = origin.answered
         self.failed = origin.failed
         self._received = origin.received
@@ -134,6 +149,10 @@ class OriginMeter:
         """Count bytes."""
         self._received(count)
         self._mirror.fetched(count)
+
+    def exceeded(self) -> None:
+        """Count a document larger than the limit."""
+        self._limits.met("document_bytes")
 
 
 class StoreTally:
@@ -157,6 +176,17 @@ class StoreTally:
     def repaired(self) -> None:
         """Count a damaged blob that was fetched again."""
         self._tally.add((5, 1))
+
+
+class LimitTally:
+    """How often a limit was met."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def met(self, limit: str) -> None:
+        """Count that somebody met one of LIMITS, and was refused what lies beyond."""
+        self._tally.add((LIMITS.index(limit), 1))
 
 
 class Sums:
@@ -199,6 +229,7 @@ class Totals:
 
     def __init__(self) -> None:
         self.store = Sums(_STORE)
+        self.limits = Sums(LIMITS)
         self.mirrors: dict[str, Sums] = defaultdict(lambda: Sums(_MIRROR))
         self.origins: dict[str, Sums] = defaultdict(lambda: Sums(_ORIGIN))
         self.all_mirrors = Sums(_MIRROR)
@@ -219,6 +250,8 @@ def read_totals(directory: Path) -> Totals:
                 totals.all_mirrors.add(counts)
             case "origin":
                 totals.origins[name].add(counts)
+            case "limits":
+                totals.limits.add(counts)
             case _:
                 totals.store.add(counts)
     return totals

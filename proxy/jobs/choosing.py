@@ -1,13 +1,15 @@
 """From a selection to the items that it means in the mirrors' lists of now."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from proxy.cache.service import Cache
 from proxy.jobs.plan import Wanted
+from proxy.jobs.searching import LONGEST_S, SearchTooSlow, search
 from proxy.jobs.selection import Selection, explain_no_match, surprises
 from proxy.simplestreams.model import Products
 from proxy.simplestreams.select import Choice, Fields, select
+from proxy.simplestreams.walk import flatten, positions
 
 
 @dataclass(slots=True)
@@ -39,30 +41,52 @@ class Chosen:
         return tuple(sorted({f"{one['product_name']} {one['version_name']}" for one in fields}))
 
 
-async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> Chosen:
+async def choose(
+    cache: Cache, mirrors: Iterable[str], selection: Selection, search_limit_s: float = LONGEST_S
+) -> Chosen:
     """Return what a selection means in the current lists of the mirrors.
 
-    Raises NothingMatches, or NoGeneration for a mirror without lists.
+    Raises NothingMatches, SearchTooSlow, or NoGeneration for a mirror without lists.
     """
+    slow = cache.storage.threads.slow
+    lists = {mirror: (await cache.lists(mirror))[1] for mirror in mirrors}
+    try:
+        return await slow(_choose, lists, selection, search_limit_s)
+    except SearchTooSlow:
+        cache.storage.counters.limits.met("filter_time")
+        raise
+
+
+def _choose(lists: Mapping[str, list[Products]], selection: Selection, search_limit_s: float) -> Chosen:
+    searched = _searched(lists, selection, search_limit_s)
+    is_wanted = searched.condition()
     chosen = Chosen()
     everything: list[Fields] = []
-    for mirror in mirrors:
-        _, lists = await cache.lists(mirror)
-        found, fields = await cache.storage.threads.slow(_choose, lists, selection)
-        chosen.choices += [(mirror, choice) for choice in found]
-        everything += fields
-    chosen.warnings = surprises(selection, everything)
-    if not chosen.choices:
-        raise explain_no_match(selection, everything).with_warnings(chosen.warnings)
-    return chosen
-
-
-def _choose(lists: list[Products], selection: Selection) -> tuple[list[Choice], list[Fields]]:
-    everything: list[Fields] = []
-    is_wanted = selection.condition()
 
     def look(fields: Fields) -> bool:
         everything.append(fields)
         return is_wanted(fields)
 
-    return list(select(lists, look, selection.newest_versions)), everything
+    for mirror, of_mirror in lists.items():
+        chosen.choices += [(mirror, one) for one in select(of_mirror, look, searched.newest_versions)]
+    chosen.warnings = surprises(searched, everything)
+    if not chosen.choices:
+        raise explain_no_match(searched, everything).with_warnings(chosen.warnings)
+    return chosen
+
+
+def _searched(lists: Mapping[str, list[Products]], selection: Selection, limit_s: float) -> Selection:
+    """Return the selection with the work of its regular expressions done."""
+    texts: dict[str, set[str]] = {one.key: set() for one in selection.filters if one.pattern is not None}
+    if not texts:
+        return selection
+    for of_mirror in lists.values():
+        for products in of_mirror:
+            for position in positions(products):
+                fields = flatten(position)
+                for key, known in texts.items():
+                    known.add(fields.get(key, ""))
+    patterns = [one for one in selection.filters if one.pattern is not None]
+    found = iter(search([(one.value, list(texts[one.key])) for one in patterns], limit_s))
+    filters = tuple(one if one.pattern is None else one.searched(next(found)) for one in selection.filters)
+    return replace(selection, filters=filters)

@@ -15,6 +15,10 @@ from proxy.simplestreams.filters import Filter, matches_all
 from proxy.simplestreams.select import Condition, Fields
 
 _MOST_VALUES_SHOWN = 12
+_MOST_KEYS_SHOWN = 40
+_MOST_COMPARED = 2000
+_LONGEST_COMPARED = 200
+"""Likeness takes time by the square of the length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +123,9 @@ def explain_no_match(selection: Selection, items: Sequence[Fields]) -> NothingMa
 
 def _listed(wanted: str, values: Counter[str]) -> str:
     """Return the values there are, those most like the wanted one first."""
-    near = difflib.get_close_matches(wanted, values, n=_MOST_VALUES_SHOWN, cutoff=0.5)
-    rest = [value for value, _ in values.most_common() if value not in near]
+    common = [value for value, _ in values.most_common(_MOST_COMPARED)]
+    near = _like(wanted, common, most=_MOST_VALUES_SHOWN, cutoff=0.5)
+    rest = [value for value in common if value not in near]
     shown = [*near, *rest][:_MOST_VALUES_SHOWN]
     more = len(values) - len(shown)
     return ", ".join(f"{value[:60]!r}" for value in shown) + (f" and {more} more" if more else "")
@@ -131,5 +136,14 @@ def _keys(items: Iterable[Fields]) -> set[str]:
 
 
 def _near(key: str, keys: set[str]) -> str:
-    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
-    return f"; {near[0]!r} was probably meant" if near else f"; there are: {', '.join(sorted(keys))}"
+    there = sorted(keys)
+    near = _like(key, there[:_MOST_COMPARED], most=1, cutoff=0.6)
+    if near:
+        return f"; {near[0]!r} was probably meant"
+    more = f" and {len(there) - _MOST_KEYS_SHOWN} more" if len(there) > _MOST_KEYS_SHOWN else ""
+    return f"; there are: {', '.join(one[:_LONGEST_COMPARED] for one in there[:_MOST_KEYS_SHOWN])}{more}"
+
+
+def _like(wanted: str, there: Iterable[str], *, most: int, cutoff: float) -> list[str]:
+    short = [one for one in there if len(one) <= _LONGEST_COMPARED]
+    return difflib.get_close_matches(wanted[:_LONGEST_COMPARED], short, n=most, cutoff=cutoff)

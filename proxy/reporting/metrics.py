@@ -49,6 +49,12 @@ class _Once(Collector):
         yield from self._of_origins()
         yield from _of_mirrors(stats["mirrors"])
         yield from _of_store(stats["store"], stats["scrub"])
+        yield _counter(
+            "limits_met",
+            "Times that a client, an origin or a filter met a limit, by which.",
+            ["limit"],
+            [((limit,), count) for limit, count in stats["limits"].items()],
+        )
         yield _gauge("fills", "Items arriving from upstream now.", [], [((), len(stats["fills"]))])
         yield from _of_rules(stats["prefetch"])
 

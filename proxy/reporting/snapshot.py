@@ -85,6 +85,7 @@ class Observer:
                 "evicted_bytes": store_counts["evicted bytes"],
             },
             "scrub": _scrub(scrub, store_counts),
+            "limits": totals.limits.total(),
             "fills": [
                 {
                     "digest": one.digest,

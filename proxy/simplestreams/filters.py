@@ -10,12 +10,13 @@ down to the trailing blanks, which belong to the value.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from proxy.errors import ProxyError
 
 _EXPRESSION = re.compile(r"(?P<key>[\w|-]+) *(?P<negation>!?)(?P<operator>[=~]) *(?P<value>.*)$")
+_LONGEST = 1000
 
 
 class FilterError(ProxyError):
@@ -36,10 +37,14 @@ class Filter:
     is_negated: bool
     pattern: re.Pattern[str] | None = field(default=None, repr=False)
     """Compiled for `~`, None for `=`."""
+    found_in: frozenset[str] | None = field(default=None, repr=False)
+    """The texts that the pattern is found in, where somebody else has searched them."""
 
     @classmethod
     def parse(cls, expression: str) -> Self:
         """Read one expression. Raises FilterError."""
+        if len(expression) > _LONGEST:
+            raise FilterError(f"{expression[:80]}…", f"it is longer than {_LONGEST} characters")
         match = _EXPRESSION.match(expression)
         if match is None:
             raise FilterError(
@@ -54,10 +59,19 @@ class Filter:
                 raise FilterError(expression, f"its regular expression is wrong: {error}") from None
         return cls(expression, key, value, bool(match["negation"]), pattern)
 
+    def searched(self, found_in: frozenset[str]) -> Self:
+        """Return the filter with its pattern's work done: `found_in` is true of all texts that will come."""
+        return replace(self, found_in=found_in)
+
     def matches(self, fields: Mapping[str, str]) -> bool:
         """Whether an item with these fields passes."""
         text = fields.get(self.key, "")
-        found = text == self.value if self.pattern is None else self.pattern.search(text) is not None
+        if self.pattern is None:
+            found = text == self.value
+        elif self.found_in is not None:
+            found = text in self.found_in
+        else:
+            found = self.pattern.search(text) is not None
         return found != self.is_negated
 
 

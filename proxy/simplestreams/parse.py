@@ -13,6 +13,7 @@ from typing import Any
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
 from proxy.simplestreams.paths import PathError, canonical_path
+from proxy.simplestreams.shape import TooComplex, check_shape
 
 _PairsHook = Callable[[list[tuple[str, Any]]], dict[str, Any]]
 
@@ -21,8 +22,15 @@ class FormatError(ProxyError):
     """A document that is not the simplestreams it should be."""
 
 
+class ShapeError(FormatError):
+    """A document that would cost too much to read."""
+
+
 def parse_document(raw: bytes) -> Index | Products:
-    """Read the JSON text of an index or a products list, told apart by `format`."""
+    """Read the JSON text of an index or a products list, told apart by `format`.
+
+    Raises FormatError.
+    """
     document = _load(raw)
     kind = document.get("format")
     if kind == INDEX_FORMAT:
@@ -50,7 +58,9 @@ def same_statement(one: bytes, other: bytes) -> bool:
     plain form; that difference alone does not count.
     """
     try:
-        return _canonical(_load(one)) == _canonical(_load(other, object_pairs_hook=_without_repeats))
+        return _is_same(
+            _flavourless(_load(one)), _flavourless(_load(other, object_pairs_hook=_without_repeats))
+        )
     except (FormatError, RecursionError):
         return False
 
@@ -69,11 +79,15 @@ def parse_updated(value: object) -> float | None:
 
 def _load(raw: bytes, object_pairs_hook: _PairsHook | None = None) -> dict[str, Any]:
     try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=object_pairs_hook)
+        check_shape(raw)
+        # A call of Python for each object gives other threads their turn; else they would wait for all of it.
+        document = json.loads(raw.decode("utf-8"), object_hook=_pass, object_pairs_hook=object_pairs_hook)
+    except TooComplex as error:
+        raise ShapeError(str(error)) from None
     except UnicodeDecodeError as error:
         raise FormatError(f"it is not UTF-8 at byte {error.start}") from None
     except RecursionError:
-        raise FormatError("it is nested too deeply") from None
+        raise ShapeError("it is nested too deeply") from None
     except ValueError as error:
         raise FormatError(f"it is not JSON: {error}") from None
     if not isinstance(document, dict):
@@ -132,9 +146,19 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _canonical(document: dict[str, Any]) -> str:
-    """Return a text that is equal for equal statements only: 1, 1.0 and true differ."""
-    return json.dumps(_flavourless(document), sort_keys=True)
+def _pass(members: dict[str, Any]) -> dict[str, Any]:
+    return members
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether two JSON values are written alike: 1, 1.0 and true differ, and so do 0.0 and -0.0."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return repr(one) == repr(other)
+    return type(one) is type(other) and one == other
 
 
 def _flavourless(document: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,9 @@ log = logging.getLogger(__name__)
 _TOTAL = "total"
 _PIN = "pin/"
 _HELD = "held/"
+_USED_ROW = 2
 _PROVED_ROW = 4
+_LARGEST = 2**63
 _AFTER_ALL_TEXT = "\U0010ffff"
 _SETTINGS = {
     # diskcache drops entries on its own unless told not to.
@@ -80,7 +82,7 @@ class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
             raise LedgerDamaged("a value of the ledger is not text")
         try:
             return json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LedgerDamaged(f"a value of the ledger is not JSON: {error}") from error
 
 
@@ -184,14 +186,14 @@ class Ledger:
     def pin(self, digest: Digest, name: str) -> None:
         """Keep a blob from eviction for as long as the pin of that name stays."""
         with self.transaction():
-            names = set(self.record(_PIN + digest) or ())
+            names = set(_names(self.record(_PIN + digest)))
             self.write(_PIN + digest, sorted(names | {name}))
 
     @_translated()
     def unpin(self, digest: Digest, name: str) -> None:
         """Take one named pin back."""
         with self.transaction():
-            names = set(self.record(_PIN + digest) or ()) - {name}
+            names = set(_names(self.record(_PIN + digest))) - {name}
             if names:
                 self.write(_PIN + digest, sorted(names))
             else:
@@ -234,7 +236,8 @@ class Ledger:
     @_translated()
     def pins(self) -> dict[Digest, list[str]]:
         """Return the names of the pins of every pinned blob."""
-        return {Digest(key.removeprefix(_PIN)): names for key, names in self._records.rows(_PIN)}
+        found = ((key, _names(value)) for key, value in self._records.rows(_PIN))
+        return {Digest(key.removeprefix(_PIN)): names for key, names in found if names}
 
     @_translated()
     def protected(self) -> set[Digest]:
@@ -248,7 +251,7 @@ class Ledger:
     def add_blob(self, digest: Digest, size_bytes: int) -> None:
         """Note that a blob is in the store; adding it twice counts once."""
         with self._blobs.transact(retry=True):
-            if digest not in self._blobs:
+            if self._row(digest) is None:
                 self._blobs[digest] = [size_bytes, self._clock()]
                 self._blobs[_TOTAL] = self.total_bytes() + size_bytes
 
@@ -256,21 +259,21 @@ class Ledger:
     def note_proof(self, digest: Digest, proof: Proof) -> None:
         """Note that a blob was hashed and found good."""
         with self._blobs.transact(retry=True):
-            row = self._blobs.get(digest)
+            row = self._row(digest)
             if row is not None:
                 self._blobs[digest] = [*row[:2], proof.hashed_at, proof.changed_ns]
 
     @_translated()
     def proof(self, digest: Digest) -> Proof | None:
         """Return when a blob was hashed last; None when that is not known."""
-        row = self._blobs.get(digest)
+        row = self._row(digest)
         return None if row is None or len(row) < _PROVED_ROW else Proof(*row[2:_PROVED_ROW])
 
     @_translated()
     def forget_blob(self, digest: Digest) -> bool:
         """Note that a blob is gone; say whether it was known."""
         with self._blobs.transact(retry=True):
-            row = self._blobs.get(digest)
+            row = self._row(digest)
             if row is not None:
                 del self._blobs[digest]
                 self._blobs[_TOTAL] = self.total_bytes() - row[0]
@@ -286,14 +289,15 @@ class Ledger:
         """Note when blobs were last used, Unix seconds."""
         with self._blobs.transact(retry=True):
             for digest, when in used_at.items():
-                row = self._blobs.get(digest)
+                row = self._row(digest)
                 if row is not None:
                     self._blobs[digest] = [row[0], when, *row[2:]]
 
     @_translated()
     def total_bytes(self) -> int:
         """Return the sum of all blob sizes."""
-        return int(self._blobs.get(_TOTAL, 0))
+        total_bytes = self._blobs.get(_TOTAL, 0)
+        return total_bytes if _is_count(total_bytes) else 0
 
     @_translated()
     def blob_count(self) -> int:
@@ -303,7 +307,7 @@ class Ledger:
     @_translated()
     def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Return the sizes of those of the blobs that are here, in bytes."""
-        rows = ((digest, self._blobs.get(digest)) for digest in digests)
+        rows = ((digest, self._row(digest)) for digest in digests)
         return {digest: row[0] for digest, row in rows if row is not None}
 
     @_translated()
@@ -314,8 +318,12 @@ class Ledger:
     def _blob_rows(self) -> Iterator[tuple[str, list[Any]]]:
         """Yield the rows of blobs that have the shape of one; reconciling mends the others."""
         for key, row in self._blobs.rows():
-            if key != _TOTAL and isinstance(row, list) and len(row) > 1:
+            if key != _TOTAL and _is_row(row):
                 yield key, row
+
+    def _row(self, digest: Digest) -> list[Any] | None:
+        row = self._blobs.get(digest)
+        return row if _is_row(row) else None
 
     @_translated()
     def reconcile(
@@ -329,17 +337,40 @@ class Ledger:
         before = {usage.digest: usage.size_bytes for usage in self.usages()}
         on_disk = {digest: (size_bytes, used_at) for digest, size_bytes, used_at in found}
         with self._blobs.transact(retry=True):
-            missing = [one for one in on_disk.keys() - before.keys() if one not in self._blobs]
+            missing = [one for one in on_disk.keys() - before.keys() if self._row(one) is None]
+            for key, row in self._blobs.rows():
+                if key != _TOTAL and not _is_row(row):
+                    self._blobs.pop(key)
             surplus = [one for one in before.keys() - on_disk.keys() if not is_there(one)]
             for digest in missing:
                 self._blobs[digest] = list(on_disk[digest])
             for digest in surplus:
                 self._blobs.pop(digest)
             for digest in on_disk.keys() & before.keys():
-                size_bytes, row = on_disk[digest][0], self._blobs.get(digest)
+                size_bytes, row = on_disk[digest][0], self._row(digest)
                 if row is not None and row[0] != size_bytes:
                     self._blobs[digest] = [size_bytes, *row[1:]]
             total_bytes = sum(usage.size_bytes for usage in self.usages())
             if total_bytes != self._blobs.get(_TOTAL):
                 self._blobs[_TOTAL] = total_bytes
         return len(missing), len(surplus)
+
+
+def _names(value: object) -> list[str]:
+    """Return the names of a pin; none for what is no list of names."""
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _is_row(row: object) -> bool:
+    """Whether a value has the shape of a blob's row: size, last use, and perhaps both parts of a proof."""
+    if not isinstance(row, list) or len(row) < _USED_ROW or not _is_count(row[0]) or not _is_moment(row[1]):
+        return False
+    return len(row) < _PROVED_ROW or (_is_moment(row[2]) and _is_count(row[3]))
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _LARGEST
+
+
+def _is_moment(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST

@@ -19,7 +19,8 @@ from typing import Any, Self
 import gnupg
 
 from proxy.errors import ProxyError
-from proxy.simplestreams.clearsign import check_covered, check_envelope
+from proxy.simplestreams.clearsign import check_covered, check_envelope, signature_of
+from proxy.simplestreams.signature import SignatureShapeError, check_signature
 
 BUNDLED_KEYRINGS = Path(__file__).parent.parent / "data"
 
@@ -131,6 +132,7 @@ class Keyring:
         Raises EnvelopeError or SignatureError.
         """
         check_envelope(document)
+        _check_signature(signature_of(document))
         with _all_read():
             result = self._gpg.decrypt(document)
         signed = self._judge(result.stderr, result.data)
@@ -139,6 +141,7 @@ class Keyring:
 
     def verify_detached(self, document: bytes, signature: bytes) -> Signed:
         """Check a document against its detached signature. Raises SignatureError."""
+        _check_signature(signature)
         with tempfile.NamedTemporaryFile(prefix="sstream-proxy-", suffix=".gpg") as file:
             file.write(signature)
             file.flush()
@@ -167,6 +170,14 @@ def _all_read() -> Iterator[None]:
         yield
     except BrokenPipeError as error:
         raise SignatureError("gpg cannot make sense of it") from error
+
+
+def _check_signature(signature: bytes) -> None:
+    """Raise SignatureError for what gpg would take for a signature, or unpack for hours to find one."""
+    try:
+        check_signature(signature)
+    except SignatureShapeError as error:
+        raise SignatureError(str(error)) from None
 
 
 def _signed(text: bytes, words: list[str]) -> Signed:

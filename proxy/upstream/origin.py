@@ -103,6 +103,9 @@ class Meter(Protocol):
     def received(self, count: int) -> None:
         """Take note of bytes of a body."""
 
+    def exceeded(self) -> None:
+        """Take note of a document larger than the limit."""
+
 
 class Reply:
     """A body that an origin is sending: where it starts, how long the whole is, its bytes."""
@@ -311,26 +314,37 @@ class Origin:
     async def _read_document(self, response: ClientResponse) -> bytes:
         limit = self._sessions.options.document_limit_bytes
         parts: list[bytes] = []
+        size = response.content_length or 0
+        if size > limit:
+            raise self._too_large(limit)
         size = 0
         async for chunk in Reply(self, response, 0, None).chunks():
             size += len(chunk)
             if size > limit:
-                raise self._misbehaved(f"it sent a document of more than {limit} bytes")
+                raise self._too_large(limit)
             parts.append(chunk)
         data = b"".join(parts)
         if response.headers.get("Content-Encoding", "").lower() not in {"gzip", "x-gzip"}:
             return data
-        return self._gunzip(data, limit)
+        return await asyncio.to_thread(self._gunzip, data, limit)
+
+    def _too_large(self, limit: int) -> OriginMisbehaved:
+        self.meter.exceeded()
+        return OriginMisbehaved(
+            self.name, f"its document has more than {limit} bytes, the limit of [upstream] document_limit"
+        )
 
     def _gunzip(self, data: bytes, limit: int) -> bytes:
-        """Undo a gzip encoding that nobody asked for."""
+        """Undo a gzip encoding that nobody asked for. Blocks."""
         decompressor = zlib.decompressobj(_GZIP_WINDOW_BITS)
         try:
-            text = decompressor.decompress(data, limit)
+            text = decompressor.decompress(data, limit + 1)
         except zlib.error as error:
             raise self._misbehaved(f"it claims gzip and sent none: {error}") from error
+        if len(text) > limit:
+            raise self._too_large(limit)
         if not decompressor.eof:
-            raise self._misbehaved("its gzip is cut off, or holds more than the size limit")
+            raise self._misbehaved("its gzip is cut off")
         return text
 
 

@@ -13,9 +13,9 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from socket import AF_UNIX, socket
+from socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, TCP_USER_TIMEOUT, socket
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from proxy.cache.mirror import Mirror
@@ -28,6 +28,9 @@ from proxy.web.access_log import COUNTERS, AccessLog
 from proxy.web.admin.access import Access, AdminOptions
 from proxy.web.admin.api import Api, answer, asker_of
 from proxy.web.admin.dashboard import Dashboard
+from proxy.web.admission import Admission, connections_by_descriptors
+from proxy.web.blob_response import SERVER_NAME
+from proxy.web.clients import ClientOptions
 from proxy.web.connection import Connection
 from proxy.web.hot import HotReplies
 from proxy.web.mirror import MirrorFace, local_address
@@ -40,6 +43,10 @@ _BACKLOG = 1024
 _DRAIN_POLL_S = 0.05
 _SHORTEST_DRAIN_S = 0.01
 """aiohttp takes 0 for no limit."""
+_TLS_HANDSHAKE_TIMEOUT_S = 15.0
+_LINGERING_S = 2.0
+"""How long the body of a request that was answered already may take, before the connection is closed."""
+_TCP_FAMILIES = {AF_INET, AF_INET6}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +106,26 @@ def _create(
             return answer(HTTPStatus.SERVICE_UNAVAILABLE, problem)
 
     app = web.Application(middlewares=[route_by_target])
+    app.on_response_prepare.append(_finish_head)
     app[COUNTERS] = cache.storage.counters
     return app
 
 
 async def _get_nothing(_: web.Request) -> web.Response:
     return answer(HTTPStatus.NOT_FOUND, {"problem": "only the operator's pages are here, below /-/"})
+
+
+async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
+    """Say who answers; end a connection on which it may be unclear where the next request begins.
+
+    What follows an offer to upgrade need not be HTTP/1.1, and HTTP/1.0 knows no
+    chunks (RFC 9112 section 6.1).
+    """
+    response.headers["Server"] = SERVER_NAME
+    is_old = request.version < HttpVersion11
+    if "Upgrade" in request.headers or (is_old and "Transfer-Encoding" in request.headers):
+        response.force_close()
+        response.headers["Connection"] = "close"
 
 
 def is_operators(path: str) -> bool:
@@ -141,10 +162,12 @@ def _add_operators_routes(
 class Listening:
     """An application behind listening sockets."""
 
-    def __init__(self, app: web.Application, *, keepalive_timeout_s: float) -> None:
+    def __init__(self, app: web.Application, options: ClientOptions) -> None:
         self._hot = HotReplies()
         self._runner = web.AppRunner(app, shutdown_timeout=_SHORTEST_DRAIN_S)
-        self._keepalive_timeout_s = keepalive_timeout_s
+        self._options = options
+        self._met = app[COUNTERS].limits.met
+        self._admission = Admission(options, self._met, connections_by_descriptors())
         self._servers: list[asyncio.Server] = []
 
     async def start(self, sockets: Sequence[socket], tls: ssl.SSLContext | None) -> None:
@@ -159,17 +182,29 @@ class Listening:
             return Connection(
                 manager,
                 self._hot,
+                self._admission,
+                self._met,
                 loop=loop,
-                keepalive_timeout=self._keepalive_timeout_s,
+                keepalive_timeout=self._options.keepalive_timeout_s,
+                lingering_time=_LINGERING_S,
                 access_log_class=AccessLog,
                 access_log=logging.getLogger("proxy.access"),
             )
 
         for one in sockets:
+            # Connections inherit it; the kernel then sees to it that no client stands still for longer.
+            if one.family in _TCP_FAMILIES:
+                one.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(self._options.stall_timeout_s * 1000))
             if one.family == AF_UNIX:  # Nobody is in between who could listen.
                 server = await loop.create_unix_server(connection, sock=one, backlog=_BACKLOG)
             else:
-                server = await loop.create_server(connection, sock=one, ssl=tls, backlog=_BACKLOG)
+                server = await loop.create_server(
+                    connection,
+                    sock=one,
+                    ssl=tls,
+                    backlog=_BACKLOG,
+                    ssl_handshake_timeout=None if tls is None else _TLS_HANDSHAKE_TIMEOUT_S,
+                )
             self._servers.append(server)
 
     def refuse(self) -> None:

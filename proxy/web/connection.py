@@ -1,18 +1,25 @@
 """One client connection: aiohttp's protocol, with ours before its parser.
 
 A request head that was seen before is answered at once, from `hot`; stray chunk
-markers are dropped; everything else is aiohttp's.
+markers are dropped; what is no HTTP is told so in our words; everything else is
+aiohttp's.
 """
 
 import asyncio
 import contextlib
 import os
+import re
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
 
+from proxy.web.admission import Admission
+from proxy.web.blob_response import SERVER_NAME
 from proxy.web.hot import HotReplies, HotReply, is_whole_head
 from proxy.web.stray_chunk import StrayChunkFilter
 
@@ -20,17 +27,30 @@ _MOST_UNSENT_BYTES = 256 * 1024
 """A client that does not read what it was sent is answered the usual, patient way."""
 _LAST_REQUEST_WITHIN_S = 5.0
 """A client that has just connected gets this long to ask, when its worker ends."""
+_RETRY_AFTER_S = 5
+_LONGEST_PROBLEM = 200
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
 class Connection(RequestHandler):
     """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
 
-    __slots__ = ("_client", "_has_asked", "_head", "_hot", "_is_retired", "_socket_fd", "_stray_chunks")
+    __slots__ = ("_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met", "_socket_fd",
+                 "_stray_chunks")  # fmt: skip
 
     def __init__(
-        self, manager: Server, hot: HotReplies, *, loop: asyncio.AbstractEventLoop, **options: Any
+        self,
+        manager: Server,
+        hot: HotReplies,
+        admission: Admission,
+        met: Callable[[str], None],
+        *,
+        loop: asyncio.AbstractEventLoop,
+        **options: Any,
     ) -> None:
         super().__init__(manager, loop=loop, **options)
+        self._admission = admission
+        self._met = met
         self._stray_chunks = StrayChunkFilter()
         self._hot = hot
         self._head = b""
@@ -41,12 +61,25 @@ class Connection(RequestHandler):
         self._is_retired = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to listen to a client."""
-        super().connection_made(transport)
-        peer = self.peername
+        """Begin to listen to a client, or tell it that there is no room."""
+        peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
+        why_not = self._admission.why_not(self._client)
+        if why_not is not None:
+            assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream has both ways
+            self._force_close = True
+            transport.write(_no_room(why_not))
+            transport.close()
+            return
+        self._admission.enter(self, self._client)
+        super().connection_made(transport)
         if transport.get_extra_info("sslcontext") is None:
             self._socket_fd = transport.get_extra_info("socket").fileno()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._admission.left(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Answer what is hot; hand the rest to the parser. aiohttp calls this with none to parse again."""
@@ -54,6 +87,7 @@ class Connection(RequestHandler):
             super().data_received(data)
             return
         self._has_asked = True
+        self._admission.heard(self)
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
             reply = self._hot.find(data, self._client)
@@ -98,6 +132,45 @@ class Connection(RequestHandler):
         """Remember the reply that was just sent."""
         self._hot.remember(head, reply)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request, or for the rest of one."""
+        return self._waiter is not None and not self._messages
+
+    def leave(self) -> None:
+        """Close, now."""
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Say in our words why a request is not answered; the connection ends with that."""
+        text = "this failed for a reason that the proxy's log tells"
+        if isinstance(exc, HttpProcessingError) and not request.writer.output_size:
+            self._met("malformed_requests")
+            problem = _UNPRINTABLE.sub(" ", (message or "").strip().partition("\n")[0]).rstrip(" :")
+            if isinstance(exc, LineTooLong):
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                problem = f"its first line or a header is longer than {self.max_line_size} bytes"
+            text = f"this is no request that can be answered: {problem[:_LONGEST_PROBLEM]}"
+        else:
+            # Writes the log, and ends the connection when part of a reply is out.
+            super().handle_error(request, status, exc, message)
+        headers = {"Server": SERVER_NAME, "Connection": "close"}
+        response = web.Response(status=status, text=f"{text}\n", headers=headers)
+        response.force_close()
+        return response
+
+    def _process_keepalive(self) -> None:
+        is_half_read = not self._stray_chunks.is_between_heads
+        super()._process_keepalive()
+        if is_half_read and self._force_close:
+            self._met("unfinished_requests")
+
     def _is_waiting(self) -> bool:
         """Whether nothing is under way: no request, no part of one, no unsent reply, no end."""
         waiter = self._waiter
@@ -124,3 +197,16 @@ class Connection(RequestHandler):
         self._hot.sent(reply, self._client, reply.ready.body_bytes(wire))
         if self._is_retired:
             self.force_close()
+
+
+def _no_room(why: str) -> bytes:
+    text = f"{why}; try again later\n"
+    lines = [
+        "HTTP/1.1 503 Service Unavailable",
+        "Content-Type: text/plain; charset=utf-8",
+        f"Content-Length: {len(text)}",
+        f"Server: {SERVER_NAME}",
+        f"Retry-After: {_RETRY_AFTER_S}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", text]).encode()

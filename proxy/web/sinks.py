@@ -178,7 +178,10 @@ class TlsSink:
 
 
 def _send(socket_fd: int, fd: int, offset: int, length: int) -> int:
-    sent = os.sendfile(socket_fd, fd, offset, length)
+    try:
+        sent = os.sendfile(socket_fd, fd, offset, length)
+    except TimeoutError as error:
+        raise ConnectionResetError("the client takes nothing any more") from error
     if sent == 0:
         raise ConnectionResetError("the file ended before its promised size")
     return sent

@@ -120,7 +120,7 @@ async def test_names_types_and_units_are_as_prometheus_has_them(busy: RunningPro
         if family.type in {"histogram", "summary"}:
             assert name.endswith("_seconds")
     labels = {label for family in found.values() for sample in family.samples for label in sample.labels}
-    assert labels == {"mirror", "outcome", "origin", "result", "rule", "version", "le"}
+    assert labels == {"mirror", "outcome", "origin", "result", "rule", "version", "le", "limit"}
     assert len(re.findall("^# TYPE ", text, re.MULTILINE)) == len(found)
 
 

@@ -144,7 +144,7 @@ async def run_proxy(
             operator = await open_operator(config, cache, clock)
             gate = Gate(config.access, config.users, config.mirrors)
             app = create_app(cache, config.mirrors, gate, operator)
-            listening = Listening(app, keepalive_timeout_s=75)
+            listening = Listening(app, config.clients)
             await listening.start([listener], tls)
             scheme = "http" if tls is None else "https"
             connector = aiohttp.TCPConnector(limit=0, force_close=False)

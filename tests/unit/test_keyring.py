@@ -426,7 +426,7 @@ def test_a_detached_signature_by_another_key_is_refused(ring: Keyring, other: Si
 
 @pytest.mark.parametrize("signature", [b"", b"\n", b"junk", b"<html>404</html>", TEXT])
 def test_a_file_that_is_no_signature_proves_nothing(ring: Keyring, signature: bytes) -> None:
-    assert refusal(ring, TEXT, signature) == "gpg found no good signature in it"
+    assert refusal(ring, TEXT, signature) == "its signature is neither binary nor one armored block"
 
 
 def test_a_signature_file_that_brings_its_own_signed_text_proves_only_that(

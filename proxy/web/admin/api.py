@@ -3,8 +3,10 @@
 What may be asked is described once, in `openapi.json`, which is also served.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -16,12 +18,24 @@ from proxy.errors import ProxyError
 from proxy.jobs.actions import BY_HAND, Actions, ActionsFor, Aim, Done
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter
+from proxy.web.access_log import COUNTERS
 from proxy.web.admin.access import LOCAL_SOCKET, NOBODY, Access, Asker
 from proxy.web.blob_response import SERVER_NAME
+
+_BODY_TIMEOUT_S = 15.0
+_MOST_FILTERS = 32
 
 
 class BadOrder(ProxyError):
     """A body that does not say what to do."""
+
+
+class _BadBody(ProxyError):
+    """A body that is too large, or that did not come in time."""
+
+    def __init__(self, status: HTTPStatus, problem: str) -> None:
+        super().__init__(problem)
+        self.status = status
 
 
 def asker_of(request: web.Request) -> Asker:
@@ -43,10 +57,10 @@ class Api:
         self._actions_for = actions_for
         self._mirrors = mirrors
         self._actions: dict[str, Callable[[Actions, _Order], Awaitable[Done]]] = {
-            "pin": lambda actions, order: actions.pin(self._aim(order), order.text("name", BY_HAND)),
-            "unpin": lambda actions, order: actions.unpin(self._aim(order), order.text("name", BY_HAND)),
-            "evict": lambda actions, order: actions.evict(self._aim(order)),
-            "purge": lambda actions, order: actions.purge(self._aim(order)),
+            "pin": lambda actions, order: self._aimed(partial(actions.pin, name=_name(order)), order),
+            "unpin": lambda actions, order: self._aimed(partial(actions.unpin, name=_name(order)), order),
+            "evict": lambda actions, order: self._aimed(actions.evict, order),
+            "purge": lambda actions, order: self._aimed(actions.purge, order),
             "refresh": lambda actions, order: actions.refresh(self._named_mirrors(order, self._mirrors)),
             "scrub": lambda actions, _: actions.scrub(),
             "prefetch": lambda actions, order: actions.prefetch(order.text("rule", "")),
@@ -65,10 +79,11 @@ class Api:
             there = ", ".join(self._actions)
             return answer(HTTPStatus.NOT_FOUND, {"problem": f"there is no such action; there are: {there}"})
         try:
-            order = _Order.read(await request.read(), _fields_of(name))
+            order = _Order.read(await _body(request), _fields_of(name))
             done = await action(self._actions_for(f"client {asker.address}"), order)
-        except web.HTTPRequestEntityTooLarge as error:
-            return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"problem": error.text})
+        except _BadBody as error:
+            request.app[COUNTERS].limits.met("request_bodies")
+            return answer(error.status, {"problem": str(error)})
         except ProxyError as error:
             return answer(HTTPStatus.BAD_REQUEST, {"problem": str(error)})
         if done.problem:
@@ -82,6 +97,10 @@ class Api:
         """Return the OpenAPI description."""
         return answer(HTTPStatus.OK, DESCRIPTION)
 
+    async def _aimed(self, action: Callable[[Aim], Awaitable[Done]], order: "_Order") -> Done:
+        """Do what has an aim. Some regular expressions take a while to be understood."""
+        return await action(await asyncio.to_thread(self._aim, order))
+
     def _aim(self, order: "_Order") -> Aim:
         filters, maas = order.texts("filters"), order.texts("maas")
         newest = order.number("max")
@@ -89,6 +108,8 @@ class Api:
             raise BadOrder("'arch' goes with 'maas'; as a filter write 'arch=amd64'")
         selection = None
         if filters or maas or newest is not None:
+            if len(filters) > _MOST_FILTERS:
+                raise BadOrder(f"there are more than {_MOST_FILTERS} filters")
             selection = Selection(
                 filters=tuple(Filter.parse(one) for one in filters),
                 maas_releases=maas,
@@ -161,6 +182,21 @@ def answer(status: HTTPStatus, value: object) -> web.Response:
     """Return a JSON answer."""
     headers = {"Server": SERVER_NAME, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return web.json_response(value, status=status, headers=headers)
+
+
+def _name(order: _Order) -> str:
+    return order.text("name", BY_HAND)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise _BadBody(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, error.text or "the body is too large") from None
+    except TimeoutError:
+        problem = f"the body did not come within {_BODY_TIMEOUT_S:g} s"
+        raise _BadBody(HTTPStatus.REQUEST_TIMEOUT, problem) from None
 
 
 def _fields_of(action: str) -> Collection[str]:

@@ -1,0 +1,120 @@
+"""Who may be connected: bounds on the connections of one process, in all and for each client.
+
+A connection that waits for a request costs its client nothing to lose (RFC 9112
+section 9.3.1 lets either side close it), so at the limit the one that was silent
+for longest makes room. Knows nothing of requests.
+"""
+
+import ipaddress
+import resource
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import Protocol
+
+from proxy.web.clients import ClientOptions
+
+_DESCRIPTORS_EACH = 3
+"""Of a connection that is being sent a file: the socket, its twin for sendfile, and the file."""
+_DESCRIPTORS_KEPT = 512
+"""For upstream, the ledger and everything else."""
+_MOST_OPEN_FILES = 65536
+_MOST_LOOKED_AT = 64
+_NETWORK_BITS = 64
+
+
+class Leaver(Protocol):
+    """A connection, as far as it may be asked to leave."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request, or for the rest of one."""
+
+    def leave(self) -> None:
+        """Close, now."""
+
+
+class Admission:
+    """The connections of this process."""
+
+    def __init__(self, options: ClientOptions, met: Callable[[str], None], most: int | None = None) -> None:
+        self._most = options.connections if most is None else min(options.connections, most)
+        self._most_of_client = options.connections_per_client
+        self._met = met
+        self._connections: dict[Leaver, str] = {}
+        """With whose they are; those that were silent for longest come first."""
+        self._of_client: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def why_not(self, address: str) -> str | None:
+        """Return why a new connection of a client is refused; None when there is room, made if need be.
+
+        Who comes by a local socket has no address, and is not counted.
+        """
+        client = client_of(address)
+        if client and self._of_client[client] >= self._most_of_client:
+            self._met("client_connections")
+            return f"there are {self._most_of_client} connections of yours already"
+        if len(self._connections) >= self._most and not self._make_room():
+            self._met("connections")
+            return f"all {self._most} connections are busy"
+        return None
+
+    def enter(self, connection: Leaver, address: str) -> None:
+        """Take note of a connection."""
+        client = client_of(address)
+        self._connections[connection] = client
+        self._of_client[client] += 1
+
+    def heard(self, connection: Leaver) -> None:
+        """Take note that a connection was not silent."""
+        client = self._connections.pop(connection, None)
+        if client is not None:
+            self._connections[connection] = client
+
+    def left(self, connection: Leaver) -> None:
+        """Take note that a connection is gone; telling it twice counts once."""
+        client = self._connections.pop(connection, None)
+        if client is not None:
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+    def _make_room(self) -> bool:
+        for connection in list(islice(self._connections, _MOST_LOOKED_AT)):
+            if connection.is_idle:
+                self._met("idle_connections")
+                self.left(connection)
+                connection.leave()
+                return True
+            # Busy with a long reply: the next newcomer need not look at it again.
+            self.heard(connection)
+        return False
+
+
+def client_of(address: str) -> str:
+    """Return whom an address counts for: itself, or its network, of which a client has all addresses."""
+    if ":" not in address:
+        return address
+    try:
+        number = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if number.ipv4_mapped is not None:
+        return str(number.ipv4_mapped)
+    return str(ipaddress.IPv6Network((number, _NETWORK_BITS), strict=False))
+
+
+def connections_by_descriptors() -> int:
+    """Return how many connections the process has descriptors for, once it was given all that it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = _MOST_OPEN_FILES if hard == unlimited else min(hard, _MOST_OPEN_FILES)
+    if soft != unlimited and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == unlimited:
+        soft = _MOST_OPEN_FILES
+    return max(1, (soft - _DESCRIPTORS_KEPT) // _DESCRIPTORS_EACH)
