@@ -173,6 +173,9 @@ class Pull:
                     vain_tries = 0
                     if self._doubts.is_mixed:
                         break
+            if not self._able():
+                # All have spoken: no waiting, and no talk of patience.
+                continue
             is_hopeless = self._is_tied and vain_tries >= _TRIES_FROM_ONE
             if is_hopeless or loop.time() - progress_at > self._options.give_up_after_s:
                 raise ItemUnobtainable(self._sources[0].path, last)
