@@ -98,6 +98,13 @@ class LocalStore:
         """Say whether a blob is here, without opening it."""
         return self.path(digest).exists()
 
+    def size_bytes(self, digest: Digest) -> int | None:
+        """Return how large a blob is, None when it is not here."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
     def changed_ns(self, digest: Digest) -> int | None:
         """Return when a blob's file was last touched in any way, None when it is not here."""
         try:
