@@ -209,9 +209,17 @@ class Fill:
             await asyncio.shield(self._pause(incoming))
             raise
         self._show_verified()
-        await self._threads.disk(incoming.commit)
-        await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
+        await self._commit(incoming)
         log.info("blob.filled digest=%s bytes=%d", self.item.digest, self.item.size_bytes)
+
+    async def _commit(self, incoming: Incoming) -> None:
+        try:
+            await self._threads.disk(incoming.commit)
+        except OSError:
+            # What the disk failed to take may be gone from memory too, and another try would not be told.
+            await self._drop(incoming)
+            raise
+        await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
 
     async def _append_first(self, incoming: Incoming, chunk: bytes) -> None:
         """Write the first bytes that arrive, and take room for all; a client waits for both.

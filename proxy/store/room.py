@@ -282,7 +282,7 @@ class Room:
             free_bytes=self._store.free_bytes(),
             limit_bytes=self._limits.limit_bytes,
             min_free_bytes=self._limits.min_free_bytes,
-            quarantined=sum(1 for _ in self._store.quarantine.iterdir()),
+            quarantined=sum(1 for _ in self._store.quarantine.glob("*")),
         )
 
     def make_headroom(self, headroom_bytes: int) -> None:
