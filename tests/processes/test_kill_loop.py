@@ -8,7 +8,7 @@ from pathlib import Path
 from support.keys import SigningKey
 from support.kill_loop import kill_loop
 
-ROUNDS = 8
+ROUNDS = 6
 
 
 async def test_nothing_is_wrong_or_lost_after_kills_at_any_moment(tmp_path: Path, key: SigningKey) -> None:
