@@ -167,16 +167,18 @@ class Room:
     def release_dead(self) -> int:
         """Mend what processes that died while they filled have left; return how many bytes that set free.
 
-        A blob that was committed and not noted gets its row; a partial file keeps
-        no more room than it takes.
+        A blob that was committed and not noted gets its row, even if its process lives and
+        could not write it; a partial file keeps no more room than it takes.
         """
         freed_bytes = 0
         for key, note in self._ledger.records(_FILLING).items():
-            if note[-1] == _identity(note[-1][0]):
+            digest = Digest(key.removeprefix(_FILLING))
+            is_committed = self._store.has(digest) and not (self._store.incoming / digest).exists()
+            if note[-1] == _identity(note[-1][0]) and not is_committed:
                 continue
             with self._ledger.transaction():
                 if self._ledger.record(key) == note:  # Nobody has gone on with it meanwhile.
-                    freed_bytes += self._release(Digest(key.removeprefix(_FILLING)))
+                    freed_bytes += self._release(digest)
         return freed_bytes
 
     def _release(self, digest: Digest) -> int:

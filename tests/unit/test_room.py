@@ -7,12 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.failing_disk import locked
 from support.holding import Holding
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
 from proxy.store.evict import Usage
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
 from proxy.store.room import Room
@@ -156,6 +157,23 @@ def test_what_a_killed_process_committed_and_did_not_note_is_noted(store: LocalS
     assert not ledger.usages()
 
     room(store, ledger).make_headroom(0)
+
+    assert here(store, ledger) == {NEW}
+    assert not ledger.keys("reserved/")
+
+
+def test_a_blob_that_could_not_be_noted_is_noted_later(
+    store: LocalStore, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process lives, and has gone on to other things."""
+    monkeypatch.setattr("proxy.store.table.PATIENCE_S", 0.05)
+    making = room(store, ledger)
+    assert making.reserve(NEW, 3)
+    store.put(b"new")
+    with locked(ledger.directory / "blobs" / "cache.db"), pytest.raises(LedgerUnavailable):
+        making.settle(NEW, 3)
+
+    making.make_headroom(0)
 
     assert here(store, ledger) == {NEW}
     assert not ledger.keys("reserved/")
