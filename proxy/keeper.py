@@ -41,12 +41,11 @@ async def keep(config: Config, listeners: Listeners, lifeline: Lifeline) -> None
 
 
 async def _keep(config: Config, cache: Cache) -> None:
-    for mirror in cache.mirrors:
-        await cache.recorded(mirror)  # Known to the ledger before anything may be evicted.
-    await cache.storage.threads.slow(cache.storage.room.reconcile)
     scrubber = Scrubber(cache, config.scrub, time.time)
+    upkeep = Upkeep(cache, config.cache, scrubber, time.time)
+    await upkeep.begin()
     async with asyncio.TaskGroup() as group:
-        group.create_task(Upkeep(cache, config.cache, scrubber, time.time).run(), name="upkeep")
+        group.create_task(upkeep.run(), name="upkeep")
         group.create_task(_run_rules(config, cache), name="rules")
 
 

@@ -14,7 +14,7 @@ from proxy.cache.storage import Storage
 from proxy.cache.trouble import Trouble
 from proxy.digest import Digest
 from proxy.simplestreams.model import Products
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import Ledger, LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +39,16 @@ class Archive:
 
     async def current(self) -> Generation | None:
         """Return the generation accepted last."""
-        record = await self._threads.ledger(self._ledger.record, _CURRENT + self._mirror)
-        if record is None:
+        try:
+            record = await self._threads.ledger(self._ledger.record, _CURRENT + self._mirror)
+            if record is None:
+                record = await self._threads.disk(self._read_copy)
+                if record is not None:
+                    # Its documents are protected from eviction by what the ledger says.
+                    await self._threads.ledger(self._ledger.write, _CURRENT + self._mirror, record)
+        except LedgerUnavailable as error:
+            log.warning("ledger.not_used mirror=%s problem=%s", self._mirror, error)
             record = await self._threads.disk(self._read_copy)
-            if record is not None:
-                # Its documents are protected from eviction by what the ledger says.
-                await self._threads.ledger(self._ledger.write, _CURRENT + self._mirror, record)
         try:
             generation = None if record is None else Generation.from_record(record)
         except (TypeError, KeyError, AttributeError) as error:
@@ -103,12 +107,14 @@ class Archive:
                     self._ledger.add_blob(digest, self._store.path(digest).stat().st_size)
                     self._counted.add(digest)
         self._ledger.write(_CURRENT + self._mirror, generation.to_record())
-
-        self._write_copy(generation)
+        try:
+            self._write_copy(generation)
+        except OSError as error:
+            log.warning("generation.copy_not_written mirror=%s problem=%s", self._mirror, error)
 
     def _write_copy(self, generation: Generation) -> None:
         """Keep the record beside the ledger too: a site that is offline could not replace it. Blocks."""
-        self._copy.parent.mkdir(exist_ok=True)
+        self._copy.parent.mkdir(parents=True, exist_ok=True)
         draft = self._copy.with_suffix(f".{os.getpid()}")
         draft.write_text(json.dumps(generation.to_record()))
         draft.replace(self._copy)

@@ -22,10 +22,11 @@ from proxy.cache.mirror import Mirror
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.trouble import HeldBack, Trouble
 from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, RollbackError
-from proxy.digest import Digest
+from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
-from proxy.upstream.origin import OriginError
+from proxy.store.files import StoreFault
+from proxy.upstream.origin import OriginError, Validators
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
@@ -214,6 +215,15 @@ class Documents:
             async with asyncio.timeout(_BRIEF_WAIT_S):
                 await self.revalidate()
 
+    async def fetch_again(self, document: Item) -> bytes | None:
+        """Return a document's bytes as an origin has them now, None if none has those that were proved."""
+        for origin in self.route.order():
+            with contextlib.suppress(OriginError):
+                fetched = await origin.fetch(document.path, Validators())
+                if fetched is not None and digest_of(fetched.data) == document.digest:
+                    return fetched.data
+        return None
+
     def doubt(self) -> None:
         """Check soon: what is listed turned out to be gone, upstream or here."""
         now = self._clock()
@@ -333,6 +343,12 @@ class Documents:
             try:
                 draft = await self._assembler.assemble(origin, known, siblings)
                 self._check_acceptable(draft)
+                await self._accept(draft, problems)
+            except StoreFault as error:
+                # No other origin's lists could be stored either; those that are here are served on.
+                log.warning("mirror.not_stored mirror=%s problem=%s", self.mirror.name, error)
+                problems.append(error)
+                break
             except (OriginError, DocumentRefused, RollbackError, HeldBack) as error:
                 log.warning("mirror.origin_rejected mirror=%s problem=%s", self.mirror.name, error)
                 problems.append(error)
@@ -340,7 +356,6 @@ class Documents:
                     self.route.failed(origin)
                 continue
             self.route.worked(origin)
-            await self._accept(draft, problems)
             return
         now = self._clock()
         trouble = self._trouble.after_failure(problems, now)
@@ -430,7 +445,10 @@ class Documents:
     async def _write_trouble(self, trouble: Trouble) -> None:
         if trouble != self._trouble:
             self._trouble = trouble
-            await self._archive.note_trouble(trouble)
+            try:
+                await self._archive.note_trouble(trouble)
+            except StoreFault as error:
+                log.warning("mirror.trouble_not_written mirror=%s problem=%s", self.mirror.name, error)
 
 
 def _sibling_suffix(path: str, generation: Generation) -> str | None:

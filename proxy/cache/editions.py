@@ -16,6 +16,7 @@ from proxy.cache.board import Board
 from proxy.cache.generation import Edition, Generation, GenerationLost
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
+from proxy.store.files import StoreFault
 
 log = logging.getLogger(__name__)
 
@@ -75,11 +76,18 @@ class Editions:
     # How they change
 
     async def install(self, generation: Generation) -> None:
-        """Make a generation current: loaded first, then recorded, then announced to all workers."""
+        """Make a generation current: loaded first, then recorded, then announced to all workers.
+
+        Raises StoreFault when it cannot be recorded; one that says the same as the current one
+        confirms that all the same, here if not elsewhere.
+        """
         previous = self.current
         if previous is not None and previous.generation.number == generation.number:
-            await self._archive.install(generation)
             self.current = replace(previous, generation=generation)
+            try:
+                await self._archive.install(generation)
+            except StoreFault as error:
+                log.warning("generation.not_recorded mirror=%s problem=%s", self._mirror, error)
             return
         edition = await self._archive.load(generation)
         if previous is not None:
@@ -120,7 +128,8 @@ class Editions:
         if generation is None:
             return
         if self.current is not None and self.current.generation.number == generation.number:
-            self.current = replace(self.current, generation=generation)
+            if self.current.generation.checked_at < generation.checked_at:
+                self.current = replace(self.current, generation=generation)
         else:
             try:
                 edition = await self._archive.load(generation)

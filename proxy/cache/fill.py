@@ -211,13 +211,21 @@ class Fill:
             await asyncio.shield(self._pause(incoming))
             raise
         self._show_verified()
-        await self._threads.disk(incoming.commit)
-        await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
+        await self._commit(incoming)
         if memory.is_any:
             deliverers = pull.contributors
             await self._liars.settle(self.item, incoming.fd, deliverers, self._routes, memory.doubts)
         await self._liars.wrong_lengths(self.item, pull.wrong_lengths)
         log.info("blob.filled digest=%s bytes=%d", self.item.digest, self.item.size_bytes)
+
+    async def _commit(self, incoming: Incoming) -> None:
+        try:
+            await self._threads.disk(incoming.commit)
+        except OSError:
+            # What the disk failed to take may be gone from memory too, and another try would not be told.
+            await self._drop(incoming)
+            raise
+        await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
 
     async def _receive(self, incoming: Incoming, pull: Pull) -> None:
         """Write what is pulled, and prove it."""

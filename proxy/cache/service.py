@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.cache.bodies import StoredBody
+from proxy.cache.bodies import MemoryBody, StoredBody
 from proxy.cache.documents import Documents, NoGeneration
 from proxy.cache.flights import Flights, Opened, Outcome
 from proxy.cache.generation import Edition, Generation
@@ -167,12 +167,15 @@ class Cache:
             raise
 
     async def _reopen_document(self, documents: Documents, item: Item) -> Opened:
-        """Open a document that the store has lost, once it was fetched again."""
+        """Open a document that the store has lost, once it was fetched again; past the store if need be."""
         await documents.ask_briefly()
         blob = self.storage.store.open(item.digest, item.size_bytes)
-        if blob is None:
+        if blob is not None:
+            return Opened(StoredBody(blob), Outcome.MISS)
+        data = await documents.fetch_again(item)
+        if data is None:
             raise DocumentLost(item.path)
-        return Opened(StoredBody(blob), Outcome.MISS)
+        return Opened(MemoryBody(data), Outcome.BYPASS)
 
     async def refresh(self, mirror: str) -> str | None:
         """Check a mirror with its origins now; return why they did not confirm its lists, or None."""

@@ -1,4 +1,8 @@
-"""Upkeep: making room ahead of need, dropping what nobody names any more, forgetting what has expired."""
+"""Upkeep: making room ahead of need, dropping what nobody names any more, forgetting what has expired.
+
+And mending the store itself: folders that somebody removed, a ledger that SQLite
+cannot read any more.
+"""
 
 import asyncio
 import logging
@@ -9,9 +13,11 @@ from proxy.errors import ProxyError
 from proxy.jobs.scrub import Scrubber
 from proxy.store.evict import Usage
 from proxy.store.limits import StoreLimits
+from proxy.store.recovery import set_damaged_ledger_aside
 
 log = logging.getLogger(__name__)
 
+_BEGIN_PAUSE_S = 1.0
 _ROOM_EVERY_S = 10.0
 _TIDY_EVERY_S = 3600.0
 _SCRUB_EVERY_S = 30.0
@@ -31,12 +37,39 @@ class Upkeep:
         self._scrubber = scrubber
         self._clock = clock
 
+    async def begin(self) -> None:
+        """Bring the ledger in line with the disk; return when that is done, however long the disk fails."""
+        while True:
+            try:
+                await self._storage.threads.slow(self._mend)
+                await self._reconcile()
+            except (ProxyError, OSError) as error:
+                log.warning("store.not_reconciled problem=%s", error)
+                await asyncio.sleep(_BEGIN_PAUSE_S)
+            else:
+                return
+
     async def run(self) -> None:
         """Do all chores again and again, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(_again(self._look_after_store, _ROOM_EVERY_S))
             group.create_task(_again(self._make_headroom, _ROOM_EVERY_S))
             group.create_task(_again(self.tidy, _TIDY_EVERY_S))
             group.create_task(_again(self._scrubber.run, _SCRUB_EVERY_S))
+
+    async def _look_after_store(self) -> None:
+        if await self._storage.threads.slow(self._mend):
+            await self._reconcile()
+
+    def _mend(self) -> bool:
+        """Make what is missing and set aside what is damaged; say whether the ledger is a new one. Blocks."""
+        self._storage.store.make_folders()
+        return bool(set_damaged_ledger_aside(self._storage.ledger.directory))
+
+    async def _reconcile(self) -> None:
+        for mirror in self._cache.mirrors:
+            await self._cache.recorded(mirror)  # Known to the ledger before anything may be evicted.
+        await self._storage.threads.slow(self._storage.room.reconcile)
 
     async def _make_headroom(self) -> None:
         await self._storage.threads.slow(self._storage.room.make_headroom, self._limits.headroom_bytes)

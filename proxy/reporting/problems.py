@@ -77,7 +77,7 @@ def _what_was_wrong(origin: dict[str, Any]) -> str:
 def _of_store(store: dict[str, Any]) -> Iterator[Problem]:
     if not store["is_writable"]:
         advice = "clients are served past the store: check the disk, its mount and permissions"
-        yield Problem("store", "error", "cannot be written", advice)
+        yield Problem("store", "error", f"cannot be written: {'; '.join(store['faults'])}", advice)
     elif store["free_bytes"] < _NEARLY_FULL * store["min_free_bytes"]:
         advice = "set [cache] limit, free disk space, or unpin what you no longer need"
         yield Problem("store", "warning", f"has only {size(store['free_bytes'])} left on its disk", advice)

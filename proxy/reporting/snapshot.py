@@ -4,7 +4,6 @@ Names are stable within a format; the OpenAPI description documents them.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from proxy.jobs.scrub import ScrubState
 from proxy.jobs.scrub import read_state as read_scrub_state
 from proxy.reporting import figures
 from proxy.reporting.problems import find_problems
+from proxy.store.health import find_faults
 
 FORMAT = "sstream-proxy-stats:1"
 
@@ -61,7 +61,7 @@ class Observer:
         arriving = await storage.threads.slow(storage.room.arriving)
         scrub = await storage.threads.slow(read_scrub_state, storage.ledger)
         rules = await storage.threads.slow(self._read_rules)
-        is_writable = await storage.threads.slow(_is_writable, storage.store.root)
+        faults = await storage.threads.slow(find_faults, storage.store, storage.ledger)
         liars = await storage.threads.slow(told_of_liars, storage.ledger)
         store_counts = totals.store.total()
         stats: dict[str, Any] = {
@@ -80,7 +80,8 @@ class Observer:
             },
             "store": {
                 **usage._asdict(),
-                "is_writable": is_writable,
+                "is_writable": not faults,
+                "faults": faults,
                 "evicted_blobs": store_counts["evicted blobs"],
                 "evicted_bytes": store_counts["evicted bytes"],
             },
@@ -133,14 +134,3 @@ def _scrub(state: ScrubState, counts: dict[str, int]) -> dict[str, Any]:
         "damaged_blobs": counts["damaged"],
         "repaired_blobs": counts["repaired"],
     }
-
-
-def _is_writable(root: Path) -> bool:
-    """Whether a file can be made in the data directory. Blocks."""
-    probe = root / "incoming" / f"probe-{os.getpid()}"
-    try:
-        probe.write_bytes(b"?")
-        probe.unlink()
-    except OSError:
-        return False
-    return True

@@ -42,6 +42,8 @@ class Incoming:
         than the blob is worthless and starts anew.
         """
         path = store.incoming / digest
+        if not store.incoming.exists():
+            store.make_folders()
         while True:
             fd = _open_for_writing(path)
             if fd is None:

@@ -1,53 +1,39 @@
-"""What is known of blobs and names: the only user of diskcache.
+"""What is known of blobs and names.
 
-Two tables, each a diskcache.Cache (SQLite in WAL mode, shared by processes):
+Two tables (SQLite in WAL mode, shared by processes):
 
     records   JSON values by key: generations, pins, failures, reservations, results of rules
     blobs     a row per blob: size, last use, last proof; and the sum of all sizes
 
 Values are JSON text, never pickles: a ledger that somebody tampered with can
 mislead, not execute. All methods block, so call them from a thread, and raise
-LedgerUnavailable when SQLite fails.
+LedgerUnavailable when SQLite fails. A ledger that cannot be opened when it is
+made is opened as soon as that is possible.
 """
 
 import contextlib
-import json
-import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diskcache
-
 from proxy.digest import Digest
 from proxy.store.evict import Usage
 from proxy.store.files import StoreFault
-
-log = logging.getLogger(__name__)
+from proxy.store.table import Table
 
 _TOTAL = "total"
 _PIN = "pin/"
 _HELD = "held/"
+_PROBE = "probe"
 _USED_ROW = 2
 _PROVED_ROW = 4
 _LARGEST = 2**63
-_AFTER_ALL_TEXT = "\U0010ffff"
-_SETTINGS = {
-    # diskcache drops entries on its own unless told not to.
-    "eviction_policy": "none",
-    "cull_limit": 0,
-    "size_limit": 2**62,
-    # Values stay in the database, none in files beside it.
-    "disk_min_file_size": 2**31 - 1,
-    "sqlite_auto_vacuum": 0,
-}
-
-
-class LedgerDamaged(StoreFault):
-    """A ledger entry that is not the text this program writes."""
+_OPENING_PAUSE_S = 1.0
+"""After it could not be opened; those who ask meanwhile do not wait."""
 
 
 class LedgerUnavailable(StoreFault):
@@ -59,62 +45,8 @@ def _translated() -> Iterator[None]:
     """Turn SQLite's errors into ours. Also a decorator."""
     try:
         yield
-    except (sqlite3.Error, diskcache.Timeout, OSError) as error:
+    except (sqlite3.Error, OSError) as error:
         raise LedgerUnavailable(f"the ledger cannot be used: {error}") from error
-
-
-class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """Keeps keys and values as text; refuses to unpickle whatever it may meet."""
-
-    def put(self, key: Any) -> tuple[str, bool]:
-        return str(key), True
-
-    def get(self, key: Any, raw: bool) -> str:
-        if not raw or not isinstance(key, str):
-            raise LedgerDamaged("a key of the ledger is not text")
-        return key
-
-    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002
-        return 0, diskcache.core.MODE_RAW, None, json.dumps(value, separators=(",", ":"))
-
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:  # noqa: ARG002
-        if mode != diskcache.core.MODE_RAW or not isinstance(value, str):
-            raise LedgerDamaged("a value of the ledger is not text")
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise LedgerDamaged(f"a value of the ledger is not JSON: {error}") from error
-
-
-class _Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
-    """A diskcache that can also be read by the beginning of its keys, with one query."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(str(directory), disk=_TextDisk, **_SETTINGS)
-
-    def rows(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
-        """Yield keys that begin with `prefix`, and their values; not what has expired."""
-        found = self._sql(
-            "SELECT key, raw, mode, filename, value FROM Cache"
-            " WHERE key >= ? AND key < ? AND (expire_time IS NULL OR expire_time > ?) ORDER BY key",
-            (prefix, prefix + _AFTER_ALL_TEXT, time.time()),
-        ).fetchall()
-        for key, raw, mode, filename, value in found:
-            try:
-                yield self._disk.get(key, raw), self._disk.fetch(mode, filename, value, read=False)
-            except LedgerDamaged as error:
-                # One bad row must not hide all the others, nor come back at every start.
-                log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
-                self._sql("DELETE FROM Cache WHERE key = ? AND raw = ?", (key, raw))
-
-    def get(self, key: Any, default: Any = None, **options: Any) -> Any:
-        """Return a value; one that cannot be read is dropped and counts as absent."""
-        try:
-            return super().get(key, default, **options)
-        except LedgerDamaged as error:
-            log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
-            self._sql("DELETE FROM Cache WHERE key = ?", (key,))
-            return default
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +62,55 @@ class Proof:
 class Ledger:
     """Records by key, and what is known of every blob."""
 
-    @_translated()
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self.directory = directory
         self._clock = clock
-        self._records = _Table(directory / "records")
-        self._blobs = _Table(directory / "blobs")
+        self._tables: dict[str, Table] = {}
+        self._opening = threading.Lock()
+        self._not_before_s = 0.0
+        self._problem = ""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            self._records, self._blobs  # noqa: B018 - opens both
+
+    @property
+    def _records(self) -> Table:
+        return self._table("records")
+
+    @property
+    def _blobs(self) -> Table:
+        return self._table("blobs")
+
+    def _table(self, name: str) -> Table:
+        table = self._tables.get(name)
+        return self._open(name) if table is None else table
+
+    def _open(self, name: str) -> Table:
+        with self._opening:
+            if name not in self._tables:
+                if time.monotonic() < self._not_before_s:
+                    raise sqlite3.OperationalError(self._problem)
+                try:
+                    self._tables[name] = Table(self.directory / name)
+                except (sqlite3.Error, OSError) as error:
+                    self._not_before_s = time.monotonic() + _OPENING_PAUSE_S
+                    self._problem = str(error)
+                    raise
+            return self._tables[name]
 
     @_translated()
     def close(self) -> None:
         """Let go of this thread's connections."""
-        self._records.close()
-        self._blobs.close()
+        for table in self._tables.values():
+            table.close()
+
+    @_translated()
+    def try_out(self) -> None:
+        """Write to both tables what changes nothing. Raises LedgerUnavailable when that is not possible."""
+        with self._records.transact():
+            self._records.set(_PROBE, True)
+            self._records.delete(_PROBE)
+        with self._blobs.transact():
+            self._blobs[_TOTAL] = self.total_bytes()
 
     # Records
 
@@ -172,12 +142,12 @@ class Ledger:
     @_translated()
     def forget_expired(self) -> None:
         """Remove expired records from the file; nobody sees them anyway."""
-        self._records.expire(retry=True)
+        self._records.expire()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Make all record changes inside happen, or none."""
-        with _translated(), self._records.transact(retry=True):
+        with _translated(), self._records.transact():
             yield
 
     # Pins
@@ -250,7 +220,7 @@ class Ledger:
     @_translated()
     def add_blob(self, digest: Digest, size_bytes: int) -> None:
         """Note that a blob is in the store; adding it twice counts once."""
-        with self._blobs.transact(retry=True):
+        with self._blobs.transact():
             if self._row(digest) is None:
                 self._blobs[digest] = [size_bytes, self._clock()]
                 self._blobs[_TOTAL] = self.total_bytes() + size_bytes
@@ -258,7 +228,7 @@ class Ledger:
     @_translated()
     def note_proof(self, digest: Digest, proof: Proof) -> None:
         """Note that a blob was hashed and found good."""
-        with self._blobs.transact(retry=True):
+        with self._blobs.transact():
             row = self._row(digest)
             if row is not None:
                 self._blobs[digest] = [*row[:2], proof.hashed_at, proof.changed_ns]
@@ -272,7 +242,7 @@ class Ledger:
     @_translated()
     def forget_blob(self, digest: Digest) -> bool:
         """Note that a blob is gone; say whether it was known."""
-        with self._blobs.transact(retry=True):
+        with self._blobs.transact():
             row = self._row(digest)
             if row is not None:
                 del self._blobs[digest]
@@ -287,7 +257,7 @@ class Ledger:
     @_translated()
     def touch(self, used_at: dict[Digest, float]) -> None:
         """Note when blobs were last used, Unix seconds."""
-        with self._blobs.transact(retry=True):
+        with self._blobs.transact():
             for digest, when in used_at.items():
                 row = self._row(digest)
                 if row is not None:
@@ -336,7 +306,7 @@ class Ledger:
         """
         before = {usage.digest: usage.size_bytes for usage in self.usages()}
         on_disk = {digest: (size_bytes, used_at) for digest, size_bytes, used_at in found}
-        with self._blobs.transact(retry=True):
+        with self._blobs.transact():
             missing = [one for one in on_disk.keys() - before.keys() if self._row(one) is None]
             for key, row in self._blobs.rows():
                 if key != _TOTAL and not _is_row(row):

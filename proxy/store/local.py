@@ -26,7 +26,7 @@ from proxy.store.files import StoreFault, publish, remove, sync_directory
 log = logging.getLogger(__name__)
 
 _PUT_TRIES = 3
-_DRAFT_PREFIX = "put-"
+DRAFT_PREFIX = "put-"
 
 DAMAGED = "is damaged: its bytes do not match its sha256"
 
@@ -63,15 +63,19 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._blobs = root / "blobs" / "sha256"
+        self.blobs = root / "blobs" / "sha256"
         self.incoming = root / "incoming"
         self.quarantine = root / "quarantine"
-        for directory in (self._blobs, self.incoming, self.quarantine):
-            directory.mkdir(parents=True, exist_ok=True)
+        self.make_folders()
+
+    def make_folders(self) -> None:
+        """Make the folders that are not there: at first, or again when somebody has removed them."""
+        for folder in (self.blobs, self.incoming, self.quarantine):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: Digest) -> Path:
         """Return where the blob is, or would be."""
-        return self._blobs / digest[:2] / digest
+        return self.blobs / digest[:2] / digest
 
     def open(self, digest: Digest, size_bytes: int) -> Blob | None:
         """Open a blob for reading; None when it is not here, or the disk does not give it.
@@ -97,6 +101,13 @@ class LocalStore:
     def has(self, digest: Digest) -> bool:
         """Say whether a blob is here, without opening it."""
         return self.path(digest).exists()
+
+    def size_bytes(self, digest: Digest) -> int | None:
+        """Return how large a blob is, None when it is not here."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
 
     def changed_ns(self, digest: Digest) -> int | None:
         """Return when a blob's file was last touched in any way, None when it is not here."""
@@ -172,19 +183,23 @@ class LocalStore:
         return is_good
 
     def put(self, data: bytes) -> Digest:
-        """Store bytes that are here in full; durable on return."""
+        """Store bytes that are here in full; durable on return. Raises StoreFault."""
         digest = digest_of(data)
-        if self.is_intact(digest):
-            return digest
-        for _ in range(_PUT_TRIES):
-            # Another process may take a draft for dead before it is locked.
-            with contextlib.suppress(FileNotFoundError):
-                self._put(digest, data)
+        try:
+            if self.is_intact(digest):
                 return digest
+            for _ in range(_PUT_TRIES):
+                # Another process may take a draft for dead before it is locked.
+                with contextlib.suppress(FileNotFoundError):
+                    self.make_folders()
+                    self._put(digest, data)
+                    return digest
+        except OSError as error:
+            raise StoreFault(f"a document cannot be stored: {error.strerror}") from error
         raise StoreFault(f"{self.incoming} loses files")
 
     def _put(self, digest: Digest, data: bytes) -> None:
-        with tempfile.NamedTemporaryFile(dir=self.incoming, prefix=_DRAFT_PREFIX, delete=False) as file:
+        with tempfile.NamedTemporaryFile(dir=self.incoming, prefix=DRAFT_PREFIX, delete=False) as file:
             draft = Path(file.name)
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
@@ -221,7 +236,7 @@ class LocalStore:
 
     def scan(self) -> Iterator[tuple[Digest, os.stat_result]]:
         """Yield every blob with its file status; files with other names are passed over."""
-        for shard in os.scandir(self._blobs):
+        for shard in os.scandir(self.blobs):
             if not shard.is_dir():
                 continue
             for entry in os.scandir(shard.path):
@@ -230,7 +245,7 @@ class LocalStore:
 
     def remove_dead_drafts(self) -> None:
         """Remove what `put` was writing when its process died; a living process holds a lock on its draft."""
-        for draft in self.incoming.glob(f"{_DRAFT_PREFIX}*"):
+        for draft in self.incoming.glob(f"{DRAFT_PREFIX}*"):
             with contextlib.suppress(FileNotFoundError, BlockingIOError), draft.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove(draft)

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +91,6 @@ class Room:
         for key, (label, size_bytes, here_bytes, began_at, process) in self._ledger.records(_FILLING).items():
             digest = Digest(key.removeprefix(_FILLING))
             if process != _identity(process[0]):
-                self._ledger.forget(key)
                 continue
             arrived_bytes = self._arrived_bytes(digest)
             rate = (arrived_bytes - here_bytes) / max(now - began_at, _SHORTEST_RATE_S)
@@ -113,7 +112,7 @@ class Room:
                     self._ledger.write(_FILLING + digest, note)
                     return True
             if attempt < _TRIES - 1:
-                self._evict(missing)
+                self._evict(missing - self.release_dead(), digest)
         return False
 
     def _take(self, digest: Digest, size_bytes: int) -> int:
@@ -131,7 +130,7 @@ class Room:
         missing = self._missing_bytes(size_bytes - held_bytes)
         if held_bytes >= size_bytes or missing <= 0:
             return True
-        return bool(choose(self._ledger.usages(), self.protected(), missing))
+        return bool(choose(self._evictable(), self.protected() | {digest}, missing))
 
     def foresee(self, needed_bytes: int, wanted: Collection[Digest]) -> tuple[int, list[Usage], int]:
         """Say what fetching `needed_bytes` would do, without doing it.
@@ -142,7 +141,7 @@ class Room:
         # What is set aside for them already need not be found again.
         reserved = sum(self._outstanding(self._ledger.records(_RESERVED), wanted).values())
         missing = self._missing_bytes(max(0, needed_bytes - reserved))
-        usages = self._ledger.usages()
+        usages = self._evictable()
         protected = self.protected() | set(wanted)
         chosen = choose(usages, protected, missing)
         may_go = sum(usage.size_bytes for usage in usages if usage.digest not in protected)
@@ -165,6 +164,35 @@ class Room:
         self._ledger.forget(_RESERVED + digest)
         self._ledger.forget(_FILLING + digest)
 
+    def release_dead(self) -> int:
+        """Mend what processes that died while they filled have left; return how many bytes that set free.
+
+        A blob that was committed and not noted gets its row, even if its process lives and
+        could not write it; a partial file keeps no more room than it takes.
+        """
+        freed_bytes = 0
+        for key, note in self._ledger.records(_FILLING).items():
+            digest = Digest(key.removeprefix(_FILLING))
+            is_committed = self._store.has(digest) and not (self._store.incoming / digest).exists()
+            if note[-1] == _identity(note[-1][0]) and not is_committed:
+                continue
+            with self._ledger.transaction():
+                if self._ledger.record(key) == note:  # Nobody has gone on with it meanwhile.
+                    freed_bytes += self._release(digest)
+        return freed_bytes
+
+    def _release(self, digest: Digest) -> int:
+        reserved_bytes: int = self._ledger.record(_RESERVED + digest) or 0
+        arrived_bytes = self._arrived_bytes(digest)
+        if arrived_bytes:
+            self.shrink(digest, arrived_bytes)
+            return max(0, reserved_bytes - arrived_bytes)
+        held_bytes = self._store.size_bytes(digest)
+        if held_bytes is not None:
+            self._ledger.add_blob(digest, held_bytes)
+        self.give_back(digest)
+        return reserved_bytes if held_bytes is None else 0
+
     def tidy_partials(self) -> None:
         """Remove partial files that nobody went on with for a week, and reservations without a file."""
         self._store.remove_idle_partials(_IDLE_PARTIAL_S)
@@ -180,6 +208,7 @@ class Room:
         reservations without a partial file, and partial files that nobody
         went on with for a week.
         """
+        self.release_dead()
         added, removed = self._ledger.reconcile(
             (
                 (digest, status.st_size, max(status.st_atime, status.st_mtime))
@@ -255,11 +284,12 @@ class Room:
             free_bytes=self._store.free_bytes(),
             limit_bytes=self._limits.limit_bytes,
             min_free_bytes=self._limits.min_free_bytes,
-            quarantined=sum(1 for _ in self._store.quarantine.iterdir()),
+            quarantined=sum(1 for _ in self._store.quarantine.glob("*")),
         )
 
     def make_headroom(self, headroom_bytes: int) -> None:
         """Evict ahead of need, so that the next blobs need not wait for it."""
+        self.release_dead()
         missing = self._missing_bytes(headroom_bytes)
         if missing > 0:
             self._evict(missing)
@@ -283,15 +313,50 @@ class Room:
                     log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
         return freed_bytes
 
-    def _evict(self, needed_bytes: int) -> None:
-        protected = self.protected()
-        while chosen := choose(self._ledger.usages(), protected, needed_bytes):
-            freed_bytes = self.evict(chosen)
+    def _evict(self, needed_bytes: int, *spared: Digest) -> None:
+        protected = self.protected() | set(spared)
+        while chosen := choose(self._evictable(), protected, needed_bytes):
+            partials = [usage for usage in chosen if isinstance(usage, _IdlePartial)]
+            freed_bytes = self._drop_partials(partials)
+            freed_bytes += self.evict([usage for usage in chosen if not isinstance(usage, _IdlePartial)])
             if freed_bytes >= needed_bytes:
                 return
             # Some are being read; others must go instead.
             needed_bytes -= freed_bytes
             protected |= {usage.digest for usage in chosen}
+
+    def _evictable(self) -> list[Usage]:
+        """Return all that eviction may choose from: blobs, and partial files that nobody goes on with."""
+        return [*self._ledger.usages(), *self._idle_partials()]
+
+    def _idle_partials(self) -> Iterator["_IdlePartial"]:
+        busy = {
+            key.removeprefix(_FILLING)
+            for key, note in self._ledger.records(_FILLING).items()
+            if note[-1] == _identity(note[-1][0])
+        }
+        for key, reserved_bytes in self._ledger.records(_RESERVED).items():
+            digest = Digest(key.removeprefix(_RESERVED))
+            with contextlib.suppress(FileNotFoundError):
+                written_at = (self._store.incoming / digest).stat().st_mtime
+                if digest not in busy:
+                    yield _IdlePartial(digest, reserved_bytes, written_at)
+
+    def _drop_partials(self, partials: Iterable["_IdlePartial"]) -> int:
+        """Remove partial files unless somebody has gone on with them; return how many bytes that freed."""
+        freed_bytes = 0
+        for usage in partials:
+            if self._store.drop_partial(usage.digest):
+                with self._ledger.transaction():
+                    if not self._arrived_bytes(usage.digest):  # Nobody has begun it anew.
+                        self.give_back(usage.digest)
+                freed_bytes += usage.size_bytes
+                log.info("partial.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
+        return freed_bytes
+
+
+class _IdlePartial(Usage):
+    """A partial file that nobody writes: it was used when it was written, and takes what is reserved."""
 
 
 def _identity(pid: int) -> list[int]:

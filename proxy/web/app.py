@@ -99,7 +99,9 @@ def _create(
             return answer(HTTPStatus.FORBIDDEN, {"problem": "reading this needs an admin"})
         try:
             return await handler(request)
-        except ProxyError as error:
+        except (ProxyError, OSError) as error:
+            if isinstance(error, ConnectionError):
+                raise
             log.warning("page.failed path=%s problem=%s", request.path, error)
             told = {"ready": False, "reasons": [str(error)]}
             problem = told if request.path == "/-/ready" else {"problem": str(error)}

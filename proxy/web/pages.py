@@ -73,6 +73,6 @@ class Pages:
                 reasons.append(f"mirror {name} has no verified lists: {why}")
                 self._cache.wake(name)
         if not stats["store"]["is_writable"]:
-            reasons.append("the store cannot be written")
+            reasons.append(f"the store cannot be written: {'; '.join(stats['store']['faults'])}")
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return answer(status, {"ready": not reasons, "reasons": reasons})

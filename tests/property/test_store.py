@@ -37,6 +37,8 @@ class StoreMachine(RuleBasedStateMachine):
         """What has begun to arrive, and how much of it is here."""
         self.reserved: dict[Digest, int] = {}
         """Room reserved for what arrives."""
+        self.paused: dict[Digest, float] = {}
+        """What nobody goes on with at the moment, and when it was written last."""
         self.pins: set[Digest] = set()
         self.in_use: set[Digest] = set()
         self.readers: list[tuple[Digest, Blob]] = []
@@ -74,6 +76,7 @@ class StoreMachine(RuleBasedStateMachine):
         held = self.reserved.get(digest, 0)
         protected = self.pins | self.in_use
         usages = [Usage(here, len(DATA[here]), used_at) for here, used_at in self.blobs.items()]
+        usages += [Usage(here, self.reserved[here], at) for here, at in self.paused.items() if here != digest]
         read = {here for here, _ in self.readers}
         needed = self.used_bytes() + size - held - LIMIT_BYTES if held < size else 0
         wanted = choose(usages, protected | read, needed)
@@ -87,10 +90,17 @@ class StoreMachine(RuleBasedStateMachine):
         assert is_foreseen == is_reserved or (is_foreseen and read)
         assert is_reserved == (freed >= needed)
         gone = {here for here in self.blobs if not self.store.has(here)}
-        assert gone.isdisjoint(protected | read)
+        dropped = {here for here in self.partials if not (self.store.incoming / here).exists()}
+        assert (gone | dropped).isdisjoint(protected | read)
+        assert dropped <= self.paused.keys() - {digest}
         if is_reserved or not read:
-            assert sum(len(DATA[here]) for here in gone) == freed
+            went = sum(len(DATA[here]) for here in gone) + sum(self.reserved[here] for here in dropped)
+            assert went == freed
         self.blobs = {here: used_at for here, used_at in self.blobs.items() if here not in gone}
+        for here in dropped:
+            del self.partials[here], self.reserved[here], self.paused[here]
+        if is_reserved:
+            self.paused.pop(digest, None)
         if is_reserved and held < size:
             self.reserved[digest] = size
         return is_reserved
@@ -117,6 +127,8 @@ class StoreMachine(RuleBasedStateMachine):
         if is_paused and stop:
             self.room.shrink(digest, stop)
             self.reserved[digest] = stop
+            os.utime(self.store.incoming / digest, (self.clock.now, self.clock.now))
+            self.paused[digest] = self.clock.now
 
     @rule(digest=ANY, crash=st.sampled_from(["", "", "", "proved", "committed"]))
     def a_blob_arrives(self, digest: Digest, crash: str) -> None:
@@ -152,6 +164,7 @@ class StoreMachine(RuleBasedStateMachine):
         incoming.close()
         self.room.give_back(digest)
         self.reserved.pop(digest, None)
+        self.paused.pop(digest, None)
         del self.partials[digest]
 
     # Being used

@@ -190,10 +190,14 @@ class Service:
         """Return what it has logged so far."""
         return self._log.read_text(errors="replace")
 
+    def children(self) -> dict[int, str]:
+        """Return the names of its processes, by process id."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return {int(pid): _name(int(pid)) for pid in children.split()}
+
     def worker_pids(self) -> list[int]:
         """Return the process ids of its workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split() if _name(int(pid)) == "sstream-worker"]
+        return [pid for pid, name in self.children().items() if name == "sstream-worker"]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal the supervisor and return its exit status."""

@@ -104,14 +104,14 @@ class Workers:
 
 @asynccontextmanager
 async def run_workers(
-    folder: Path, mirror: Mirror, workers: int = 2, settings: str = ""
+    folder: Path, mirror: Mirror, workers: int = 2, settings: str = "", env: dict[str, str] | None = None
 ) -> AsyncIterator[Workers]:
     """Run the service with so many workers, all of them ready."""
     config = write_config(folder, mirror, settings=settings)
     log = LiveLog(folder / "log")
     async with log.open():
         arguments = ("--config", str(config), "--workers", str(workers))
-        service = await asyncio.to_thread(Service, *arguments, log=log.path)
+        service = await asyncio.to_thread(lambda: Service(*arguments, env=env, log=log.path))
         running = Workers(service, log, mirror.mount, folder / "data")
         try:
             await log.seen("worker.ready", workers)

@@ -169,7 +169,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
             "2 times in the last hour, last a: P",
         ),
         ("origins.http://o/", {"distrusted_until": 7.0}, "origin http://o/", "warning", "asked last"),
-        ("store", {"is_writable": False}, "store", "error", "cannot be written"),
+        ("store", {"is_writable": False, "faults": ["full"]}, "store", "error", "cannot be written: full"),
         ("store", {"free_bytes": 199}, "store", "warning", "199 B"),
         ("store", {"quarantined": 3}, "store", "warning", "3 damaged"),
         ("scrub", {"repaired_blobs": 1}, "scrub", "warning", "1 damaged"),
@@ -203,6 +203,6 @@ def test_offline_nobody_is_warned_of_lists_that_cannot_be_checked() -> None:
 def test_errors_are_told_first() -> None:
     stats = healthy()
     stats["mirrors"]["m"] |= {"last_refusal": "R", "refused": {"path": "R"}}
-    stats["store"]["is_writable"] = False
+    stats["store"] |= {"is_writable": False, "faults": ["full"]}
 
     assert [problem.severity for problem in find_problems(stats)] == ["error", "warning"]

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import diskcache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.failing_disk import locked
 from support.holding import ROOT
 from support.running import Clock
 
@@ -421,14 +423,88 @@ def test_rows_and_total_are_brought_in_line_with_the_disk(ledger: Ledger, direct
 def test_a_ledger_that_is_no_database_is_unavailable(directory: Path) -> None:
     (directory / "records").mkdir(parents=True)
     (directory / "records" / "cache.db").write_bytes(b"this is not SQLite" * 1000)
-    with pytest.raises(LedgerUnavailable, match="the ledger cannot be used"):
-        Ledger(directory)
+    with (
+        closing(Ledger(directory)) as ledger,
+        pytest.raises(LedgerUnavailable, match="the ledger cannot be used: file is not a database"),
+    ):
+        ledger.record("key")
 
 
-def test_a_ledger_without_a_place_is_unavailable(tmp_path: Path) -> None:
+def test_a_ledger_without_a_place_is_unavailable_until_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.store.ledger._OPENING_PAUSE_S", 0.0)
     (tmp_path / "file").touch()
+    with closing(Ledger(tmp_path / "file" / "ledger")) as ledger:
+        with pytest.raises(LedgerUnavailable):
+            ledger.record("key")
+        (tmp_path / "file").unlink()
+        fill(ledger)
+        assert ledger.total_bytes() == 10
+
+
+def test_a_lock_that_somebody_keeps_is_waited_for_once(
+    ledger: Ledger, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not by everybody who comes after: clients stand behind it."""
+    waited: list[int] = []
+    monkeypatch.setattr("proxy.store.table.PATIENCE_S", 0.2)
+    monkeypatch.setattr("proxy.store.table._LEFT_PATIENCE_S", 0.001)
+    with locked(directory / "records" / "cache.db"):
+        for _ in range(3):
+            with pytest.raises(LedgerUnavailable, match="locked"):
+                ledger.write("key", 1)
+            waited.append(ledger._records._con.execute("PRAGMA busy_timeout").fetchone()[0])
+        ledger.add_blob(ONE, 10)
+    ledger.write("key", 2)
+    ledger.write("key", 3)
+
+    assert waited == [200, 1, 1]
+    assert ledger._records._con.execute("PRAGMA busy_timeout").fetchone() == (200,)
+    assert ledger.record("key") == 3
+
+
+def test_a_transaction_that_cannot_end_changes_nothing_and_the_next_one_can(ledger: Ledger) -> None:
+    """As on a disk that is full: SQLite says so when it commits."""
+    ledger.write("key", 1)
+    limit = ledger._records._con.execute("PRAGMA page_count").fetchone()[0]
+    ledger._records._con.execute(f"PRAGMA max_page_count = {limit}")
+
+    def change() -> None:
+        with ledger.transaction():
+            ledger.write("key", 2)
+            ledger.write("other", "x" * 100_000)
+
+    with pytest.raises(LedgerUnavailable, match="full"):
+        change()
+    assert ledger.record("key") == 1
+
+    ledger._records._con.execute("PRAGMA max_page_count = 1000000")
+    ledger.write("key", 3)
+    assert ledger.record("key") == 3
+
+
+def test_a_ledger_that_somebody_removed_begins_anew(ledger: Ledger, directory: Path) -> None:
+    fill(ledger)
+    with closing(Ledger(directory)) as of_another_worker:
+        assert of_another_worker.total_bytes() == 10
+        shutil.rmtree(directory)
+
+        assert of_another_worker.total_bytes() == 0
+        of_another_worker.add_blob(TWO, 20)
+        assert ledger.total_bytes() == 20
+
+
+@pytest.mark.parametrize("table", ["records", "blobs"])
+def test_whether_the_ledger_can_be_written_is_tried_out(ledger: Ledger, directory: Path, table: str) -> None:
+    fill(ledger)
+    before = rows(directory, "records"), rows(directory, "blobs")
+    ledger.try_out()
+    assert (rows(directory, "records"), rows(directory, "blobs")) == before
+
+    tamper(directory, table, "DROP TABLE Cache")
     with pytest.raises(LedgerUnavailable):
-        Ledger(tmp_path / "file" / "ledger")
+        ledger.try_out()
 
 
 def test_a_table_that_breaks_later_is_unavailable(ledger: Ledger, directory: Path) -> None:

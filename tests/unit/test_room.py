@@ -7,11 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.failing_disk import locked
+from support.holding import Holding
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
 from proxy.store.evict import Usage
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
 from proxy.store.room import Room
@@ -91,6 +93,90 @@ def test_what_nobody_fetches_now_reserves_no_more_than_it_has(store: LocalStore,
     assert not making.reserve(NEW, 90)
     making.give_back(OTHER)
     assert making.reserve(NEW, 90)
+
+
+FILLS = """
+from pathlib import Path
+from proxy.store.incoming import Incoming
+from proxy.store.ledger import Ledger
+from proxy.store.limits import StoreLimits
+from proxy.store.local import LocalStore
+from proxy.store.room import Room
+digest, size_bytes, data = sys.argv[2], int(sys.argv[3]), sys.argv[4].encode()
+store = LocalStore(Path(sys.argv[1]))
+ledger = Ledger(store.root / "ledger")
+assert Room(store, ledger, StoreLimits(limit_bytes=100, min_free_bytes=0)).reserve(digest, size_bytes)
+incoming = Incoming.acquire(store, digest, size_bytes)
+incoming.append(data)
+if len(data) == size_bytes:
+    incoming.verify()
+    incoming.commit()
+"""
+
+
+def test_what_a_killed_process_began_keeps_no_more_room_than_it_has(
+    store: LocalStore, ledger: Ledger
+) -> None:
+    """Nobody may ever ask for it again."""
+    with Holding(FILLS, store.root, NEW, "60", "begun"):
+        assert not room(store, ledger).reserve(OTHER, 95)
+
+    assert room(store, ledger).may_fit(OTHER, 95)
+    assert room(store, ledger).reserve(OTHER, 95)
+    assert ledger.record(f"reserved/{NEW}") == len("begun")
+
+
+def test_a_download_that_nobody_goes_on_with_goes_before_what_was_used_later(
+    store: LocalStore, ledger: Ledger, clock: Clock
+) -> None:
+    with Holding(FILLS, store.root, NEW, "60", "begun"):
+        pass
+    clock.advance(3600)
+    (blob,) = fill(store, ledger, clock, 50)
+
+    assert room(store, ledger).reserve(OTHER, 50)
+
+    assert here(store, ledger) == {blob}
+    assert not (store.incoming / NEW).exists()
+    assert ledger.keys("reserved/") == [f"reserved/{OTHER}"]
+
+
+def test_a_pinned_download_stays(store: LocalStore, ledger: Ledger) -> None:
+    with Holding(FILLS, store.root, NEW, "60", "begun"):
+        pass
+    ledger.pin(NEW, "test")
+
+    assert not room(store, ledger).reserve(OTHER, 100)
+    assert (store.incoming / NEW).read_bytes() == b"begun"
+
+
+def test_what_a_killed_process_committed_and_did_not_note_is_noted(store: LocalStore, ledger: Ledger) -> None:
+    """The keeper does it, without a restart of its own."""
+    with Holding(FILLS, store.root, NEW, "3", "new"):
+        pass
+    assert not ledger.usages()
+
+    room(store, ledger).make_headroom(0)
+
+    assert here(store, ledger) == {NEW}
+    assert not ledger.keys("reserved/")
+
+
+def test_a_blob_that_could_not_be_noted_is_noted_later(
+    store: LocalStore, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process lives, and has gone on to other things."""
+    monkeypatch.setattr("proxy.store.table.PATIENCE_S", 0.05)
+    making = room(store, ledger)
+    assert making.reserve(NEW, 3)
+    store.put(b"new")
+    with locked(ledger.directory / "blobs" / "cache.db"), pytest.raises(LedgerUnavailable):
+        making.settle(NEW, 3)
+
+    making.make_headroom(0)
+
+    assert here(store, ledger) == {NEW}
+    assert not ledger.keys("reserved/")
 
 
 def test_reservations_count_for_every_process(store: LocalStore, ledger: Ledger) -> None:

@@ -1,0 +1,189 @@
+"""One table of the ledger: a diskcache that waits for nothing without end.
+
+diskcache by itself tries again for ever whatever keeps it from writing: a lock
+that somebody holds, a disk that is full or read-only. Here a transaction has
+some patience for a lock and none for anything else. Who has waited in vain
+waits no more until a transaction has succeeded, for clients stand behind it.
+A database whose file is replaced or lost while it is open is opened anew.
+"""
+
+import contextlib
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from proxy.store.files import StoreFault
+
+log = logging.getLogger(__name__)
+
+DATABASE = "cache.db"
+
+PATIENCE_S = 4.0
+"""For a lock that another process holds: MAAS gives up after 10 s without a byte."""
+_LEFT_PATIENCE_S = 0.1
+"""Once that was in vain."""
+_LOCKED_PAUSE_S = 0.01
+_AFTER_ALL_TEXT = "\U0010ffff"
+_SETTINGS = {
+    # diskcache drops entries on its own unless told not to.
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    # Values stay in the database, none in files beside it.
+    "disk_min_file_size": 2**31 - 1,
+    "sqlite_auto_vacuum": 0,
+}
+
+
+class LedgerDamaged(StoreFault):
+    """A ledger entry that is not the text this program writes."""
+
+
+class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Keeps keys and values as text; refuses to unpickle whatever it may meet."""
+
+    def put(self, key: Any) -> tuple[str, bool]:
+        return str(key), True
+
+    def get(self, key: Any, raw: bool) -> str:
+        if not raw or not isinstance(key, str):
+            raise LedgerDamaged("a key of the ledger is not text")
+        return key
+
+    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002
+        return 0, diskcache.core.MODE_RAW, None, json.dumps(value, separators=(",", ":"))
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:  # noqa: ARG002
+        if mode != diskcache.core.MODE_RAW or not isinstance(value, str):
+            raise LedgerDamaged("a value of the ledger is not text")
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise LedgerDamaged(f"a value of the ledger is not JSON: {error}") from error
+
+
+class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
+    """Text by key, shared by processes; may be read by the beginning of keys, with one query.
+
+    Its methods raise sqlite3.Error, OSError or LedgerDamaged.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._is_made = False
+        self._is_stuck = False
+        """Whether the last transaction could not begin."""
+        self._began_s = time.monotonic()
+        super().__init__(str(directory), timeout=PATIENCE_S, disk=_TextDisk, **_SETTINGS)
+        self._is_made = True
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        """This thread's connection to the database that is there now, which is made if there is none."""
+        if self._is_made and not self._is_within:
+            inode = _inode(Path(self._directory) / DATABASE)
+            if inode is None:
+                Table(Path(self._directory)).close()
+                inode = _inode(Path(self._directory) / DATABASE)
+            if inode != getattr(self._local, "inode", inode):
+                self.close()
+            self._local.inode = inode
+        connection = super()._con
+        assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - diskcache has no types
+        return connection
+
+    @property
+    def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:
+        """How diskcache executes what makes a database; its own patience is a minute for each step."""
+
+        def execute(statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+            while True:
+                try:
+                    return self._con.execute(statement, values)
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() - self._began_s > PATIENCE_S:
+                        raise
+                    time.sleep(_LOCKED_PAUSE_S)
+
+        return execute
+
+    @property
+    def _is_within(self) -> bool:
+        """Whether this thread is inside a transaction."""
+        return bool(getattr(self._local, "is_within", False))
+
+    @contextlib.contextmanager
+    def _transact(
+        self,
+        retry: bool = False,  # noqa: ARG002 - diskcache's signature
+        filename: str | None = None,  # noqa: ARG002
+    ) -> Iterator[tuple[Callable[..., sqlite3.Cursor], Callable[[str | None], None]]]:
+        """Make all changes inside happen, or none; takes the place of diskcache's, which is never impatient.
+
+        Yields how to execute SQL, and what is told of files to remove, of which there are none.
+        """
+        if self._is_within:
+            yield self._con.execute, _no_file
+            return
+        connection = self._con
+        self._begin(connection)
+        self._local.is_within = True
+        try:
+            yield connection.execute, _no_file
+            connection.execute("COMMIT")
+        finally:
+            self._local.is_within = False
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        patience_s = _LEFT_PATIENCE_S if self._is_stuck else PATIENCE_S
+        connection.execute(f"PRAGMA busy_timeout = {round(patience_s * 1000)}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            self._is_stuck = True
+            raise
+        self._is_stuck = False
+
+    def rows(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """Yield keys that begin with `prefix`, and their values; not what has expired."""
+        found = self._sql(
+            "SELECT key, raw, mode, filename, value FROM Cache"
+            " WHERE key >= ? AND key < ? AND (expire_time IS NULL OR expire_time > ?) ORDER BY key",
+            (prefix, prefix + _AFTER_ALL_TEXT, time.time()),
+        ).fetchall()
+        for key, raw, mode, filename, value in found:
+            try:
+                yield self._disk.get(key, raw), self._disk.fetch(mode, filename, value, read=False)
+            except LedgerDamaged as error:
+                # One bad row must not hide all the others, nor come back at every start.
+                log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
+                self._sql("DELETE FROM Cache WHERE key = ? AND raw = ?", (key, raw))
+
+    def get(self, key: Any, default: Any = None, **options: Any) -> Any:
+        """Return a value; one that cannot be read is dropped and counts as absent."""
+        try:
+            return super().get(key, default, **options)
+        except LedgerDamaged as error:
+            log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
+            self._sql("DELETE FROM Cache WHERE key = ?", (key,))
+            return default
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _no_file(_: str | None) -> None:
+    """Values are in the database; none is a file of its own."""

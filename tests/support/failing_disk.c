@@ -1,0 +1,126 @@
+/* Makes system calls on chosen files fail: loaded with LD_PRELOAD, told what to do by the file
+ * $FAILING_DISK, one rule a line: CALL PART-OF-PATH ERRNO SPARED, such as "write /incoming/ 28 3"
+ * for ENOSPC at each fourth and later write. ERRNO 0 makes writes short. Without the file all is well.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define SHORT_BYTES 1000
+
+static int seen;
+static long seen_ns;
+
+/* Return -1 if a call is to go on, else the errno that it fails with. */
+static int fate(const char *call, const char *path) {
+    static FILE *(*open_file)(const char *, const char *);
+    const char *rules = getenv("FAILING_DISK");
+    struct stat status;
+    char line[512], named[32], part[256];
+    int number, spared, found = -1, kept = errno;
+    if (rules == NULL || path == NULL || stat(rules, &status) != 0) return -1;
+    if (status.st_mtim.tv_nsec != seen_ns) { seen_ns = status.st_mtim.tv_nsec; seen = 0; }
+    if (open_file == NULL) open_file = dlsym(RTLD_NEXT, "fopen");
+    FILE *file = open_file(rules, "re");
+    if (file == NULL) return -1;
+    while (found < 0 && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "%31s %255s %d %d", named, part, &number, &spared) == 4)
+            if ((strcmp(named, call) == 0 || strcmp(named, "*") == 0) && strstr(path, part) != NULL)
+                if (__sync_fetch_and_add(&seen, 1) >= spared) found = number;
+    fclose(file);
+    errno = kept;
+    return found;
+}
+
+static int fate_of(const char *call, int fd) {
+    char link[64], path[1024];
+    if (getenv("FAILING_DISK") == NULL || access(getenv("FAILING_DISK"), F_OK) != 0) return -1;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length < 0) return -1;
+    path[length] = 0;
+    return fate(call, path);
+}
+
+#define NEXT(result, name, ...) \
+    static result (*next)(__VA_ARGS__); \
+    if (next == NULL) next = dlsym(RTLD_NEXT, #name)
+#define FAIL_IF(found) \
+    do { int number = (found); if (number > 0) { errno = number; return -1; } } while (0)
+
+ssize_t write(int fd, const void *data, size_t count) {
+    NEXT(ssize_t, write, int, const void *, size_t);
+    int found = fate_of("write", fd);
+    FAIL_IF(found);
+    return next(fd, data, found == 0 && count > SHORT_BYTES ? SHORT_BYTES : count);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t count, off64_t at) {
+    NEXT(ssize_t, pwrite64, int, const void *, size_t, off64_t);
+    int found = fate_of("write", fd);
+    FAIL_IF(found);
+    return next(fd, data, found == 0 && count > SHORT_BYTES ? SHORT_BYTES : count, at);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t count, off_t at) { return pwrite64(fd, data, count, at); }
+
+int fsync(int fd) {
+    NEXT(int, fsync, int);
+    FAIL_IF(fate_of("fsync", fd));
+    return next(fd);
+}
+
+int fdatasync(int fd) {
+    NEXT(int, fdatasync, int);
+    FAIL_IF(fate_of("fsync", fd));
+    return next(fd);
+}
+
+int rename(const char *from, const char *to) {
+    NEXT(int, rename, const char *, const char *);
+    FAIL_IF(fate("rename", to));
+    return next(from, to);
+}
+
+int unlink(const char *path) {
+    NEXT(int, unlink, const char *);
+    FAIL_IF(fate("unlink", path));
+    return next(path);
+}
+
+int fchmod(int fd, mode_t mode) {
+    NEXT(int, fchmod, int, mode_t);
+    FAIL_IF(fate_of("chmod", fd));
+    return next(fd, mode);
+}
+
+static int may_open(const char *path, int flags) {
+    if ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT)) return -1;
+    return fate("open", path);
+}
+
+int open64(const char *path, int flags, ...) {
+    NEXT(int, open64, const char *, int, ...);
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    FAIL_IF(may_open(path, flags));
+    return next(path, flags, mode);
+}
+
+int open(const char *path, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    return open64(path, flags, mode);
+}
