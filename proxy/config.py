@@ -76,7 +76,6 @@ class ConfigError(ProxyError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
     """What is written to standard error."""
 
