@@ -171,9 +171,8 @@ async def test_ipv4_over_an_ipv6_socket_is_ipv4(tmp_path: Path, mirror: Mirror, 
         listener = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
         listener.setblocking(False)
         port = listener.getsockname()[1]
-        listening = Listening(
-            create_app(proxy.cache, proxy.config.mirrors, gate, proxy.operator), keepalive_timeout_s=75
-        )
+        app = create_app(proxy.cache, proxy.config.mirrors, gate, proxy.operator)
+        listening = Listening(app, proxy.config.clients)
         await listening.start([listener], None)
         own = f"http://127.0.0.1:{port}"
         replies = {}
