@@ -79,7 +79,7 @@ async def test_a_run_stops_when_its_window_closes_and_goes_on_when_it_opens(
     complete = await runner.run(rule, Silent(), None)
 
     assert (paused.outcome, complete.outcome) == ("paused", "complete")
-    assert paused.fetched_items + complete.fetched_items == paused.wanted_items
+    assert paused.fetched_items + complete.fetched_items == complete.wanted_items
 
 
 async def test_a_rule_that_is_gone_keeps_nothing(tmp_path: Path, mirror: Mirror, clock: Clock) -> None:

@@ -146,7 +146,10 @@ def _open(root: Path, path: str) -> StaticFile | None:
     found = Path(os.path.normpath(root / path))
     if "\0" in path or not found.is_relative_to(os.path.normpath(root)) or not found.is_file():
         return None
-    file = found.open("rb", buffering=0)
+    try:
+        file = found.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None  # The publisher has removed it just now.
     stat = os.fstat(file.fileno())
     headers = {
         "Last-Modified": formatdate(stat.st_mtime_ns // 1_000_000_000, usegmt=True),

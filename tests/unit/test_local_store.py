@@ -284,20 +284,21 @@ def test_free_space_is_what_the_file_system_says(store: LocalStore) -> None:
 FILL_THE_DISK = f"""
 import resource, signal, sys
 from pathlib import Path
+from proxy.store.files import StoreFault
 from proxy.store.local import LocalStore
 store = LocalStore(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, {resource.RLIM_INFINITY}))
 try:
     store.put(bytes(200_000))
-except OSError as error:
-    print(type(error).__name__, "draft gone:", not list(store.incoming.iterdir()))
+except StoreFault as error:
+    print(error, "draft gone:", not list(store.incoming.iterdir()))
 store.put(b"small")
 """
 
 
 def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> None:
-    """A full disk is an OSError, and the store goes on with what fits."""
+    """A full disk is told of, and the store goes on with what fits."""
     done = subprocess.run(
         [sys.executable, "-c", FILL_THE_DISK, str(store.root)],
         capture_output=True,
@@ -305,7 +306,7 @@ def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> No
         check=True,
         cwd=ROOT,
     )
-    assert done.stdout == "OSError draft gone: True\n"
+    assert done.stdout == "a document cannot be stored: File too large draft gone: True\n"
     assert store.read(digest_of(b"small")) == b"small"
     assert len(files(store)) == 1
 
