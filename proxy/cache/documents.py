@@ -17,7 +17,7 @@ from proxy.cache.assemble import PLAIN_INDEX, PLAIN_SUFFIX, SIGNED_INDEX, Assemb
 from proxy.cache.board import Board
 from proxy.cache.editions import Editions
 from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, recheck_after_s, retry_pause_s
-from proxy.cache.generation import Edition, Generation
+from proxy.cache.generation import Edition, Generation, GenerationLost
 from proxy.cache.mirror import Mirror
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.trouble import HeldBack, Trouble
@@ -141,7 +141,11 @@ class Documents:
     async def lists(self) -> tuple[Edition, list[Products]]:
         """Return the current edition and its products lists in full. Raises NoGeneration."""
         edition = await self.current()
-        return edition, await self._archive.lists(edition.generation)
+        try:
+            return edition, await self._archive.lists(edition.generation)
+        except GenerationLost as error:
+            self.doubt()
+            raise NoGeneration(self.mirror.name, str(error)) from error
 
     def refusal(self, path: str) -> str | None:
         """Return why a list of the current generation was refused, None when it was not."""

@@ -26,6 +26,8 @@ _DRAFT_SUFFIX = ".draft"
 _YOUNG_S = 3600.0
 _SEAL_BYTES = 32
 _STEP_BYTES = 1024 * 1024
+_MAPPED_BYTES = 4 * 1024 * 1024
+"""Smaller ones are read: each mapping keeps a descriptor open."""
 
 
 class Listings:
@@ -40,6 +42,9 @@ class Listings:
         try:
             with path.open("rb", buffering=0) as file:
                 _check(file)
+                if os.fstat(file.fileno()).st_size < _MAPPED_BYTES:
+                    file.seek(0)
+                    return Listing(file.readall())
                 return Listing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except FileNotFoundError:
             return None

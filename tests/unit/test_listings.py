@@ -12,6 +12,7 @@ from proxy.digest import Digest, digest_of
 from proxy.simplestreams.listing import Entry, pack
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT
 from proxy.simplestreams.parse import FormatError
+from proxy.store import listings as store_listings
 from proxy.store.listings import Listings, write_sealed
 from proxy.store.local import LocalStore
 
@@ -47,6 +48,13 @@ def test_a_kept_list_is_found_by_its_text(listings: Listings) -> None:
     assert found is not None
     assert list(found) == [ENTRY]
     assert listings.open(Digest("00" * 32)) is None
+
+
+def test_a_large_list_is_mapped(listings: Listings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_listings, "_MAPPED_BYTES", 0)
+    found = listings.open(TEXT)
+    assert found is not None
+    assert list(found) == [ENTRY]
 
 
 def test_any_changed_byte_or_missing_end_makes_it_lost(listings: Listings, tmp_path: Path) -> None:
