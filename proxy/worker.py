@@ -1,6 +1,7 @@
 """A worker process: serves clients on the shared sockets until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -37,6 +38,9 @@ async def serve(config: Config, listeners: Listeners, lifeline: Lifeline) -> Non
         operator = await open_operator(config, cache, time.time)
         gate = Gate(config.access, config.users, config.mirrors)
         listening = await _listen(config, listeners, cache, gate, operator)
+        # What is here by now stays; without this the collector would look through all of it again and again.
+        gc.collect()
+        gc.freeze()
         log.info("worker.ready pid=%d", os.getpid())
         await lifeline.told_to_stop()
         for one in listening:

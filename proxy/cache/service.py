@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from proxy.cache.bodies import MemoryBody, StoredBody
@@ -133,12 +134,12 @@ class Cache:
             why = "its list gives no sha256 and size to verify it with"
         raise NotListed(mirror.name, path, why)
 
-    def is_current(self, target: Target, client: str) -> bool:
-        """Whether `resolve` would name the same target to a client now; as fresh as it was a moment ago.
+    def currency(self, target: Target) -> Callable[[str], bool]:
+        """Return what says of a client whether `resolve` would name it the same target now.
 
-        Does what `resolve` does for a client that reads an index.
+        Asking does what `resolve` does for a client that reads an index. A moment ago it was the same.
         """
-        return self._documents[target.mirror.name].is_current(target.item.path, target.edition, client)
+        return partial(self._documents[target.mirror.name].is_current, target.item.path, target.edition)
 
     def note_use(self, target: Target) -> None:
         """Note that a target's blob is in use."""

@@ -1,15 +1,15 @@
 """Who may be connected: bounds on the connections of one process, in all and for each client.
 
 A connection that waits for a request costs its client nothing to lose (RFC 9112
-section 9.3.1 lets either side close it), so at the limit the one that was silent
-for longest makes room. Knows nothing of requests.
+section 9.3.1 lets either side close it), so at the limit one that was silent since
+it was looked at last makes room: noting every request would cost each some of its
+time. Knows nothing of requests.
 """
 
 import ipaddress
 import resource
 from collections import Counter
 from collections.abc import Callable
-from itertools import islice
 from typing import Protocol
 
 from proxy.web.clients import ClientOptions
@@ -19,7 +19,7 @@ _DESCRIPTORS_EACH = 3
 _DESCRIPTORS_KEPT = 512
 """For upstream, the ledger and everything else."""
 _MOST_OPEN_FILES = 65536
-_MOST_LOOKED_AT = 64
+_MOST_BUSY_LOOKED_AT = 64
 _NETWORK_BITS = 64
 
 
@@ -29,6 +29,10 @@ class Leaver(Protocol):
     @property
     def is_idle(self) -> bool:
         """Whether it waits for a request, or for the rest of one."""
+
+    @property
+    def heard_at_s(self) -> float:
+        """When it was heard last, by any clock."""
 
     def leave(self) -> None:
         """Close, now."""
@@ -41,8 +45,8 @@ class Admission:
         self._most = options.connections if most is None else min(options.connections, most)
         self._most_of_client = options.connections_per_client
         self._met = met
-        self._connections: dict[Leaver, str] = {}
-        """With whose they are; those that were silent for longest come first."""
+        self._connections: dict[Leaver, tuple[str, float]] = {}
+        """With whose they are, and when they had been heard as they were looked at, longest ago first."""
         self._of_client: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -65,32 +69,31 @@ class Admission:
     def enter(self, connection: Leaver, address: str) -> None:
         """Take note of a connection."""
         client = client_of(address)
-        self._connections[connection] = client
+        self._connections[connection] = client, connection.heard_at_s
         self._of_client[client] += 1
-
-    def heard(self, connection: Leaver) -> None:
-        """Take note that a connection was not silent."""
-        client = self._connections.pop(connection, None)
-        if client is not None:
-            self._connections[connection] = client
 
     def left(self, connection: Leaver) -> None:
         """Take note that a connection is gone; telling it twice counts once."""
-        client = self._connections.pop(connection, None)
+        client, _ = self._connections.pop(connection, (None, 0.0))
         if client is not None:
             self._of_client[client] -= 1
             if not self._of_client[client]:
                 del self._of_client[client]
 
     def _make_room(self) -> bool:
-        for connection in list(islice(self._connections, _MOST_LOOKED_AT)):
-            if connection.is_idle:
+        busy = 0
+        for connection, (client, heard_at_s) in list(self._connections.items()):
+            if connection.is_idle and connection.heard_at_s == heard_at_s:
                 self._met("idle_connections")
                 self.left(connection)
                 connection.leave()
                 return True
+            del self._connections[connection]
+            self._connections[connection] = client, connection.heard_at_s
             # Busy with a long reply: the next newcomer need not look at it again.
-            self.heard(connection)
+            busy += not connection.is_idle
+            if busy == _MOST_BUSY_LOOKED_AT:
+                break
         return False
 
 

@@ -6,7 +6,6 @@ aiohttp's.
 """
 
 import asyncio
-import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -36,7 +35,7 @@ class Connection(RequestHandler):
     """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
 
     __slots__ = ("_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met", "_socket_fd",
-                 "_stray_chunks")  # fmt: skip
+                 "_stray_chunks", "heard_at_s")  # fmt: skip
 
     def __init__(
         self,
@@ -57,6 +56,8 @@ class Connection(RequestHandler):
         self._client = ""
         self._socket_fd = -1
         """Of a plain connection, where nothing has to be encrypted."""
+        self.heard_at_s = loop.time()
+        """When bytes came last, by the loop's clock."""
         self._has_asked = False
         self._is_retired = False
 
@@ -87,13 +88,13 @@ class Connection(RequestHandler):
             super().data_received(data)
             return
         self._has_asked = True
-        self._admission.heard(self)
+        self.heard_at_s = self._loop.time()
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
             reply = self._hot.find(data, self._client)
-            wire = None if reply is None else reply.ready.wire_for(data)
-            if reply is not None and wire is not None:
-                self._send(reply, wire)
+            sent = None if reply is None else reply.ready.answer(data)
+            if reply is not None and sent is not None:
+                self._send(reply, *sent)
                 return
             if is_whole_head(data):
                 self._head = data
@@ -183,18 +184,20 @@ class Connection(RequestHandler):
             and self.transport.get_write_buffer_size() < _MOST_UNSENT_BYTES
         )
 
-    def _send(self, reply: HotReply, wire: bytes | bytearray) -> None:
+    def _send(self, reply: HotReply, wire: bytes | bytearray, body_bytes: int) -> None:
         self._stray_chunks.note_head()
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = self.heard_at_s + self._keepalive_timeout
         assert self.transport is not None  # noqa: S101 - it was asked before
         sent_bytes = 0
         if self._socket_fd >= 0 and not self.transport.get_write_buffer_size():
             # Straight to the socket: most replies fit, and the transport would copy them.
-            with contextlib.suppress(OSError):
+            try:
                 sent_bytes = os.write(self._socket_fd, wire)
+            except OSError:
+                sent_bytes = 0  # The transport finds out what is wrong.
         if sent_bytes < len(wire):
             self.transport.write(memoryview(wire)[sent_bytes:])
-        self._hot.sent(reply, self._client, reply.ready.body_bytes(wire))
+        self._hot.sent(reply, self._client, body_bytes)
         if self._is_retired:
             self.force_close()
 

@@ -6,7 +6,6 @@ from typing import Protocol
 
 _CLOSED_RANGE = re.compile(rb"\r\nRange: bytes=(\d{1,18})-(\d{1,18})\r\n")
 _ANY_RANGE = b"\r\nrange:"
-_HEAD_END = b"\r\n\r\n"
 _LARGEST_PART_BYTES = 256 * 1024
 _OPEN_FILE_BYTES = 64 * 1024
 
@@ -18,11 +17,11 @@ class Ready(Protocol):
     def held_bytes(self) -> int:
         """How much memory it takes."""
 
-    def wire_for(self, head: bytes) -> bytes | bytearray | None:
-        """Return the whole reply to a request head; None when this is not the one for it after all."""
+    def answer(self, head: bytes) -> tuple[bytes | bytearray, int] | None:
+        """Return the reply to a request head, and how many bytes of it are body.
 
-    def body_bytes(self, wire: bytes | bytearray) -> int:
-        """Return how much of a reply is body."""
+        None when this is not the one for it after all.
+        """
 
     def close(self) -> None:
         """Let go of what it holds open."""
@@ -31,24 +30,19 @@ class Ready(Protocol):
 class ReadyWhole:
     """One reply, the same every time."""
 
-    __slots__ = ("_head_bytes", "_wire")
+    __slots__ = ("_answer",)
 
     def __init__(self, head: bytes, body: bytes) -> None:
-        self._head_bytes = len(head)
-        self._wire = head + body
+        self._answer = head + body, len(body)
 
     @property
     def held_bytes(self) -> int:
         """How much memory it takes."""
-        return len(self._wire)
+        return len(self._answer[0])
 
-    def wire_for(self, head: bytes) -> bytes:  # noqa: ARG002
+    def answer(self, head: bytes) -> tuple[bytes, int]:  # noqa: ARG002
         """Return the reply."""
-        return self._wire
-
-    def body_bytes(self, wire: bytes | bytearray) -> int:
-        """Return how much of it is body."""
-        return len(wire) - self._head_bytes
+        return self._answer
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -73,7 +67,7 @@ class ReadyParts:
         """How much it weighs: little memory, but an open file."""
         return len(self._template) + _OPEN_FILE_BYTES
 
-    def wire_for(self, head: bytes) -> bytearray | None:
+    def answer(self, head: bytes) -> tuple[bytearray, int] | None:
         """Return the part that a head asks for; None for a large one, or when the disk must be waited for."""
         asked = _CLOSED_RANGE.search(head)
         if asked is None:
@@ -89,11 +83,7 @@ class ReadyParts:
             read_bytes = os.preadv(self._fd, [memoryview(wire)[head_bytes:]], first, os.RWF_NOWAIT)
         except OSError:
             return None
-        return wire if read_bytes == length else None
-
-    def body_bytes(self, wire: bytes | bytearray) -> int:
-        """Return how much of a reply is body."""
-        return len(wire) - wire.index(_HEAD_END) - len(_HEAD_END)
+        return (wire, length) if read_bytes == length else None
 
     def close(self) -> None:
         """Close the file."""

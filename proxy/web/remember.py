@@ -4,6 +4,7 @@ Only hits are worth it, on connections that stay open; what such a reply says
 follows from the request's head and the target alone.
 """
 
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
@@ -45,7 +46,7 @@ def remember(
             ready=ready,
             has_body=isinstance(response, BlobResponse),
             tally=request.app[COUNTERS].mirror(target.mirror.name),
-            is_current=partial(_is_current, cache, gate, target),
+            is_current=_currency(cache, gate, target),
             on_used=partial(cache.note_use, target),
             ended=Ended(
                 client=None,
@@ -63,13 +64,16 @@ def remember(
     )
 
 
-def _is_current(cache: Cache, gate: Gate, target: Target, address: str) -> bool:
-    """Whether the same request would get the same reply now, from a client at an address.
+def _currency(cache: Cache, gate: Gate, target: Target) -> Callable[[str], bool]:
+    """Return what says whether the same request gets the same reply now, from a client at an address.
 
     Its credentials are right: the request is the same but for a range, and
     users do not change while a process lives.
     """
-    return gate.is_near(target.mirror, address) and cache.is_current(target, address)
+    is_current = cache.currency(target)
+    if not gate.asks_networks(target.mirror):
+        return is_current
+    return lambda address: gate.is_near(target.mirror, address) and is_current(address)
 
 
 def _ready(

@@ -66,8 +66,11 @@ class Gate:
 
     def is_open(self, mirror: Mirror) -> bool:
         """Whether everybody may read a mirror."""
-        networks = (self._everywhere, self._networks[mirror.name])
-        return not self._users[mirror.name] and all(one.is_everybody for one in networks)
+        return not self._users[mirror.name] and not self.asks_networks(mirror)
+
+    def asks_networks(self, mirror: Mirror) -> bool:
+        """Whether it matters to a mirror where clients are."""
+        return not all(one.is_everybody for one in (self._everywhere, self._networks[mirror.name]))
 
     def is_near(self, mirror: Mirror, address: str) -> bool:
         """Whether somebody at an address may read a mirror, as far as that is enough to know."""
