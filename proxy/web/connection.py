@@ -91,7 +91,7 @@ class Connection(RequestHandler):
         self.heard_at_s = self._loop.time()
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
-            reply = self._hot.find(data, self._client)
+            reply = self._hot.find(data, self._client, self.heard_at_s)
             sent = None if reply is None else reply.ready.answer(data)
             if reply is not None and sent is not None:
                 self._send(reply, *sent)

@@ -40,12 +40,16 @@ class HotReply:
     tally: MirrorTally
     is_current: Callable[[str], bool]
     """Whether the client at an address would get this very reply now."""
+    is_for_all: bool
+    """Whether that does not depend on the client."""
     on_used: Callable[[], None]
     """Notes that what it carries is in use."""
     ended: Ended
     """What is noted of each time, but for the client."""
     is_renewed: bool = False
     """Whether some request is having it made anew."""
+    true_at_s: float = -1.0
+    """When it was known to be current."""
     times: int = 0
     """How often it went out since it was last counted."""
     sent_bytes: int = 0
@@ -63,14 +67,19 @@ class HotReplies:
         self._ageing: asyncio.TimerHandle | None = None
         self._counting: asyncio.TimerHandle | None = None
 
-    def find(self, head: bytes, client: str) -> HotReply | None:
-        """Return the reply to a request head, None when there is none that is true now."""
+    def find(self, head: bytes, client: str, now_s: float) -> HotReply | None:
+        """Return the reply to a request head, None when none is true at this time of the loop."""
         reply = self._young.get(head)
         if reply is None:
             reply = self._find_elsewhere(head)
             if reply is None:
                 return None
-        return reply if reply.is_current(client) else None
+        if reply.is_for_all and reply.true_at_s == now_s:
+            return reply
+        if not reply.is_current(client):
+            return None
+        reply.true_at_s = now_s
+        return reply
 
     def _find_elsewhere(self, head: bytes) -> HotReply | None:
         """Find a reply among the old ones, or one that has further parts."""

@@ -47,6 +47,7 @@ def remember(
             has_body=isinstance(response, BlobResponse),
             tally=request.app[COUNTERS].mirror(target.mirror.name),
             is_current=_currency(cache, gate, target),
+            is_for_all=not target.is_document and not gate.asks_networks(target.mirror),
             on_used=partial(cache.note_use, target),
             ended=Ended(
                 client=None,

@@ -368,6 +368,7 @@ def hot(content: ReadyWhole | ReadyParts) -> HotReply:
         has_body=True,
         tally=None,  # type: ignore[arg-type]
         is_current=lambda _: True,
+        is_for_all=False,
         on_used=lambda: None,
         ended=Ended(None, "GET", "/", 200, "hit", 0, 0.0, "", is_aborted=False, request_id=""),
     )
@@ -377,7 +378,7 @@ async def test_memory_is_bounded() -> None:
     replies = HotReplies()
     for number in range(100):
         replies.remember(b"GET /%d HTTP/1.1\r\n\r\n" % number, hot(ReadyWhole(b"", b"x" * KIB * KIB)))
-    held = [number for number in range(100) if replies.find(b"GET /%d HTTP/1.1\r\n\r\n" % number, "")]
+    held = [number for number in range(100) if replies.find(b"GET /%d HTTP/1.1\r\n\r\n" % number, "", 0.0)]
     assert len(held) == 32
     replies.close()
 
