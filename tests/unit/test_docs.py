@@ -30,3 +30,13 @@ def test_every_module_has_a_docstring_and_stays_below_500_lines() -> None:
 def test_every_file_that_the_readme_links_exists() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_every_test_and_bench_that_the_security_notes_name_exists() -> None:
+    notes = (ROOT / "SECURITY.md").read_text()
+    tests = re.findall(r"`(\w+/test_\w+\.py)`", notes)
+    benches = re.findall(r"`(bench/\w+\.py)`", notes)
+    assert tests
+    assert benches
+    for path in [*(f"tests/{test}" for test in tests), *benches]:
+        assert (ROOT / path).exists(), path
