@@ -24,6 +24,7 @@ from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
 from proxy.cache.liars import Liars, Memory
 from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
+from proxy.cache.writing import Writing
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
@@ -164,9 +165,7 @@ class Fill:
 
     async def _advance(self) -> bool:
         """Lead or follow for as long as that goes well; say whether the blob is committed."""
-        incoming = await self._threads.disk(
-            Incoming.acquire, self._store, self.item.digest, self.item.size_bytes
-        )
+        incoming = await self._acquire()
         if incoming is None:
             return await self._follow()
         try:
@@ -182,13 +181,35 @@ class Fill:
         self._keep_for_readers()
         return True
 
+    async def _acquire(self) -> Incoming | None:
+        """Become the one who writes, unless another process is.
+
+        Who is cancelled meanwhile lets go of it all the same: nobody else could lead until this process ends.
+        """
+        item = self.item
+        acquiring = asyncio.ensure_future(
+            self._threads.disk(Incoming.acquire, self._store, item.digest, item.size_bytes)
+        )
+        try:
+            return await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            incoming = await acquiring
+            if incoming is not None:
+                await self._threads.disk(incoming.close)
+            raise
+
     # Leading
 
     async def _lead(self, incoming: Incoming) -> None:
         self.is_led_elsewhere = False
         self._watch_file()
         self._check_same(incoming.fd)
-        memory = await self._liars.recall(self.item)
+        try:
+            # Both are the ledger's work: it does one right after the other.
+            memory, _ = await asyncio.gather(self._liars.recall(self.item), self._check_room())
+        except NoRoom:
+            await self._drop(incoming)
+            raise
         self._beware(memory)
         if memory.doubts.is_mixed and incoming.length_bytes:
             await self._drop(incoming)
@@ -229,15 +250,17 @@ class Fill:
 
     async def _receive(self, incoming: Incoming, pull: Pull) -> None:
         """Write what is pulled, and prove it."""
-        await self._check_room()
-        async with aclosing(pull.chunks()) as chunks:
-            async for chunk in chunks:
-                if incoming.length_bytes == incoming.resumed_bytes:
-                    await self._append_first(incoming, chunk)
-                else:
-                    await self._threads.disk(incoming.append, chunk)
-                self._report(incoming.length_bytes)
-                await self._give_way(len(chunk))
+        is_first = True
+        async with Writing(incoming, self._threads, self._report) as writing:
+            async with aclosing(pull.chunks()) as chunks:
+                async for chunk in chunks:
+                    if is_first:
+                        await self._append_first(incoming, chunk)
+                        is_first = False
+                    else:
+                        await writing.add(chunk)
+                    await self._give_way(len(chunk))
+            await writing.finish()
         await self._threads.disk(incoming.verify)
 
     async def _append_first(self, incoming: Incoming, chunk: bytes) -> None:
@@ -253,6 +276,7 @@ class Fill:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
+        self._report(incoming.length_bytes)
 
     async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> NoReturn:
         """Remember whose copy is wrong, or between whom that lies, and keep nothing of it.

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import threading
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import pytest
 from support.faults import Fault
 from support.keys import SigningKey
 from support.origin import Origin
@@ -12,6 +15,8 @@ from support.running import MOUNT, Got, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
 from proxy.cache.mirror import Mirror
+from proxy.digest import Digest
+from proxy.store.incoming import Incoming
 from proxy.store.limits import StoreLimits
 from proxy.upstream.options import UpstreamOptions
 
@@ -298,3 +303,34 @@ async def test_a_well_signed_list_in_the_place_of_another_is_refused(
 
     assert [reply.status for reply in replies] == [502, 200]
     assert b"not 'other'" in replies[0].body
+
+
+async def test_a_transfer_that_is_stopped_as_it_begins_leaves_the_item_free(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its right to write the file would stay with this process for as long as that lives."""
+    item = tree.add_item(PRODUCT, "20250718", "squashfs", size=1000)
+    tree.publish()
+    loop, is_begun, is_released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    acquire = Incoming.acquire
+
+    def acquire_slowly(*args: Any) -> Incoming | None:
+        loop.call_soon_threadsafe(is_begun.set)
+        is_released.wait(30)
+        return acquire(*args)
+
+    async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
+        await proxy.read("streams/v1/index.sjson")
+        with monkeypatch.context() as patches:
+            patches.setattr(Incoming, "acquire", acquire_slowly)
+            asking = asyncio.create_task(proxy.read(item.path))
+            await is_begun.wait()
+            (fill,) = proxy.cache._flights._tasks.values()
+            fill.cancel()
+            is_released.set()
+            await proxy.fills_ended()
+            await asyncio.gather(asking, return_exceptions=True)
+
+        free = Incoming.acquire(proxy.store, Digest(item.digest), item.size)
+        assert free is not None
+        free.close()
