@@ -331,6 +331,6 @@ async def test_a_transfer_that_is_stopped_as_it_begins_leaves_the_item_free(
             await proxy.fills_ended()
             await asyncio.gather(asking, return_exceptions=True)
 
-        free = Incoming.acquire(proxy.store, Digest(item.digest), item.size)
+        free = await asyncio.to_thread(Incoming.acquire, proxy.store, Digest(item.digest), item.size)
         assert free is not None
-        free.close()
+        await asyncio.to_thread(free.close)
