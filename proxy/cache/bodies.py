@@ -6,6 +6,7 @@ sink the end of a reply before the bytes were proved.
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
@@ -82,7 +83,7 @@ class Body(Protocol):
     def proved_file(self) -> int | None:
         """Return a descriptor of the whole and proved file, to be closed by who asks; None without one."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of what the body holds open."""
 
 
@@ -109,14 +110,20 @@ class StoredBody:
         await sink.send_file(self._blob.fd, start, stop - start)
 
     def small_part(self, start: int, stop: int) -> bytes | None:
-        """Return a small part, which has just been sent and so is in the page cache."""
-        return os.pread(self._blob.fd, stop - start, start) if stop - start <= _SMALL_BYTES else None
+        """Return a small part if it is in the page cache, as what has just been sent should be."""
+        part = bytearray(stop - start if stop - start <= _SMALL_BYTES else 0)
+        with contextlib.suppress(OSError):
+            if os.preadv(self._blob.fd, [part], start, os.RWF_NOWAIT) == stop - start:
+                return bytes(part)
+        return None
 
-    def proved_file(self) -> int:
-        """Return a descriptor that keeps the blob's lock too."""
-        return os.dup(self._blob.fd)
+    def proved_file(self) -> int | None:
+        """Return a descriptor that keeps the blob's lock too, None when there is none to be had."""
+        with contextlib.suppress(OSError):
+            return os.dup(self._blob.fd)
+        return None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the blob."""
         self._blob.close()
 
@@ -139,7 +146,7 @@ class MemoryBody:
     def proved_file(self) -> None:
         """Return None, for the same reason."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing is held open."""
 
 
@@ -202,11 +209,11 @@ class FillingBody:
     def proved_file(self) -> None:
         """Return None, for the same reason."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Leave the fill; it goes on without this client."""
         self._reader.close()
         if self._successor is not None:
-            self._successor.close()
+            await self._successor.close()
 
 
 class PassingBody:
@@ -293,5 +300,7 @@ class PassingBody:
     def proved_file(self) -> None:
         """Return None, for the same reason."""
 
-    def close(self) -> None:
-        """Nothing is held open."""
+    async def close(self) -> None:
+        """Leave upstream, also when nothing was ever sent."""
+        if self._chunks is not None:
+            await self._chunks.aclose()

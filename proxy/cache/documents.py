@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from proxy.cache.archive import Archive
@@ -125,12 +126,23 @@ class Documents:
                 return item, edition
         return await self._add_sibling(path) or self._retired_document(path, current.generation)
 
-    def is_current(self, path: str, edition: Edition | None, client: str) -> bool:
-        """Whether a client that asks for `path` now is to get it from `edition`; None for an item."""
-        if not self._editions.is_announced_loaded() or self._offline.is_on:
+    def currency(self, item: Item, edition: Edition | None) -> Callable[[str], bool]:
+        """Return what says whether a client that asks for a document or an item is to get this now.
+
+        An item changes with the generation: a publisher may have put another file in its place.
+        """
+        if edition is not None:
+            return partial(self._is_current, item.path, edition)
+        served = self._editions.current if self.find_item(item.path) == item else None
+        return lambda _: self._is_settled() and served is self._editions.current
+
+    def _is_settled(self) -> bool:
+        """Whether what is served needs no look at what others have announced, nor a check."""
+        return self._editions.is_announced_loaded() and not self._offline.is_on
+
+    def _is_current(self, path: str, edition: Edition, client: str) -> bool:
+        if not self._is_settled():
             return False
-        if edition is None:
-            return True
         if path in _INDEX_PATHS:
             if edition is not self._editions.current:
                 return False

@@ -138,6 +138,8 @@ class Editions:
                 return
             if self.current is None:
                 await self._load_retired()
+            if self.current is not None and self.current.generation.number > generation.number:
+                return  # A newer one was accepted meanwhile.
             self._show(edition)
         self._seen_number = number
         if number < generation.number:

@@ -221,7 +221,7 @@ class Fill:
         except (WrongCopy, SizeMismatch, DigestMismatch) as error:
             await self._refuse(incoming, pull, error)
         except (ItemAbsent, ItemUnobtainable) as error:
-            await self._do_without(incoming, error, memory)
+            await self._do_without(incoming, pull, error, memory)
         except (OSError, NoRoom):
             await self._drop(incoming)
             raise
@@ -284,7 +284,7 @@ class Fill:
         Remembered first: a follower that sees the file gone asks why.
         """
         await self._liars.wrong_lengths(self.item, pull.wrong_lengths)
-        for source in self._sources:
+        for source in tuple(self._sources):
             await self._failures.remember_absent(source.path, pull.absent_at(source.path))
         if not isinstance(error, WrongCopy):
             await self._liars.judge(self.item, pull.parts, str(error), incoming.fd, self._routes)
@@ -296,12 +296,13 @@ class Fill:
         raise BegunAnew(self.item, str(error)) from error
 
     async def _do_without(
-        self, incoming: Incoming, error: ItemAbsent | ItemUnobtainable, memory: Memory
+        self, incoming: Incoming, pull: Pull, error: ItemAbsent | ItemUnobtainable, memory: Memory
     ) -> NoReturn:
         """End without the item: keep its beginning, unless all that is known is that it is not there."""
         if isinstance(error, ItemAbsent):
-            for source in self._sources:
-                await self._failures.remember_absent(source.path, source.route.names)
+            # Not of sources that were added after the last origin had been asked.
+            for source in tuple(self._sources):
+                await self._failures.remember_absent(source.path, pull.absent_at(source.path))
             await self._drop(incoming)
             raise error from None
         if memory.doubts.is_mixed and incoming.length_bytes:

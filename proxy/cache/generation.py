@@ -13,7 +13,8 @@ from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.simplestreams.catalog import Catalog
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Item, Products
-from proxy.simplestreams.parse import parse_document
+from proxy.simplestreams.parse import FormatError, parse_document
+from proxy.store.files import StoreFault
 from proxy.store.local import LocalStore
 from proxy.upstream.origin import Validators
 
@@ -127,7 +128,10 @@ def load_edition(store: LocalStore, reading: Reading, generation: Generation) ->
     """Load what a generation's lists name. Blocks; raises GenerationLost."""
     listings = []
     for document in _lists(store, generation):
-        listing = reading.listing(document.text)
+        try:
+            listing = reading.listing(document.text)
+        except (FormatError, StoreFault) as error:
+            raise GenerationLost(f"{document.path} cannot be loaded: {error}") from error
         if listing is None:
             raise GenerationLost(f"the store has lost the text of {document.path}")
         listings.append(listing)

@@ -8,11 +8,14 @@ as a program: the text comes by standard input, the result goes out as JSON.
 
 import json
 import logging
+import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from proxy.digest import Digest
 from proxy.simplestreams.catalog import list_entries
@@ -47,9 +50,14 @@ class Reading:
     def __init__(self, store: LocalStore) -> None:
         self._store = store
         self.listings = Listings(store.root)
+        self._open: WeakValueDictionary[Digest, Listing] = WeakValueDictionary()
+        self._opening = threading.Lock()
 
     def summarise(self, text: bytes, digest: Digest) -> Summary:
-        """Say what a document is; a list's names are packed and kept on the way. Raises FormatError."""
+        """Say what a document is; a list's names are packed and kept on the way.
+
+        Raises FormatError, and StoreFault when it cannot be read for another reason.
+        """
         if len(text) < _LARGE_BYTES:
             return self._summarise_here(text, digest)
         try:
@@ -58,28 +66,32 @@ class Reading:
                 if "problem" in told:
                     raise _PROBLEMS[told["kind"]](told["problem"])
                 if told["format"] == PRODUCTS_FORMAT:
-                    self.listings.keep(draft, digest)
+                    if not told.pop("not_kept"):
+                        self.listings.keep(draft, digest)
                     return Summary(**told, index=None)
         except OSError as error:
             log.warning("document.not_read_apart problem=%s", error)
         except subprocess.SubprocessError as error:
-            raise FormatError(f"it cannot be read: {error}") from error
+            raise StoreFault(f"a document cannot be read: {error}") from error
         return self._summarise_here(text, digest)
 
     def listing(self, text: Digest) -> Listing | None:
-        """Return what the list with this text names; None when the store has lost the text."""
-        found = self.listings.open(text)
-        if found is not None:
+        """Return what the list with this text names; None when the store has lost the text.
+
+        Generations that share a list share this too. Raises FormatError or StoreFault.
+        """
+        with self._opening:
+            found = self._open.get(text) or self.listings.open(text) or self._make(text)
+            if found is not None:
+                self._open[text] = found
             return found
+
+    def _make(self, text: Digest) -> Listing | None:
         data = self._store.read(text)
         if data is None:
             return None
-        try:
-            self.summarise(data, text)
-            return self.listings.open(text) or Listing(_pack(parse_document(data)))
-        except FormatError as error:
-            log.warning("document.unreadable digest=%s problem=%s", text, error)
-            return None
+        self.summarise(data, text)
+        return self.listings.open(text) or Listing(_pack(parse_document(data)))
 
     def says_the_same(self, text: bytes, plain: bytes) -> bool:
         """Whether a plain text states what a proved one does."""
@@ -111,9 +123,15 @@ def _pack(parsed: Index | Products) -> bytes:
 
 def _ask_program(arguments: list[str], given: bytes) -> Any:
     """Run this module as a program; return what it says. Raises OSError or SubprocessError."""
-    command = [sys.executable, "-m", __name__, *arguments]
+    # -P: modules from where this program has its own, never from the current directory.
+    command = [sys.executable, "-P", "-m", __name__, *arguments]
     done = subprocess.run(  # noqa: S603 - nothing of this comes from a document
-        command, input=given, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S
+        command,
+        input=given,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=_TIMEOUT_S,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     return json.loads(done.stdout)
 
@@ -125,8 +143,12 @@ def _read(draft: Path, text: bytes) -> dict[str, object]:
         return {"kind": type(error).__name__, "problem": str(error)}
     if isinstance(parsed, Index):
         return {"format": INDEX_FORMAT}
-    write_sealed(draft, _pack(parsed))
-    return {"format": PRODUCTS_FORMAT, "content_id": parsed.content_id, "updated": parsed.updated}
+    summary = {"format": PRODUCTS_FORMAT, "content_id": parsed.content_id, "updated": parsed.updated}
+    try:
+        write_sealed(draft, _pack(parsed))
+    except OSError as error:
+        return {**summary, "not_kept": str(error)}
+    return {**summary, "not_kept": None}
 
 
 def _main(task: str, argument: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from proxy.cache.bodies import MemoryBody, StoredBody
@@ -139,7 +138,7 @@ class Cache:
 
         Asking does what `resolve` does for a client that reads an index. A moment ago it was the same.
         """
-        return partial(self._documents[target.mirror.name].is_current, target.item.path, target.edition)
+        return self._documents[target.mirror.name].currency(target.item, target.edition)
 
     def note_use(self, target: Target) -> None:
         """Note that a target's blob is in use."""

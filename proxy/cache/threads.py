@@ -8,7 +8,7 @@ takes long, such as gpg and reading a products list.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
@@ -38,3 +38,15 @@ class Threads:
         """Finish what runs, start nothing more."""
         for pool in (self._disk, self._slow, self._ledger):
             await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+
+
+async def ended(work: asyncio.Future[Any]) -> None:
+    """Return when something has ended, however often whoever waits is cancelled; then that takes effect."""
+    cancelled = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from proxy.cache.threads import Threads
+from proxy.cache.threads import Threads, ended
 from proxy.store.incoming import Incoming
 
 _MOST_WAITING_BYTES = 1024 * 1024
@@ -40,7 +40,7 @@ class Writing:
     ) -> None:
         self._waiting.clear()
         if self._running is not None:
-            await asyncio.wait([self._running])
+            await ended(self._running)
             if not self._running.cancelled():
                 self._running.exception()  # Whoever it matters to was told by `add` or `finish`.
 

@@ -24,14 +24,19 @@ class Catalog:
     the entry of the greatest version name wins.
     """
 
-    __slots__ = ("_listings",)
+    __slots__ = ("_count", "_listings")
 
     def __init__(self, listings: Iterable[Listing]) -> None:
         self._listings = tuple(listings)
+        self._count = self._count_items()
 
     def __len__(self) -> int:
-        if len(self._listings) == 1:
-            return self._listings[0].verifiable
+        return self._count
+
+    def _count_items(self) -> int:
+        """Count what can be served, each path once; takes long where lists name the same paths."""
+        if Listing.are_disjoint(self._listings):
+            return sum(listing.verifiable for listing in self._listings)
         return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Item]:

@@ -23,7 +23,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from mmap import mmap
 from typing import NamedTuple
@@ -59,8 +59,19 @@ class Entry(NamedTuple):
 class Listing:
     """Packed entries, each path once."""
 
-    __slots__ = ("_digest_keys", "_digest_rows", "_digests", "_ends", "_keys", "_numbers", "_sizes", "_text",
-                 "_versions", "verifiable")  # fmt: skip
+    __slots__ = (
+        "__weakref__",
+        "_digest_keys",
+        "_digest_rows",
+        "_digests",
+        "_ends",
+        "_keys",
+        "_numbers",
+        "_sizes",
+        "_text",
+        "_versions",
+        "verifiable",
+    )  # fmt: skip
 
     def __init__(self, packed: bytes | mmap) -> None:
         """Read what `pack` wrote, in place. Raises ListingDamaged for what it cannot have written."""
@@ -88,6 +99,16 @@ class Listing:
         self._versions: list[str] = json.loads(bytes(take(version_bytes)))
         self.verifiable: int = verifiable
         """How many paths have a proof."""
+
+    @staticmethod
+    def are_disjoint(listings: Sequence["Listing"]) -> bool:
+        """Whether no path is in several lists. True is right; False may come of hashes that begin alike."""
+        if len(listings) < 2:  # noqa: PLR2004 - one alone has nothing to share
+            return True
+        keys: set[int] = set()
+        for listing in listings:
+            keys.update(listing._keys)  # noqa: SLF001 - its own class
+        return len(keys) == sum(len(listing._keys) for listing in listings)  # noqa: SLF001
 
     def find(self, path: str) -> Entry | None:
         """Return the entry of a canonical path, None when the list does not name it."""

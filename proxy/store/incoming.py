@@ -9,6 +9,7 @@ as it grows. All methods block.
 import contextlib
 import fcntl
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class Incoming:
         self._path = path
         self._final = final
         self._verifier = verifier
+        self._using = threading.Lock()
+        """Held while a thread uses the descriptor: closed, its number may be another file's."""
         self.resumed_bytes = verifier.seen_bytes
         """How much was here before, from an earlier run or another process."""
 
@@ -73,30 +76,35 @@ class Incoming:
 
     def append(self, data: bytes) -> None:
         """Add the next bytes. Raises SizeMismatch when they are too many, OSError when the disk fails."""
-        self._verifier.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.fd, view) :]
+        with self._using:
+            self._verifier.update(data)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self.fd, view) :]
 
     def verify(self) -> None:
         """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""
-        self._verifier.finish()
-        os.fchmod(self.fd, VERIFIED_MODE)
+        with self._using:
+            self._verifier.finish()
+            os.fchmod(self.fd, VERIFIED_MODE)
 
     def commit(self) -> None:
         """Make the verified blob durable under its digest."""
-        os.fsync(self.fd)
-        publish(self._path, self._final)
+        with self._using:
+            os.fsync(self.fd)
+            publish(self._path, self._final)
 
     def discard(self) -> None:
         """Throw away what has arrived."""
-        remove(self._path)
+        with self._using:
+            remove(self._path)
 
     def close(self) -> None:
         """Stop being the writer; the partial file stays, unless committed or discarded."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        with self._using:
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _DRAFT_SUFFIX = ".draft"
 _YOUNG_S = 3600.0
 _SEAL_BYTES = 32
+_MODE = 0o444
 _STEP_BYTES = 1024 * 1024
 _MAPPED_BYTES = 4 * 1024 * 1024
 """Smaller ones are read: each mapping keeps a descriptor open."""
@@ -72,9 +73,9 @@ class Listings:
     def tidy(self, used: Container[str]) -> None:
         """Remove the packed lists of texts that are not in use, and old drafts."""
         before = time.time() - _YOUNG_S
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             for entry in os.scandir(self._directory):
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):
                     if entry.name not in used and entry.stat().st_mtime < before:
                         remove(Path(entry.path))
 
@@ -84,6 +85,7 @@ def write_sealed(file: Path, packed: bytes) -> None:
     with file.open("wb") as opened:
         opened.write(packed)
         opened.write(hashlib.sha256(packed).digest())
+        os.fchmod(opened.fileno(), _MODE)
 
 
 def _check(file: io.FileIO) -> None:

@@ -16,7 +16,7 @@ from proxy.web.clients import ClientOptions
 
 _DESCRIPTORS_EACH = 3
 """Of a connection that is being sent a file: the socket, its twin for sendfile, and the file."""
-_DESCRIPTORS_KEPT = 512
+_DESCRIPTORS_KEPT = 1024
 """For upstream, the ledger and everything else."""
 _MOST_OPEN_FILES = 65536
 _MOST_BUSY_LOOKED_AT = 64

@@ -49,7 +49,7 @@ class BlobResponse(web.StreamResponse):
             self.is_complete = True
             self.on_complete(self._answer, self._opened.body)
         finally:
-            self._opened.body.close()
+            await self._opened.body.close()
         return writer
 
     async def _send_body(self, request: web.BaseRequest, writer: AbstractStreamWriter) -> None:

@@ -22,7 +22,9 @@ log = logging.getLogger("proxy.access")
 
 _RENEWED_EVERY_S = 1.0
 _COUNT_EVERY_S = 0.005
-_LARGEST_REPLY_BYTES = 1024 * 1024
+_LARGEST_REPLY_BYTES = 1024 * 1024 + 16 * 1024
+"""A small body, and what goes with it."""
+_REPLY_ITSELF_BYTES = 1024
 _MOST_BYTES = 32 * 1024 * 1024
 _LARGEST_HEAD_BYTES = 4096
 _MOST_HEADS = 10_000
@@ -63,6 +65,7 @@ class HotReplies:
         self._young: dict[bytes, HotReply] = {}
         self._old: dict[bytes, HotReply] = {}
         self._seen: set[bytes] = set()
+        self._uncounted: list[HotReply] = []
         self._held_bytes = 0
         self._ageing: asyncio.TimerHandle | None = None
         self._counting: asyncio.TimerHandle | None = None
@@ -94,6 +97,8 @@ class HotReplies:
 
     def sent(self, reply: HotReply, client: str, body_bytes: int) -> None:
         """Note that a reply has gone out."""
+        if not reply.times:
+            self._uncounted.append(reply)
         reply.times += 1
         reply.sent_bytes += body_bytes
         if self._counting is None:
@@ -121,7 +126,7 @@ class HotReplies:
     def remember(self, head: bytes, reply: HotReply) -> None:
         """Remember the reply to a head, or to all that share it, if there is room."""
         key = shared_head(head) if isinstance(reply.ready, ReadyParts) else head
-        size = reply.ready.held_bytes
+        size = _weight(key, reply)
         if key in self._young or size > _LARGEST_REPLY_BYTES or self._held_bytes + size > _MOST_BYTES:
             reply.ready.close()
             return
@@ -132,8 +137,9 @@ class HotReplies:
     def count(self) -> None:
         """Count what has gone out."""
         self._counting = None
-        for reply in (*self._young.values(), *self._old.values()):
+        for reply in self._uncounted:
             _count(reply)
+        self._uncounted.clear()
 
     def close(self) -> None:
         """Count the rest, and forget everything."""
@@ -158,7 +164,7 @@ class HotReplies:
             reply.ready.close()
         self._old, self._young = self._young, {}
         self._seen.clear()
-        self._held_bytes = sum(reply.ready.held_bytes for reply in self._old.values())
+        self._held_bytes = sum(_weight(key, reply) for key, reply in self._old.items())
         if self._old:
             self._age_soon()
 
@@ -166,6 +172,10 @@ class HotReplies:
 def is_whole_head(data: bytes) -> bool:
     """Whether bytes are one request head and nothing else."""
     return data.find(_HEAD_END) == len(data) - len(_HEAD_END)
+
+
+def _weight(head: bytes, reply: HotReply) -> int:
+    return reply.ready.held_bytes + len(head) + _REPLY_ITSELF_BYTES
 
 
 def _count(reply: HotReply) -> None:

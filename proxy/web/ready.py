@@ -6,8 +6,10 @@ from typing import Protocol
 
 _CLOSED_RANGE = re.compile(rb"\r\nRange: bytes=(\d{1,18})-(\d{1,18})\r\n")
 _ANY_RANGE = b"\r\nrange:"
+_ANY_NUMBERS = b"\0"
+"""In their place; no head that is answered has it."""
 _LARGEST_PART_BYTES = 256 * 1024
-_OPEN_FILE_BYTES = 64 * 1024
+_OPEN_FILE_BYTES = 256 * 1024
 
 
 class Ready(Protocol):
@@ -95,4 +97,4 @@ def shared_head(head: bytes) -> bytes:
     asked = _CLOSED_RANGE.search(head)
     if asked is None or head.lower().count(_ANY_RANGE) != 1:
         return head
-    return head[: asked.start(1)] + head[asked.end(2) :]
+    return head[: asked.start(1)] + _ANY_NUMBERS + head[asked.end(2) :]

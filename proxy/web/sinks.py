@@ -14,7 +14,11 @@ from concurrent.futures import Executor
 
 from aiohttp.abc import AbstractStreamWriter
 
+from proxy.cache.threads import ended
+
 _PER_CALL_BYTES = 2 * 1024 * 1024
+_SAMPLED_EVERY_BYTES = 128 * 1024
+"""What Linux reads ahead at once."""
 _TLS_CHUNK_BYTES = 256 * 1024
 
 
@@ -196,10 +200,10 @@ def _send_waiting(socket_fd: int, fd: int, offset: int, length: int) -> int:
 
 
 def _is_in_memory(fd: int, offset: int, length: int) -> bool:
-    """Whether the ends of a part of a file are in the page cache: pages come and go many at a time."""
+    """Whether a part of a file is in the page cache, going by samples: pages come and go many at a time."""
     probe = bytearray(1)
     try:
-        for position in (offset, offset + length - 1):
+        for position in (*range(offset, offset + length, _SAMPLED_EVERY_BYTES), offset + length - 1):
             os.preadv(fd, [probe], position, os.RWF_NOWAIT)
     except OSError:
         return False  # Not there; or a filesystem that cannot tell.
@@ -212,7 +216,7 @@ async def _in_thread(function: Callable[..., int], *args: int) -> int:
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
-        await asyncio.wait([call])
+        await ended(call)
         raise
 
 

@@ -1,7 +1,10 @@
 """Packed lists as files: shared, and as good as lost once anything about them is wrong."""
 
+import contextlib
 import os
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from proxy.simplestreams.listing import Entry, pack
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT
 from proxy.simplestreams.parse import FormatError
 from proxy.store import listings as store_listings
+from proxy.store.files import StoreFault
 from proxy.store.listings import Listings, write_sealed
 from proxy.store.local import LocalStore
 
@@ -124,6 +128,42 @@ def test_a_lost_packed_list_is_made_again_from_its_text(reader: Reading, tmp_pat
     assert [entry.path for entry in made] == ["a"]
     assert (tmp_path / "listings" / digest).exists()
     assert reader.listing(digest_of(b"not here")) is None
+
+
+def test_generations_that_share_a_list_share_its_packed_form(reader: Reading, tmp_path: Path) -> None:
+    digest = LocalStore(tmp_path).put(LIST)
+    assert reader.listing(digest) is reader.listing(digest)
+
+
+def test_a_reader_that_dies_is_no_fault_of_the_list(reader: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(StoreFault, match="cannot be read"):
+        reader.summarise(LIST, TEXT)
+
+
+def test_modules_of_the_current_directory_are_not_run(
+    reader: Reading, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('run')")
+    monkeypatch.chdir(tmp_path)
+    assert reader.summarise(LIST, TEXT).content_id == "c"
+
+
+def test_a_list_that_cannot_be_kept_by_its_reader_is_served(
+    reader: Reading, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As when the disk is full."""
+    digest = LocalStore(tmp_path).put(LIST)
+
+    @contextlib.contextmanager
+    def draft(_: Listings) -> Iterator[Path]:
+        yield Path("/dev/full")
+
+    monkeypatch.setattr(Listings, "draft", draft)
+    made = reader.listing(digest)
+    assert made is not None
+    assert [entry.path for entry in made] == ["a"]
 
 
 def test_a_list_is_served_though_its_packed_form_cannot_be_kept(reader: Reading, tmp_path: Path) -> None:

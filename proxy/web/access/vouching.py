@@ -16,10 +16,11 @@ from hmac import compare_digest
 
 from proxy.errors import ProxyError
 from proxy.web.access.passwords import SALT_BYTES, PasswordHash
+from proxy.web.admission import client_of
 
 _MOST_WRONG = 1024
 _MOST_WAITING = 64
-_MOST_WAITING_OF_ADDRESS = 4
+_MOST_WAITING_OF_CLIENT = 4
 
 
 class TooManyPasswords(ProxyError):
@@ -40,7 +41,7 @@ class Vouching:
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._checks: dict[bytes, asyncio.Task[bool]] = {}
         self._waiting: Counter[str] = Counter()
-        """Of which address how many wait."""
+        """Of which client how many wait."""
         self._thread = ThreadPoolExecutor(1, "passwords")
         # Whether there is such a user, nobody shall learn from how long the answer takes.
         pattern = next(iter(hashes.values()), None)
@@ -50,6 +51,7 @@ class Vouching:
 
     async def is_right(self, user: str, password: bytes, address: str) -> bool:
         """Whether that is the user's password. Raises TooManyPasswords."""
+        client = client_of(address)
         digest = blake2b(user.encode() + b"\0" + password, key=self._secret).digest()
         if compare_digest(self._right.get(user, b""), digest):
             return True
@@ -57,9 +59,9 @@ class Vouching:
             return False
         check = self._checks.get(digest)
         if check is None:
-            if len(self._checks) >= _MOST_WAITING or self._waiting[address] >= _MOST_WAITING_OF_ADDRESS:
+            if len(self._checks) >= _MOST_WAITING or self._waiting[client] >= _MOST_WAITING_OF_CLIENT:
                 raise TooManyPasswords
-            check = self._begin(user, password, digest, address)
+            check = self._begin(user, password, digest, client)
         return await asyncio.shield(check)
 
     def close(self) -> None:
@@ -68,16 +70,16 @@ class Vouching:
         for check in self._checks.values():
             check.cancel()
 
-    def _begin(self, user: str, password: bytes, digest: bytes, address: str) -> asyncio.Task[bool]:
+    def _begin(self, user: str, password: bytes, digest: bytes, client: str) -> asyncio.Task[bool]:
         check = asyncio.create_task(self._check(user, password, digest), name="password")
         self._checks[digest] = check
-        self._waiting[address] += 1
-        check.add_done_callback(lambda _: self._end(digest, address))
+        self._waiting[client] += 1
+        check.add_done_callback(lambda _: self._end(digest, client))
         return check
 
-    def _end(self, digest: bytes, address: str) -> None:
+    def _end(self, digest: bytes, client: str) -> None:
         del self._checks[digest]
-        self._waiting -= Counter([address])  # Drops those of whom none waits.
+        self._waiting -= Counter([client])  # Drops those of whom none waits.
 
     async def _check(self, user: str, password: bytes, digest: bytes) -> bool:
         kept = self._hashes.get(user, self._nobody)
