@@ -17,8 +17,8 @@ from aiohttp.abc import AbstractStreamWriter
 from proxy.cache.threads import ended
 
 _PER_CALL_BYTES = 2 * 1024 * 1024
-_SAMPLED_EVERY_BYTES = 128 * 1024
-"""What Linux reads ahead at once."""
+_SAMPLED_EVERY_BYTES = 512 * 1024
+"""Pages come, by read-ahead, and go many at a time."""
 _TLS_CHUNK_BYTES = 256 * 1024
 
 
