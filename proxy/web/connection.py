@@ -184,7 +184,7 @@ class Connection(RequestHandler):
             and self.transport.get_write_buffer_size() < _MOST_UNSENT_BYTES
         )
 
-    def _send(self, reply: HotReply, wire: bytes | bytearray, body_bytes: int) -> None:
+    def _send(self, reply: HotReply, wire: bytes | memoryview, body_bytes: int) -> None:
         self._stray_chunks.note_head()
         self._next_keepalive_close_time = self.heard_at_s + self._keepalive_timeout
         assert self.transport is not None  # noqa: S101 - it was asked before
@@ -196,7 +196,8 @@ class Connection(RequestHandler):
             except OSError:
                 sent_bytes = 0  # The transport finds out what is wrong.
         if sent_bytes < len(wire):
-            self.transport.write(memoryview(wire)[sent_bytes:])
+            rest = memoryview(wire)[sent_bytes:]
+            self.transport.write(rest if rest.readonly else bytes(rest))
         self._hot.sent(reply, self._client, body_bytes)
         if self._is_retired:
             self.force_close()

@@ -10,6 +10,9 @@ _ANY_NUMBERS = b"\0"
 """In their place; no head that is answered has it."""
 _LARGEST_PART_BYTES = 256 * 1024
 _OPEN_FILE_BYTES = 256 * 1024
+_LARGEST_HEAD_BYTES = 16 * 1024
+_wires = memoryview(bytearray(_LARGEST_HEAD_BYTES + _LARGEST_PART_BYTES))
+"""Where parts are put together: to make room anew for each would cost as much as to read it."""
 
 
 class Ready(Protocol):
@@ -19,10 +22,11 @@ class Ready(Protocol):
     def held_bytes(self) -> int:
         """How much memory it takes."""
 
-    def answer(self, head: bytes) -> tuple[bytes | bytearray, int] | None:
+    def answer(self, head: bytes) -> tuple[bytes | memoryview, int] | None:
         """Return the reply to a request head, and how many bytes of it are body.
 
-        None when this is not the one for it after all.
+        None when this is not the one for it after all. What can be written to is
+        overwritten by the next answer: it is to be sent, or copied, at once.
         """
 
     def close(self) -> None:
@@ -69,7 +73,7 @@ class ReadyParts:
         """How much it weighs: little memory, but an open file."""
         return len(self._template) + _OPEN_FILE_BYTES
 
-    def answer(self, head: bytes) -> tuple[bytearray, int] | None:
+    def answer(self, head: bytes) -> tuple[memoryview, int] | None:
         """Return the part that a head asks for; None for a large one, or when the disk must be waited for."""
         asked = _CLOSED_RANGE.search(head)
         if asked is None:
@@ -78,11 +82,12 @@ class ReadyParts:
         length = last - first + 1
         if not 0 < length <= _LARGEST_PART_BYTES or last >= self._size_bytes:
             return None
-        wire = bytearray(self._template % {b"first": first, b"last": last, b"length": length})
-        head_bytes = len(wire)
-        wire.extend(bytes(length))
+        own_head = self._template % {b"first": first, b"last": last, b"length": length}
+        start, stop = len(own_head), len(own_head) + length
+        wire = _wires[:stop]
+        wire[:start] = own_head
         try:
-            read_bytes = os.preadv(self._fd, [memoryview(wire)[head_bytes:]], first, os.RWF_NOWAIT)
+            read_bytes = os.preadv(self._fd, [wire[start:]], first, os.RWF_NOWAIT)
         except OSError:
             return None
         return (wire, length) if read_bytes == length else None
