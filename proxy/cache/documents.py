@@ -133,8 +133,13 @@ class Documents:
         """
         if edition is not None:
             return partial(self._is_current, item.path, edition)
-        served = self._editions.current if self.find_item(item.path) == item else None
-        return lambda _: self._is_settled() and served is self._editions.current
+        served = self._number if self.find_item(item.path) == item else None
+        return lambda _: self._is_settled() and served == self._number
+
+    @property
+    def _number(self) -> int | None:
+        generation = self._generation
+        return None if generation is None else generation.number
 
     def _is_settled(self) -> bool:
         """Whether what is served needs no look at what others have announced, nor a check."""

@@ -34,8 +34,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 class Connection(RequestHandler):
     """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
 
-    __slots__ = ("_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met", "_socket_fd",
-                 "_stray_chunks", "heard_at_s")  # fmt: skip
+    __slots__ = ("_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met", "_postponed",
+                 "_socket_fd", "_stray_chunks", "heard_at_s")  # fmt: skip
 
     def __init__(
         self,
@@ -53,6 +53,8 @@ class Connection(RequestHandler):
         self._stray_chunks = StrayChunkFilter()
         self._hot = hot
         self._head = b""
+        self._postponed = b""
+        """A head that came a moment too early."""
         self._client = ""
         self._socket_fd = -1
         """Of a plain connection, where nothing has to be encrypted."""
@@ -89,6 +91,21 @@ class Connection(RequestHandler):
             return
         self._has_asked = True
         self.heard_at_s = self._loop.time()
+        if self._postponed:
+            data, self._postponed = self._postponed + data, b""
+        elif self._waiter is None and not self._messages and is_whole_head(data):
+            # The last reply is out, and its task about to wait again: by the next turn it does.
+            self._postponed = data
+            self._loop.call_soon(self._receive_postponed)
+            return
+        self._receive(data)
+
+    def _receive_postponed(self) -> None:
+        data, self._postponed = self._postponed, b""
+        if data and self.transport is not None:
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
             reply = self._hot.find(data, self._client, self.heard_at_s)

@@ -80,9 +80,20 @@ class HotReplies:
         if reply.is_for_all and reply.true_at_s == now_s:
             return reply
         if not reply.is_current(client):
+            if reply.is_for_all:
+                self._drop(head)
             return None
         reply.true_at_s = now_s
         return reply
+
+    def _drop(self, head: bytes) -> None:
+        """Forget what is not true any more, so that what is takes its place."""
+        for replies in (self._young, self._old):
+            for key in (head, shared_head(head)):
+                reply = replies.pop(key, None)
+                if reply is not None:
+                    _count(reply)
+                    reply.ready.close()
 
     def _find_elsewhere(self, head: bytes) -> HotReply | None:
         """Find a reply among the old ones, or one that has further parts."""

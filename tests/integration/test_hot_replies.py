@@ -14,6 +14,7 @@ from support.wire import Wire, WireReply, request
 
 from proxy.web import ready
 from proxy.web.access_log import Ended
+from proxy.web.connection import Connection
 from proxy.web.hot import HotReplies, HotReply
 from proxy.web.ready import ReadyParts, ReadyWhole
 
@@ -438,3 +439,39 @@ async def test_mixed_and_split_requests_are_answered_like_single_ones(
 def without_ids(reply: tuple[int, list[tuple[str, str]], bytes]) -> tuple[int, list[tuple[str, str]], bytes]:
     status, headers, body = reply
     return status, [(name, value) for name, value in headers if name != "X-Request-Id"], body
+
+
+async def test_a_request_that_comes_before_the_last_ones_task_has_ended_is_answered_from_memory(
+    proxy: RunningProxy, wire: Wire, item: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the connections of fast clients would stay with the slow way."""
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    handle, early = Connection._handle_request, [head]
+
+    async def handle_and_receive(connection: Connection, *arguments: Any) -> Any:
+        handled = await handle(connection, *arguments)
+        if early:
+            connection.data_received(early.pop())
+        return handled
+
+    monkeypatch.setattr(Connection, "_handle_request", handle_and_receive)
+    slow = Slow(proxy)
+    await wire.send(request(MOUNT + item.path, X_Other="1"))
+
+    replies = [await wire.reply() for _ in range(2)]
+
+    assert [reply.body for reply in replies] == [item.read()] * 2
+    assert slow.times == 1
+
+
+async def test_what_comes_in_two_pieces_right_after_a_reply_is_one_request(
+    wire: Wire, item: TreeItem
+) -> None:
+    head = request(MOUNT + item.path)
+    for cut in (1, 20, len(head) - 1):
+        await wire.send(head + head[:cut])
+        assert (await wire.reply()).body == item.read()
+        await wire.send(head[cut:] + head)
+        assert (await wire.reply()).body == item.read()
+        assert (await wire.reply()).body == item.read()
