@@ -452,7 +452,7 @@ async def test_a_request_that_comes_before_the_last_ones_task_has_ended_is_answe
     async def handle_and_receive(connection: Connection, *arguments: Any) -> Any:
         handled = await handle(connection, *arguments)
         if early:
-            connection.data_received(early.pop())
+            connection._loop.call_soon(connection.data_received, early.pop())
         return handled
 
     monkeypatch.setattr(Connection, "_handle_request", handle_and_receive)
