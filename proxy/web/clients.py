@@ -14,6 +14,6 @@ class ClientOptions:
     stall_timeout_s: float = 300.0
     """A client that takes nothing of its reply for this long is cut off."""
     connections: int = 10_000
-    """Most connections; the one that was silent for longest makes room for a new one."""
+    """Most connections; an idle one that was silent makes room for a new one."""
     connections_per_client: int = 1_000
     """Most connections of one address, for IPv6 of one network of 64 bits."""
