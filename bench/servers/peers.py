@@ -77,5 +77,7 @@ def check_digest(server: Server, path: str, digest: str | None) -> None:
 
 @contextlib.contextmanager
 def _ours(ready: Stage, origin: Server) -> Iterator[Server]:
-    with ours(ready.folder("ours"), origin.base, ready.keyring) as server:
+    # All clients of a bench have one address.
+    options = "[clients]\nconnections_per_client = 10000"
+    with ours(ready.folder("ours"), origin.base, ready.keyring, options=options) as server:
         yield server
