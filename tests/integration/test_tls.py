@@ -26,7 +26,7 @@ from proxy.tls import Tls, tls_context
 MIB = 1024 * 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
-GENEROUS_S = 1.0
+GENEROUS_S = 8.0
 
 
 @pytest.fixture
