@@ -10,7 +10,6 @@ disk.
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor
 
 from aiohttp.abc import AbstractStreamWriter
 
@@ -153,9 +152,8 @@ class _Push:
 class TlsSink:
     """A TLS connection: bytes pass through this process to be encrypted."""
 
-    def __init__(self, writer: AbstractStreamWriter, executor: Executor | None = None) -> None:
+    def __init__(self, writer: AbstractStreamWriter) -> None:
         self._writer = writer
-        self._executor = executor
         self.sent_bytes = 0
 
     async def send_file(self, fd: int, offset: int, count: int) -> None:
@@ -164,7 +162,7 @@ class TlsSink:
         stop = offset + count
         while offset < stop:
             length = min(stop - offset, _TLS_CHUNK_BYTES)
-            data = await loop.run_in_executor(self._executor, os.pread, fd, length, offset)
+            data = await loop.run_in_executor(None, os.pread, fd, length, offset)
             if not data:
                 raise ConnectionResetError("the file ended before its promised size")
             await self.send_bytes(data)
