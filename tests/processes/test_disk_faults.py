@@ -185,7 +185,7 @@ def calls(name: str, told: str, *rules: str, is_stored: bool = False) -> Row:
 CALLS = [
     calls("short writes everywhere", "", "write /data/ 0 0", is_stored=True),
     calls("EIO at a blob's first byte", "Input/output error", f"write /incoming/ {errno.EIO} 0"),
-    calls("ENOSPC in the middle of a blob", "No space left", f"write /incoming/ {errno.ENOSPC} 1"),
+    calls("ENOSPC in mid-blob", "No space left", f"room /incoming/ {errno.ENOSPC} {SIZE_BYTES // 2}"),
     calls("EDQUOT when a file is made", "Disk quota exceeded", f"open /incoming/ {errno.EDQUOT} 0"),
     calls("EACCES when a file is made", "Permission denied", f"open /incoming/ {errno.EACCES} 0"),
     calls("EIO when a blob is synced", "Input/output error", f"fsync /incoming/ {errno.EIO} 0"),

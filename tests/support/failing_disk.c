@@ -1,6 +1,8 @@
 /* Makes system calls on chosen files fail: loaded with LD_PRELOAD, told what to do by the file
  * $FAILING_DISK, one rule a line: CALL PART-OF-PATH ERRNO SPARED, such as "write /incoming/ 28 3"
- * for ENOSPC at each fourth and later write. ERRNO 0 makes writes short. Without the file all is well.
+ * for ENOSPC at each fourth and later write. ERRNO 0 makes writes short. The call "room" fails writes
+ * as a disk does that runs full: SPARED bytes are written, whatever the number of calls, then no more.
+ * Without the file all is well.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,38 +18,61 @@
 
 #define SHORT_BYTES 1000
 
-static int seen;
+static long seen;
 static long seen_ns;
 
-/* Return -1 if a call is to go on, else the errno that it fails with. */
-static int fate(const char *call, const char *path) {
+/* Return -1 if a call is to go on, else the errno that it fails with. What it takes is counted against
+ * what is spared, and cut to what is left of that: a call takes 1, a write into a room its bytes.
+ */
+static int fate_taking(const char *call, const char *path, size_t *taken) {
     static FILE *(*open_file)(const char *, const char *);
     const char *rules = getenv("FAILING_DISK");
     struct stat status;
     char line[512], named[32], part[256];
-    int number, spared, found = -1, kept = errno;
+    int number, found = -1, kept = errno;
+    long spared, left;
     if (rules == NULL || path == NULL || stat(rules, &status) != 0) return -1;
     if (status.st_mtim.tv_nsec != seen_ns) { seen_ns = status.st_mtim.tv_nsec; seen = 0; }
     if (open_file == NULL) open_file = dlsym(RTLD_NEXT, "fopen");
     FILE *file = open_file(rules, "re");
     if (file == NULL) return -1;
     while (found < 0 && fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "%31s %255s %d %d", named, part, &number, &spared) == 4)
-            if ((strcmp(named, call) == 0 || strcmp(named, "*") == 0) && strstr(path, part) != NULL)
-                if (__sync_fetch_and_add(&seen, 1) >= spared) found = number;
+        if (sscanf(line, "%31s %255s %d %ld", named, part, &number, &spared) == 4)
+            if ((strcmp(named, call) == 0 || strcmp(named, "*") == 0) && strstr(path, part) != NULL) {
+                left = spared - __sync_fetch_and_add(&seen, (long)*taken);
+                if (left <= 0) found = number;
+                else if ((size_t)left < *taken) *taken = left;
+            }
     fclose(file);
     errno = kept;
     return found;
 }
 
-static int fate_of(const char *call, int fd) {
+static int fate(const char *call, const char *path) {
+    size_t taken = 1;
+    return fate_taking(call, path, &taken);
+}
+
+/* The same for what is open. A write is asked for twice: as a call, and by its bytes. */
+static int fate_of_taking(const char *call, int fd, size_t *taken) {
     char link[64], path[1024];
     if (getenv("FAILING_DISK") == NULL || access(getenv("FAILING_DISK"), F_OK) != 0) return -1;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return -1;
     path[length] = 0;
-    return fate(call, path);
+    return fate_taking(call, path, taken);
+}
+
+static int fate_of(const char *call, int fd) {
+    size_t taken = 1;
+    return fate_of_taking(call, fd, &taken);
+}
+
+static int fate_of_write(int fd, size_t *count) {
+    int found = fate_of("write", fd);
+    if (found == 0 && *count > SHORT_BYTES) *count = SHORT_BYTES;
+    return found > 0 ? found : fate_of_taking("room", fd, count);
 }
 
 #define NEXT(result, name, ...) \
@@ -58,16 +83,14 @@ static int fate_of(const char *call, int fd) {
 
 ssize_t write(int fd, const void *data, size_t count) {
     NEXT(ssize_t, write, int, const void *, size_t);
-    int found = fate_of("write", fd);
-    FAIL_IF(found);
-    return next(fd, data, found == 0 && count > SHORT_BYTES ? SHORT_BYTES : count);
+    FAIL_IF(fate_of_write(fd, &count));
+    return next(fd, data, count);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t count, off64_t at) {
     NEXT(ssize_t, pwrite64, int, const void *, size_t, off64_t);
-    int found = fate_of("write", fd);
-    FAIL_IF(found);
-    return next(fd, data, found == 0 && count > SHORT_BYTES ? SHORT_BYTES : count, at);
+    FAIL_IF(fate_of_write(fd, &count));
+    return next(fd, data, count, at);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t count, off_t at) { return pwrite64(fd, data, count, at); }

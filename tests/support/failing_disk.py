@@ -29,7 +29,7 @@ class FailingDisk:
 
     @contextlib.contextmanager
     def failing(self, *rules: str) -> Iterator[None]:
-        """Fail for the length of the context. Each rule is "CALL PART-OF-PATH ERRNO SPARED-CALLS"."""
+        """Fail for the length of the context. Each rule is "CALL PART-OF-PATH ERRNO SPARED"."""
         draft = self._rules.with_suffix(".draft")
         draft.write_text("".join(f"{rule}\n" for rule in rules))
         draft.rename(self._rules)
