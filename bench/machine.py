@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import network
 from processes import HERE
 
 _TELL_VERSION = {
@@ -29,6 +30,7 @@ def describe() -> dict[str, str]:
         "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} in use",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
+        "network": network.describe(),
         "Python": platform.python_version(),
         **{name: version(name) for name in ("aiohttp", "uvloop")},
         "OpenSSL": ssl.OPENSSL_VERSION,

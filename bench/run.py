@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import machine
+import network
 import profiling
 import report
 from figures import Effort, Finding, Note
@@ -34,6 +35,7 @@ def main() -> None:
     effort = _QUICK if options.quick else _FULL
     if options.rounds is not None:
         effort = Effort(options.rounds, effort.seconds, effort.share)
+    network.isolate()
     about = machine.describe() | {"load before": machine.load_average()}
     for name, text in about.items():
         print(f"# {name}: {text}")

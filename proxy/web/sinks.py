@@ -8,14 +8,20 @@ disk.
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from aiohttp.abc import AbstractStreamWriter
 
 from proxy.cache.threads import ended
 
-_PER_CALL_BYTES = 2 * 1024 * 1024
+_PER_TURN_BYTES = 8 * 1024 * 1024
+"""Shared by all transfers of a process: so much is sent before other connections have their turn."""
+_LEAST_PIECE_BYTES = 512 * 1024
+_FROM_DISK_BYTES = 2 * 1024 * 1024
 _SAMPLED_EVERY_BYTES = 512 * 1024
 """Pages come, by read-ahead, and go many at a time."""
 _TLS_CHUNK_BYTES = 256 * 1024
@@ -33,7 +39,10 @@ class SocketSink:
     async def send_file(self, fd: int, offset: int, count: int) -> None:
         """Send `count` bytes of a file from `offset`."""
         await self._empty_transport()
-        stop = offset + count
+        with self._full_segments():
+            await self._send_file(fd, offset, offset + count)
+
+    async def _send_file(self, fd: int, offset: int, stop: int) -> None:
         while offset < stop:
             push = _Push(self._transport, self._socket_fd, fd, offset, stop)
             try:
@@ -42,7 +51,7 @@ class SocketSink:
                 offset += push.sent_bytes
                 self.sent_bytes += push.sent_bytes
             if not push.sent_bytes:
-                length = min(stop - offset, _PER_CALL_BYTES)
+                length = min(stop - offset, _FROM_DISK_BYTES)
                 sent = await _in_thread(_send_waiting, self._socket_fd, fd, offset, length)
                 offset += sent
                 self.sent_bytes += sent
@@ -77,6 +86,23 @@ class SocketSink:
             if self._transport.is_closing():
                 raise ConnectionResetError("the client is gone")
 
+    @contextlib.contextmanager
+    def _full_segments(self) -> Iterator[None]:
+        """Have the kernel hold back what fills no segment, for the length of the context: TCP_CORK, tcp(7).
+
+        Otherwise it sends a short one for every 16 pages; a fifth of the CPU time goes into that.
+        """
+        one = self._transport.get_extra_info("socket")
+        if one.family not in {socket.AF_INET, socket.AF_INET6}:
+            yield
+            return
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        try:
+            yield
+        finally:
+            if not self._transport.is_closing():
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()
         ready = loop.create_future()
@@ -90,10 +116,13 @@ class SocketSink:
 class _Push:
     """Sends what is in memory of one part of a file, piece by piece.
 
-    Pieces, because other connections must have their turn however fast a client
-    reads. The next one is tried at once while the socket takes whole ones: it
+    Pieces, because other connections must have their turn however fast clients
+    read. The next one is tried at once while the socket takes whole ones: it
     counts as writable only when it is almost empty, too late for a fast client.
     """
+
+    _running: ClassVar[int] = 0
+    """How many there are in this process: they share a turn of its event loop."""
 
     def __init__(self, transport: asyncio.Transport, socket_fd: int, fd: int, offset: int, stop: int) -> None:
         self._transport = transport
@@ -109,10 +138,12 @@ class _Push:
 
     async def run(self) -> None:
         """Send until the end, or up to what the disk has to be waited for."""
-        self._send_piece()
+        _Push._running += 1
         try:
+            self._send_piece()
             await self._over
         finally:
+            _Push._running -= 1
             self._over.cancel()
             if self._is_watched:
                 self._loop.remove_writer(self._socket_fd)
@@ -121,7 +152,8 @@ class _Push:
         self._is_next_due = False
         if self._over.done():
             return
-        length = min(self._stop - self._offset, _PER_CALL_BYTES)
+        piece_bytes = max(_LEAST_PIECE_BYTES, _PER_TURN_BYTES // _Push._running)
+        length = min(self._stop - self._offset, piece_bytes)
         sent = 0
         try:
             if not _is_in_memory(self._fd, self._offset, length):
