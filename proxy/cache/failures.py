@@ -8,7 +8,7 @@ login page, a copy half uploaded), and doubles each time the same is found again
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
@@ -38,6 +38,15 @@ WRONG_LENGTH = Block(5.0, 30.0)
 """Asking again costs one request."""
 WRONG_BYTES = Block(15.0, 300.0)
 """Asking again costs the whole item."""
+
+
+class Wrong(NamedTuple):
+    """What is known of wrong copies of an item."""
+
+    blocked: Mapping[str, str]
+    """The origins that are not to be asked for it now, and why."""
+    is_any: bool
+    """Whether something was wrong of late, blocked or not."""
 
 
 class BadItem(ProxyError):
@@ -78,29 +87,35 @@ class Failures:
 
     async def check(self, item: Item, origins: Collection[str]) -> None:
         """Raise BadItem or ItemAbsent when none of these origins had it right a short while ago."""
-        try:
-            wrong, absent_at = await self._threads.ledger(self._recall, item)
-        except LedgerUnavailable:
-            return
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self.check_now, item, origins)
+
+    def check_now(self, item: Item, origins: Collection[str]) -> None:
+        """Raise what `check` raises. Blocks. Raises LedgerUnavailable too."""
+        wrong, absent_at = self._recall(item)
         if absent_at.issuperset(origins):
             raise ItemAbsent(item.path)
         if (wrong.keys() | absent_at).issuperset(origins):
             found = [f"{name}: {wrong[name]}" for name in sorted(origins) if name in wrong]
             raise BadItem(item.digest, "; ".join(found))
 
-    def wrong_at(self, item: Item) -> dict[str, str]:
-        """Return the origins that are not to be asked for an item now, and why. Blocks."""
+    def wrong(self, item: Item) -> Wrong:
+        """Return what was found wrong with the copies of an item of late. Blocks."""
+        return self._wrong(self._ledger.record(_bad_key(item)))
+
+    def _wrong(self, record: Any) -> Wrong:
         now = self._clock()
-        record = self._ledger.record(_bad_key(item)) or {}
-        return {name: problem for name, (problem, _, until) in record.items() if now < until}
+        blocked = {name: problem for name, (problem, _, until) in (record or {}).items() if now < until}
+        return Wrong(blocked, is_any=record is not None)
 
-    def has_record(self, item: Item) -> bool:
-        """Whether something was wrong with an item of late, blocked or not. Blocks."""
-        return self._ledger.record(_bad_key(item)) is not None
-
-    def _recall(self, item: Item) -> tuple[dict[str, str], set[str]]:
-        record = self._ledger.record(_absent_key(item.path)) or {}
-        return self.wrong_at(item), {name for name, until in record.items() if self._clock() < until}
+    def _recall(self, item: Item) -> tuple[Mapping[str, str], set[str]]:
+        bad_key, absent_key = _bad_key(item), _absent_key(item.path)
+        found = self._ledger.records_at(bad_key, absent_key)
+        absent = found.get(absent_key) or {}
+        now = self._clock()
+        return self._wrong(found.get(bad_key)).blocked, {
+            name for name, until in absent.items() if now < until
+        }
 
     def _add_wrong(self, key: str, wrong: Mapping[str, str], block: Block) -> None:
         with self._ledger.transaction():

@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from proxy.cache.demand import Demand
 from proxy.cache.failures import WRONG_BYTES, BadItem
@@ -24,12 +24,14 @@ from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
 from proxy.cache.liars import Liars, Memory
 from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
+from proxy.cache.threads import ended
 from proxy.cache.writing import Writing
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming, Partial
+from proxy.store.room import Room
 from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source, WrongCopy
 from proxy.upstream.route import Route
 
@@ -54,6 +56,18 @@ class BegunAnew(ProxyError):
         self.problem = problem
 
 
+class Look(NamedTuple):
+    """What the ledger says to a fill that may begin."""
+
+    memory: Memory
+    has_room: bool
+
+
+def look_up(item: Item, room: Room, liars: Liars) -> Look:
+    """Ask the ledger all that a fill wants to know, in one visit. Blocks. Raises LedgerUnavailable."""
+    return Look(liars.look_up(item), room.may_fit(item.digest, item.size_bytes))
+
+
 class Fill:
     """The way of one item into the store."""
 
@@ -66,8 +80,11 @@ class Fill:
         liars: Liars,
         demand: Demand,
         pace: Pace,
+        look: Look | None = None,
     ) -> None:
         self.item = item
+        self._look = look
+        """What was found out just before this began, for the first time that it leads."""
         self._sources = sources
         self.pull_from = pull_from
         self._store = storage.store
@@ -84,6 +101,8 @@ class Fill:
         """Whether a client has ever wanted it: then it goes on though nobody may be left."""
         self._partial: Partial | None = None
         self._news = asyncio.Event()
+        self._has_room = False
+        self._written_bytes = 0
         self.filled_bytes = 0
         self.is_verified = False
         self.is_led_elsewhere = False
@@ -152,16 +171,27 @@ class Fill:
         """Return at the next news."""
         await self._news.wait()
 
-    async def _check_room(self) -> None:
-        item = self.item
-        if not await self._threads.ledger(self._room.may_fit, item.digest, item.size_bytes):
-            raise NoRoom(item)
+    async def _recall(self) -> Memory:
+        """Return what speaks against the origins. Raises NoRoom, or LedgerUnavailable."""
+        look, self._look = self._look, None
+        if look is None:
+            look = await self._threads.ledger(look_up, self.item, self._room, self._liars)
+        if not look.has_room:
+            raise NoRoom(self.item)
+        return look.memory
 
-    async def _take_room(self, here_bytes: int) -> None:
+    async def _reserve_free(self, here_bytes: int) -> bool:
+        item = self.item
+        reserve = self._room.reserve_free
+        return await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes)
+
+    async def _make_room(self, here_bytes: int) -> bool:
+        """Return True. Raises NoRoom."""
         item = self.item
         reserve = self._room.reserve
         if not await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes):
             raise NoRoom(item)
+        return True
 
     async def _advance(self) -> bool:
         """Lead or follow for as long as that goes well; say whether the blob is committed."""
@@ -205,8 +235,7 @@ class Fill:
         self._watch_file()
         self._check_same(incoming.fd)
         try:
-            # Both are the ledger's work: it does one right after the other.
-            memory, _ = await asyncio.gather(self._liars.recall(self.item), self._check_room())
+            memory = await self._recall()
         except NoRoom:
             await self._drop(incoming)
             raise
@@ -250,33 +279,22 @@ class Fill:
 
     async def _receive(self, incoming: Incoming, pull: Pull) -> None:
         """Write what is pulled, and prove it."""
-        is_first = True
-        async with Writing(incoming, self._threads, self._report) as writing:
-            async with aclosing(pull.chunks()) as chunks:
-                async for chunk in chunks:
-                    if is_first:
-                        await self._append_first(incoming, chunk)
-                        is_first = False
-                    else:
+        # While the origin is asked. What has to go for it goes when bytes arrive: an outage must not evict.
+        reserving = asyncio.create_task(self._reserve_free(incoming.resumed_bytes), name="reserve")
+        self._has_room, self._written_bytes = False, incoming.length_bytes
+        try:
+            async with Writing(incoming, self._threads, self._report_written) as writing:
+                async with aclosing(pull.chunks()) as chunks:
+                    async for chunk in chunks:
                         await writing.add(chunk)
-                    await self._give_way(len(chunk))
-            await writing.finish()
+                        if not self._has_room:
+                            self._has_room = await reserving or await self._make_room(incoming.resumed_bytes)
+                            self._report_written(self._written_bytes)
+                        await self._give_way(len(chunk))
+                await writing.finish()
+        finally:
+            await ended(reserving)
         await self._threads.disk(incoming.verify)
-
-    async def _append_first(self, incoming: Incoming, chunk: bytes) -> None:
-        """Write the first bytes that arrive, and take room for all; a client waits for both.
-
-        Not before they arrive: an outage must not evict what is here.
-        """
-        outcomes = await asyncio.gather(
-            self._take_room(incoming.resumed_bytes),
-            self._threads.disk(incoming.append, chunk),
-            return_exceptions=True,
-        )
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
-        self._report(incoming.length_bytes)
 
     async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> NoReturn:
         """Remember whose copy is wrong, or between whom that lies, and keep nothing of it.
@@ -427,6 +445,12 @@ class Fill:
     def _watch_file(self) -> None:
         if self._partial is None:
             self._partial = Partial.open(self._store, self.item.digest)
+
+    def _report_written(self, length_bytes: int) -> None:
+        """Let clients have what is written, once it is sure that there is room for all."""
+        self._written_bytes = length_bytes
+        if self._has_room:
+            self._report(length_bytes)
 
     def _report(self, filled_bytes: int) -> None:
         if filled_bytes != self.filled_bytes:

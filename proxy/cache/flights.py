@@ -19,13 +19,14 @@ from proxy.cache.bodies import Body, FillingBody, PassingBody, StoredBody
 from proxy.cache.demand import Demand
 from proxy.cache.failures import BadItem
 from proxy.cache.feed import FeedOptions
-from proxy.cache.fill import BegunAnew, Fill
+from proxy.cache.fill import BegunAnew, Fill, Look, look_up
 from proxy.cache.liars import Liars
 from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
+from proxy.store.ledger import LedgerUnavailable
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source
 from proxy.upstream.route import Route
@@ -93,10 +94,10 @@ class Flights:
 
     async def _open(self, item: Item, route: Route, tries_left: int) -> Opened:
         """Open an item, again when what had come turns out wrong and some origin may have it right."""
-        await self._failures.check(item, route.names)
+        look = await self._look_up(item, route)
         source = Source(route, item.path)
         again = partial(self._open_again, item, route, tries_left)
-        fill, outcome = self._join(item, source)
+        fill, outcome = self._join(item, source, look=look)
         try:
             return await self._begin(fill, outcome, again)
         except BegunAnew as error:
@@ -123,8 +124,8 @@ class Flights:
             return
         source = Source(route, item.path, next(self._turns))
         for _ in range(1 + _tries(route)):
-            await self._failures.check(item, route.names)
-            fill, _ = self._join(item, source, pace)
+            look = await self._look_up(item, route)
+            fill, _ = self._join(item, source, pace, look)
             async with aclosing(self._progress(fill)) as progress:
                 async for filled_bytes in progress:
                     yield filled_bytes
@@ -179,7 +180,22 @@ class Flights:
             await body.begin()
             return Opened(body, Outcome.BYPASS)
 
-    def _join(self, item: Item, source: Source, pace: Pace | None = None) -> tuple[Fill, Outcome]:
+    async def _look_up(self, item: Item, route: Route) -> Look | None:
+        """Return what the ledger says to a fill that is about to begin; None if it cannot be asked.
+
+        Raises ItemAbsent or BadItem when no origin had it right a short while ago.
+        """
+        with contextlib.suppress(LedgerUnavailable):
+            return await self._storage.threads.ledger(self._look_up_now, item, route)
+        return None
+
+    def _look_up_now(self, item: Item, route: Route) -> Look:
+        self._failures.check_now(item, route.names)
+        return look_up(item, self._storage.room, self._liars)
+
+    def _join(
+        self, item: Item, source: Source, pace: Pace | None = None, look: Look | None = None
+    ) -> tuple[Fill, Outcome]:
         key = (item.digest, item.size_bytes)
         running = self._fills.get(key)
         if running is not None and not running.is_over:
@@ -195,6 +211,7 @@ class Flights:
             self._liars,
             self._demand,
             pace or self.background,
+            look,
         )
         self._fills[key] = fill
         task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")

@@ -61,7 +61,7 @@ class Liars:
     async def recall(self, item: Item) -> Memory:
         """Return what is known against the origins of an item."""
         with contextlib.suppress(LedgerUnavailable):
-            return await self._threads.ledger(self._recall, item)
+            return await self._threads.ledger(self.look_up, item)
         return Memory()
 
     async def wrong_lengths(self, item: Item, found: Sequence[WrongLength]) -> None:
@@ -119,16 +119,18 @@ class Liars:
         with contextlib.suppress(LedgerUnavailable):
             await self._threads.ledger(self._note_liar, name, item.path, problem, distrust_s)
 
-    def _recall(self, item: Item) -> Memory:
-        mixed = self._ledger.record(_mixed_key(item)) is not None
+    def look_up(self, item: Item) -> Memory:
+        """Return what is known against the origins of an item. Blocks. Raises LedgerUnavailable."""
+        is_mixed = self._ledger.record(_mixed_key(item)) is not None
+        wrong = self.failures.wrong(item)
         now = self._clock()
         distrusted = {
             name: told["distrusted_until"] - now for name, told in told_of_liars(self._ledger).items()
         }
         return Memory(
-            doubts=Doubts(wrong_at=self.failures.wrong_at(item), is_mixed=mixed),
+            doubts=Doubts(wrong_at=wrong.blocked, is_mixed=is_mixed),
             distrust_s={name: left_s for name, left_s in distrusted.items() if left_s > 0},
-            is_any=mixed or self.failures.has_record(item),
+            is_any=is_mixed or wrong.is_any,
         )
 
     def _suspect(self, key: str, evidence: list[list[Any]]) -> None:

@@ -41,12 +41,17 @@ class Threads:
 
 
 async def ended(work: asyncio.Future[Any]) -> None:
-    """Return when something has ended, however often whoever waits is cancelled; then that takes effect."""
+    """Return when something has ended, however often whoever waits is cancelled; then that takes effect.
+
+    What it raised is for whoever awaits it too.
+    """
     cancelled = None
     while not work.done():
         try:
             await asyncio.wait([work])
         except asyncio.CancelledError as error:
             cancelled = error
+    if not work.cancelled():
+        work.exception()  # Or asyncio would log it as one that nobody saw.
     if cancelled is not None:
         raise cancelled

@@ -41,8 +41,6 @@ class Writing:
         self._waiting.clear()
         if self._running is not None:
             await ended(self._running)
-            if not self._running.cancelled():
-                self._running.exception()  # Whoever it matters to was told by `add` or `finish`.
 
     async def add(self, chunk: bytes) -> None:
         """Take the next bytes; return when few are waiting. Raises what writing earlier ones raised."""

@@ -17,6 +17,11 @@ from proxy.digest import Digest, Verifier
 from proxy.store.files import publish, remove
 from proxy.store.local import VERIFIED_MODE, LocalStore
 
+_PIECE_BYTES = 256 * 1024
+"""Hashed and written one after the other, so that a piece is read from memory once.
+
+Larger writes make the kernel look for larger runs of free pages, which cost more than they save.
+"""
 _REHASH_BYTES = 1024 * 1024
 _PARTIAL_MODE = 0o644
 _WRITABLE = 0o222
@@ -76,11 +81,13 @@ class Incoming:
 
     def append(self, data: bytes) -> None:
         """Add the next bytes. Raises SizeMismatch when they are too many, OSError when the disk fails."""
+        rest = memoryview(data)
         with self._using:
-            self._verifier.update(data)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self.fd, view) :]
+            while rest:
+                piece, rest = rest[:_PIECE_BYTES], rest[_PIECE_BYTES:]
+                self._verifier.update(piece)
+                while piece:
+                    piece = piece[os.write(self.fd, piece) :]
 
     def verify(self) -> None:
         """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""

@@ -120,6 +120,11 @@ class Ledger:
         return self._records.get(key)
 
     @_translated()
+    def records_at(self, *keys: str) -> dict[str, Any]:
+        """Return those of these records that there are, by key."""
+        return self._records.pick(keys)
+
+    @_translated()
     def write(self, key: str, value: Any, *, expire_s: float | None = None) -> None:
         """Write a record that lasts, or lasts `expire_s`."""
         self._records.set(key, value, expire=expire_s)
@@ -217,6 +222,12 @@ class Ledger:
 
     # Blobs
 
+    @contextlib.contextmanager
+    def blob_transaction(self) -> Iterator[None]:
+        """Make all changes of blobs inside happen, or none."""
+        with _translated(), self._blobs.transact():
+            yield
+
     @_translated()
     def add_blob(self, digest: Digest, size_bytes: int) -> None:
         """Note that a blob is in the store; adding it twice counts once."""
@@ -277,8 +288,8 @@ class Ledger:
     @_translated()
     def sizes(self, digests: Iterable[Digest]) -> dict[Digest, int]:
         """Return the sizes of those of the blobs that are here, in bytes."""
-        rows = ((digest, self._row(digest)) for digest in digests)
-        return {digest: row[0] for digest, row in rows if row is not None}
+        rows = self._blobs.pick([*digests])
+        return {Digest(key): row[0] for key, row in rows.items() if _is_row(row)}
 
     @_translated()
     def usages(self) -> list[Usage]:

@@ -104,30 +104,36 @@ class Room:
         people; `here_bytes` of it arrived earlier.
         """
         for attempt in range(_TRIES):
-            # One transaction in the usual case: a client waits for this.
-            with self._ledger.transaction():
-                missing = self._take(digest, size_bytes)
-                if missing <= 0:
-                    note = [label, size_bytes, here_bytes, time.time(), _identity(os.getpid())]
-                    self._ledger.write(_FILLING + digest, note)
-                    return True
+            missing = self._take(digest, size_bytes, label, here_bytes)
+            if missing <= 0:
+                return True
             if attempt < _TRIES - 1:
                 self._evict(missing - self.release_dead(), digest)
         return False
 
-    def _take(self, digest: Digest, size_bytes: int) -> int:
+    def reserve_free(self, digest: Digest, size_bytes: int, label: str = "", here_bytes: int = 0) -> bool:
+        """Set space aside as `reserve` does, if there is enough without letting go of anything."""
+        return self._take(digest, size_bytes, label, here_bytes) <= 0
+
+    def _take(self, digest: Digest, size_bytes: int, label: str, here_bytes: int) -> int:
         """Set space aside if there is any; return how many bytes must go first, zero or less for none."""
-        key = _RESERVED + digest
-        held_bytes = self._ledger.record(key) or 0
-        missing = 0 if held_bytes >= size_bytes else self._missing_bytes(size_bytes - held_bytes)
-        if missing <= 0 and held_bytes < size_bytes:
-            self._ledger.write(key, size_bytes)
+        with self._ledger.transaction():
+            reserved = self._reservations()
+            held_bytes = reserved.get(_RESERVED + digest, 0)
+            missing = (
+                0 if held_bytes >= size_bytes else self._missing_bytes(size_bytes - held_bytes, reserved)
+            )
+            if missing <= 0:
+                self._ledger.write(_RESERVED + digest, max(held_bytes, size_bytes))
+                note = [label, size_bytes, here_bytes, time.time(), _identity(os.getpid())]
+                self._ledger.write(_FILLING + digest, note)
         return missing
 
     def may_fit(self, digest: Digest, size_bytes: int) -> bool:
         """Say whether `reserve` would succeed; evicts nothing."""
-        held_bytes = self._ledger.record(_RESERVED + digest) or 0
-        missing = self._missing_bytes(size_bytes - held_bytes)
+        reserved = self._reservations()
+        held_bytes = reserved.get(_RESERVED + digest, 0)
+        missing = self._missing_bytes(size_bytes - held_bytes, reserved)
         if held_bytes >= size_bytes or missing <= 0:
             return True
         return bool(choose(self._evictable(), self.protected() | {digest}, missing))
@@ -139,8 +145,9 @@ class Room:
         bytes would be lacking all the same. What is wanted is never let go.
         """
         # What is set aside for them already need not be found again.
-        reserved = sum(self._outstanding(self._ledger.records(_RESERVED), wanted).values())
-        missing = self._missing_bytes(max(0, needed_bytes - reserved))
+        reserved = self._reservations()
+        outstanding = sum(self._outstanding(reserved, wanted).values())
+        missing = self._missing_bytes(max(0, needed_bytes - outstanding), reserved)
         usages = self._evictable()
         protected = self.protected() | set(wanted)
         chosen = choose(usages, protected, missing)
@@ -150,8 +157,9 @@ class Room:
 
     def settle(self, digest: Digest, size_bytes: int) -> None:
         """Turn a reservation into a blob, after it was proved and committed."""
-        self._ledger.add_blob(digest, size_bytes)
-        self._proofs.note(digest)
+        with self._ledger.blob_transaction():
+            self._ledger.add_blob(digest, size_bytes)
+            self._proofs.note(digest)
         self.give_back(digest)
 
     def shrink(self, digest: Digest, size_bytes: int) -> None:
@@ -161,8 +169,9 @@ class Room:
 
     def give_back(self, digest: Digest) -> None:
         """Drop a reservation whose partial file is gone."""
-        self._ledger.forget(_RESERVED + digest)
-        self._ledger.forget(_FILLING + digest)
+        with self._ledger.transaction():
+            self._ledger.forget(_RESERVED + digest)
+            self._ledger.forget(_FILLING + digest)
 
     def release_dead(self) -> int:
         """Mend what processes that died while they filled have left; return how many bytes that set free.
@@ -182,7 +191,7 @@ class Room:
         return freed_bytes
 
     def _release(self, digest: Digest) -> int:
-        reserved_bytes: int = self._ledger.record(_RESERVED + digest) or 0
+        reserved_bytes = self._reserved_bytes(digest)
         arrived_bytes = self._arrived_bytes(digest)
         if arrived_bytes:
             self.shrink(digest, arrived_bytes)
@@ -233,13 +242,23 @@ class Room:
         """Return the blobs of documents that are served, whether or not anything pins them."""
         return self._in_use()
 
-    def _missing_bytes(self, size_bytes: int) -> int:
+    def _reservations(self) -> dict[str, int]:
+        """Return what is set aside, by key; what makes no sense is none."""
+        records = self._ledger.records(_RESERVED)
+        return {key: size_bytes for key, size_bytes in records.items() if isinstance(size_bytes, int)}
+
+    def _reserved_bytes(self, digest: Digest) -> int:
+        size_bytes = self._ledger.record(_RESERVED + digest)
+        return size_bytes if isinstance(size_bytes, int) else 0
+
+    def _missing_bytes(self, size_bytes: int, reservations: Mapping[str, int]) -> int:
         """Return how many bytes must go before `size_bytes` fit; zero or less means they do."""
-        # Blobs first, and no reservation that has become one: what is settled meanwhile counts once.
+        # Not what has become a blob. The sum last: what is settled meanwhile counts twice, not never.
+        settled = self._ledger.sizes(Digest(key.removeprefix(_RESERVED)) for key in reservations)
+        reserved = {
+            key: size for key, size in reservations.items() if key.removeprefix(_RESERVED) not in settled
+        }
         blob_bytes = self._ledger.total_bytes()
-        reserved = self._ledger.records(_RESERVED)
-        for digest in self._ledger.sizes(Digest(key.removeprefix(_RESERVED)) for key in reserved):
-            del reserved[_RESERVED + digest]
         outstanding = sum(self._outstanding(reserved).values())
         free = self._store.free_bytes() - outstanding - self._limits.min_free_bytes
         missing = size_bytes - free
@@ -280,7 +299,7 @@ class Room:
             pinned_blobs=len(sizes),
             pinned_bytes=sum(sizes.values()),
             pins=pins,
-            reserved_bytes=sum(self._ledger.records(_RESERVED).values()),
+            reserved_bytes=sum(self._reservations().values()),
             free_bytes=self._store.free_bytes(),
             limit_bytes=self._limits.limit_bytes,
             min_free_bytes=self._limits.min_free_bytes,
@@ -290,7 +309,7 @@ class Room:
     def make_headroom(self, headroom_bytes: int) -> None:
         """Evict ahead of need, so that the next blobs need not wait for it."""
         self.release_dead()
-        missing = self._missing_bytes(headroom_bytes)
+        missing = self._missing_bytes(headroom_bytes, self._reservations())
         if missing > 0:
             self._evict(missing)
 
@@ -335,7 +354,7 @@ class Room:
             for key, note in self._ledger.records(_FILLING).items()
             if note[-1] == _identity(note[-1][0])
         }
-        for key, reserved_bytes in self._ledger.records(_RESERVED).items():
+        for key, reserved_bytes in self._reservations().items():
             digest = Digest(key.removeprefix(_RESERVED))
             with contextlib.suppress(FileNotFoundError):
                 written_at = (self._store.incoming / digest).stat().st_mtime

@@ -21,6 +21,7 @@ from proxy.cache.threads import ended
 _PER_TURN_BYTES = 8 * 1024 * 1024
 """Shared by all transfers of a process: so much is sent before other connections have their turn."""
 _LEAST_PIECE_BYTES = 512 * 1024
+_CORKED_FROM_BYTES = 1024 * 1024
 _FROM_DISK_BYTES = 2 * 1024 * 1024
 _SAMPLED_EVERY_BYTES = 512 * 1024
 """Pages come, by read-ahead, and go many at a time."""
@@ -39,8 +40,11 @@ class SocketSink:
     async def send_file(self, fd: int, offset: int, count: int) -> None:
         """Send `count` bytes of a file from `offset`."""
         await self._empty_transport()
-        with self._full_segments():
+        if count < _CORKED_FROM_BYTES:
             await self._send_file(fd, offset, offset + count)
+        else:
+            with self._full_segments():
+                await self._send_file(fd, offset, offset + count)
 
     async def _send_file(self, fd: int, offset: int, stop: int) -> None:
         while offset < stop:
@@ -233,7 +237,7 @@ def _is_in_memory(fd: int, offset: int, length: int) -> bool:
     """Whether a part of a file is in the page cache, going by samples: pages come and go many at a time."""
     probe = bytearray(1)
     try:
-        for position in (*range(offset, offset + length, _SAMPLED_EVERY_BYTES), offset + length - 1):
+        for position in range(offset + length - 1, offset - 1, -_SAMPLED_EVERY_BYTES):
             os.preadv(fd, [probe], position, os.RWF_NOWAIT)
     except OSError:
         return False  # Not there; or a filesystem that cannot tell.

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -426,12 +427,19 @@ async def test_a_commit_that_fails_is_not_seen_by_readers(
     assert is_right(await read(proxy.url(item.path)), item)
 
 
-async def test_a_fill_that_fails_for_an_unforeseen_reason_leaves_nobody_waiting(
-    proxy: RunningProxy, tree: SignedTree
-) -> None:
-    """Such as a reservation in the ledger that makes no sense."""
+async def test_a_reservation_that_makes_no_sense_is_none(proxy: RunningProxy, tree: SignedTree) -> None:
     (item,) = add_items(tree, MIB)
-    await in_ledger(proxy, lambda ledger: ledger.write(f"reserved/{'0' * 64}", ["rubbish"]))
+    for digest in ("0" * 64, item.digest):
+        await in_ledger(proxy, partial(Ledger.write, key=f"reserved/{digest}", value=["rubbish"]))
+
+    assert (await read(proxy.url(item.path))).cache_status == "fwd=uri-miss; stored"
+
+
+async def test_a_fill_that_fails_for_an_unforeseen_reason_leaves_nobody_waiting(
+    proxy: RunningProxy, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (item,) = add_items(tree, MIB)
+    monkeypatch.setattr(proxy.cache.storage.room, "reserve_free", None)
 
     async with asyncio.timeout(20):
         assert is_right(await read(proxy.url(item.path)), item)
