@@ -1,7 +1,8 @@
 """A herd: 200 clients ask for one cold item of 64 MiB at once, beside one client alone.
 
-The origin counts: one fill must serve them all. The 200 share the machine's
-loopback and its CPUs: what nginx takes for sending them the same from a file,
+The origin counts: one fill must serve them all. Over a link of 200 Mbit/s the
+200 should be done when one would be. With an origin as fast as loopback they
+share that and the CPUs: what nginx takes for sending them the same from a file,
 with nothing to fetch, tells how much of the time is that.
 """
 
@@ -20,19 +21,25 @@ from support.tree import TreeItem
 MIB = 1024 * 1024
 _ITEM_BYTES = 64 * MIB
 _CLIENTS = 200
+_LINK_BYTES_PER_S = 25_000_000
 _ALONE = f"{OURS}, one client"
 _REFERENCE = "nginx static, from a file"
 
 
 def measure(effort: Effort) -> Iterator[Finding]:
-    """Yield wall times, and how often the origin was asked."""
+    """Yield wall times, and how often the origin was asked, over a link and over loopback."""
+    yield from _herd(effort, "over 200 Mbit/s", Pace(total_bytes_per_s=_LINK_BYTES_PER_S))
+    yield from _herd(effort, "over loopback", Pace())
+
+
+def _herd(effort: Effort, case: str, pace: Pace) -> Iterator[Finding]:
     clients = effort.scaled(_CLIENTS)
     item_bytes = effort.scaled(_ITEM_BYTES)
     rounds = Rounds()
     herd = f"{OURS}, {clients} clients"
     with (
         stage([item_bytes] * effort.rounds * 2) as ready,
-        slow_origin(ready.root, Pace()) as origin,
+        slow_origin(ready.root, pace) as origin,
         ours(ready.folder("ours"), origin.base, ready.keyring) as server,
         ExitStack() as stack,
     ):
@@ -45,11 +52,11 @@ def measure(effort: Effort) -> Iterator[Finding]:
             rounds.add(herd, _one_run(server, origin, together, clients))
             if has_nginx():
                 rounds.add(_REFERENCE, _one_run(reference, origin, together, clients))
-    yield from rounds.rows(f"one item of {item_bytes // MIB} MiB")
-    yield Bar("upstream GETs for the item, worst round", rounds.worst(herd, "upstream GETs"), at_most=1)
-    yield Bar("wall time to one client alone", rounds.ratio("wall s", herd, _ALONE), at_most=2)
+    yield from rounds.rows(f"one item of {item_bytes // MIB} MiB {case}")
+    yield Bar(f"{case}: upstream GETs, worst round", rounds.worst(herd, "upstream GETs"), at_most=1)
+    yield Bar(f"{case}: wall time to one client alone", rounds.ratio("wall s", herd, _ALONE), at_most=2)
     if has_nginx():
-        yield Bar("wall time to nginx from a file", rounds.ratio("wall s", herd, _REFERENCE))
+        yield Bar(f"{case}: wall time to nginx from a file", rounds.ratio("wall s", herd, _REFERENCE))
 
 
 def _one_run(server: Server, origin: SlowOrigin, item: TreeItem, clients: int) -> Mapping[str, float]:

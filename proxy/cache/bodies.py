@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from proxy.cache.feed import HOLD_BACK_BYTES, FeedOptions
-from proxy.cache.fill import BegunAnew, Fill, FillReader
+from proxy.cache.fill import Fill, FillReader
+from proxy.cache.lead import BegunAnew
 from proxy.cache.liars import Liars
 from proxy.cache.threads import Threads
 from proxy.digest import DigestMismatch, SizeMismatch, Verifier

@@ -1,7 +1,7 @@
 """One download of one item, shared by everybody who waits for it.
 
 A Fill belongs to no client. In the process that holds the partial file's lock
-it leads: it pulls bytes from upstream and writes them. In every other process
+it leads: `lead.py` pulls bytes from upstream and writes them. In every other process
 it follows: it watches the file grow, and takes over if the leader's process
 dies. Readers see the same either way.
 
@@ -15,57 +15,24 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import aclosing
-from typing import NamedTuple, NoReturn
 
 from proxy.cache.demand import Demand
 from proxy.cache.failures import WRONG_BYTES, BadItem
 from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
-from proxy.cache.liars import Liars, Memory
+from proxy.cache.lead import BegunAnew, Lead, Look
+from proxy.cache.liars import Liars
 from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage
-from proxy.cache.threads import ended
-from proxy.cache.writing import Writing
-from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming, Partial
-from proxy.store.room import Room
-from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source, WrongCopy
-from proxy.upstream.route import Route
+from proxy.upstream.pull import Doubts, Pull, Source
 
 log = logging.getLogger(__name__)
 
 _FOLLOW_POLL_S = 0.02
 _POLLS_PER_TAKEOVER_TRY = 10
-
-
-class NoRoom(StoreFault):
-    """An item for which even eviction could not make space."""
-
-    def __init__(self, item: Item) -> None:
-        super().__init__(f"no room for {item.size_bytes} bytes, even after eviction")
-
-
-class BegunAnew(ProxyError):
-    """A transfer of which nothing can be used: who still wants the item has it fetched from the beginning."""
-
-    def __init__(self, item: Item, problem: str) -> None:
-        super().__init__(f"what has come of {item.path} is thrown away: {problem}")
-        self.problem = problem
-
-
-class Look(NamedTuple):
-    """What the ledger says to a fill that may begin."""
-
-    memory: Memory
-    has_room: bool
-
-
-def look_up(item: Item, room: Room, liars: Liars) -> Look:
-    """Ask the ledger all that a fill wants to know, in one visit. Blocks. Raises LedgerUnavailable."""
-    return Look(liars.look_up(item), room.may_fit(item.digest, item.size_bytes))
 
 
 class Fill:
@@ -87,6 +54,7 @@ class Fill:
         """What was found out just before this began, for the first time that it leads."""
         self._sources = sources
         self.pull_from = pull_from
+        self._storage = storage
         self._store = storage.store
         self._room = storage.room
         self._threads = storage.threads
@@ -101,8 +69,6 @@ class Fill:
         """Whether a client has ever wanted it: then it goes on though nobody may be left."""
         self._partial: Partial | None = None
         self._news = asyncio.Event()
-        self._has_room = False
-        self._written_bytes = 0
         self.filled_bytes = 0
         self.is_verified = False
         self.is_led_elsewhere = False
@@ -171,28 +137,6 @@ class Fill:
         """Return at the next news."""
         await self._news.wait()
 
-    async def _recall(self) -> Memory:
-        """Return what speaks against the origins. Raises NoRoom, or LedgerUnavailable."""
-        look, self._look = self._look, None
-        if look is None:
-            look = await self._threads.ledger(look_up, self.item, self._room, self._liars)
-        if not look.has_room:
-            raise NoRoom(self.item)
-        return look.memory
-
-    async def _reserve_free(self, here_bytes: int) -> bool:
-        item = self.item
-        reserve = self._room.reserve_free
-        return await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes)
-
-    async def _make_room(self, here_bytes: int) -> bool:
-        """Return True. Raises NoRoom."""
-        item = self.item
-        reserve = self._room.reserve
-        if not await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes):
-            raise NoRoom(item)
-        return True
-
     async def _advance(self) -> bool:
         """Lead or follow for as long as that goes well; say whether the blob is committed."""
         incoming = await self._acquire()
@@ -234,106 +178,11 @@ class Fill:
         self.is_led_elsewhere = False
         self._watch_file()
         self._check_same(incoming.fd)
-        try:
-            memory = await self._recall()
-        except NoRoom:
-            await self._drop(incoming)
-            raise
-        self._beware(memory)
-        if memory.doubts.is_mixed and incoming.length_bytes:
-            await self._drop(incoming)
-            raise BegunAnew(self.item, "nobody knows any more which origin it is from")
-        self._report(incoming.length_bytes)
-        pull = self.pull_from(incoming.length_bytes, memory.doubts)
-        try:
-            await self._receive(incoming, pull)
-        except (WrongCopy, SizeMismatch, DigestMismatch) as error:
-            await self._refuse(incoming, pull, error)
-        except (ItemAbsent, ItemUnobtainable) as error:
-            await self._do_without(incoming, pull, error, memory)
-        except (OSError, NoRoom):
-            await self._drop(incoming)
-            raise
-        except StoreFault:
-            await self._pause(incoming)
-            raise
-        except asyncio.CancelledError:
-            await asyncio.shield(self._pause(incoming))
-            raise
-        self._show_verified()
-        await self._commit(incoming)
-        if memory.is_any:
-            deliverers = pull.contributors
-            await self._liars.settle(self.item, incoming.fd, deliverers, self._routes, memory.doubts)
-        await self._liars.wrong_lengths(self.item, pull.wrong_lengths)
-        log.info("blob.filled digest=%s bytes=%d", self.item.digest, self.item.size_bytes)
-
-    async def _commit(self, incoming: Incoming) -> None:
-        try:
-            await self._threads.disk(incoming.commit)
-        except OSError:
-            # What the disk failed to take may be gone from memory too, and another try would not be told.
-            await self._drop(incoming)
-            raise
-        await self._threads.ledger(self._room.settle, self.item.digest, self.item.size_bytes)
-
-    async def _receive(self, incoming: Incoming, pull: Pull) -> None:
-        """Write what is pulled, and prove it."""
-        # While the origin is asked. What has to go for it goes when bytes arrive: an outage must not evict.
-        reserving = asyncio.create_task(self._reserve_free(incoming.resumed_bytes), name="reserve")
-        self._has_room, self._written_bytes = False, incoming.length_bytes
-        try:
-            async with Writing(incoming, self._threads, self._report_written) as writing:
-                async with aclosing(pull.chunks()) as chunks:
-                    async for chunk in chunks:
-                        await writing.add(chunk)
-                        if not self._has_room:
-                            self._has_room = await reserving or await self._make_room(incoming.resumed_bytes)
-                            self._report_written(self._written_bytes)
-                        await self._give_way(len(chunk))
-                await writing.finish()
-        finally:
-            await ended(reserving)
-        await self._threads.disk(incoming.verify)
-
-    async def _refuse(self, incoming: Incoming, pull: Pull, error: ProxyError) -> NoReturn:
-        """Remember whose copy is wrong, or between whom that lies, and keep nothing of it.
-
-        Remembered first: a follower that sees the file gone asks why.
-        """
-        await self._liars.wrong_lengths(self.item, pull.wrong_lengths)
-        for source in tuple(self._sources):
-            await self._failures.remember_absent(source.path, pull.absent_at(source.path))
-        if not isinstance(error, WrongCopy):
-            await self._liars.judge(self.item, pull.parts, str(error), incoming.fd, self._routes)
-            await self._drop(incoming)
-        elif pull.contributors & {wrong.origin for wrong in pull.wrong_lengths}:
-            await self._drop(incoming)
-        else:
-            await self._pause(incoming)
-        raise BegunAnew(self.item, str(error)) from error
-
-    async def _do_without(
-        self, incoming: Incoming, pull: Pull, error: ItemAbsent | ItemUnobtainable, memory: Memory
-    ) -> NoReturn:
-        """End without the item: keep its beginning, unless all that is known is that it is not there."""
-        if isinstance(error, ItemAbsent):
-            # Not of sources that were added after the last origin had been asked.
-            for source in tuple(self._sources):
-                await self._failures.remember_absent(source.path, pull.absent_at(source.path))
-            await self._drop(incoming)
-            raise error from None
-        if memory.doubts.is_mixed and incoming.length_bytes:
-            await self._drop(incoming)
-            raise BegunAnew(self.item, str(error)) from error
-        await self._pause(incoming)
-        raise error
-
-    def _beware(self, memory: Memory) -> None:
-        """Ask last whom another process, or another mirror's item, has convicted."""
-        for name, left_s in memory.distrust_s.items():
-            for route in self._routes:
-                route.lied(name, left_s)
+        look, self._look = self._look, None
+        lead = Lead(
+            self.item, self._sources, incoming, self._storage, self._liars, self.pull_from, audience=self
+        )
+        await lead.run(look)
 
     async def _check_not_refused(self, fd: int) -> None:
         """Raise BegunAnew when the file that our readers have was thrown away for its bytes."""
@@ -346,31 +195,21 @@ class Fill:
         if memory.is_any:
             raise BegunAnew(self.item, "another worker got wrong bytes")
 
-    async def _pause(self, incoming: Incoming) -> None:
-        """Keep what has arrived for another time, and no more room than that."""
-        if not incoming.length_bytes:
-            await self._drop(incoming)
-        else:
-            await self._threads.ledger(self._room.shrink, self.item.digest, incoming.length_bytes)
-
-    async def _drop(self, incoming: Incoming) -> None:
-        await self._threads.disk(incoming.discard)
-        await self._threads.ledger(self._room.give_back, self.item.digest)
-
     # Following
 
     async def _follow(self) -> bool:
         """Watch another process fill; say whether the blob is committed."""
         self.is_led_elsewhere = True
+        self._look = None
         self._watch_file()
         if self._partial is None:
             return await self._adopt_blob()
         for _ in range(_POLLS_PER_TAKEOVER_TRY):
             self._note_demand()
             progress = self._partial.look()
-            self._report(progress.length_bytes)
+            self.report(progress.length_bytes)
             if progress.is_verified and progress.length_bytes == self.item.size_bytes:
-                self._show_verified()
+                self.show_verified()
             elif progress.is_discarded:
                 await self._failures.check(self.item, self._origins)
                 await self._check_not_wrong()
@@ -392,8 +231,8 @@ class Fill:
         else:
             with blob:
                 self._check_same(blob.fd)
-        self._report(self.item.size_bytes)
-        self._show_verified()
+        self.report(self.item.size_bytes)
+        self.show_verified()
         self._keep_for_readers()
         await self._threads.ledger(self._room.give_back, self.item.digest)
         return True
@@ -420,16 +259,12 @@ class Fill:
         return self._sources
 
     @property
-    def _routes(self) -> list[Route]:
-        return [source.route for source in self._sources]
-
-    @property
     def _origins(self) -> list[str]:
         return [name for source in self._sources for name in source.route.names]
 
     # Whose turn it is
 
-    async def _give_way(self, count: int) -> None:
+    async def give_way(self, count: int) -> None:
         """Go on at once while clients wait for this fill, else at the pace of the background."""
         if self._clients:
             self._note_demand()
@@ -446,18 +281,14 @@ class Fill:
         if self._partial is None:
             self._partial = Partial.open(self._store, self.item.digest)
 
-    def _report_written(self, length_bytes: int) -> None:
-        """Let clients have what is written, once it is sure that there is room for all."""
-        self._written_bytes = length_bytes
-        if self._has_room:
-            self._report(length_bytes)
-
-    def _report(self, filled_bytes: int) -> None:
+    def report(self, filled_bytes: int) -> None:
+        """Let clients have so much."""
         if filled_bytes != self.filled_bytes:
             self.filled_bytes = filled_bytes
             self._tell()
 
-    def _show_verified(self) -> None:
+    def show_verified(self) -> None:
+        """Let clients have the end too."""
         if not self.is_verified and self._partial is not None:
             self.is_verified = True
             self._tell()

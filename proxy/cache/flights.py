@@ -19,7 +19,8 @@ from proxy.cache.bodies import Body, FillingBody, PassingBody, StoredBody
 from proxy.cache.demand import Demand
 from proxy.cache.failures import BadItem
 from proxy.cache.feed import FeedOptions
-from proxy.cache.fill import BegunAnew, Fill, Look, look_up
+from proxy.cache.fill import Fill
+from proxy.cache.lead import BegunAnew, Look, look_up
 from proxy.cache.liars import Liars
 from proxy.cache.pace import Pace
 from proxy.cache.storage import Storage

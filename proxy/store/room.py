@@ -120,11 +120,11 @@ class Room:
         with self._ledger.transaction():
             reserved = self._reservations()
             held_bytes = reserved.get(_RESERVED + digest, 0)
-            missing = (
-                0 if held_bytes >= size_bytes else self._missing_bytes(size_bytes - held_bytes, reserved)
-            )
+            more_bytes = size_bytes - held_bytes
+            missing = self._missing_bytes(more_bytes, reserved) if more_bytes > 0 else 0
             if missing <= 0:
-                self._ledger.write(_RESERVED + digest, max(held_bytes, size_bytes))
+                if more_bytes > 0:
+                    self._ledger.write(_RESERVED + digest, size_bytes)
                 note = [label, size_bytes, here_bytes, time.time(), _identity(os.getpid())]
                 self._ledger.write(_FILLING + digest, note)
         return missing

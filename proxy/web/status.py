@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from proxy.cache.documents import FlavourUnknown, NoGeneration
 from proxy.cache.failures import BadItem
-from proxy.cache.fill import BegunAnew
+from proxy.cache.lead import BegunAnew
 from proxy.cache.service import DocumentLost, ListRefused, NotListed, OfflineMiss
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
