@@ -141,10 +141,12 @@ def _add_operators_routes(
     app: web.Application, cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator
 ) -> None:
     access = Access(operator.options)
-    pages = Pages(cache, operator.observer)
-    dashboard = Dashboard(
-        cache, operator.observer, may_read=lambda request: access.may_read(asker_of(request))
-    )
+
+    def may_read(request: web.Request) -> bool:
+        return access.may_read(asker_of(request))
+
+    pages = Pages(cache, operator.observer, may_read=may_read)
+    dashboard = Dashboard(cache, operator.observer, may_read=may_read)
     api = Api(access, operator.actions_for, tuple(mirror.name for mirror in mirrors))
     for path, handler in (
         ("/-/stats", pages.get_stats),

@@ -6,6 +6,7 @@
 """
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from proxy.web.access.gate import Gate
 from proxy.web.admin.api import answer
 from proxy.web.blob_response import SERVER_NAME
 
+_UNTOLD = "the reasons are for admins: [admin] read"
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
@@ -46,9 +48,10 @@ class Welcome:
 class Pages:
     """The operator's pages that programs read."""
 
-    def __init__(self, cache: Cache, observer: Observer) -> None:
+    def __init__(self, cache: Cache, observer: Observer, *, may_read: Callable[[web.Request], bool]) -> None:
         self._cache = cache
         self._observer = observer
+        self._may_read = may_read
 
     async def get_stats(self, _: web.Request) -> web.Response:
         """Return all figures."""
@@ -63,8 +66,11 @@ class Pages:
         """Say that this worker answers."""
         return web.Response(text="ok\n", headers={"Server": SERVER_NAME})
 
-    async def get_ready(self, _: web.Request) -> web.Response:
-        """Say whether the proxy can do its work, or why not; mirrors without lists are woken up."""
+    async def get_ready(self, request: web.Request) -> web.Response:
+        """Say whether the proxy can do its work; mirrors without lists are woken up.
+
+        Why not is for those who may read the operator's pages: it names mirrors and origins.
+        """
         stats = (await self._observer.look()).stats
         reasons = []
         for name, mirror in stats["mirrors"].items():
@@ -75,4 +81,5 @@ class Pages:
         if not stats["store"]["is_writable"]:
             reasons.append(f"the store cannot be written: {'; '.join(stats['store']['faults'])}")
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        return answer(status, {"ready": not reasons, "reasons": reasons})
+        told = reasons if self._may_read(request) else [_UNTOLD] * bool(reasons)
+        return answer(status, {"ready": not reasons, "reasons": told})
