@@ -27,6 +27,7 @@ from proxy.errors import ProxyError
 from proxy.keeper import keep
 from proxy.lifeline import STOP_SIGNALS, Lifeline
 from proxy.logs import set_up_logging
+from proxy.memory import share_arenas
 from proxy.sockets import Listeners
 from proxy.worker import serve
 
@@ -182,6 +183,7 @@ class Crew:
             with contextlib.suppress(OSError):
                 Path("/proc/self/comm").write_text(role.name)
             set_up_logging(self.config.log.level, self.config.log.format)
+            share_arenas()
             lifeline = Lifeline(self._lifeline[0], self._tell)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_awaited(role.run(self.config, self.listeners, lifeline)))

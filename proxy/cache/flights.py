@@ -182,22 +182,29 @@ class Flights:
             return Opened(body, Outcome.BYPASS)
 
     async def _look_up(self, item: Item, route: Route) -> Look | None:
-        """Return what the ledger says to a fill that is about to begin; None if it cannot be asked.
+        """Return what the ledger says to a fill that may begin; None if it cannot be asked, or one runs.
 
         Raises ItemAbsent or BadItem when no origin had it right a short while ago.
         """
+        running = self._fills.get(_key(item))
+        if running is not None and not running.is_over:
+            await self._failures.check(item, route.names)
+            return None
         with contextlib.suppress(LedgerUnavailable):
             return await self._storage.threads.ledger(self._look_up_now, item, route)
         return None
 
-    def _look_up_now(self, item: Item, route: Route) -> Look:
+    def _look_up_now(self, item: Item, route: Route) -> Look | None:
         self._failures.check_now(item, route.names)
-        return look_up(item, self._storage.room, self._liars)
+        try:
+            return look_up(item, self._storage.room, self._liars)
+        except Exception:  # noqa: BLE001 - the fill asks again, and fails where clients are helped past it
+            return None
 
     def _join(
         self, item: Item, source: Source, pace: Pace | None = None, look: Look | None = None
     ) -> tuple[Fill, Outcome]:
-        key = (item.digest, item.size_bytes)
+        key = _key(item)
         running = self._fills.get(key)
         if running is not None and not running.is_over:
             running.add_source(source)
@@ -230,6 +237,10 @@ class Flights:
 
     def _pull(self, sources: list[Source], size_bytes: int, offset: int, doubts: Doubts) -> Pull:
         return Pull(sources, size_bytes, offset, self._upstream, self._random, doubts)
+
+
+def _key(item: Item) -> _Key:
+    return item.digest, item.size_bytes
 
 
 def _tries(route: Route) -> int:

@@ -12,7 +12,6 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from proxy.cache.liars import Liars, Memory
 from proxy.cache.storage import Storage
-from proxy.cache.threads import ended
 from proxy.cache.writing import Writing
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
@@ -94,7 +93,7 @@ class Lead:
     async def run(self, look: Look | None) -> None:
         """Go on with the file until the blob is committed.
 
-        `look` is what the ledger said just now, None if it has to be asked.
+        `look` is what the ledger said just before the file was locked, None if it has to be asked.
         Raises BegunAnew, ItemAbsent, ItemUnobtainable, NoRoom, StoreFault or OSError.
         """
         incoming = self._incoming
@@ -143,23 +142,16 @@ class Lead:
 
     async def _receive(self, pull: Pull) -> None:
         """Write what is pulled, and prove it."""
-        # While the origin is asked. What has to go for it goes when bytes arrive: an outage must not evict.
-        reserving = asyncio.create_task(self._reserve_free(self._incoming.resumed_bytes), name="reserve")
         self._has_room, self._written_bytes = False, self._incoming.length_bytes
-        try:
-            async with Writing(self._incoming, self._threads, self._report_written) as writing:
-                async with aclosing(pull.chunks()) as chunks:
-                    async for chunk in chunks:
-                        await writing.add(chunk)
-                        if not self._has_room:
-                            self._has_room = await reserving or await self._make_room(
-                                self._incoming.resumed_bytes
-                            )
-                            self._report_written(self._written_bytes)
-                        await self._audience.give_way(len(chunk))
-                await writing.finish()
-        finally:
-            await ended(reserving)
+        async with Writing(self._incoming, self._threads, self._report_written) as writing:
+            async with aclosing(pull.chunks()) as chunks:
+                async for chunk in chunks:
+                    await writing.add(chunk)
+                    if not self._has_room:
+                        # Not before bytes arrive: an outage must not evict what is here.
+                        await self._make_room()
+                    await self._audience.give_way(len(chunk))
+            await writing.finish()
         await self._threads.disk(self._incoming.verify)
 
     async def _refuse(self, pull: Pull, error: ProxyError) -> NoReturn:
@@ -201,24 +193,21 @@ class Lead:
 
     async def _recall(self, look: Look | None) -> Memory:
         """Return what speaks against the origins. Raises NoRoom, or LedgerUnavailable."""
-        if look is None:
+        is_stale = look is not None and (self._incoming.resumed_bytes or not look.has_room)
+        if look is None or is_stale:
             look = await self._threads.ledger(look_up, self._item, self._room, self._liars)
         if not look.has_room:
             raise NoRoom(self._item)
         return look.memory
 
-    async def _reserve_free(self, here_bytes: int) -> bool:
-        item = self._item
-        reserve = self._room.reserve_free
-        return await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes)
-
-    async def _make_room(self, here_bytes: int) -> bool:
-        """Return True. Raises NoRoom."""
-        item = self._item
+    async def _make_room(self) -> None:
+        """Set space aside for all while the first bytes are written, and only then let clients have those."""
+        item, here_bytes = self._item, self._incoming.resumed_bytes
         reserve = self._room.reserve
         if not await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes):
             raise NoRoom(item)
-        return True
+        self._has_room = True
+        self._report_written(self._written_bytes)
 
     def _report_written(self, length_bytes: int) -> None:
         """Let clients have what is written, once it is sure that there is room for all."""
@@ -234,8 +223,11 @@ class Lead:
             await self._threads.ledger(self._room.shrink, self._item.digest, self._incoming.length_bytes)
 
     async def _drop(self) -> None:
-        await self._threads.disk(self._incoming.discard)
-        await self._threads.ledger(self._room.give_back, self._item.digest)
+        # In this order: once the file is gone, another process may begin it anew and reserve for it.
+        try:
+            await self._threads.ledger(self._room.give_back, self._item.digest)
+        finally:
+            await self._threads.disk(self._incoming.discard)
 
     @property
     def _routes(self) -> list[Route]:

@@ -278,7 +278,7 @@ class Ledger:
     def total_bytes(self) -> int:
         """Return the sum of all blob sizes."""
         total_bytes = self._blobs.get(_TOTAL, 0)
-        return total_bytes if _is_count(total_bytes) else 0
+        return total_bytes if is_count(total_bytes) else 0
 
     @_translated()
     def blob_count(self) -> int:
@@ -290,6 +290,14 @@ class Ledger:
         """Return the sizes of those of the blobs that are here, in bytes."""
         rows = self._blobs.pick([*digests])
         return {Digest(key): row[0] for key, row in rows.items() if _is_row(row)}
+
+    @_translated()
+    def sizes_and_total(self, digests: Collection[Digest]) -> tuple[dict[Digest, int], int]:
+        """Return the sizes of those of the blobs that are here and the sum of all sizes, of one moment."""
+        rows = self._blobs.pick([_TOTAL, *digests])
+        total_bytes = rows.pop(_TOTAL, 0)
+        sizes = {Digest(key): row[0] for key, row in rows.items() if _is_row(row)}
+        return sizes, total_bytes if is_count(total_bytes) else 0
 
     @_translated()
     def usages(self) -> list[Usage]:
@@ -344,12 +352,13 @@ def _names(value: object) -> list[str]:
 
 def _is_row(row: object) -> bool:
     """Whether a value has the shape of a blob's row: size, last use, and perhaps both parts of a proof."""
-    if not isinstance(row, list) or len(row) < _USED_ROW or not _is_count(row[0]) or not _is_moment(row[1]):
+    if not isinstance(row, list) or len(row) < _USED_ROW or not is_count(row[0]) or not _is_moment(row[1]):
         return False
-    return len(row) < _PROVED_ROW or (_is_moment(row[2]) and _is_count(row[3]))
+    return len(row) < _PROVED_ROW or (_is_moment(row[2]) and is_count(row[3]))
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
+    """Whether a value from the ledger can be a number of bytes."""
     return type(value) is int and 0 <= value < _LARGEST
 
 

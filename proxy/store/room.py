@@ -10,11 +10,11 @@ import os
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.digest import Digest
 from proxy.store.evict import Usage, choose
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import Ledger, is_count
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
 from proxy.store.proofs import Proofs
@@ -27,6 +27,8 @@ _IDLE_PARTIAL_S = 7 * 24 * 3600.0
 _SHORTEST_RATE_S = 0.1
 _EVICTED_AT_ONCE = 20
 _TRIES = 3
+_NOTE_FIELDS = 5
+_IDENTITY_FIELDS = 2
 _STARTED_FIELD = 19
 """Of /proc/PID/stat, counted from the state after the name."""
 
@@ -88,7 +90,7 @@ class Room:
         """Return the blobs whose bytes are arriving now, in any process."""
         now = time.time()
         found = []
-        for key, (label, size_bytes, here_bytes, began_at, process) in self._ledger.records(_FILLING).items():
+        for key, (label, size_bytes, here_bytes, began_at, process) in self._notes().items():
             digest = Digest(key.removeprefix(_FILLING))
             if process != _identity(process[0]):
                 continue
@@ -110,10 +112,6 @@ class Room:
             if attempt < _TRIES - 1:
                 self._evict(missing - self.release_dead(), digest)
         return False
-
-    def reserve_free(self, digest: Digest, size_bytes: int, label: str = "", here_bytes: int = 0) -> bool:
-        """Set space aside as `reserve` does, if there is enough without letting go of anything."""
-        return self._take(digest, size_bytes, label, here_bytes) <= 0
 
     def _take(self, digest: Digest, size_bytes: int, label: str, here_bytes: int) -> int:
         """Set space aside if there is any; return how many bytes must go first, zero or less for none."""
@@ -180,7 +178,7 @@ class Room:
         could not write it; a partial file keeps no more room than it takes.
         """
         freed_bytes = 0
-        for key, note in self._ledger.records(_FILLING).items():
+        for key, note in self._notes().items():
             digest = Digest(key.removeprefix(_FILLING))
             is_committed = self._store.has(digest) and not (self._store.incoming / digest).exists()
             if note[-1] == _identity(note[-1][0]) and not is_committed:
@@ -242,23 +240,28 @@ class Room:
         """Return the blobs of documents that are served, whether or not anything pins them."""
         return self._in_use()
 
+    def _notes(self) -> dict[str, list[Any]]:
+        """Return who fills what, by key: label, size, bytes here when it began, when, and the process."""
+        return {key: note for key, note in self._ledger.records(_FILLING).items() if _is_note(note)}
+
     def _reservations(self) -> dict[str, int]:
         """Return what is set aside, by key; what makes no sense is none."""
         records = self._ledger.records(_RESERVED)
-        return {key: size_bytes for key, size_bytes in records.items() if isinstance(size_bytes, int)}
+        return {key: size_bytes for key, size_bytes in records.items() if is_count(size_bytes)}
 
     def _reserved_bytes(self, digest: Digest) -> int:
         size_bytes = self._ledger.record(_RESERVED + digest)
-        return size_bytes if isinstance(size_bytes, int) else 0
+        return size_bytes if is_count(size_bytes) else 0
 
     def _missing_bytes(self, size_bytes: int, reservations: Mapping[str, int]) -> int:
         """Return how many bytes must go before `size_bytes` fit; zero or less means they do."""
-        # Not what has become a blob. The sum last: what is settled meanwhile counts twice, not never.
-        settled = self._ledger.sizes(Digest(key.removeprefix(_RESERVED)) for key in reservations)
+        # What has become a blob counts as one, not as a reservation too.
+        settled, blob_bytes = self._ledger.sizes_and_total(
+            [Digest(key.removeprefix(_RESERVED)) for key in reservations]
+        )
         reserved = {
             key: size for key, size in reservations.items() if key.removeprefix(_RESERVED) not in settled
         }
-        blob_bytes = self._ledger.total_bytes()
         outstanding = sum(self._outstanding(reserved).values())
         free = self._store.free_bytes() - outstanding - self._limits.min_free_bytes
         missing = size_bytes - free
@@ -351,7 +354,7 @@ class Room:
     def _idle_partials(self) -> Iterator["_IdlePartial"]:
         busy = {
             key.removeprefix(_FILLING)
-            for key, note in self._ledger.records(_FILLING).items()
+            for key, note in self._notes().items()
             if note[-1] == _identity(note[-1][0])
         }
         for key, reserved_bytes in self._reservations().items():
@@ -376,6 +379,17 @@ class Room:
 
 class _IdlePartial(Usage):
     """A partial file that nobody writes: it was used when it was written, and takes what is reserved."""
+
+
+def _is_note(note: object) -> bool:
+    if not isinstance(note, list) or len(note) != _NOTE_FIELDS:
+        return False
+    label, *counts, began_at, process = note
+    is_process = (
+        isinstance(process, list) and len(process) == _IDENTITY_FIELDS and all(map(is_count, process))
+    )
+    is_begun = isinstance(label, str) and all(map(is_count, counts)) and isinstance(began_at, int | float)
+    return is_begun and is_process
 
 
 def _identity(pid: int) -> list[int]:

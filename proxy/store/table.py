@@ -81,8 +81,8 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._is_stuck = False
         """Whether the last transaction could not begin."""
         self._began_s = time.monotonic()
-        self._database = str(directory / DATABASE)
         super().__init__(str(directory), timeout=PATIENCE_S, disk=_TextDisk, **_SETTINGS)
+        self._database = str(Path(self._directory) / DATABASE)
         self._is_made = True
 
     @property

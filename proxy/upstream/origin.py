@@ -36,6 +36,7 @@ from proxy.upstream.pulse import Pulse
 from proxy.upstream.redirects import LONGEST_CHAIN, PublicResolver, RedirectGuard, RedirectRefused
 
 _READ_BUFFER_BYTES = 1024 * 1024
+_SMALL_PIECE_BYTES = 64 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _GOOD = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED, *_REDIRECTS, *_ABSENT}
@@ -120,8 +121,9 @@ class Reply:
         self.is_page = response.content_type == "text/html"
         """Whether it says that it is a page for people to read."""
         is_whole = response.status == HTTPStatus.OK
-        self._is_chunked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
-        self.ends_for_sure = is_whole and (self._is_chunked or response.content_length is not None)
+        coding = response.headers.get("Transfer-Encoding", "").lower()
+        self.ends_for_sure = is_whole and (coding == "chunked" or response.content_length is not None)
+        self._has_length = not coding and response.content_length is not None
         """Whether the end of the body is the end of the file, rather than of a part or a connection."""
 
     async def chunks(self, *, is_replaceable: bool = False) -> AsyncIterator[bytes]:
@@ -144,11 +146,13 @@ class Reply:
     async def _next_chunk(self) -> bytes:
         content = self._response.content
         began = time.monotonic()
-        if self._is_chunked:
-            chunk = await content.readany()
-        else:
-            # As it came from the socket: to join large pieces costs as much as to receive them.
+        if self._has_length:
+            # Large pieces as they came from the socket: to join them costs as much as to receive them.
             chunk, _ = await content.readchunk()
+            if len(chunk) < _SMALL_PIECE_BYTES:
+                chunk += content.read_nowait()
+        else:
+            chunk = await content.readany()
         self._pulse.beat(len(chunk), time.monotonic() - began)
         self._meter.received(len(chunk))
         return chunk

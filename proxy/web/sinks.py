@@ -139,6 +139,8 @@ class _Push:
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._is_next_due = False
         self._is_watched = False
+        self._reach_bytes = _PER_TURN_BYTES
+        """No more than the socket may take: whatever is sent has to be looked for in memory first."""
 
     async def run(self) -> None:
         """Send until the end, or up to what the disk has to be waited for."""
@@ -156,8 +158,8 @@ class _Push:
         self._is_next_due = False
         if self._over.done():
             return
-        piece_bytes = max(_LEAST_PIECE_BYTES, _PER_TURN_BYTES // _Push._running)
-        length = min(self._stop - self._offset, piece_bytes)
+        share_bytes = max(_LEAST_PIECE_BYTES, _PER_TURN_BYTES // _Push._running)
+        length = min(self._stop - self._offset, share_bytes, self._reach_bytes)
         sent = 0
         try:
             if not _is_in_memory(self._fd, self._offset, length):
@@ -171,6 +173,7 @@ class _Push:
             return
         self._offset += sent
         self.sent_bytes += sent
+        self._reach_bytes = max(_LEAST_PIECE_BYTES, 2 * sent)
         if self._offset == self._stop or self._transport.is_closing():
             self._over.set_result(None)
         elif sent == length:
@@ -237,7 +240,7 @@ def _is_in_memory(fd: int, offset: int, length: int) -> bool:
     """Whether a part of a file is in the page cache, going by samples: pages come and go many at a time."""
     probe = bytearray(1)
     try:
-        for position in range(offset + length - 1, offset - 1, -_SAMPLED_EVERY_BYTES):
+        for position in (*range(offset, offset + length, _SAMPLED_EVERY_BYTES), offset + length - 1):
             os.preadv(fd, [probe], position, os.RWF_NOWAIT)
     except OSError:
         return False  # Not there; or a filesystem that cannot tell.

@@ -141,6 +141,26 @@ async def test_an_outage_evicts_nothing_and_takes_no_room(
         assert await asyncio.to_thread(lambda: set(proxy.store.partial_digests())) <= {later.digest}
 
 
+async def test_an_origin_that_accepts_and_says_nothing_takes_no_room(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, origin: Origin
+) -> None:
+    kept, silent, later = (
+        tree.add_item(PRODUCT, "1", name, size=MIB) for name in ("kept", "silent", "later")
+    )
+    tree.publish()
+    limits = StoreLimits(limit_bytes=2 * MIB + MIB // 2, min_free_bytes=0)
+    async with run_proxy(make_config(tmp_path / "data", mirror, cache=limits)) as proxy:
+        await proxy.read(kept.path)
+        gate = origin.gate(silent.path)
+        waiting = asyncio.create_task(proxy.read(silent.path))
+        await gate.waiting(1)
+
+        assert (await proxy.read(later.path)).cache_status == "fwd=uri-miss; stored"
+        assert proxy.store.has(kept.digest)
+        gate.open()
+        assert (await waiting).body == silent.read()
+
+
 async def test_a_client_of_one_mirror_does_not_wait_for_the_silent_origin_of_another(
     tmp_path: Path, tree: SignedTree, key: SigningKey, keyring: Path, origin: Origin
 ) -> None:

@@ -1,6 +1,7 @@
 """What the store holds, for how long, and that clients are served when it can hold nothing."""
 
 import asyncio
+import errno
 import fcntl
 import resource
 import shutil
@@ -400,6 +401,7 @@ async def test_clients_get_verified_bytes_while_the_disk_fails(
     """Neither an error nor a 404: the bytes pass through."""
     held, new, wrong = add_items(tree, MIB, 3 * MIB, MIB)
     await fetch(proxy, held)
+    await in_ledger(proxy, partial(Ledger.write, key=f"reserved/{'0' * 64}", value=1))
     await asyncio.to_thread(break_it, proxy)
 
     replies = await asyncio.gather(*(read(proxy.url(item.path)) for item in (held, new, new, new)))
@@ -409,6 +411,21 @@ async def test_clients_get_verified_bytes_while_the_disk_fails(
     refused = await read(proxy.url(wrong.path))
     assert refused.status in {0, 200}
     assert not refused.is_complete
+
+
+async def test_a_file_system_that_cannot_tell_its_free_space_costs_the_store_not_the_clients(
+    proxy: RunningProxy, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (item,) = add_items(tree, MIB)
+
+    def fail() -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(proxy.store, "free_bytes", fail)
+
+    reply = await read(proxy.url(item.path))
+
+    assert (is_right(reply, item), reply.cache_status) == (True, NOT_STORED)
 
 
 async def test_a_commit_that_fails_is_not_seen_by_readers(
@@ -435,11 +452,24 @@ async def test_a_reservation_that_makes_no_sense_is_none(proxy: RunningProxy, tr
     assert (await read(proxy.url(item.path))).cache_status == "fwd=uri-miss; stored"
 
 
+async def test_notes_of_fills_that_make_no_sense_are_none(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree
+) -> None:
+    old, new = add_items(tree, MIB, MIB)
+    async with run_proxy(limited(tmp_path, mirror, 3 * MIB // 2)) as proxy:
+        await fetch(proxy, old)
+        for number, note in enumerate((5, [], ["a", 1, 1, 1.0, [1]], ["a", -1, 1, 1.0, [1, 1]])):
+            await in_ledger(proxy, partial(Ledger.write, key=f"filling/{number:064}", value=note))
+
+        assert (await fetch(proxy, new)).cache_status == "fwd=uri-miss; stored"
+        assert stored(proxy, old, new) == [False, True]
+
+
 async def test_a_fill_that_fails_for_an_unforeseen_reason_leaves_nobody_waiting(
     proxy: RunningProxy, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (item,) = add_items(tree, MIB)
-    monkeypatch.setattr(proxy.cache.storage.room, "reserve_free", None)
+    monkeypatch.setattr(proxy.cache.storage.room, "reserve", None)
 
     async with asyncio.timeout(20):
         assert is_right(await read(proxy.url(item.path)), item)

@@ -142,6 +142,16 @@ def fault_name(fault: Fault) -> str:
     return ",".join(f"{name}={getattr(fault, name)}"[:60] for name in changed)
 
 
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "identity, chunked", "gzip, chunked"])
+async def test_chunks_are_read_to_the_last_however_they_are_announced(
+    proxy: RunningProxy, origin: Origin, item: TreeItem, coding: str
+) -> None:
+    origin.fault(item.path, Fault(chunked=True, headers={"Transfer-Encoding": coding}))
+
+    assert is_right(await read(proxy.url(item.path)), item)
+    assert len(origin.gets(item.path)) == 1
+
+
 @pytest.mark.parametrize(
     "fault",
     [
