@@ -17,7 +17,7 @@ from proxy.digest import Digest, Verifier
 from proxy.store.files import publish, remove
 from proxy.store.local import VERIFIED_MODE, LocalStore
 
-_PIECE_BYTES = 128 * 1024
+_PIECE_BYTES = 256 * 1024
 """Hashed and written one after the other, so that a piece is read from memory once.
 
 Larger writes make the kernel look for larger runs of free pages, which cost more than they save.
