@@ -14,12 +14,12 @@ import click
 
 from proxy.cache.service import Cache
 from proxy.cli.options import (
+    Asked,
     UsageFault,
     chosen_mirrors,
     config_option,
     data_dir_option,
     load,
-    make_selection,
     selection_options,
 )
 from proxy.cli.running import run_with_cache
@@ -118,22 +118,17 @@ def _act_on_aim(
     *,
     config_file: Path | None,
     data_dir: Path | None,
-    filters: tuple[str, ...],
-    mirrors: tuple[str, ...],
-    newest: int | None,
-    maas: str | None,
-    arch: str | None,
+    asked: Asked,
     digests: tuple[str, ...],
     may_be_empty: bool = False,
 ) -> None:
     config = load(config_file, data_dir=data_dir)
-    is_selecting = bool(filters or newest or maas)
-    if not is_selecting and not digests and not may_be_empty:
+    if not asked.is_selecting and not digests and not may_be_empty:
         raise UsageFault("say which items are meant: filters such as 'release=noble', or --digest")
     try:
         aim = Aim(
-            mirrors=tuple(chosen_mirrors(config, mirrors)),
-            selection=make_selection(filters, newest, maas, arch) if is_selecting else None,
+            mirrors=tuple(asked.of_mirrors(config)),
+            selection=asked.selection() if asked.is_selecting else None,
             digests=tuple(parse_digest(digest) for digest in digests),
         )
     except InvalidDigest as error:

@@ -1,7 +1,9 @@
 """Options that several commands share, and how a configuration is loaded for them."""
 
+import functools
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,56 @@ offline_option = click.option(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which items a command line means."""
+
+    filters: tuple[str, ...]
+    mirrors: tuple[str, ...]
+    newest: int | None
+    maas: str | None
+    arch: str | None
+
+    @property
+    def is_selecting(self) -> bool:
+        """Whether it says more than a mirror."""
+        return bool(self.filters or self.newest or self.maas)
+
+    def selection(self) -> Selection:
+        """Return what is selected; raises UsageFault."""
+        if self.arch is not None and self.maas is None:
+            raise UsageFault("--arch goes with --maas; as a filter write 'arch=amd64'")
+        try:
+            return Selection(
+                filters=tuple(Filter.parse(one) for one in self.filters),
+                maas_releases=_parts(self.maas),
+                maas_arches=_parts(self.arch),
+                newest=self.newest,
+            )
+        except ProxyError as error:
+            raise UsageFault(str(error)) from error
+
+    def of_mirrors(self, config: Config) -> list[str]:
+        """Return the names of the mirrors meant; raises UsageFault."""
+        return chosen_mirrors(config, self.mirrors)
+
+
 def selection_options(command: Command) -> Command:
-    """Add the options that say which items are meant."""
+    """Add the options that say which items are meant; the command gets them as `asked`."""
+
+    @functools.wraps(command)
+    def with_asked(
+        *,
+        filters: tuple[str, ...],
+        mirrors: tuple[str, ...],
+        newest: int | None,
+        maas: str | None,
+        arch: str | None,
+        **others: Any,
+    ) -> Any:
+        asked = Asked(filters=filters, mirrors=mirrors, newest=newest, maas=maas, arch=arch)
+        return command(asked=asked, **others)
+
     options = [
         click.argument("filters", nargs=-1, metavar="[FILTER]..."),
         click.option("--mirror", "mirrors", multiple=True, metavar="NAME", help="Default: the first one."),
@@ -47,26 +97,10 @@ def selection_options(command: Command) -> Command:
         click.option("--maas", metavar="RELEASES", help="What MAAS needs for these, such as noble,jammy."),
         click.option("--arch", metavar="ARCHES", help="With --maas: architectures, such as amd64,arm64."),
     ]
+    extended: Command = with_asked
     for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def make_selection(
-    filters: tuple[str, ...], newest: int | None, maas: str | None, arch: str | None
-) -> Selection:
-    """Return what the selection options mean; raises UsageFault."""
-    if arch is not None and maas is None:
-        raise UsageFault("--arch goes with --maas; as a filter write 'arch=amd64'")
-    try:
-        return Selection(
-            filters=tuple(Filter.parse(one) for one in filters),
-            maas_releases=_parts(maas),
-            maas_arches=_parts(arch),
-            newest=newest,
-        )
-    except ProxyError as error:
-        raise UsageFault(str(error)) from error
+        extended = option(extended)
+    return extended
 
 
 def chosen_mirrors(config: Config, names: tuple[str, ...]) -> list[str]:

@@ -9,11 +9,10 @@ import click
 
 from proxy.cache.service import Cache
 from proxy.cli.options import (
-    chosen_mirrors,
+    Asked,
     config_option,
     data_dir_option,
     load,
-    make_selection,
     selection_options,
 )
 from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
@@ -38,11 +37,7 @@ from proxy.jobs.selection import Selection
 def prefetch(
     config_file: Path | None,
     data_dir: Path | None,
-    filters: tuple[str, ...],
-    mirrors: tuple[str, ...],
-    newest: int | None,
-    maas: str | None,
-    arch: str | None,
+    asked: Asked,
     dry_run: bool,
     jobs: int | None,
     as_json: bool,
@@ -64,8 +59,7 @@ def prefetch(
     failed, or the lists could not be checked; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
-    selection = make_selection(filters, newest, maas, arch)
-    names = chosen_mirrors(config, mirrors)
+    selection, names = asked.selection(), asked.of_mirrors(config)
     job = _Job(config, names, selection, jobs or config.upstream.background_transfers, as_json=as_json)
     raise SystemExit(run_with_cache(config, job.show_plan if dry_run else job.run))
 

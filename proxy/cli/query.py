@@ -8,11 +8,10 @@ import click
 
 from proxy.cache.service import Cache
 from proxy.cli.options import (
-    chosen_mirrors,
+    Asked,
     config_option,
     data_dir_option,
     load,
-    make_selection,
     offline_option,
     selection_options,
 )
@@ -37,11 +36,7 @@ def query(
     config_file: Path | None,
     data_dir: Path | None,
     offline: bool | None,
-    filters: tuple[str, ...],
-    mirrors: tuple[str, ...],
-    newest: int | None,
-    maas: str | None,
-    arch: str | None,
+    asked: Asked,
     as_json: bool,
     form: str | None,
 ) -> None:
@@ -50,8 +45,7 @@ def query(
     Every item has all its fields, and `cached`: yes, partial or no.
     """
     config = load(config_file, data_dir=data_dir, offline=offline)
-    selection = make_selection(filters, newest, maas, arch)
-    names = chosen_mirrors(config, mirrors)
+    selection, names = asked.selection(), asked.of_mirrors(config)
     rows = run_with_cache(config, lambda cache: _rows(cache, names, selection))
     if as_json:
         click.echo(json.dumps(rows, indent=1))

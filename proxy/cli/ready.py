@@ -7,13 +7,12 @@ import click
 from proxy.cache.documents import NoGeneration
 from proxy.cache.service import Cache
 from proxy.cli.options import (
+    Asked,
     UsageFault,
-    chosen_mirrors,
     chosen_rules,
     config_option,
     data_dir_option,
     load,
-    make_selection,
     selection_options,
 )
 from proxy.cli.running import FAILED, run_with_cache
@@ -31,11 +30,7 @@ from proxy.jobs.selection import Selection
 def ready(
     config_file: Path | None,
     data_dir: Path | None,
-    filters: tuple[str, ...],
-    mirrors: tuple[str, ...],
-    newest: int | None,
-    maas: str | None,
-    arch: str | None,
+    asked: Asked,
     rule: str | None,
     deep: bool,
 ) -> None:
@@ -48,10 +43,9 @@ def ready(
     code 1: the list of what is missing or wrong stands on standard output.
     """
     config = load(config_file, data_dir=data_dir, offline=True)
-    selection = make_selection(filters, newest, maas, arch)
-    names = chosen_mirrors(config, mirrors)
+    selection, names = asked.selection(), asked.of_mirrors(config)
     if rule is not None:
-        if filters or mirrors or newest or maas:
+        if asked.is_selecting or asked.mirrors:
             raise UsageFault("--rule says it all: leave filters and other selections out")
         (found,) = chosen_rules(config, (rule,))
         selection, names = found.selection(), [found.mirror]
