@@ -220,6 +220,12 @@ class Ledger:
         held = {Digest(key.removeprefix(_HELD)) for key, _ in self._records.rows(_HELD)}
         return held | self.pins().keys()
 
+    @_translated()
+    def is_protected(self, digest: Digest) -> bool:
+        """Whether a digest is one of those that `protected` returns."""
+        found = self._records.pick([_PIN + digest, _HELD + digest])
+        return _HELD + digest in found or bool(_names(found.get(_PIN + digest)))
+
     # Blobs
 
     @contextlib.contextmanager

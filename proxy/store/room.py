@@ -320,14 +320,15 @@ class Room:
         """Remove these blobs unless they are being read, or `spared`; return how many bytes that freed.
 
         What is spared (what `protected` says unless told otherwise) is asked again and
-        again: somebody may pin a blob while others go.
+        again, and pins right before each blob: somebody may pin one while others go.
         """
+        is_pinned = self._ledger.is_protected if spared is None else lambda _: False
         spared = self.protected if spared is None else spared
         freed_bytes = 0
         for start in range(0, len(usages), _EVICTED_AT_ONCE):
             kept = spared()
             for usage in usages[start : start + _EVICTED_AT_ONCE]:
-                if usage.digest in kept or not self._store.remove(usage.digest):
+                if usage.digest in kept or is_pinned(usage.digest) or not self._store.remove(usage.digest):
                     continue
                 if self._ledger.forget_blob(usage.digest):
                     freed_bytes += usage.size_bytes

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -118,6 +119,8 @@ class KillLoop:
         self._had: dict[str, int] = {}
         """Sizes of the blobs that were there at the last audit, or that a client got since."""
         self._pinned: set[str] = set()
+        self._evicted_blobs = 0
+        """How many the service had counted at the last audit."""
         for _ in range(_VERSIONS):
             self._add_version()
         self._publish()
@@ -238,8 +241,8 @@ class KillLoop:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._order(order, bodies.get(order, {}))
 
-    async def _order(self, order: str, body: dict[str, object]) -> None:
-        """Have the service do something, or tell its figures."""
+    async def _order(self, order: str, body: dict[str, object]) -> str:
+        """Have the service do something, or tell its figures; return what it says."""
         headers = {"Host": "localhost", "X-Sstream-Proxy": "1"}
         is_question = order == "stats"
         url = f"{self._service.base}/-/{'stats' if is_question else f'api/v1/{order}'}"
@@ -252,6 +255,15 @@ class KillLoop:
             if response.status >= 500:
                 self.report.replies[f"{order} {response.status}"] += 1
                 self.report.troubles.append(text)
+        return text
+
+    async def _figures(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(await self._order("stats", {}))
+        return found
+
+    async def _fills_ended(self) -> None:
+        while (await self._figures())["fills"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
     # Killing
 
@@ -318,6 +330,10 @@ class KillLoop:
         self._items = {item.path: item for item in self._tree.items}
         for path in self._random.sample(list(self._items), len(self._items) // 2):
             reply = await self._get(path)
+            if reply is not None and "not-stored" in reply.cache_status:
+                # Fills that go on though their clients are gone may have all the room that pins leave.
+                await self._in_time("the end of all fills", self._fills_ended())
+                reply = await self._get(path)
             if reply is None or not reply.is_complete:
                 self._fault(f"{path} cannot be had after the kill")
             elif "not-stored" in reply.cache_status:
@@ -349,26 +365,41 @@ class KillLoop:
         self._blobs_are_right(found)
         for one in faults:
             self._fault(one)
-        self._nothing_is_lost(found, _VICTIMS[kind])
+        self._nothing_is_lost(found, kind, (await self._figures())["store"]["evicted_blobs"])
 
-    def _nothing_is_lost(self, found: Holdings, victims: int) -> None:
-        """Compare with what was there; whoever died may not have told what it evicted last."""
+    def _nothing_is_lost(self, found: Holdings, kind: str, evicted_blobs: int) -> None:
+        """Compare with what was there; whoever died may not have told what it evicted last.
+
+        Servers log each blob that they evict; a command only counts them.
+        """
         lost = {digest for digest, size in self._had.items() if not found.has_all_of(digest, size)}
         for digest in lost & self._pinned:
             self._fault(f"blob {digest} is lost, although it was pinned")
         told = {line.rpartition("digest=")[2].split()[0] for line in self._log.having("blob.evicted")}
         untold = lost - self._pinned - told
-        if len(untold) > _EVICTED_AT_ONCE * victims:
+        counted = evicted_blobs - self._evicted_blobs if kind == "prefetch" else 0
+        if len(untold) > counted + _EVICTED_AT_ONCE * _VICTIMS[kind]:
             self._fault(f"nobody told of evicting {', '.join(sorted(untold))}")
+        self._evicted_blobs = evicted_blobs
         self._had = dict(found.blobs)
         self._log.lines.clear()
 
     async def _pin(self) -> None:
-        """Pin what must survive the rounds to come, and let go of what has left the lists."""
+        """Pin what must survive the rounds to come, and let go of what has left the lists.
+
+        And of what commands that were killed have pinned for their next run.
+        """
+        for name in (await self._figures())["store"]["pins"]:
+            if name.startswith("prefetch "):
+                await self._order("unpin", {"name": name})
         wanted = {item.digest for item in self._items.values() if item.path.endswith(_PINNED)}
         for order, digests in (("pin", wanted - self._pinned), ("unpin", self._pinned - wanted)):
             if digests:
                 await self._order(order, {"digests": sorted(digests)})
+        here = await asyncio.to_thread(take_stock, self._data)
+        for digest in wanted - self._pinned:
+            if digest in self._had and not here.has_all_of(digest, self._had[digest]):
+                del self._had[digest]  # Evicted since the audit, before it was pinned.
         self._pinned = wanted
 
     def _blobs_are_right(self, found: Holdings) -> None:

@@ -235,6 +235,22 @@ def test_nothing_goes_in_vain(store: LocalStore, ledger: Ledger, clock: Clock) -
     assert here(store, ledger) == set(digests)
 
 
+def test_a_blob_that_is_pinned_while_others_go_stays(
+    store: LocalStore, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, second, _ = fill(store, ledger, clock, 30, 30, 30)
+    remove = LocalStore.remove
+
+    def remove_and_pin(self: LocalStore, digest: Digest) -> bool:
+        ledger.pin(second, "just now")
+        return remove(self, digest)
+
+    monkeypatch.setattr(LocalStore, "remove", remove_and_pin)
+    room(store, ledger).evict(ledger.usages())
+
+    assert here(store, ledger) == {second}
+
+
 def test_reservations_are_not_evicted(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     assert room(store, ledger).reserve(NEW, 60)
     digests = fill(store, ledger, clock, 40)
