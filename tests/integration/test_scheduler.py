@@ -119,11 +119,11 @@ async def test_no_byte_arrives_once_the_window_has_closed(
 ) -> None:
     item = tree.add_item("p", "1", "one", size=2_000_000)
     tree.publish()
-    origin.fault(item.path, Fault(rate_bytes_s=400_000))
+    origin.fault(item.path, Fault(rate_bytes_s=100_000))
     rule = Rule(name="lab", mirror="test", filters=("product_name=p",))
     book = await open_rulebook(proxy.config, proxy.cache)
 
-    paused = await runner_of(proxy, book, clock).run(rule, Silent(), clock.now + 1.0)
+    paused = await runner_of(proxy, book, clock).run(rule, Silent(), clock.now + 5.0)
     await proxy.fills_ended()
     stopped_at = proxy.store.held_bytes(Digest(item.digest), item.size)
     await origin.idle()
