@@ -41,6 +41,8 @@ SETTINGS = '[cache]\nmin_free = "0 B"\n[freshness]\nfresh_for = "1h"\nretry_afte
 CLIENTS = 3
 SIZE_BYTES = 1536 * KIB
 PATIENCE_S = 40.0
+SPARED_BYTES = 512 * KIB
+"""What SQLite needs to open the ledger, and too little for an item."""
 
 NOT_STORED = "fwd=uri-miss; detail=not-stored"
 STORED = "fwd=uri-miss; stored"
@@ -254,7 +256,7 @@ async def test_a_service_that_starts_on_a_full_disk_serves_what_it_holds_and_pas
             pass
         (tmp_path / "log").unlink()
         (item,), held = set_up.fresh, set_up.held
-        with filled_up(set_up.data):
+        with filled_up(set_up.data, spared_bytes=SPARED_BYTES):
             async with run_workers(tmp_path, mirror, workers=1, settings=SETTINGS) as workers:
                 set_up.workers = workers
                 assert (await set_up.get(INDEX)).body == set_up.index
