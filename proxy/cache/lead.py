@@ -88,7 +88,7 @@ class Lead:
         self._pull_from = pull_from
         self._audience = audience
         self._has_room = False
-        self._written_bytes = 0
+        self._written_bytes = incoming.length_bytes
 
     async def run(self, look: Look | None) -> None:
         """Go on with the file until the blob is committed.
@@ -142,7 +142,6 @@ class Lead:
 
     async def _receive(self, pull: Pull) -> None:
         """Write what is pulled, and prove it."""
-        self._has_room, self._written_bytes = False, self._incoming.length_bytes
         async with Writing(self._incoming, self._threads, self._report_written) as writing:
             async with aclosing(pull.chunks()) as chunks:
                 async for chunk in chunks:

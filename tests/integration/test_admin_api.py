@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from jsonschema import Draft202012Validator
-from openapi_spec_validator import validate
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from support.exchange import read
 from support.faults import Fault
 from support.origin import Origin
@@ -746,7 +746,7 @@ async def test_the_description_is_sound(validated: Described) -> None:
 
 
 async def test_the_description_passes_the_official_check(validated: Described) -> None:
-    validate(await validated.document())
+    assert list(OpenAPIV31SpecValidator(await validated.document()).iter_errors()) == []
 
 
 async def test_described_pages_exist(proxy: RunningProxy, validated: Described) -> None:
