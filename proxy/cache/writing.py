@@ -62,9 +62,5 @@ class Writing:
     async def _write(self) -> None:
         while self._waiting:
             chunks, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            await self._threads.disk(self._append_all, chunks)
+            await self._threads.disk(self._incoming.append, *chunks)
             self._on_written(self._incoming.length_bytes)
-
-    def _append_all(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._incoming.append(chunk)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define SHORT_BYTES 1000
@@ -85,6 +86,21 @@ ssize_t write(int fd, const void *data, size_t count) {
     NEXT(ssize_t, write, int, const void *, size_t);
     FAIL_IF(fate_of_write(fd, &count));
     return next(fd, data, count);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int number) {
+    NEXT(ssize_t, writev, int, const struct iovec *, int);
+    struct iovec cut[1024];
+    size_t count = 0, left;
+    if (number > 1024) return next(fd, parts, number);
+    for (int part = 0; part < number; part++) count += parts[part].iov_len;
+    FAIL_IF(fate_of_write(fd, &count));
+    for (left = count, count = 0; (int)count < number && left > 0; count++) {
+        cut[count] = parts[count];
+        if (cut[count].iov_len > left) cut[count].iov_len = left;
+        left -= cut[count].iov_len;
+    }
+    return next(fd, cut, (int)count);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t count, off64_t at) {

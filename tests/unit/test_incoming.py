@@ -88,6 +88,22 @@ def test_a_blob_arrives_piece_by_piece(store: LocalStore) -> None:
     assert list(store.incoming.iterdir()) == []
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 4096, 256_000, 524_288, 700_000, SIZE])
+def test_chunks_of_any_size_arrive_in_order_together_or_one_by_one(
+    store: LocalStore, chunk_bytes: int
+) -> None:
+    """Many small ones are more than one call may write, large ones end amid a piece."""
+    incoming = acquired(store)
+    chunks = [DATA[start : start + chunk_bytes] for start in range(0, SIZE, chunk_bytes)]
+    incoming.append(chunks[0])
+    incoming.append(*chunks[1:])
+    incoming.append()
+    incoming.verify()
+    incoming.commit()
+    incoming.close()
+    assert store.read(DIGEST) == DATA
+
+
 def test_a_reader_sees_it_grow_and_be_proved_and_keeps_it(store: LocalStore) -> None:
     """One descriptor from the first byte to long after the commit."""
     assert Partial.open(store, DIGEST) is None

@@ -46,10 +46,10 @@ class Disk:
         """Let writes pass from now on."""
         self._is_released.set()
 
-    def _wait_and_append(self, data: bytes) -> None:
+    def _wait_and_append(self, *chunks: bytes) -> None:
         self._loop.call_soon_threadsafe(self.is_waited_for.set)
         self._is_released.wait(30)
-        self._append(data)
+        self._append(*chunks)
 
 
 async def test_all_is_written_in_order_and_told(tmp_path: Path, threads: Threads, incoming: Incoming) -> None:
