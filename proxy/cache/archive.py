@@ -64,6 +64,10 @@ class Archive:
         """Read a generation's lists from the store. Raises GenerationLost."""
         return await self._threads.slow(load_edition, self._store, self._reading, generation)
 
+    async def count_items(self, edition: Edition) -> int:
+        """Return how many paths of an edition can be served."""
+        return await self._threads.slow(len, edition.catalog)
+
     async def lists(self, generation: Generation) -> list[Products]:
         """Return a generation's products lists in full. Raises GenerationLost."""
         return await self._threads.slow(lambda: list(read_lists(self._store, generation)))

@@ -268,15 +268,16 @@ class Documents:
         """Return the mirror's state as JSON values, the same from every worker."""
         await self._editions.adopt_announced()
         trouble = await self._archive.trouble()
+        edition = self._editions.current
         status: dict[str, Any] = {
             "origins": [origin.name for origin in self.route.order()],
             **asdict(trouble),
-            "is_ready": self._editions.current is not None,
+            "is_ready": edition is not None,
             "trust": self.mirror.trust.value,
             "is_stale": False,
         }
-        if self._editions.current is not None:
-            generation = self._editions.current.generation
+        if edition is not None:
+            generation = edition.generation
             now = self._clock()
             status |= {
                 "generation": generation.number,
@@ -285,10 +286,10 @@ class Documents:
                 "accepted_at": generation.accepted_at,
                 "checked_at": generation.checked_at,
                 "checked_s_ago": round(now - generation.checked_at),
-                "is_stale": self.is_stale(self._editions.current),
+                "is_stale": self.is_stale(edition),
                 "signed_by": generation.documents[generation.index_path].fingerprint,
                 "documents": len(generation.documents),
-                "items": len(self._editions.current.catalog),
+                "items": await self._archive.count_items(edition),
                 "absent": list(generation.absent),
                 "refused": generation.refused,
             }

@@ -100,7 +100,7 @@ class Editions:
             self._mirror,
             generation.number,
             len(generation.documents),
-            len(edition.catalog),
+            await self._archive.count_items(edition),
             len(generation.absent),
         )
 

@@ -1,6 +1,6 @@
 """What a mirror can serve: every path its verified lists name, with digest and size.
 
-A Catalog is a value: built once from the lists of one generation, never changed.
+A Catalog is a value: built once from the lists of one generation, never changed; it only counts when asked.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,16 +28,20 @@ class Catalog:
 
     def __init__(self, listings: Iterable[Listing]) -> None:
         self._listings = tuple(listings)
-        self._count = self._count_items()
+        self._count: int | None = None
 
     def __len__(self) -> int:
-        return self._count
+        """Count what can be served, each path once.
 
-    def _count_items(self) -> int:
-        """Count what can be served, each path once; takes long where lists name the same paths."""
-        if Listing.are_disjoint(self._listings):
-            return sum(listing.verifiable for listing in self._listings)
-        return sum(1 for _ in self)
+        The first time may take a tenth of a second for a million paths, and
+        seconds where lists name the same ones.
+        """
+        if self._count is None:
+            if Listing.are_disjoint(self._listings):
+                self._count = sum(listing.verifiable for listing in self._listings)
+            else:
+                self._count = sum(1 for _ in self)
+        return self._count
 
     def __iter__(self) -> Iterator[Item]:
         """Yield every item that can be served, once."""

@@ -41,6 +41,9 @@ _DIGEST_BYTES = 32
 _KEY_BYTES = 8
 _ROW_BYTES = 4
 _UNVERIFIABLE = 2**64 - 1
+_KEYS = 2**64
+_SHARES = 256
+"""Of all keys; so many at a time are compared, for few are soon done and need little memory."""
 
 
 class ListingDamaged(ProxyError):
@@ -105,10 +108,15 @@ class Listing:
         """Whether no path is in several lists. True is right; False may come of hashes that begin alike."""
         if len(listings) < 2:  # noqa: PLR2004 - one alone has nothing to share
             return True
-        keys: set[int] = set()
-        for listing in listings:
-            keys.update(listing._keys)  # noqa: SLF001 - its own class
-        return len(keys) == sum(len(listing._keys) for listing in listings)  # noqa: SLF001
+        for low in range(0, _KEYS, _KEYS // _SHARES):
+            shares = [listing._keys_from(low, low + _KEYS // _SHARES) for listing in listings]  # noqa: SLF001
+            if len(set().union(*shares)) < sum(map(len, shares)):
+                return False
+        return True
+
+    def _keys_from(self, low: int, high: int) -> memoryview:
+        """Return the keys in [low, high)."""
+        return self._keys[bisect_left(self._keys, low) : bisect_left(self._keys, high)]
 
     def find(self, path: str) -> Entry | None:
         """Return the entry of a canonical path, None when the list does not name it."""

@@ -154,3 +154,14 @@ def test_a_path_in_several_lists_counts_once() -> None:
     for lists in ([one, other], [other, one], [one, other, one]):
         catalog = build_catalog(lists)
         assert (len(catalog), sorted(catalog)) == (2, [Item("a", OTHER, 5), Item("b", SHA, 5)])
+
+
+@pytest.mark.parametrize("shared", [0, 1, 2_000])
+def test_many_paths_in_several_lists_are_counted_right(shared: int) -> None:
+    """Whether lists have nothing in common, one path somewhere, or a great part."""
+    lists = [
+        products(*(("1", item(f"{number}")) for number in range(start, start + 3_000)))
+        for start in (0, 3_000 - shared, 10_000)
+    ]
+    catalog = build_catalog(lists)
+    assert len(catalog) == 9_000 - shared == sum(1 for _ in catalog)
