@@ -67,10 +67,16 @@ def _markers(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _next_marker(raw: bytes, after: int) -> int:
     """Return where the next marker line begins, -1 without one."""
-    for start in range(after, len(raw), _BLOCK_BYTES):
-        found = raw.find(_MARKER, start, start + _BLOCK_BYTES + len(_MARKER))
+    found = _find(raw, _MARKER, after, len(raw))
+    return found if found < 0 else found + 1
+
+
+def _find(raw: bytes, wanted: bytes, begin: int, end: int) -> int:
+    """Return where `wanted` is in [begin, end) of `raw`, -1 if nowhere."""
+    for start in range(begin, end, _BLOCK_BYTES):
+        found = raw.find(wanted, start, min(start + _BLOCK_BYTES + len(wanted), end))
         if found >= 0:
-            return found + 1
+            return found
     return -1
 
 
@@ -87,12 +93,27 @@ def check_covered(raw: bytes, text: bytes) -> None:
     `raw` has passed `check_envelope`.
     """
     opening = _OPENING.match(raw)
-    body = b"" if opening is None else raw[opening.end() - 1 : raw.rindex(b"\n" + _BEGIN_SIGNATURE)]
-    if b"\n- " not in body and body[1:] == text.removesuffix(b"\n"):
-        return  # Nothing is escaped, and no line has a blank end: one comparison will do.
-    stated = (line.removeprefix(b"- ") for line in BytesIO(body.removeprefix(b"\n")))
+    if opening is None:
+        raise EnvelopeError("the signed block does not begin")
+    end = raw.rindex(b"\n" + _BEGIN_SIGNATURE)
+    begin = min(opening.end(), end)
+    is_escaped = _find(raw, b"\n- ", opening.end() - 1, end) >= 0
+    if not is_escaped and _are_equal(raw, begin, end, text):
+        return  # No line has a blank end either: one comparison will do.
+    stated = (line.removeprefix(b"- ") for line in BytesIO(raw[begin:end]))
     if _without_blank_ends(stated) != _without_blank_ends(BytesIO(text)):
         raise EnvelopeError("the signed block holds text that gpg did not check")
+
+
+def _are_equal(raw: bytes, begin: int, end: int, text: bytes) -> bool:
+    """Whether [begin, end) of `raw` is `text`, but for its last line's end; others get their turn."""
+    if end - begin != len(text) - text.endswith(b"\n"):
+        return False
+    return all(
+        raw[start : min(start + _BLOCK_BYTES, end)]
+        == text[start - begin : min(start + _BLOCK_BYTES, end) - begin]
+        for start in range(begin, end, _BLOCK_BYTES)
+    )
 
 
 def _without_blank_ends(lines: Iterable[bytes]) -> bytes:
