@@ -340,7 +340,7 @@ class Documents:
             return
         try:
             await self._editions.adopt()
-            self._trouble = await self._archive.trouble()
+            await self._recall_trouble()
             is_demanded = self._demands_met < self._demands
             self._demands_met = self._demands
             edition = self._editions.current
@@ -355,7 +355,7 @@ class Documents:
             await asyncio.sleep(_OTHER_WORKER_POLL_S)
         self._board.unlock()
         await self._editions.adopt()
-        self._trouble = await self._archive.trouble()
+        await self._recall_trouble()
 
     async def _ask_origins(self) -> None:
         siblings = await self._archive.siblings()
@@ -463,6 +463,13 @@ class Documents:
         if self._offline.is_on:
             return "the proxy is offline"
         return self._trouble.last_problem or "its origins did not answer in time"
+
+    async def _recall_trouble(self) -> None:
+        """Take over what another worker has met, if that can be known."""
+        try:
+            self._trouble = await self._archive.trouble()
+        except StoreFault as error:
+            log.warning("mirror.trouble_unknown mirror=%s problem=%s", self.mirror.name, error)
 
     async def _write_trouble(self, trouble: Trouble) -> None:
         if trouble != self._trouble:

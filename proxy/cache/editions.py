@@ -37,6 +37,7 @@ class Editions:
         self._clock = clock
         self.current: Edition | None = None
         self._retired: list[Edition] = []
+        self._has_loaded_retired = False
         self._seen_number = -1
         self._adoption: asyncio.Task[None] | None = None
 
@@ -127,6 +128,7 @@ class Editions:
         generation = await self._archive.current()
         if generation is None:
             return
+        await self._load_retired()
         if self.current is not None and self.current.generation.number == generation.number:
             if self.current.generation.checked_at < generation.checked_at:
                 self.current = replace(self.current, generation=generation)
@@ -136,8 +138,6 @@ class Editions:
             except GenerationLost as error:
                 log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
                 return
-            if self.current is None:
-                await self._load_retired()
             if self.current is not None and self.current.generation.number > generation.number:
                 return  # A newer one was accepted meanwhile.
             self._show(edition)
@@ -177,10 +177,22 @@ class Editions:
         self._seen_number = number
 
     async def _load_retired(self) -> None:
-        for generation, when in await self._archive.retired(self._clock() - self._retain_s):
-            with contextlib.suppress(GenerationLost):
-                old = await self._archive.load(generation)
-                self._retired.append(replace(old, retired_at=when))
+        """Load, once, what an earlier run or another worker has replaced lately."""
+        if self._has_loaded_retired:
+            return
+        try:
+            retired = await self._archive.retired(self._clock() - self._retain_s)
+        except StoreFault as error:
+            # What they name and the current one does not is missed; that is less than everything.
+            log.warning("generation.retired_unknown mirror=%s problem=%s", self._mirror, error)
+            return
+        self._has_loaded_retired = True
+        known = {edition.generation.number for edition in self._all()}
+        for generation, when in retired:
+            if generation.number not in known:
+                with contextlib.suppress(GenerationLost):
+                    old = await self._archive.load(generation)
+                    self._retired.append(replace(old, retired_at=when))
 
     def _end_adoption(self, _: asyncio.Task[None]) -> None:
         self._adoption = None

@@ -41,8 +41,6 @@ SETTINGS = '[cache]\nmin_free = "0 B"\n[freshness]\nfresh_for = "1h"\nretry_afte
 CLIENTS = 3
 SIZE_BYTES = 1536 * KIB
 PATIENCE_S = 40.0
-SPARED_BYTES = 512 * KIB
-"""What SQLite needs to open the ledger, and too little for an item."""
 
 NOT_STORED = "fwd=uri-miss; detail=not-stored"
 STORED = "fwd=uri-miss; stored"
@@ -252,20 +250,42 @@ async def test_a_service_that_starts_on_a_full_disk_serves_what_it_holds_and_pas
     with small_file_system(tmp_path / "data", "24m") as is_mounted:
         if not is_mounted:
             pytest.skip("needs to mount a small file system")
-        async with stage(tmp_path, mirror, tree, 1) as set_up:
-            pass
-        (tmp_path / "log").unlink()
-        (item,), held = set_up.fresh, set_up.held
-        with filled_up(set_up.data, spared_bytes=SPARED_BYTES):
-            async with run_workers(tmp_path, mirror, workers=1, settings=SETTINGS) as workers:
-                set_up.workers = workers
-                assert (await set_up.get(INDEX)).body == set_up.index
-                assert (await set_up.get(held.path)).body == held.read()
-                passed = await set_up.get(item.path)
-                (set_up.data / "ballast").write_bytes(b"")
+        await start_without(tmp_path, mirror, tree, lambda stage: filled_up(stage.data))
 
-                assert (passed.body, passed.cache_status) == (item.read(), NOT_STORED)
-                assert await set_up.recovers(item, is_stored=False) == []
+
+@pytest.mark.skipif(not FailingDisk.can_be_built(), reason="needs gcc")
+@pytest.mark.parametrize("table", ["", "records", "blobs"])
+async def test_a_service_that_starts_and_cannot_open_its_ledger_serves_what_it_holds(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, table: str
+) -> None:
+    disk = await asyncio.to_thread(FailingDisk, tmp_path)
+    rules = [f"{call} /ledger/{table} {errno.ENOSPC} 0" for call in ("write", "open")]
+    await start_without(tmp_path, mirror, tree, lambda _: disk.failing(*rules), disk)
+
+
+async def start_without(
+    folder: Path,
+    mirror: Mirror,
+    tree: SignedTree,
+    put_on: Callable[[Stage], AbstractContextManager[object]],
+    disk: FailingDisk | None = None,
+) -> None:
+    """Start a service with a fault, and check that clients get what there is, and that it mends itself."""
+    async with stage(folder, mirror, tree, 1, disk) as set_up:
+        pass
+    (folder / "log").unlink()
+    (item,), held = set_up.fresh, set_up.held
+    env = None if disk is None else disk.env
+    with contextlib.ExitStack() as fault:
+        fault.enter_context(put_on(set_up))
+        async with run_workers(folder, mirror, workers=1, settings=SETTINGS, env=env) as workers:
+            set_up.workers = workers
+            assert (await set_up.get(INDEX)).body == set_up.index
+            assert (await set_up.get(held.path)).body == held.read()
+            passed = await set_up.get(item.path)
+            assert (passed.body, passed.cache_status) == (item.read(), NOT_STORED)
+            fault.close()
+            assert await set_up.recovers(item, is_stored=False) == []
 
 
 # Documents
