@@ -1,5 +1,6 @@
 """The machine and the versions that figures belong to."""
 
+import contextlib
 import mmap
 import os
 import platform
@@ -45,8 +46,12 @@ def touch_free_memory(size_bytes: int) -> None:
     A guest that reports free memory to its host has to get it back page by page: that costs whoever
     uses it first many times what the work itself does.
     """
-    with mmap.mmap(-1, min(size_bytes, _available_bytes() // 2)) as memory:
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    size_bytes = min(size_bytes, _free_bytes())
+    if not size_bytes:
+        return
+    with mmap.mmap(-1, size_bytes) as memory:
+        with contextlib.suppress(OSError):  # A kernel without huge pages.
+            memory.madvise(mmap.MADV_HUGEPAGE)
         for offset in range(0, len(memory), mmap.PAGESIZE):
             memory[offset] = 1
 
@@ -56,9 +61,9 @@ def load_average() -> str:
     return " ".join(f"{one:.2f}" for one in os.getloadavg())
 
 
-def _available_bytes() -> int:
+def _free_bytes() -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith("MemFree:"):
             return int(line.split()[1]) * 1024
     return 0
 

@@ -67,9 +67,9 @@ def _one_run(ready: Stage, origin: Server, name: str, number: int) -> Mapping[st
     """Fetch every item once through a server that has nothing yet."""
     work = ready.folder(f"cold-{name.replace(' ', '-')}-{number}")
     os.sync()
-    machine.touch_free_memory(_TOUCHED_BYTES)
     with _start(ready, origin, name, work) as server:
         download(server.base + INDEX_PATH)
+        machine.touch_free_memory(_TOUCHED_BYTES)
         before_s = server.cpu_s()
         downloads, wall_s = download_all([server.base + item.path for item in ready.items], _CLIENTS)
         cpu_s = server.cpu_s() - before_s

@@ -49,12 +49,7 @@ class Archive:
         except LedgerUnavailable as error:
             log.warning("ledger.not_used mirror=%s problem=%s", self._mirror, error)
             record = await self._threads.disk(self._read_copy)
-        try:
-            generation = None if record is None else Generation.from_record(record)
-        except (TypeError, KeyError, AttributeError) as error:
-            log.error("ledger.record_unreadable mirror=%s problem=%s", self._mirror, error)  # noqa: TRY400
-            return None
-        return generation if generation is not None and self._counts(generation) else None
+        return None if record is None else self._read(record)
 
     async def install(self, generation: Generation) -> None:
         """Make a generation the current one."""
@@ -75,8 +70,14 @@ class Archive:
     async def retired(self, since: float) -> list[tuple[Generation, float]]:
         """Return the generations replaced after `since` (Unix seconds), newest first, with when."""
         records = await self._threads.ledger(self._ledger.record, _RETIRED + self._mirror)
-        retired = [(Generation.from_record(record), when) for record, when in records or () if when > since]
-        return [(generation, when) for generation, when in retired if self._counts(generation)]
+        found = []
+        for entry in records if isinstance(records, list) else ():
+            match entry:
+                case [record, int() | float() as when] if when > since:
+                    generation = self._read(record)
+                    if generation is not None:
+                        found.append((generation, float(when)))
+        return found
 
     async def retire(self, generation: Generation, now: float, retain_s: float) -> None:
         """Keep a replaced generation for `retain_s`; forget those replaced longer ago."""
@@ -134,8 +135,14 @@ class Archive:
             return None
         return record if isinstance(record, dict) else None
 
-    def _counts(self, generation: Generation) -> bool:
-        return generation.keyring == self.keyring_identity
+    def _read(self, record: Any) -> Generation | None:
+        """Return the generation of a record, None for one that cannot be read, or that other keys proved."""
+        try:
+            generation = Generation.from_record(record)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            log.error("ledger.record_unreadable mirror=%s problem=%s", self._mirror, error)  # noqa: TRY400
+            return None
+        return generation if generation.keyring == self.keyring_identity else None
 
 
 def documents_in_use(ledger: Ledger) -> set[Digest]:

@@ -179,6 +179,8 @@ class Documents:
     async def knows_what_it_lists(self) -> bool:
         """Whether its lists are loaded, or there have never been any; not when they are lost."""
         await self._editions.adopt_announced()
+        if not self._editions.knows_retired:
+            return False
         return self._editions.current is not None or await self._archive.current() is None
 
     def is_unverifiable(self, path: str) -> bool:
@@ -340,7 +342,7 @@ class Documents:
             return
         try:
             await self._editions.adopt()
-            await self._recall_trouble()
+            self._trouble = await self._archive.trouble()
             is_demanded = self._demands_met < self._demands
             self._demands_met = self._demands
             edition = self._editions.current
@@ -355,7 +357,7 @@ class Documents:
             await asyncio.sleep(_OTHER_WORKER_POLL_S)
         self._board.unlock()
         await self._editions.adopt()
-        await self._recall_trouble()
+        self._trouble = await self._archive.trouble()
 
     async def _ask_origins(self) -> None:
         siblings = await self._archive.siblings()
@@ -463,13 +465,6 @@ class Documents:
         if self._offline.is_on:
             return "the proxy is offline"
         return self._trouble.last_problem or "its origins did not answer in time"
-
-    async def _recall_trouble(self) -> None:
-        """Take over what another worker has met, if that can be known."""
-        try:
-            self._trouble = await self._archive.trouble()
-        except StoreFault as error:
-            log.warning("mirror.trouble_unknown mirror=%s problem=%s", self.mirror.name, error)
 
     async def _write_trouble(self, trouble: Trouble) -> None:
         if trouble != self._trouble:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _SAME_READER_S = 60.0
 """A client that read an index gets that generation's lists for this long."""
+_RETIRED_PAUSE_S = 5.0
+"""After those replaced could not be known."""
 
 
 class Editions:
@@ -37,7 +39,10 @@ class Editions:
         self._clock = clock
         self.current: Edition | None = None
         self._retired: list[Edition] = []
-        self._has_loaded_retired = False
+        self.knows_retired = False
+        """Whether what an earlier run or another worker has replaced lately is loaded."""
+        self._retired_not_before = 0.0
+        self._loading_retired = asyncio.Lock()
         self._seen_number = -1
         self._adoption: asyncio.Task[None] | None = None
 
@@ -97,11 +102,10 @@ class Editions:
         self._show(edition)
         self._announce(generation.number)
         log.info(
-            "generation.accepted mirror=%s number=%d documents=%d items=%d absent=%d",
+            "generation.accepted mirror=%s number=%d documents=%d absent=%d",
             self._mirror,
             generation.number,
             len(generation.documents),
-            await self._archive.count_items(edition),
             len(generation.absent),
         )
 
@@ -115,20 +119,18 @@ class Editions:
 
     async def adopt_announced(self) -> None:
         """Take over what another worker has announced, or an earlier run has left behind."""
-        if self.is_announced_loaded():
-            return
-        if self._adoption is None:
-            self._adoption = asyncio.create_task(self.adopt(), name=f"adopt {self._mirror}")
-            self._adoption.add_done_callback(self._end_adoption)
-        await asyncio.shield(self._adoption)
+        if not self.is_announced_loaded():
+            await asyncio.shield(self._begin_adoption())
+        elif not self.knows_retired and self._clock() >= self._retired_not_before:
+            self._begin_adoption()  # What is asked for now does not wait for that.
 
     async def adopt(self) -> None:
         """Load what the ledger says is current, unless it is loaded already."""
         number = self._board.number()
         generation = await self._archive.current()
+        await self._load_retired()
         if generation is None:
             return
-        await self._load_retired()
         if self.current is not None and self.current.generation.number == generation.number:
             if self.current.generation.checked_at < generation.checked_at:
                 self.current = replace(self.current, generation=generation)
@@ -178,21 +180,29 @@ class Editions:
 
     async def _load_retired(self) -> None:
         """Load, once, what an earlier run or another worker has replaced lately."""
-        if self._has_loaded_retired:
-            return
-        try:
-            retired = await self._archive.retired(self._clock() - self._retain_s)
-        except StoreFault as error:
-            # What they name and the current one does not is missed; that is less than everything.
-            log.warning("generation.retired_unknown mirror=%s problem=%s", self._mirror, error)
-            return
-        self._has_loaded_retired = True
-        known = {edition.generation.number for edition in self._all()}
-        for generation, when in retired:
-            if generation.number not in known:
-                with contextlib.suppress(GenerationLost):
-                    old = await self._archive.load(generation)
-                    self._retired.append(replace(old, retired_at=when))
+        async with self._loading_retired:
+            if self.knows_retired or self._clock() < self._retired_not_before:
+                return
+            try:
+                for generation, when in await self._archive.retired(self._clock() - self._retain_s):
+                    if all(one.generation.number != generation.number for one in self._all()):
+                        with contextlib.suppress(GenerationLost):
+                            old = await self._archive.load(generation)
+                            self._retired.append(replace(old, retired_at=when))
+            except (StoreFault, OSError) as error:
+                # What they name and the current one does not is missed; that is less than everything.
+                log.warning("generation.retired_unknown mirror=%s problem=%s", self._mirror, error)
+                self._retired_not_before = self._clock() + _RETIRED_PAUSE_S
+                return
+            self.knows_retired = True
 
-    def _end_adoption(self, _: asyncio.Task[None]) -> None:
+    def _begin_adoption(self) -> asyncio.Task[None]:
+        if self._adoption is None:
+            self._adoption = asyncio.create_task(self.adopt(), name=f"adopt {self._mirror}")
+            self._adoption.add_done_callback(self._end_adoption)
+        return self._adoption
+
+    def _end_adoption(self, task: asyncio.Task[None]) -> None:
         self._adoption = None
+        if not task.cancelled():
+            task.exception()  # For whoever waits; it may be that nobody does.

@@ -42,8 +42,8 @@ _KEY_BYTES = 8
 _ROW_BYTES = 4
 _UNVERIFIABLE = 2**64 - 1
 _KEYS = 2**64
-_SHARES = 256
-"""Of all keys; so many at a time are compared, for few are soon done and need little memory."""
+_KEYS_AT_ONCE = 4096
+"""So many are compared at a time, for few are soon done and need little memory."""
 
 
 class ListingDamaged(ProxyError):
@@ -108,8 +108,10 @@ class Listing:
         """Whether no path is in several lists. True is right; False may come of hashes that begin alike."""
         if len(listings) < 2:  # noqa: PLR2004 - one alone has nothing to share
             return True
-        for low in range(0, _KEYS, _KEYS // _SHARES):
-            shares = [listing._keys_from(low, low + _KEYS // _SHARES) for listing in listings]  # noqa: SLF001
+        steps = 1 + sum(len(listing._keys) for listing in listings) // _KEYS_AT_ONCE  # noqa: SLF001
+        for step in range(steps):
+            low, high = _KEYS * step // steps, _KEYS * (step + 1) // steps
+            shares = [listing._keys_from(low, high) for listing in listings]  # noqa: SLF001
             if len(set().union(*shares)) < sum(map(len, shares)):
                 return False
         return True

@@ -21,8 +21,8 @@ from proxy.store.local import VERIFIED_MODE, LocalStore
 _PIECE_BYTES = 512 * 1024
 """Hashed and written one after the other, so that a piece is read from cache the second time.
 
-Written as a whole and on its boundary, it lies in few large folios of the page cache, which
-cost less to write and to send later on.
+What arrives fast is so written as a whole and on its boundary, and lies in few large folios of the
+page cache, which cost less to write and to send later on.
 """
 _MOST_PARTS = os.sysconf("SC_IOV_MAX")
 _REHASH_BYTES = 1024 * 1024

@@ -1,14 +1,17 @@
 """What a failing disk leaves behind, and how it is mended; `processes/test_disk_faults.py` has the table."""
 
 import asyncio
+import contextlib
 import shutil
+from pathlib import Path
 
 import pytest
 from support.failing_disk import in_the_way, overwrite
 from support.origin import Origin
-from support.running import Clock, RunningProxy
+from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
+from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
@@ -60,6 +63,56 @@ async def test_lists_that_the_store_cannot_give_come_past_it(
     assert (passed.body, passed.cache_status) == (index, "fwd=uri-miss; detail=not-stored")
     # What upstream has now can neither be stored nor is it what was proved.
     assert newer.status == 503
+
+
+async def test_what_was_replaced_lately_is_served_once_the_ledger_can_be_read_again(
+    tmp_path: Path, mirror: Mirror, clock: Clock, tree: SignedTree
+) -> None:
+    """At a start without it the index is served from the copy; the rest follows without a check upstream."""
+    old = tree.add_item(PRODUCT, "20250601", "squashfs")
+    old_bytes = old.read()
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    config = make_config(tmp_path / "data", mirror)
+    async with run_proxy(config, clock) as proxy:
+        await proxy.read(old.path)
+        await proxy.fills_ended()
+        tree.remove_version("20250601")
+        tree.publish()
+        await proxy.documents.revalidate()
+        index = (await proxy.read(INDEX)).body
+
+    with contextlib.ExitStack() as fault:
+        fault.enter_context(in_the_way(config.data_dir / "ledger"))
+        async with run_proxy(config, clock) as proxy:
+            assert (await proxy.read(INDEX)).body == index
+            assert (await proxy.read(old.path)).status != 200
+            assert not await proxy.documents.knows_what_it_lists()
+
+            fault.close()
+            async with asyncio.timeout(20):
+                while not await proxy.documents.knows_what_it_lists():
+                    clock.advance(5)
+                    await asyncio.sleep(0.05)
+            assert (await proxy.read(old.path)).body == old_bytes
+
+
+async def test_records_of_replaced_generations_that_nobody_can_read_cost_nothing(
+    tmp_path: Path, mirror: Mirror, clock: Clock, item: TreeItem
+) -> None:
+    config = make_config(tmp_path / "data", mirror)
+    async with run_proxy(config, clock) as proxy:
+        await proxy.read(item.path)
+        await proxy.fills_ended()
+        ledger = proxy.cache.storage.ledger
+        now = clock()
+        await asyncio.to_thread(
+            ledger.write, "retired/test", [[{"number": 1}, now], ["x", now], 7, [1, 2, 3]]
+        )
+
+    async with run_proxy(config, clock) as proxy:
+        assert (await proxy.read(INDEX)).status == 200
+        assert (await proxy.read(item.path)).cache_status == "hit"
 
 
 async def test_an_overwritten_ledger_is_made_anew_while_the_proxy_runs(

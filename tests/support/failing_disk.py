@@ -54,15 +54,14 @@ def small_file_system(folder: Path, size: str) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def filled_up(folder: Path, spared_bytes: int = 0) -> Iterator[None]:
-    """Take all space that a file system has left, but for some, for the length of the context."""
+def filled_up(folder: Path) -> Iterator[None]:
+    """Take all space that a file system has left, for the length of the context."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (1024 * 1024, 4096, 1):
             with contextlib.suppress(OSError):
                 while True:
                     file.write(bytes(size))
-        file.truncate(file.tell() - spared_bytes)
     try:
         yield
     finally:

@@ -4,9 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.keys import SigningKey
 
-from proxy.simplestreams.clearsign import EnvelopeError, check_envelope, looks_clearsigned
+from proxy.simplestreams import clearsign
+from proxy.simplestreams.clearsign import EnvelopeError, check_covered, check_envelope, looks_clearsigned
 
 TEXT = b'{\n "format": "index:1.0",\n "index": {}\n}\n'
 BEGIN = b"-----BEGIN PGP SIGNED MESSAGE-----\n"
@@ -88,3 +91,42 @@ def test_what_gpgv_overlooks_is_refused(key: SigningKey, keyring: Path, around: 
     assert subprocess.run(command, input=raw, capture_output=True, check=False).returncode == 0
     with pytest.raises(EnvelopeError):
         check_envelope(raw)
+
+
+# What gpg read, against what stands there
+
+
+def cover(body: bytes) -> bytes:
+    """Return a block with this body."""
+    return BEGIN + b"Hash: SHA512\n\n" + body + SIGNATURE
+
+
+@pytest.mark.parametrize("place", range(len(TEXT) - 1))
+def test_one_other_byte_anywhere_is_not_what_gpg_read(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of the parts that are compared it is in."""
+    monkeypatch.setattr(clearsign, "_BLOCK_BYTES", 7)
+    check_covered(cover(TEXT), TEXT)
+    with pytest.raises(EnvelopeError, match="did not check"):
+        check_covered(cover(TEXT[:place] + b"?" + TEXT[place + 1 :]), TEXT)
+
+
+@pytest.mark.parametrize("block_bytes", range(1, 9))
+def test_an_escaped_line_is_found_wherever_it_stands(
+    block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clearsign, "_BLOCK_BYTES", block_bytes)
+    for before in range(10):
+        text = b"x" * before + b"\n-y\n"
+        check_covered(cover(b"x" * before + b"\n- -y\n"), text)
+        with pytest.raises(EnvelopeError, match="did not check"):
+            # As long as the text, and the same but for what an escape stands for.
+            check_covered(cover(b"x" * before + b"\n- y\n"), b"x" * before + b"\n- y\n")
+
+
+@given(lines=st.lists(st.text("- x\t", max_size=5)), ends=st.sampled_from(["", " ", "\t "]))
+def test_blank_ends_and_escapes_are_all_that_may_differ(lines: list[str], ends: str) -> None:
+    text = "".join(f"{line.rstrip()}\n" for line in lines).encode()
+    escaped = "".join(f"{'- ' * line.startswith('-')}{line.rstrip()}{ends}\n" for line in lines).encode()
+    check_covered(cover(escaped), text)
+    with pytest.raises(EnvelopeError, match="did not check"):
+        check_covered(cover(escaped + b"z\n"), text)
