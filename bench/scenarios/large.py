@@ -47,7 +47,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
                 yield Bar("throughput to nginx static", to("MiB/s"), at_least=1.0)
                 yield Bar("CPU per GiB to nginx static", to("CPU s/GiB"), at_most=1.05)
             if not mirrored:
-                yield Note("sstream-mirror is not installed: what it wrote is not measured")
+                yield Note("nginx or sstream-mirror is not installed: what that wrote is not measured")
             else:
                 to = partial(rounds.ratio, subject=OURS, reference=_MIRRORED)
                 yield Bar("throughput to nginx on what sstream-mirror wrote", to("MiB/s"), at_least=1.0)

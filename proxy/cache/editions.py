@@ -202,7 +202,5 @@ class Editions:
             self._adoption.add_done_callback(self._end_adoption)
         return self._adoption
 
-    def _end_adoption(self, task: asyncio.Task[None]) -> None:
+    def _end_adoption(self, _: asyncio.Task[None]) -> None:
         self._adoption = None
-        if not task.cancelled():
-            task.exception()  # For whoever waits; it may be that nobody does.

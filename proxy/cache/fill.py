@@ -148,7 +148,7 @@ class Fill:
                 return await self._adopt_blob()
             if self._partial is not None:
                 # Its leader is gone: dead, or because it was refused.
-                await self._check_not_refused(incoming.fd)
+                await self._check_takeover(self._partial, incoming)
             await self._lead(incoming)
         finally:
             await asyncio.shield(self._threads.disk(incoming.close))
@@ -177,18 +177,26 @@ class Fill:
     async def _lead(self, incoming: Incoming) -> None:
         self.is_led_elsewhere = False
         self._watch_file()
-        self._check_same(incoming.fd)
         look, self._look = self._look, None
         lead = Lead(
             self.item, self._sources, incoming, self._storage, self._liars, self.pull_from, audience=self
         )
         await lead.run(look)
 
-    async def _check_not_refused(self, fd: int) -> None:
-        """Raise BegunAnew when the file that our readers have was thrown away for its bytes."""
-        await self._failures.check(self.item, self._origins)
-        if self._partial is not None and not self._partial.is_same(fd):
-            await self._check_not_wrong()
+    async def _check_takeover(self, partial: Partial, incoming: Incoming) -> None:
+        """Raise BegunAnew, BadItem or StoreFault when our readers cannot be given what will be written.
+
+        Then the file goes again, if it was made by this attempt.
+        """
+        try:
+            await self._failures.check(self.item, self._origins)
+            if not partial.is_same(incoming.fd):
+                await self._check_not_wrong()
+                self._check_same(incoming.fd)
+        except ProxyError:
+            if not incoming.length_bytes:
+                await self._threads.disk(incoming.discard)
+            raise
 
     async def _check_not_wrong(self) -> None:
         memory = await self._liars.recall(self.item)

@@ -112,11 +112,7 @@ async def test_wrong_bytes_reach_nobody_in_full_whichever_worker_serves(
 
         assert not any(reply.is_complete for reply in replies)
         assert all(len(reply.body) <= 4 * MIB - 64 * KIB for reply in replies)
-        assert not list((workers.data_dir / "blobs").rglob(item.digest))
-        async with asyncio.timeout(10):
-            # Another try may have begun before all clients were cut off.
-            while list(workers.data_dir.rglob(item.digest)):  # noqa: ASYNC110 - the event is in a worker
-                await asyncio.sleep(0.02)
+        assert not list(workers.data_dir.rglob(item.digest))
         asked = origin.count(item.path)
         assert asked <= 2
         for pid in (first, second):
