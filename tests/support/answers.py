@@ -122,10 +122,14 @@ async def answer_for(root: Path, path: str, method: str, asked: Mapping[str, str
         return _html(HTTPStatus.OK, fault.body)
     if method not in {"GET", "HEAD"}:
         return page(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET,HEAD"})
-    file = await asyncio.to_thread(_open, root, path)
+    file = await _opened(root, path)
     if file is None:
         return page(HTTPStatus.NOT_FOUND)
-    return _select(await _spoil(file, fault), method, asked, fault)
+    try:
+        return _select(await _spoil(file, fault), method, asked, fault)
+    except BaseException:
+        file.body.close()
+        raise
 
 
 def phrase(status: int) -> str:
@@ -139,6 +143,17 @@ def phrase(status: int) -> str:
 def _html(status: int, html: bytes, headers: Mapping[str, str] | None = None) -> Answer:
     described = {"Content-Type": "text/html; charset=iso-8859-1", **(headers or {})}
     return Answer(status, described, BytesBody(html), 0, len(html))
+
+
+async def _opened(root: Path, path: str) -> StaticFile | None:
+    """Open a file in a thread, and close it again should nobody want it any more by then."""
+    opening = asyncio.ensure_future(asyncio.to_thread(_open, root, path))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        if (file := await opening) is not None:
+            file.body.close()
+        raise
 
 
 def _open(root: Path, path: str) -> StaticFile | None:
