@@ -21,6 +21,7 @@ from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.store.local import Blob
 from proxy.upstream.pull import Pull, WrongCopy
+from proxy.upstream.straight import Straight
 
 _SMALL_BYTES = 1024 * 1024
 _COMPARE_BYTES = 1024 * 1024
@@ -230,14 +231,14 @@ class PassingBody:
         self._threads = threads
         self._pull_from = fill.pull_from
         self._pull: Pull | None = None
-        self._chunks: AsyncGenerator[bytes, None] | None = None
+        self._pieces: AsyncGenerator[bytes | Straight, None] | None = None
         self._first = b""
 
     async def begin(self) -> None:
         """Wait for the first bytes. Raises what the pull raises, while there is still a status to choose."""
         pull = await self._open()
         try:
-            self._first = await anext(self._begun(pull), b"")
+            self._first = await self._read(await anext(self._begun(pull), b""))
         except WrongCopy:
             await self._liars.wrong_lengths(self._item, pull.wrong_lengths)
             raise
@@ -248,10 +249,10 @@ class PassingBody:
             self._pull = self._pull_from(0, memory.doubts)
         return self._pull
 
-    def _begun(self, pull: Pull) -> AsyncGenerator[bytes, None]:
-        if self._chunks is None:
-            self._chunks = pull.chunks()
-        return self._chunks
+    def _begun(self, pull: Pull) -> AsyncGenerator[bytes | Straight, None]:
+        if self._pieces is None:
+            self._pieces = pull.pieces()
+        return self._pieces
 
     async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
         """Pull the whole item for its digest; send the part asked for, its end only after the proof.
@@ -262,9 +263,9 @@ class PassingBody:
         held = bytearray()
         position = 0
         pull = await self._open()
-        chunks = self._begun(pull)
+        pieces = self._begun(pull)
         try:
-            async for chunk in self._all_chunks(chunks):
+            async for chunk in self._chunks(pieces):
                 await self._threads.disk(verifier.update, chunk)
                 if sent is not None and not await self._threads.disk(sent.agrees, position, chunk):
                     raise sent.differs()
@@ -285,14 +286,17 @@ class PassingBody:
                 await self._liars.convict(self._item, name, str(error), routes)
             raise
         finally:
-            await chunks.aclose()
+            await pieces.aclose()
         await sink.send_bytes(bytes(held))
 
-    async def _all_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _chunks(self, pieces: AsyncIterator[bytes | Straight]) -> AsyncIterator[bytes]:
         if self._first:
             yield self._first
-        async for chunk in chunks:
-            yield chunk
+        async for piece in pieces:
+            yield await self._read(piece)
+
+    async def _read(self, piece: bytes | Straight) -> bytes:
+        return await self._threads.disk(piece.read) if isinstance(piece, Straight) else piece
 
     def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
         """Return None: it is nowhere."""
@@ -303,5 +307,5 @@ class PassingBody:
 
     async def close(self) -> None:
         """Leave upstream, also when nothing was ever sent."""
-        if self._chunks is not None:
-            await self._chunks.aclose()
+        if self._pieces is not None:
+            await self._pieces.aclose()

@@ -31,6 +31,8 @@ from proxy.upstream.pull import Doubts, Pull, Source
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE_BYTES = 4 * 1024 * 1024
+_AT_ONCE_IN_BACKGROUND_BYTES = 512 * 1024
 _FOLLOW_POLL_S = 0.02
 _POLLS_PER_TAKEOVER_TRY = 10
 
@@ -271,6 +273,11 @@ class Fill:
         return [name for source in self._sources for name in source.route.names]
 
     # Whose turn it is
+
+    @property
+    def at_once_bytes(self) -> int:
+        """Much for those who wait; else little, so that a bandwidth is kept evenly."""
+        return _AT_ONCE_BYTES if self._clients else _AT_ONCE_IN_BACKGROUND_BYTES
 
     async def give_way(self, count: int) -> None:
         """Go on at once while clients wait for this fill, else at the pace of the background."""

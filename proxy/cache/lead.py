@@ -21,6 +21,7 @@ from proxy.store.incoming import Incoming
 from proxy.store.room import Room
 from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source, WrongCopy
 from proxy.upstream.route import Route
+from proxy.upstream.straight import Straight
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,10 @@ def look_up(item: Item, room: Room, liars: Liars) -> Look:
 
 class Audience(Protocol):
     """Those who wait for the item."""
+
+    @property
+    def at_once_bytes(self) -> int:
+        """How much may be taken before they are asked to give way again."""
 
     async def give_way(self, count: int) -> None:
         """Return when more may be asked for, after `count` bytes have come."""
@@ -143,15 +148,21 @@ class Lead:
     async def _receive(self, pull: Pull) -> None:
         """Write what is pulled, and prove it."""
         async with Writing(self._incoming, self._threads, self._report_written) as writing:
-            async with aclosing(pull.chunks()) as chunks:
-                async for chunk in chunks:
-                    await writing.add(chunk)
+            async with aclosing(pull.pieces()) as pieces:
+                async for piece in pieces:
+                    count = await self._take(writing, piece)
                     if not self._has_room:
                         # Not before bytes arrive: an outage must not evict what is here.
                         await self._make_room()
-                    await self._audience.give_way(len(chunk))
+                    await self._audience.give_way(count)
             await writing.finish()
         await self._threads.disk(self._incoming.verify)
+
+    async def _take(self, writing: Writing, piece: bytes | Straight) -> int:
+        if isinstance(piece, Straight):
+            return await writing.draw(piece.receive, self._audience.at_once_bytes)
+        await writing.add(piece)
+        return len(piece)
 
     async def _refuse(self, pull: Pull, error: ProxyError) -> NoReturn:
         """Remember whose copy is wrong, or between whom that lies, and keep nothing of it.

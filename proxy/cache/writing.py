@@ -42,6 +42,20 @@ class Writing:
         if self._running is not None:
             await ended(self._running)
 
+    async def draw(self, receive: Callable[[memoryview], int], most_bytes: int) -> int:
+        """Write what a thread can receive now, up to some `most_bytes`; return how much that was.
+
+        Raises what writing this, or what was added before, raised.
+        """
+        await self.finish()
+        before_bytes = self._incoming.length_bytes
+        drawing = self._threads.disk(self._incoming.draw, receive, most_bytes)
+        self._running = asyncio.create_task(drawing, name="draw")
+        await ended(self._running)
+        self._running.result()
+        self._on_written(self._incoming.length_bytes)
+        return self._incoming.length_bytes - before_bytes
+
     async def add(self, chunk: bytes) -> None:
         """Take the next bytes; return when few are waiting. Raises what writing earlier ones raised."""
         if self._running is not None and self._running.done():

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ _PARTIAL_MODE = 0o644
 _WRITABLE = 0o222
 _TRIES = 20
 """To open a file that other processes prove and commit again and again."""
+
+_of_thread = threading.local()
 
 
 class Incoming:
@@ -93,6 +95,22 @@ class Incoming:
                     _write(self.fd, piece)
                     piece = []
             _write(self.fd, piece)
+
+    def draw(self, receive: Callable[[memoryview], int], most_bytes: int) -> None:
+        """Add what `receive` puts into a buffer, until it has no more for now or some `most_bytes` came.
+
+        Raises what `append` raises.
+        """
+        with self._using:
+            buffer = _buffer()
+            stop = self.length_bytes + most_bytes
+            while self.length_bytes < stop:
+                piece = buffer[: _PIECE_BYTES - self.length_bytes % _PIECE_BYTES]
+                filled_bytes = _fill(piece, receive)
+                if not filled_bytes:
+                    break
+                self._verifier.update(piece[:filled_bytes])
+                _write(self.fd, [piece[:filled_bytes]])
 
     def verify(self) -> None:
         """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""
@@ -167,6 +185,21 @@ class Partial:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def _buffer() -> memoryview:
+    """Return a buffer that is this thread's alone: fresh memory costs as much as filling it."""
+    if not hasattr(_of_thread, "buffer"):
+        _of_thread.buffer = memoryview(bytearray(_PIECE_BYTES))
+    buffer: memoryview = _of_thread.buffer
+    return buffer
+
+
+def _fill(buffer: memoryview, receive: Callable[[memoryview], int]) -> int:
+    filled_bytes = 0
+    while filled_bytes < len(buffer) and (count := receive(buffer[filled_bytes:])):
+        filled_bytes += count
+    return filled_bytes
 
 
 def _parts(chunks: Sequence[bytes], offset: int) -> Iterator[memoryview]:

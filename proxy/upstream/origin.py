@@ -10,7 +10,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -34,6 +34,7 @@ from proxy.simplestreams.paths import url_paths
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pulse import Pulse
 from proxy.upstream.redirects import LONGEST_CHAIN, PublicResolver, RedirectGuard, RedirectRefused
+from proxy.upstream.straight import Straight
 
 _READ_BUFFER_BYTES = 1024 * 1024
 _SMALL_PIECE_BYTES = 64 * 1024
@@ -116,6 +117,7 @@ class Reply:
         self._response = response
         self._meter = origin.meter
         self._pulse = Pulse(origin.options.least_rate_bytes, origin.options.stall_timeout_s)
+        self._stall_timeout_s = origin.options.stall_timeout_s
         self.start = start
         self.total = total
         self.is_page = response.content_type == "text/html"
@@ -123,8 +125,9 @@ class Reply:
         is_whole = response.status == HTTPStatus.OK
         coding = response.headers.get("Transfer-Encoding", "").lower()
         self.ends_for_sure = is_whole and (coding == "chunked" or response.content_length is not None)
-        self._has_length = not coding and response.content_length is not None
         """Whether the end of the body is the end of the file, rather than of a part or a connection."""
+        self.length_bytes = None if coding else response.content_length
+        """How much is announced."""
 
     async def chunks(self, *, is_replaceable: bool = False) -> AsyncIterator[bytes]:
         """Yield the body as it arrives.
@@ -132,29 +135,65 @@ class Reply:
         Raises OriginUnreachable when it breaks off, or only trickles though the
         origin is replaceable.
         """
-        try:
+        with self._broken_off():
             while chunk := await self._next_chunk():
                 yield chunk
-                if is_replaceable and self._pulse.is_weak:
-                    raise OriginUnreachable(
-                        self._origin, f"it sends only {self._pulse.rate_bytes} bytes a second"
-                    )
+                self._check_pulse(is_replaceable=is_replaceable)
+
+    async def pieces(self, *, is_replaceable: bool = False) -> AsyncIterator[bytes | Straight]:
+        """Yield the body as `chunks` does, but a Straight for the rest of a large one, where possible.
+
+        It is yielded again and again, each time that there is something to receive from it.
+        """
+        with self._broken_off():
+            while chunk := await self._next_chunk():
+                yield chunk
+                self._check_pulse(is_replaceable=is_replaceable)
+                if self.length_bytes is not None and Straight.is_possible(self._response):
+                    break
+            if not chunk:
+                return
+            with Straight(self._response) as straight:
+                self._note(len(straight.begun), 0.0)
+                if straight.begun:
+                    yield straight.begun
+                while left_bytes := straight.left_bytes:
+                    began = time.monotonic()
+                    async with asyncio.timeout(self._stall_timeout_s):
+                        await straight.ready()
+                    waited_s = time.monotonic() - began
+                    yield straight
+                    self._note(left_bytes - straight.left_bytes, waited_s)
+                    straight.check()
+                    self._check_pulse(is_replaceable=is_replaceable)
+
+    @contextlib.contextmanager
+    def _broken_off(self) -> Iterator[None]:
+        try:
+            yield
         except (ClientError, OSError, TimeoutError) as error:
             self._meter.failed()
             raise OriginUnreachable(self._origin, f"its answer broke off: {_reason(error)}") from error
 
+    def _check_pulse(self, *, is_replaceable: bool) -> None:
+        if is_replaceable and self._pulse.is_weak:
+            raise OriginUnreachable(self._origin, f"it sends only {self._pulse.rate_bytes} bytes a second")
+
+    def _note(self, count: int, waited_s: float) -> None:
+        self._pulse.beat(count, waited_s)
+        self._meter.received(count)
+
     async def _next_chunk(self) -> bytes:
         content = self._response.content
         began = time.monotonic()
-        if self._has_length:
+        if self.length_bytes is not None:
             # Large pieces as they came from the socket: to join them costs as much as to receive them.
             chunk, _ = await content.readchunk()
             if len(chunk) < _SMALL_PIECE_BYTES:
                 chunk += content.read_nowait()
         else:
             chunk = await content.readany()
-        self._pulse.beat(len(chunk), time.monotonic() - began)
-        self._meter.received(len(chunk))
+        self._note(len(chunk), time.monotonic() - began)
         return chunk
 
 

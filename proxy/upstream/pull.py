@@ -25,6 +25,7 @@ from proxy.upstream.origin import (
     OriginUnreachable,
 )
 from proxy.upstream.route import Route
+from proxy.upstream.straight import Straight
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class _Candidate(NamedTuple):
 class Pull:
     """One item's way from its sources to us, from `offset` on.
 
-    Iterate over `chunks()`. Sources may be added meanwhile. `parts` says whose
+    Iterate over `pieces()`. Sources may be added meanwhile. `parts` says whose
     bytes were used, `wrong_lengths` whose copy has another size.
     """
 
@@ -141,12 +142,15 @@ class Pull:
             if asked == path and isinstance(error, OriginAbsent)
         }
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def pieces(self) -> AsyncGenerator[bytes | Straight, None]:
         """Yield the bytes from the offset to the end, in order, each once.
 
-        Raises ItemAbsent when all origins lack it, WrongCopy when all that
-        have it have a wrong one, ItemUnobtainable when no byte arrived for
-        `give_up_after_s`, or when the one origin whose bytes may be used ceases.
+        A Straight stands for the next ones: they are to be received from it before the next piece is
+        asked for.
+
+        Raises ItemAbsent when all origins lack it, WrongCopy when all that have it have a wrong one,
+        ItemUnobtainable when no byte arrived for `give_up_after_s`, or when the one origin whose bytes
+        may be used ceases.
         """
         loop = asyncio.get_running_loop()
         pauses = pauses_s(self._random)
@@ -157,9 +161,9 @@ class Pull:
             for candidate in self._candidates():
                 before = self._offset
                 try:
-                    async with aclosing(self._transfer(candidate)) as chunks:
-                        async for chunk in chunks:
-                            yield chunk
+                    async with aclosing(self._transfer(candidate)) as pieces:
+                        async for piece in pieces:
+                            yield piece
                 except OriginError as error:
                     last = error
                     self._note(candidate, error, has_begun=self._offset > before)
@@ -214,7 +218,7 @@ class Pull:
     def _has_others(self, candidate: _Candidate) -> bool:
         return any(one.origin is not candidate.origin for one in self._candidates())
 
-    async def _transfer(self, candidate: _Candidate) -> AsyncGenerator[bytes, None]:
+    async def _transfer(self, candidate: _Candidate) -> AsyncGenerator[bytes | Straight, None]:
         """Yield what one origin adds; skip what an origin without ranges repeats."""
         name = candidate.origin.name
         is_replaceable = self._has_others(candidate)
@@ -223,9 +227,17 @@ class Pull:
             if reply.total is not None and reply.total != self._size_bytes:
                 raise WrongLength(name, self._size_bytes, reply.total, is_page=reply.is_page)
             position = reply.start
-            async for chunk in reply.chunks(is_replaceable=is_replaceable):
-                fresh = chunk[max(0, self._offset - position) :]
-                position += len(chunk)
+            is_exact = position == self._offset and reply.length_bytes == self._size_bytes - position
+            read = reply.pieces if is_exact else reply.chunks
+            async for piece in read(is_replaceable=is_replaceable):
+                if isinstance(piece, Straight):
+                    yield piece
+                    position = self._size_bytes - piece.left_bytes
+                    if position > self._offset:
+                        self._take(name, self._offset, position)
+                    continue
+                fresh = piece[max(0, self._offset - position) :]
+                position += len(piece)
                 if position > self._size_bytes:
                     raise WrongLength(name, self._size_bytes, position)
                 if fresh:

@@ -25,7 +25,7 @@ INDEX = "streams/v1/index.sjson"
 LIST = "streams/v1/com.ubuntu.maas:stable:v3:download.sjson"
 SIGNATURE = "streams/v1/index.json.gpg"
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
-ITEM_BYTES = 200_000
+ITEM_BYTES = 1_800_000
 PAUSES_S = (16.0, 31.0, 15.0, 240.0)
 """When clients come back after a fault: past first and second retry, memory of absence, `fresh_for`."""
 OPTIONS = UpstreamOptions(

@@ -1,5 +1,7 @@
 """Blobs on their way in: one writer among all processes, and nothing lost when it dies."""
 
+import io
+import itertools
 import os
 import stat
 import subprocess
@@ -102,6 +104,49 @@ def test_chunks_of_any_size_arrive_in_order_together_or_one_by_one(
     incoming.commit()
     incoming.close()
     assert store.read(DIGEST) == DATA
+
+
+@pytest.mark.parametrize("begun_bytes", [0, 1, 524_288, 700_000])
+@pytest.mark.parametrize("at_once_bytes", [100_000, 524_288, SIZE])
+def test_what_is_drawn_arrives_in_order_whatever_comes_at_once(
+    store: LocalStore, begun_bytes: int, at_once_bytes: int
+) -> None:
+    """From any offset on, with times between at which there is nothing."""
+    incoming = acquired(store)
+    incoming.append(DATA[:begun_bytes])
+    source = io.BytesIO(DATA[begun_bytes:])
+    pauses = itertools.cycle([False, True, True])
+
+    def receive(buffer: memoryview) -> int:
+        return 0 if next(pauses) else source.readinto(buffer[:at_once_bytes])
+
+    while incoming.length_bytes < SIZE:
+        before_bytes = incoming.length_bytes
+        incoming.draw(receive, SIZE)
+        assert 0 <= incoming.length_bytes - before_bytes <= at_once_bytes
+    incoming.verify()
+    incoming.commit()
+    incoming.close()
+    assert store.read(DIGEST) == DATA
+
+
+def test_not_much_more_is_drawn_than_was_asked_for(store: LocalStore) -> None:
+    """So that others have their turn."""
+    incoming = acquired(store)
+    source = io.BytesIO(DATA)
+    incoming.draw(source.readinto, 600_000)
+    assert 600_000 <= incoming.length_bytes <= 600_000 + 524_288
+    assert incoming.length_bytes == source.tell()
+    incoming.close()
+
+
+def test_more_bytes_than_promised_are_not_drawn_into_the_file(store: LocalStore) -> None:
+    incoming = acquired(store)
+    source = io.BytesIO(DATA + b"!")
+    with pytest.raises(SizeMismatch):
+        incoming.draw(source.readinto, 2 * SIZE)
+    assert (store.incoming / DIGEST).stat().st_size <= SIZE
+    incoming.close()
 
 
 def test_a_reader_sees_it_grow_and_be_proved_and_keeps_it(store: LocalStore) -> None:

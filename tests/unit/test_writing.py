@@ -1,8 +1,9 @@
 """Chunks reach the file in order, behind the back of who receives them, and never after it is let go."""
 
 import asyncio
+import io
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ class Disk:
         self._is_released = threading.Event()
         self._append = incoming.append
         self.is_waited_for = asyncio.Event()
+        self._draw = incoming.draw
         monkeypatch.setattr(incoming, "append", self._wait_and_append)
+        monkeypatch.setattr(incoming, "draw", self._wait_and_draw)
 
     def release(self) -> None:
         """Let writes pass from now on."""
@@ -50,6 +53,16 @@ class Disk:
         self._loop.call_soon_threadsafe(self.is_waited_for.set)
         self._is_released.wait(30)
         self._append(*chunks)
+
+    def _wait_and_draw(self, receive: Callable[[memoryview], int], most_bytes: int) -> None:
+        self._loop.call_soon_threadsafe(self.is_waited_for.set)
+        self._is_released.wait(30)
+        self._draw(receive, most_bytes)
+
+
+def receive_from(data: bytes) -> Callable[[memoryview], int]:
+    """Return what puts `data` into buffers, as a socket would that has it all."""
+    return io.BytesIO(data).readinto
 
 
 async def test_all_is_written_in_order_and_told(tmp_path: Path, threads: Threads, incoming: Incoming) -> None:
@@ -125,3 +138,52 @@ async def test_nothing_is_written_after_the_end_even_when_cancelled(
     disk.release()
     with pytest.raises(asyncio.CancelledError):
         await receiving
+
+
+async def test_what_is_received_by_the_thread_follows_what_was_added(
+    tmp_path: Path, threads: Threads, incoming: Incoming
+) -> None:
+    told: list[int] = []
+    async with Writing(incoming, threads, told.append) as writing:
+        for chunk in CHUNKS[:3]:
+            await writing.add(chunk)
+        assert await writing.draw(receive_from(DATA[3000:8000]), len(DATA)) == 5000
+        assert told[-1] == 8000
+        assert await writing.draw(receive_from(b""), len(DATA)) == 0
+        await writing.add(DATA[8000:])
+        await writing.finish()
+    incoming.verify()
+    assert (tmp_path / "incoming" / digest_of(DATA)).read_bytes() == DATA
+    assert told == sorted(told)
+
+
+async def test_what_goes_wrong_with_what_is_received_is_told(threads: Threads, incoming: Incoming) -> None:
+    async with Writing(incoming, threads, lambda _: None) as writing:
+        with pytest.raises(SizeMismatch):
+            await writing.draw(receive_from(DATA + b"too much"), 2 * len(DATA))
+
+
+async def test_nothing_is_received_after_the_end_even_when_cancelled(
+    threads: Threads, incoming: Incoming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The socket may be closed then, and its descriptor be another's."""
+    disk = Disk(incoming, monkeypatch)
+    has_left = False
+
+    async def receive() -> None:
+        nonlocal has_left
+        async with Writing(incoming, threads, lambda _: None) as writing:
+            try:
+                await writing.draw(receive_from(DATA), len(DATA))
+            finally:
+                has_left = True
+
+    receiving = asyncio.create_task(receive())
+    await disk.is_waited_for.wait()
+    receiving.cancel()
+    await asyncio.sleep(0)
+    assert not has_left
+    disk.release()
+    with pytest.raises(asyncio.CancelledError):
+        await receiving
+    assert incoming.length_bytes == len(DATA)

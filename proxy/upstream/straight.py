@@ -1,0 +1,138 @@
+"""What is left of a large body, read from its socket by the thread that hashes and writes it.
+
+An HTTP library receives on the event loop and hands on what it has copied; at
+the speed of a local network that costs more than hashing. So once a body has
+begun, the rest is read past the library, which gets its connection back after
+the last byte. Only over plain TCP, and only where Content-Length says where the
+body ends (RFC 9112 section 6.3).
+
+Owns the socket meanwhile. Knows nothing of whose bytes they are.
+"""
+
+import asyncio
+import os
+import socket
+from types import TracebackType
+from typing import Self
+
+from aiohttp import ClientResponse
+
+_LEAST_BYTES = 1024 * 1024
+"""Less is left to the library. More than it reads at a time."""
+_GATHERED_BYTES = 256 * 1024
+_GATHER_S = 0.02
+"""So long, so much is waited for: few large reads cost less than many small ones."""
+_READ_BYTES = 256 * 1024
+
+
+class Straight:
+    """The rest of one body; to be closed.
+
+    `begun` comes first: the library had read it. Then `ready` is for the event loop, and `receive`
+    for one thread at a time. What goes wrong in that thread is raised by `check`.
+    """
+
+    def __init__(self, response: ClientResponse) -> None:
+        connection = response.connection
+        assert connection is not None  # noqa: S101 - see is_possible
+        assert connection.transport is not None  # noqa: S101
+        assert connection.protocol is not None  # noqa: S101
+        assert response.content_length is not None  # noqa: S101
+        self._content = response.content
+        self._transport = connection.transport
+        begun = []
+        # Each read lets the library go on with what it has put by.
+        while part := self._content.read_nowait():
+            begun.append(part)
+        self.begun = b"".join(begun)
+        self.left_bytes = response.content_length - self._content.total_bytes
+        """How much is still to be received."""
+        self._transport.pause_reading()
+        connection.protocol.read_timeout = None
+        connection.protocol.start_timeout()
+        # The event loop watches no descriptor of a transport's, but a second one of the same connection.
+        self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        self._socket.setblocking(False)
+        self._error: OSError | None = None
+
+    @classmethod
+    def is_possible(cls, response: ClientResponse) -> bool:
+        """Whether the rest of a body can be read like this, and is worth it."""
+        connection = response.connection
+        return (
+            connection is not None
+            and connection.transport is not None
+            and connection.transport.get_extra_info("sslcontext") is None
+            and response.content.exception() is None
+            and response.content_length is not None
+            and response.content_length - response.content.total_bytes >= _LEAST_BYTES
+        )
+
+    async def ready(self) -> None:
+        """Return when there is something to receive."""
+        gathered = min(_GATHERED_BYTES, self.left_bytes)
+        try:
+            async with asyncio.timeout(_GATHER_S):
+                await self._received(gathered)
+        except TimeoutError:
+            await self._received(1)
+
+    async def _received(self, least_bytes: int) -> None:
+        """Return when so much has come, or the connection has ended."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least_bytes)
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._socket, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            loop.remove_reader(self._socket)
+
+    def receive(self, buffer: memoryview) -> int:
+        """Put bytes that have come into a buffer, and return how many; 0 when there are none for now."""
+        if not self.left_bytes:
+            return 0  # What may follow is not of this body.
+        try:
+            count = self._socket.recv_into(buffer[: self.left_bytes])
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._error = error
+            return 0
+        if not count:
+            self._error = ConnectionResetError(f"{self.left_bytes} bytes are missing")
+        self.left_bytes -= count
+        return count
+
+    def read(self) -> bytes:
+        """Return some of the bytes that have come, for who has no buffer; none if there are none for now."""
+        buffer = bytearray(_READ_BYTES)
+        return bytes(memoryview(buffer)[: self.receive(memoryview(buffer))])
+
+    def check(self) -> None:
+        """Raise the OSError that ended it too early, if one did."""
+        if self._error is not None:
+            raise self._error
+
+    def _is_quiet(self) -> bool:
+        """Whether it is open, and nothing more has come, which would answer the next request."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the socket; after the last byte the library may use it for its next request."""
+        with self._socket:
+            if not self.left_bytes and self._is_quiet():
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                self._transport.resume_reading()
+                self._content.feed_eof()

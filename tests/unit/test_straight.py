@@ -1,0 +1,232 @@
+"""The rest of a large body comes straight from its socket, and the connection lives on."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from support.faults import Fault
+from support.origin import Origin
+from support.tree import random_blocks
+
+from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.origin import Origin as Upstream
+from proxy.upstream.origin import OriginUnreachable, Reply, Sessions
+from proxy.upstream.redirects import RedirectGuard
+from proxy.upstream.straight import Straight
+
+SIZE = 5_000_000
+DATA = b"".join(random_blocks("straight", SIZE))
+OPTIONS = UpstreamOptions(connections=1, stall_timeout_s=2)
+BUFFER = memoryview(bytearray(100_000))
+
+
+class Meter:
+    """Adds up what is noted."""
+
+    def __init__(self) -> None:
+        self.received_bytes = 0
+        self.failures = 0
+
+    def answered(self, seconds: float, *, is_good: bool) -> None:
+        """Nobody asks."""
+
+    def failed(self) -> None:
+        """Count it."""
+        self.failures += 1
+
+    def received(self, count: int) -> None:
+        """Count them."""
+        self.received_bytes += count
+
+    def exceeded(self) -> None:
+        """Nobody asks."""
+
+
+@pytest.fixture
+async def origin(tmp_path: Path) -> AsyncIterator[Origin]:
+    """Serve one large and one small file."""
+    (tmp_path / "big").write_bytes(DATA)
+    (tmp_path / "small").write_bytes(DATA[:1000])
+    async with Origin(tmp_path) as origin:
+        yield origin
+
+
+@pytest.fixture
+def meter() -> Meter:
+    return Meter()
+
+
+@pytest.fixture
+async def upstream(origin: Origin, meter: Meter) -> AsyncIterator[Upstream]:
+    """Return the proxy's side of it."""
+    async with Sessions(OPTIONS) as sessions:
+        yield Upstream(origin.url, sessions, RedirectGuard([origin.url], (), tls_only=False), meter)
+
+
+async def received(reply: Reply, into: bytearray) -> int:
+    """Add a body to `into`; return how many bytes did not pass the library."""
+    straight_bytes = 0
+    async for piece in reply.pieces():
+        if isinstance(piece, Straight):
+            while count := await asyncio.to_thread(piece.receive, BUFFER):
+                into += BUFFER[:count]
+                straight_bytes += count
+        else:
+            into += piece
+    return straight_bytes
+
+
+def open_sockets() -> int:
+    links = list(Path("/proc/self/fd").iterdir())
+    return sum(link.is_symlink() and str(link.readlink()).startswith("socket:") for link in links)
+
+
+async def test_most_of_a_large_body_never_passes_the_library(upstream: Upstream, meter: Meter) -> None:
+    """Every byte arrives once, in order, and is counted."""
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        assert await received(reply, body) > SIZE / 2
+    assert body == DATA
+    assert meter.received_bytes == SIZE
+
+
+async def test_the_connection_serves_the_next_request(upstream: Upstream, origin: Origin) -> None:
+    """The library gets it back in order: large and small answers follow one another on it."""
+    for path, size in (("big", SIZE), ("small", 1000), ("big", SIZE), ("big", SIZE)):
+        body = bytearray()
+        async with upstream.open(path) as reply:
+            await received(reply, body)
+        assert body == DATA[:size]
+    assert origin.connections == 1
+
+
+async def test_the_rest_of_a_range_is_read_alike(upstream: Upstream) -> None:
+    """A transfer goes on where an earlier one ended."""
+    body = bytearray()
+    async with upstream.open("big", offset=1_000_000) as reply:
+        assert await received(reply, body)
+    assert body == DATA[1_000_000:]
+
+
+async def test_who_has_no_buffer_gets_bytes(upstream: Upstream) -> None:
+    """What nothing stores is read in pieces."""
+    body = b""
+    async with upstream.open("big") as reply:
+        async for piece in reply.pieces():
+            body += await asyncio.to_thread(piece.read) if isinstance(piece, Straight) else piece
+    assert body == DATA
+
+
+@pytest.mark.parametrize("fault", [Fault(cut_after=3_000_000), Fault(close_after=3_000_000)])
+async def test_a_body_that_breaks_off_is_found_out_after_its_last_byte(
+    origin: Origin, upstream: Upstream, meter: Meter, fault: Fault
+) -> None:
+    """What came before the end is right, and the next request has a connection of its own."""
+    origin.fault("big", fault, times=1)
+    body = bytearray()
+    with pytest.raises(OriginUnreachable, match="broke off"):
+        async with upstream.open("big") as reply:
+            await received(reply, body)
+    assert len(body) > SIZE / 4
+    assert DATA.startswith(body)
+    assert meter.failures == 1
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        await received(reply, body)
+    assert body == DATA
+    assert origin.connections == 2
+
+
+async def test_silence_ends_a_body_after_the_stall_timeout(origin: Origin, upstream: Upstream) -> None:
+    """Who sends nothing for so long is given up, with all that came before."""
+    origin.fault("big", Fault(stall_after=3_000_000))
+    body = bytearray()
+    with pytest.raises(OriginUnreachable):
+        async with upstream.open("big") as reply:
+            await received(reply, body)
+    assert body == DATA[:3_000_000]
+
+
+async def test_a_body_may_take_longer_than_the_stall_timeout(origin: Origin, meter: Meter) -> None:
+    """Who sends little at a time is heard at once, and all the way."""
+    origin.fault("big", Fault(rate_bytes_s=5_000_000))
+    body = bytearray()
+    async with Sessions(replace(OPTIONS, stall_timeout_s=0.4)) as sessions:
+        upstream = Upstream(origin.url, sessions, RedirectGuard([origin.url], (), tls_only=False), meter)
+        async with upstream.open("big") as reply:
+            assert await received(reply, body)
+    assert body == DATA
+
+
+async def test_few_bytes_are_not_waited_upon(origin: Origin, upstream: Upstream) -> None:
+    """What has come is to be had though the origin has ceased, long before the stall timeout."""
+    stall = origin.fault("big", Fault(stall_after=3_000_123))
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        async for piece in reply.pieces():
+            body += await asyncio.to_thread(piece.read) if isinstance(piece, Straight) else piece
+            if len(body) == 3_000_123:
+                stall.remove()
+    assert body == DATA
+
+
+async def test_more_than_was_announced_ends_the_connection(origin: Origin, upstream: Upstream) -> None:
+    """The body ends where Content-Length says; what follows is nobody's answer."""
+    origin.fault("big", Fault(length_error=-10), times=1)
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        assert await received(reply, body)
+    assert body == DATA[:-10]
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        await received(reply, body)
+    assert body == DATA
+    assert origin.connections == 2
+
+
+@pytest.mark.parametrize("fault", [Fault(chunked=True), Fault(truncate_to=1_000_000)])
+async def test_what_has_no_length_or_little_of_it_is_left_to_the_library(
+    origin: Origin, upstream: Upstream, fault: Fault
+) -> None:
+    """Only where the end is known, and far."""
+    origin.fault("big", fault)
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        assert await received(reply, body) == 0
+    assert body == DATA[: fault.truncate_to]
+
+
+async def test_tls_is_left_to_the_library(tmp_path: Path) -> None:
+    """What the socket holds is encrypted."""
+    (tmp_path / "big").write_bytes(DATA)
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    async with (
+        Origin(tmp_path, tls=server) as origin,
+        aiohttp.ClientSession() as session,
+        session.get(origin.url + "big", ssl=client) as response,
+    ):
+        assert response.content_length == SIZE
+        assert not Straight.is_possible(response)
+        assert await response.read() == DATA
+
+
+async def test_a_transfer_given_up_leaves_no_socket_open(origin: Origin, upstream: Upstream) -> None:
+    """Whoever leaves in the middle of a body closes its connection."""
+    before = open_sockets()
+    async with upstream.open("big") as reply:
+        pieces = reply.pieces()
+        async for piece in pieces:
+            if isinstance(piece, Straight):
+                break
+        await pieces.aclose()
+    await origin.idle()
+    assert open_sockets() <= before
