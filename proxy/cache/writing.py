@@ -43,7 +43,7 @@ class Writing:
             await ended(self._running)
 
     async def draw(self, receive: Callable[[memoryview], int], most_bytes: int) -> int:
-        """Write what a thread can receive now, up to some `most_bytes`; return how much that was.
+        """Write what a thread can receive now, up to `most_bytes`; return how much that was.
 
         Raises what writing this, or what was added before, raised.
         """

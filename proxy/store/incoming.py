@@ -97,7 +97,7 @@ class Incoming:
             _write(self.fd, piece)
 
     def draw(self, receive: Callable[[memoryview], int], most_bytes: int) -> None:
-        """Add what `receive` puts into a buffer, until it has no more for now or some `most_bytes` came.
+        """Add what `receive` puts into a buffer, until it has no more for now or `most_bytes` came.
 
         Raises what `append` raises.
         """
@@ -105,7 +105,8 @@ class Incoming:
             buffer = _buffer()
             stop = self.length_bytes + most_bytes
             while self.length_bytes < stop:
-                piece = buffer[: _PIECE_BYTES - self.length_bytes % _PIECE_BYTES]
+                to_boundary = _PIECE_BYTES - self.length_bytes % _PIECE_BYTES
+                piece = buffer[: min(to_boundary, stop - self.length_bytes)]
                 filled_bytes = _fill(piece, receive)
                 if not filled_bytes:
                     break

@@ -10,7 +10,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
@@ -129,7 +129,7 @@ class Reply:
         self.length_bytes = None if coding else response.content_length
         """How much is announced."""
 
-    async def chunks(self, *, is_replaceable: bool = False) -> AsyncIterator[bytes]:
+    async def chunks(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives.
 
         Raises OriginUnreachable when it breaks off, or only trickles though the
@@ -140,7 +140,7 @@ class Reply:
                 yield chunk
                 self._check_pulse(is_replaceable=is_replaceable)
 
-    async def pieces(self, *, is_replaceable: bool = False) -> AsyncIterator[bytes | Straight]:
+    async def pieces(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes | Straight, None]:
         """Yield the body as `chunks` does, but a Straight for the rest of a large one, where possible.
 
         It is yielded again and again, each time that there is something to receive from it.
@@ -151,21 +151,28 @@ class Reply:
                 self._check_pulse(is_replaceable=is_replaceable)
                 if self.length_bytes is not None and Straight.is_possible(self._response):
                     break
-            if not chunk:
+            else:
                 return
             with Straight(self._response) as straight:
-                self._note(len(straight.begun), 0.0)
-                if straight.begun:
-                    yield straight.begun
+                for part in straight.begun:
+                    self._note(len(part), 0.0)
+                    yield part
                 while left_bytes := straight.left_bytes:
-                    began = time.monotonic()
-                    async with asyncio.timeout(self._stall_timeout_s):
-                        await straight.ready()
-                    waited_s = time.monotonic() - began
+                    waited_s = await self._wait(straight)
                     yield straight
                     self._note(left_bytes - straight.left_bytes, waited_s)
                     straight.check()
                     self._check_pulse(is_replaceable=is_replaceable)
+
+    async def _wait(self, straight: Straight) -> float:
+        """Return once there is something to receive, and how many seconds that took."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._stall_timeout_s):
+                await straight.ready()
+        except TimeoutError:
+            raise TimeoutError(f"no byte for {self._stall_timeout_s:g} s") from None
+        return time.monotonic() - began
 
     @contextlib.contextmanager
     def _broken_off(self) -> Iterator[None]:

@@ -229,20 +229,21 @@ class Pull:
             position = reply.start
             is_exact = position == self._offset and reply.length_bytes == self._size_bytes - position
             read = reply.pieces if is_exact else reply.chunks
-            async for piece in read(is_replaceable=is_replaceable):
-                if isinstance(piece, Straight):
-                    yield piece
-                    position = self._size_bytes - piece.left_bytes
-                    if position > self._offset:
+            async with aclosing(read(is_replaceable=is_replaceable)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Straight):
+                        yield piece
+                        position = self._size_bytes - piece.left_bytes
+                        if position > self._offset:
+                            self._take(name, self._offset, position)
+                        continue
+                    fresh = piece[max(0, self._offset - position) :]
+                    position += len(piece)
+                    if position > self._size_bytes:
+                        raise WrongLength(name, self._size_bytes, position)
+                    if fresh:
                         self._take(name, self._offset, position)
-                    continue
-                fresh = piece[max(0, self._offset - position) :]
-                position += len(piece)
-                if position > self._size_bytes:
-                    raise WrongLength(name, self._size_bytes, position)
-                if fresh:
-                    self._take(name, self._offset, position)
-                    yield fresh
+                        yield fresh
             if position != self._size_bytes and reply.ends_for_sure:
                 raise WrongLength(name, self._size_bytes, position)
             if position != self._size_bytes:

@@ -12,6 +12,7 @@ Owns the socket meanwhile. Knows nothing of whose bytes they are.
 import asyncio
 import os
 import socket
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +30,7 @@ class Straight:
     """The rest of one body; to be closed.
 
     `begun` comes first: the library had read it. Then `ready` is for the event loop, and `receive`
-    for one thread at a time. What goes wrong in that thread is raised by `check`.
+    for any thread. What goes wrong in that thread is raised by `check`.
     """
 
     def __init__(self, response: ClientResponse) -> None:
@@ -40,23 +41,24 @@ class Straight:
         assert response.content_length is not None  # noqa: S101
         self._content = response.content
         self._transport = connection.transport
-        begun = []
+        self.begun: list[bytes] = []
         # Each read lets the library go on with what it has put by.
         while part := self._content.read_nowait():
-            begun.append(part)
-        self.begun = b"".join(begun)
+            self.begun.append(part)
         self.left_bytes = response.content_length - self._content.total_bytes
         """How much is still to be received."""
         self._transport.pause_reading()
-        connection.protocol.read_timeout = None
+        connection.protocol.read_timeout = None  # Until its next request, which sets it again.
         connection.protocol.start_timeout()
         # The event loop watches no descriptor of a transport's, but a second one of the same connection.
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         self._socket.setblocking(False)
+        self._using = threading.Lock()
+        """Held while a thread receives: closed, the socket's descriptor may be another's."""
         self._error: OSError | None = None
 
-    @classmethod
-    def is_possible(cls, response: ClientResponse) -> bool:
+    @staticmethod
+    def is_possible(response: ClientResponse) -> bool:
         """Whether the rest of a body can be read like this, and is worth it."""
         connection = response.connection
         return (
@@ -90,10 +92,11 @@ class Straight:
 
     def receive(self, buffer: memoryview) -> int:
         """Put bytes that have come into a buffer, and return how many; 0 when there are none for now."""
-        if not self.left_bytes:
+        if not self.left_bytes or self._error is not None:
             return 0  # What may follow is not of this body.
         try:
-            count = self._socket.recv_into(buffer[: self.left_bytes])
+            with self._using:
+                count = self._socket.recv_into(buffer[: self.left_bytes])
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -130,8 +133,11 @@ class Straight:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the socket; after the last byte the library may use it for its next request."""
-        with self._socket:
+        """Let go of the socket; after the last byte the library may use it for its next request.
+
+        It believes until then that it is amid the body, and would drop whatever came.
+        """
+        with self._using, self._socket:
             if not self.left_bytes and self._is_quiet():
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
                 self._transport.resume_reading()

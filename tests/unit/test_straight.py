@@ -2,13 +2,17 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import aiohttp
 import pytest
 import trustme
+import uvloop
 from support.faults import Fault
 from support.origin import Origin
 from support.tree import random_blocks
@@ -16,7 +20,9 @@ from support.tree import random_blocks
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.origin import Origin as Upstream
 from proxy.upstream.origin import OriginUnreachable, Reply, Sessions
+from proxy.upstream.pull import Doubts, Pull, Source
 from proxy.upstream.redirects import RedirectGuard
+from proxy.upstream.route import Route
 from proxy.upstream.straight import Straight
 
 SIZE = 5_000_000
@@ -61,17 +67,22 @@ def meter() -> Meter:
     return Meter()
 
 
+def asked_with(sessions: Sessions, origin: Origin, meter: Meter) -> Upstream:
+    """Return the proxy's side of an origin."""
+    return Upstream(origin.url, sessions, RedirectGuard([origin.url], (), tls_only=False), meter)
+
+
 @pytest.fixture
 async def upstream(origin: Origin, meter: Meter) -> AsyncIterator[Upstream]:
     """Return the proxy's side of it."""
     async with Sessions(OPTIONS) as sessions:
-        yield Upstream(origin.url, sessions, RedirectGuard([origin.url], (), tls_only=False), meter)
+        yield asked_with(sessions, origin, meter)
 
 
-async def received(reply: Reply, into: bytearray) -> int:
+async def received(reply: Reply, into: bytearray, *, is_replaceable: bool = False) -> int:
     """Add a body to `into`; return how many bytes did not pass the library."""
     straight_bytes = 0
-    async for piece in reply.pieces():
+    async for piece in reply.pieces(is_replaceable=is_replaceable):
         if isinstance(piece, Straight):
             while count := await asyncio.to_thread(piece.receive, BUFFER):
                 into += BUFFER[:count]
@@ -105,6 +116,25 @@ async def test_the_connection_serves_the_next_request(upstream: Upstream, origin
     assert origin.connections == 1
 
 
+def test_all_this_is_so_on_the_loop_that_serves(tmp_path: Path, meter: Meter) -> None:
+    """Whole bodies, one that breaks off, and another after it."""
+    (tmp_path / "big").write_bytes(DATA)
+
+    async def use() -> None:
+        async with Origin(tmp_path) as origin, Sessions(OPTIONS) as sessions:
+            upstream = asked_with(sessions, origin, meter)
+            for connections, fault in ((1, Fault()), (1, Fault(close_after=3_000_000)), (2, Fault())):
+                origin.fault("big", fault, times=1)
+                body = bytearray()
+                with suppress(OriginUnreachable):
+                    async with upstream.open("big") as reply:
+                        assert await received(reply, body) > SIZE / 4
+                assert body == DATA[: fault.close_after]
+                assert origin.connections == connections
+
+    uvloop.run(use())
+
+
 async def test_the_rest_of_a_range_is_read_alike(upstream: Upstream) -> None:
     """A transfer goes on where an earlier one ended."""
     body = bytearray()
@@ -122,14 +152,17 @@ async def test_who_has_no_buffer_gets_bytes(upstream: Upstream) -> None:
     assert body == DATA
 
 
-@pytest.mark.parametrize("fault", [Fault(cut_after=3_000_000), Fault(close_after=3_000_000)])
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(Fault(cut_after=3_000_000), "reset"), (Fault(close_after=3_000_000), "2000000 bytes are missing")],
+)
 async def test_a_body_that_breaks_off_is_found_out_after_its_last_byte(
-    origin: Origin, upstream: Upstream, meter: Meter, fault: Fault
+    origin: Origin, upstream: Upstream, meter: Meter, fault: Fault, reason: str
 ) -> None:
     """What came before the end is right, and the next request has a connection of its own."""
     origin.fault("big", fault, times=1)
     body = bytearray()
-    with pytest.raises(OriginUnreachable, match="broke off"):
+    with pytest.raises(OriginUnreachable, match=reason):
         async with upstream.open("big") as reply:
             await received(reply, body)
     assert len(body) > SIZE / 4
@@ -146,7 +179,7 @@ async def test_silence_ends_a_body_after_the_stall_timeout(origin: Origin, upstr
     """Who sends nothing for so long is given up, with all that came before."""
     origin.fault("big", Fault(stall_after=3_000_000))
     body = bytearray()
-    with pytest.raises(OriginUnreachable):
+    with pytest.raises(OriginUnreachable, match="no byte for 2 s"):
         async with upstream.open("big") as reply:
             await received(reply, body)
     assert body == DATA[:3_000_000]
@@ -157,7 +190,7 @@ async def test_a_body_may_take_longer_than_the_stall_timeout(origin: Origin, met
     origin.fault("big", Fault(rate_bytes_s=5_000_000))
     body = bytearray()
     async with Sessions(replace(OPTIONS, stall_timeout_s=0.4)) as sessions:
-        upstream = Upstream(origin.url, sessions, RedirectGuard([origin.url], (), tls_only=False), meter)
+        upstream = asked_with(sessions, origin, meter)
         async with upstream.open("big") as reply:
             assert await received(reply, body)
     assert body == DATA
@@ -167,12 +200,17 @@ async def test_few_bytes_are_not_waited_upon(origin: Origin, upstream: Upstream)
     """What has come is to be had though the origin has ceased, long before the stall timeout."""
     stall = origin.fault("big", Fault(stall_after=3_000_123))
     body = bytearray()
+    stalled_s = waited_s = 0.0
     async with upstream.open("big") as reply:
         async for piece in reply.pieces():
             body += await asyncio.to_thread(piece.read) if isinstance(piece, Straight) else piece
             if len(body) == 3_000_123:
+                waited_s = time.monotonic() - stalled_s
                 stall.remove()
+            elif not stall.reached.is_set():
+                stalled_s = time.monotonic()
     assert body == DATA
+    assert waited_s < OPTIONS.stall_timeout_s / 2
 
 
 async def test_more_than_was_announced_ends_the_connection(origin: Origin, upstream: Upstream) -> None:
@@ -219,14 +257,62 @@ async def test_tls_is_left_to_the_library(tmp_path: Path) -> None:
         assert await response.read() == DATA
 
 
+async def test_who_trickles_is_left_for_another(origin: Origin, meter: Meter) -> None:
+    """As long as there is another."""
+    origin.fault("big", Fault(rate_bytes_s=2_000_000))
+    async with Sessions(replace(OPTIONS, stall_timeout_s=0.3, least_rate_bytes=10_000_000)) as sessions:
+        upstream = asked_with(sessions, origin, meter)
+        with pytest.raises(OriginUnreachable, match="it sends only"):
+            async with upstream.open("big") as reply:
+                await received(reply, bytearray(), is_replaceable=True)
+
+
+def pull_from(*upstreams: Upstream) -> Pull:
+    """Return a pull of the large file."""
+    route = Route(upstreams, clock=time.monotonic)
+    return Pull([Source(route, "big")], SIZE, 0, OPTIONS, Random(1), Doubts())
+
+
+async def test_a_transfer_goes_on_elsewhere_with_the_next_byte(
+    tmp_path: Path, origin: Origin, meter: Meter
+) -> None:
+    """And it is known whose bytes they are."""
+    async with Origin(tmp_path) as other, Sessions(OPTIONS) as sessions:
+        upstreams = [asked_with(sessions, one, meter) for one in (origin, other)]
+        origin.fault("big", Fault(cut_after=3_000_000))
+        body = bytearray()
+        pull = pull_from(*upstreams)
+        async for piece in pull.pieces():
+            body += await asyncio.to_thread(piece.read) if isinstance(piece, Straight) else piece
+        assert body == DATA
+        (resumed,) = other.gets("big")
+    first, second = pull.parts
+    assert (first.origin, first.start) == (upstreams[0].name, 0)
+    assert (second.origin, second.start, second.stop) == (upstreams[1].name, first.stop, SIZE)
+    assert resumed.headers["Range"] == f"bytes={first.stop}-"
+
+
 async def test_a_transfer_given_up_leaves_no_socket_open(origin: Origin, upstream: Upstream) -> None:
-    """Whoever leaves in the middle of a body closes its connection."""
+    """Whoever leaves in the middle of a body closes its connection, at once."""
     before = open_sockets()
-    async with upstream.open("big") as reply:
-        pieces = reply.pieces()
-        async for piece in pieces:
-            if isinstance(piece, Straight):
-                break
-        await pieces.aclose()
+    pieces = pull_from(upstream).pieces()
+    async for piece in pieces:
+        if isinstance(piece, Straight):
+            break
+    await pieces.aclose()
     await origin.idle()
     assert open_sockets() <= before
+
+
+async def test_nothing_is_received_once_it_is_closed(upstream: Upstream) -> None:
+    """A thread that comes late finds no descriptor, not another's."""
+    left = []
+    pieces = pull_from(upstream).pieces()
+    async for piece in pieces:
+        if isinstance(piece, Straight):
+            left.append(piece)
+            break
+    await pieces.aclose()
+    assert await asyncio.to_thread(left[0].read) == b""
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        left[0].check()
