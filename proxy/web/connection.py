@@ -6,6 +6,7 @@ aiohttp's.
 """
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from aiohttp.web_server import Server
 from proxy.web.admission import Admission
 from proxy.web.blob_response import SERVER_NAME
 from proxy.web.hot import HotReplies, HotReply, is_whole_head
+from proxy.web.ready import Wire
 from proxy.web.stray_chunk import StrayChunkFilter
 
 _MOST_UNSENT_BYTES = 256 * 1024
@@ -109,9 +111,9 @@ class Connection(RequestHandler):
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
             reply = self._hot.find(data, self._client, self.heard_at_s)
-            sent = None if reply is None else reply.ready.answer(data)
-            if reply is not None and sent is not None:
-                self._send(reply, *sent)
+            wire = None if reply is None else reply.ready.answer(data)
+            if reply is not None and wire is not None:
+                self._send(reply, wire)
                 return
             if is_whole_head(data):
                 self._head = data
@@ -201,23 +203,27 @@ class Connection(RequestHandler):
             and self.transport.get_write_buffer_size() < _MOST_UNSENT_BYTES
         )
 
-    def _send(self, reply: HotReply, wire: bytes | memoryview, body_bytes: int) -> None:
+    def _send(self, reply: HotReply, wire: Wire) -> None:
         self._stray_chunks.note_head()
         self._next_keepalive_close_time = self.heard_at_s + self._keepalive_timeout
         assert self.transport is not None  # noqa: S101 - it was asked before
         sent_bytes = 0
         if self._socket_fd >= 0 and not self.transport.get_write_buffer_size():
             # Straight to the socket: most replies fit, and the transport would copy them.
-            try:
-                sent_bytes = os.write(self._socket_fd, wire)
-            except OSError:
-                sent_bytes = 0  # The transport finds out what is wrong.
-        if sent_bytes < len(wire):
-            rest = memoryview(wire)[sent_bytes:]
+            with contextlib.suppress(OSError):  # The transport finds out what is wrong.
+                sent_bytes = _send_now(self._socket_fd, wire)
+        if sent_bytes < len(wire.content):
+            rest = memoryview(wire.content)[sent_bytes:]
             self.transport.write(rest if rest.readonly else bytes(rest))
-        self._hot.sent(reply, self._client, body_bytes)
+        self._hot.sent(reply, self._client, wire.body_bytes)
         if self._is_retired:
             self.force_close()
+
+
+def _send_now(socket_fd: int, wire: Wire) -> int:
+    if wire.fd < 0:
+        return os.write(socket_fd, wire.content)
+    return os.sendfile(socket_fd, wire.fd, 0, len(wire.content))
 
 
 def _no_room(why: str) -> bytes:

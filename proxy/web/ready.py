@@ -1,8 +1,10 @@
 """Replies as they go onto the wire, without being made anew: whole ones, and parts of a large file."""
 
+import contextlib
+import mmap
 import os
 import re
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _CLOSED_RANGE = re.compile(rb"\r\nRange: bytes=(\d{1,18})-(\d{1,18})\r\n")
 _ANY_RANGE = b"\r\nrange:"
@@ -11,8 +13,20 @@ _ANY_NUMBERS = b"\0"
 _LARGEST_PART_BYTES = 256 * 1024
 _OPEN_FILE_BYTES = 256 * 1024
 _LARGEST_HEAD_BYTES = 16 * 1024
+_LEAST_IN_FILE_BYTES = 64 * 1024
+"""From here on it costs less to send from a file than to copy."""
 _wires = memoryview(bytearray(_LARGEST_HEAD_BYTES + _LARGEST_PART_BYTES))
 """Where parts are put together: to make room anew for each would cost as much as to read it."""
+
+
+class Wire(NamedTuple):
+    """A reply: head and body."""
+
+    content: bytes | memoryview
+    body_bytes: int
+    """How much of it is body."""
+    fd: int = -1
+    """Of a file with the same content, which the kernel can send without copying; -1 without one."""
 
 
 class Ready(Protocol):
@@ -22,8 +36,8 @@ class Ready(Protocol):
     def held_bytes(self) -> int:
         """How much memory it takes."""
 
-    def answer(self, head: bytes) -> tuple[bytes | memoryview, int] | None:
-        """Return the reply to a request head, and how many bytes of it are body.
+    def answer(self, head: bytes) -> Wire | None:
+        """Return the reply to a request head.
 
         None when this is not the one for it after all. What can be written to is
         overwritten by the next answer: it is to be sent, or copied, at once.
@@ -36,22 +50,28 @@ class Ready(Protocol):
 class ReadyWhole:
     """One reply, the same every time."""
 
-    __slots__ = ("_answer",)
+    __slots__ = ("_wire",)
 
     def __init__(self, head: bytes, body: bytes) -> None:
-        self._answer = head + body, len(body)
+        self._wire = Wire(head + body, len(body))
+        if len(body) >= _LEAST_IN_FILE_BYTES:
+            with contextlib.suppress(OSError):
+                self._wire = _in_file(self._wire)
 
     @property
     def held_bytes(self) -> int:
-        """How much memory it takes."""
-        return len(self._answer[0])
+        """How much it weighs: memory, and perhaps an open file."""
+        size_bytes = len(self._wire.content)
+        return size_bytes if self._wire.fd < 0 else max(size_bytes, _OPEN_FILE_BYTES)
 
-    def answer(self, head: bytes) -> tuple[bytes, int]:  # noqa: ARG002
+    def answer(self, head: bytes) -> Wire:  # noqa: ARG002
         """Return the reply."""
-        return self._answer
+        return self._wire
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Close the file, if there is one; what is still to be sent stays in memory."""
+        if self._wire.fd >= 0:
+            os.close(self._wire.fd)
 
 
 class ReadyParts:
@@ -73,7 +93,7 @@ class ReadyParts:
         """How much it weighs: little memory, but an open file."""
         return len(self._template) + _OPEN_FILE_BYTES
 
-    def answer(self, head: bytes) -> tuple[memoryview, int] | None:
+    def answer(self, head: bytes) -> Wire | None:
         """Return the part that a head asks for; None for a large one, or when the disk must be waited for."""
         asked = _CLOSED_RANGE.search(head)
         if asked is None:
@@ -90,11 +110,25 @@ class ReadyParts:
             read_bytes = os.preadv(self._fd, [wire[start:]], first, os.RWF_NOWAIT)
         except OSError:
             return None
-        return (wire, length) if read_bytes == length else None
+        return Wire(wire, length) if read_bytes == length else None
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+
+def _in_file(wire: Wire) -> Wire:
+    """Return the same reply in a file in memory. Raises OSError."""
+    size_bytes = len(wire.content)
+    fd = os.memfd_create("reply")
+    try:
+        os.ftruncate(fd, size_bytes)
+        memory = mmap.mmap(fd, size_bytes)
+    except OSError:
+        os.close(fd)
+        raise
+    memory[:] = wire.content
+    return Wire(memoryview(memory).toreadonly(), wire.body_bytes, fd)
 
 
 def shared_head(head: bytes) -> bytes:

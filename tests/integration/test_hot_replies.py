@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -365,20 +366,75 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
     assert (slow.times, reply.body) == (1, large.read()[3:10])
 
 
+# Large replies
+
+
+@pytest.fixture
+async def initrd(proxy: RunningProxy, tree: SignedTree) -> TreeItem:
+    """Return an item of 900 KiB, which the proxy holds."""
+    initrd = tree.add_item(PRODUCT, "20250718", "boot-initrd", size=900 * KIB)
+    tree.publish()
+    await proxy.documents.revalidate()
+    await proxy.read(initrd.path)
+    await proxy.fills_ended()
+    return initrd
+
+
+async def test_a_large_ready_reply_is_the_same_to_a_client_that_is_slow_to_read(
+    proxy: RunningProxy, wire: Wire, initrd: TreeItem
+) -> None:
+    """The socket takes a part of it at a time."""
+    head = request(MOUNT + initrd.path)
+    made = await warm(wire, head)
+    slow = Slow(proxy)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    address = ("127.0.0.1", int(proxy.base.rstrip("/").rpartition(":")[2]))
+    await asyncio.get_running_loop().sock_connect(connection, address)
+    reader, writer = await asyncio.open_connection(sock=connection, limit=4096)
+    slow_wire = Wire(reader, writer)
+    try:
+        for _ in range(3):
+            await slow_wire.send(head)
+            assert comparable(await slow_wire.reply()) == comparable(made)
+    finally:
+        writer.transport.abort()
+    assert made.body == initrd.read()
+    assert slow.times == 0
+
+
+def test_what_is_still_to_be_sent_of_a_reply_outlives_it() -> None:
+    """It may be forgotten while a client is amid it."""
+    body = os.urandom(100 * KIB)
+    whole = ReadyWhole(b"head", body)
+    wire = whole.answer(b"")
+    assert wire.fd >= 0
+    assert os.pread(wire.fd, 200 * KIB, 0) == b"head" + body
+    whole.close()
+    assert wire.content == b"head" + body
+    assert wire.body_bytes == len(body)
+
+
 def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-async def test_few_files_are_kept_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_few_files_are_kept_open(tmp_path: Path, *, is_whole: bool) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * 100)
     replies = HotReplies()
     before = open_files()
-    for number in range(2000):
+    for number in range(1000):
         head = b"GET /%d HTTP/1.1\r\nRange: bytes=0-9\r\n\r\n" % number
-        parts = ReadyParts("HTTP/1.1 206 Partial Content", [], os.open(file, os.O_RDONLY))
-        replies.remember(head, hot(parts))
-    assert open_files() - before <= 512
+        if is_whole:
+            content: ReadyWhole | ReadyParts = ReadyWhole(b"", b"x" * 64 * KIB)
+        else:
+            content = ReadyParts("HTTP/1.1 206 Partial Content", [], os.open(file, os.O_RDONLY))
+        replies.remember(head, hot(content))
+    del content
+    assert 100 <= open_files() - before <= 256
     replies.close()
     assert open_files() == before
 
