@@ -1,9 +1,9 @@
 """Replies that are ready: the same as those that are made anew, and only where they are right."""
 
 import asyncio
+import errno
 import os
 import random
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.web import ready
+from proxy.web import connection, ready
 from proxy.web.access_log import Ended
 from proxy.web.connection import Connection
 from proxy.web.hot import HotReplies, HotReply
@@ -380,27 +380,39 @@ async def initrd(proxy: RunningProxy, tree: SignedTree) -> TreeItem:
     return initrd
 
 
-async def test_a_large_ready_reply_is_the_same_to_a_client_that_is_slow_to_read(
-    proxy: RunningProxy, wire: Wire, initrd: TreeItem
+async def test_a_large_ready_reply_is_the_same_though_the_socket_takes_it_in_parts(
+    proxy: RunningProxy, wire: Wire, initrd: TreeItem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The socket takes a part of it at a time."""
     head = request(MOUNT + initrd.path)
     made = await warm(wire, head)
     slow = Slow(proxy)
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.setblocking(False)
-    address = ("127.0.0.1", int(proxy.base.rstrip("/").rpartition(":")[2]))
-    await asyncio.get_running_loop().sock_connect(connection, address)
-    reader, writer = await asyncio.open_connection(sock=connection, limit=4096)
-    slow_wire = Wire(reader, writer)
-    try:
-        for _ in range(3):
-            await slow_wire.send(head)
-            assert comparable(await slow_wire.reply()) == comparable(made)
-    finally:
-        writer.transport.abort()
+    sendfile, sent_bytes = os.sendfile, []
+
+    def send_little(to: int, fd: int, offset: int, count: int) -> int:
+        sent_bytes.append(sendfile(to, fd, offset, min(count, 100_000)))
+        return sent_bytes[-1]
+
+    monkeypatch.setattr(connection.os, "sendfile", send_little)
+    for _ in range(3):
+        await wire.send(head)
+        assert comparable(await wire.reply()) == comparable(made)
     assert made.body == initrd.read()
+    assert (slow.times, sent_bytes) == (0, [100_000] * 3)
+
+
+async def test_a_large_ready_reply_is_the_same_though_it_cannot_be_sent_from_a_file(
+    proxy: RunningProxy, wire: Wire, initrd: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has no descriptor left for it."""
+
+    def none_left(_: str) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(ready.os, "memfd_create", none_left)
+    made = await warm(wire, request(MOUNT + initrd.path))
+    slow = Slow(proxy)
+    await wire.send(request(MOUNT + initrd.path))
+    assert comparable(await wire.reply()) == comparable(made)
     assert slow.times == 0
 
 
