@@ -104,6 +104,9 @@ class Incoming:
         with self._using:
             buffer = _buffer()
             stop = self.length_bytes + most_bytes
+            last_boundary = stop - stop % _PIECE_BYTES
+            if last_boundary > self.length_bytes:
+                stop = last_boundary
             while self.length_bytes < stop:
                 to_boundary = _PIECE_BYTES - self.length_bytes % _PIECE_BYTES
                 piece = buffer[: min(to_boundary, stop - self.length_bytes)]

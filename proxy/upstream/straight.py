@@ -92,20 +92,20 @@ class Straight:
 
     def receive(self, buffer: memoryview) -> int:
         """Put bytes that have come into a buffer, and return how many; 0 when there are none for now."""
-        if not self.left_bytes or self._error is not None:
-            return 0  # What may follow is not of this body.
-        try:
-            with self._using:
+        with self._using:
+            if not self.left_bytes or self._error is not None:
+                return 0  # What may follow is not of this body.
+            try:
                 count = self._socket.recv_into(buffer[: self.left_bytes])
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self._error = error
-            return 0
-        if not count:
-            self._error = ConnectionResetError(f"{self.left_bytes} bytes are missing")
-        self.left_bytes -= count
-        return count
+            except BlockingIOError:
+                return 0
+            except OSError as error:
+                self._error = error
+                return 0
+            if not count:
+                self._error = ConnectionResetError(f"{self.left_bytes} bytes are missing")
+            self.left_bytes -= count
+            return count
 
     def read(self) -> bytes:
         """Return some of the bytes that have come, for who has no buffer; none if there are none for now."""

@@ -122,6 +122,8 @@ class HotReplies:
         """Whether the reply to a head is worth remembering: it has come before, and is nothing special."""
         if _NAMED in head.lower():
             return False  # Each is told from the others by its own id in the log.
+        if self._held_bytes + _LARGEST_REPLY_BYTES > _MOST_BYTES:
+            return False  # It would be made for nothing.
         key = shared_head(head)
         if len(head) > _LARGEST_HEAD_BYTES or not head.startswith(_METHODS):
             return False
