@@ -2,7 +2,8 @@
 
 A thread hashes and writes; what comes meanwhile is kept, and handed over at once
 when the thread is free. So the network and the disk work side by side, and a
-fast origin costs few changes of thread.
+fast origin costs few changes of thread. What the thread can receive itself does
+not even pass the event loop.
 """
 
 import asyncio

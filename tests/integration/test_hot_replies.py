@@ -283,15 +283,20 @@ async def test_replies_that_nobody_asks_for_are_forgotten(
     assert slow.times == LEARNING - 1
 
 
-@pytest.fixture
-async def large(proxy: RunningProxy, tree: SignedTree) -> TreeItem:
-    """Return an item that no ready reply holds whole."""
-    item = tree.add_item(PRODUCT, "20250718", "squashfs", size=3 * KIB * KIB + 17)
+async def held(proxy: RunningProxy, tree: SignedTree, ftype: str, size: int) -> TreeItem:
+    """Publish another item, and have the proxy fetch it."""
+    item = tree.add_item(PRODUCT, "20250718", ftype, size=size)
     tree.publish()
     await proxy.documents.revalidate()
     await proxy.read(item.path)
     await proxy.fills_ended()
     return item
+
+
+@pytest.fixture
+async def large(proxy: RunningProxy, tree: SignedTree) -> TreeItem:
+    """Return an item that no ready reply holds whole."""
+    return await held(proxy, tree, "squashfs", 3 * KIB * KIB + 17)
 
 
 async def test_parts_of_a_file_are_ready_whatever_the_range(
@@ -373,13 +378,8 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
 
 @pytest.fixture
 async def initrd(proxy: RunningProxy, tree: SignedTree) -> TreeItem:
-    """Return an item of 900 KiB, which the proxy holds."""
-    initrd = tree.add_item(PRODUCT, "20250718", "boot-initrd", size=900 * KIB)
-    tree.publish()
-    await proxy.documents.revalidate()
-    await proxy.read(initrd.path)
-    await proxy.fills_ended()
-    return initrd
+    """Return an item whose ready reply is in a file."""
+    return await held(proxy, tree, "boot-initrd", 900 * KIB)
 
 
 async def test_a_large_ready_reply_is_the_same_though_the_socket_takes_it_in_parts(
