@@ -22,16 +22,9 @@ from proxy.cache.vetting import (
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, IndexEntry
 from proxy.simplestreams.parse import FormatError
+from proxy.upstream.errors import OriginAbsent, OriginError, OriginMisbehaved, OriginStatus
 from proxy.upstream.keyring import SignatureError
-from proxy.upstream.origin import (
-    Fetched,
-    Origin,
-    OriginAbsent,
-    OriginError,
-    OriginMisbehaved,
-    OriginStatus,
-    Validators,
-)
+from proxy.upstream.origin import Fetched, Origin, Validators
 
 SIGNED_INDEX = "streams/v1/index.sjson"
 PLAIN_INDEX = "streams/v1/index.json"

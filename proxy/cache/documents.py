@@ -27,7 +27,8 @@ from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
 from proxy.store.files import StoreFault
-from proxy.upstream.origin import OriginError, Validators
+from proxy.upstream.errors import OriginError
+from proxy.upstream.origin import Validators
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,9 @@ from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, Index
 from proxy.simplestreams.parse import FormatError, ShapeError, parse_document
 from proxy.simplestreams.shape import TooComplex, check_flavour
+from proxy.upstream.errors import OriginAbsent, OriginMisbehaved
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
-from proxy.upstream.origin import Fetched, Origin, OriginAbsent, OriginMisbehaved, Validators
+from proxy.upstream.origin import Fetched, Origin, Validators
 
 SIGNED_SUFFIX = ".sjson"
 SIGNATURE_SUFFIX = ".gpg"

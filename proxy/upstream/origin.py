@@ -29,8 +29,14 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from proxy import __version__
-from proxy.errors import ProxyError
 from proxy.simplestreams.paths import url_paths
+from proxy.upstream.errors import (
+    OriginAbsent,
+    OriginForbidden,
+    OriginMisbehaved,
+    OriginStatus,
+    OriginUnreachable,
+)
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pulse import Pulse
 from proxy.upstream.redirects import LONGEST_CHAIN, PublicResolver, RedirectGuard, RedirectRefused
@@ -40,38 +46,10 @@ _READ_BUFFER_BYTES = 1024 * 1024
 _SMALL_PIECE_BYTES = 64 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
+_NOT_HERE = {*_ABSENT, HTTPStatus.FORBIDDEN}
 _GOOD = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED, *_REDIRECTS, *_ABSENT}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _GZIP_WINDOW_BITS = 31
-
-
-class OriginError(ProxyError):
-    """An origin that did not give what it was asked for."""
-
-    def __init__(self, origin: str, problem: str) -> None:
-        super().__init__(f"{origin}: {problem}")
-        self.origin = origin
-        self.problem = problem
-
-
-class OriginUnreachable(OriginError):
-    """No connection, no answer, or one that broke off."""
-
-
-class OriginAbsent(OriginError):
-    """The origin says that it has no such path (404 or 410)."""
-
-
-class OriginMisbehaved(OriginError):
-    """An answer that makes no sense for the question."""
-
-
-class OriginStatus(OriginError):
-    """A status that is neither the document nor its absence."""
-
-    def __init__(self, origin: str, status: int) -> None:
-        super().__init__(origin, f"it answered with status {status}")
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,17 +282,21 @@ class Origin:
 
     @contextlib.asynccontextmanager
     async def _get(self, path: str, headers: CIMultiDict[str]) -> AsyncIterator[ClientResponse]:
-        """Request the spellings of a path in turn until one is not absent."""
+        """Request the spellings of a path in turn until one is there."""
         *others, last = (URL(self._base_url + spelling, encoded=True) for spelling in url_paths(path))
+        is_forbidden = False
         for url in others:
             response = await self._request(url, headers)
-            if response.status not in _ABSENT:
+            if response.status not in _NOT_HERE:
                 break
+            is_forbidden |= response.status == HTTPStatus.FORBIDDEN
             response.release()
         else:
             response = await self._request(last, headers)
         try:
-            if response.status in _ABSENT:
+            if response.status in _NOT_HERE:
+                if is_forbidden or response.status == HTTPStatus.FORBIDDEN:
+                    raise OriginForbidden(self.name, HTTPStatus.FORBIDDEN)
                 raise OriginAbsent(self.name, f"it has no {path}")
             yield response
         finally:

@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 from proxy.errors import ProxyError
 from proxy.upstream.backoff import pauses_s
-from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.origin import (
-    Origin,
+from proxy.upstream.errors import (
     OriginAbsent,
     OriginError,
     OriginMisbehaved,
     OriginStatus,
     OriginUnreachable,
 )
+from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.origin import Origin
 from proxy.upstream.route import Route
 from proxy.upstream.straight import Straight
 

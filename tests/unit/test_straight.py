@@ -17,9 +17,10 @@ from support.faults import Fault
 from support.origin import Origin
 from support.tree import random_blocks
 
+from proxy.upstream.errors import OriginUnreachable
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.origin import Origin as Upstream
-from proxy.upstream.origin import OriginUnreachable, Reply, Sessions
+from proxy.upstream.origin import Reply, Sessions
 from proxy.upstream.pull import Doubts, Pull, Source
 from proxy.upstream.redirects import RedirectGuard
 from proxy.upstream.route import Route

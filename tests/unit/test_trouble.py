@@ -7,8 +7,8 @@ import pytest
 from proxy.cache.trouble import HeldBack, Trouble
 from proxy.cache.vetting import DocumentRefused, RollbackError
 from proxy.errors import ProxyError
+from proxy.upstream.errors import OriginStatus, OriginUnreachable
 from proxy.upstream.keyring import SignatureError
-from proxy.upstream.origin import OriginStatus, OriginUnreachable
 
 ORIGIN = "http://a.example/"
 DOWN = OriginUnreachable(ORIGIN, "connection refused")

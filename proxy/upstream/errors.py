@@ -1,0 +1,40 @@
+"""What an origin can do wrong: the only errors that leave `Origin` and `Reply`."""
+
+from proxy.errors import ProxyError
+
+
+class OriginError(ProxyError):
+    """An origin that did not give what it was asked for."""
+
+    def __init__(self, origin: str, problem: str) -> None:
+        super().__init__(f"{origin}: {problem}")
+        self.origin = origin
+        self.problem = problem
+
+
+class OriginUnreachable(OriginError):
+    """No connection, no answer, or one that broke off."""
+
+
+class OriginAbsent(OriginError):
+    """The origin says that it has no such path (404 or 410)."""
+
+
+class OriginMisbehaved(OriginError):
+    """An answer that makes no sense for the question."""
+
+
+class OriginStatus(OriginError):
+    """A status that is neither the document nor its absence."""
+
+    def __init__(self, origin: str, status: int, problem: str = "") -> None:
+        super().__init__(origin, problem or f"it answered with status {status}")
+        self.status = status
+
+
+class OriginForbidden(OriginStatus):
+    """A 403, whatever the spelling of the path.
+
+    Object stores say so for what they do not have, to whom may not list the bucket. But so do
+    login walls, block pages and rate limits.
+    """
