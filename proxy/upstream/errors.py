@@ -16,6 +16,10 @@ class OriginUnreachable(OriginError):
     """No connection, no answer, or one that broke off."""
 
 
+class OriginHungUp(OriginUnreachable):
+    """A connection that was made, and on which no answer came, or not all of it."""
+
+
 class OriginAbsent(OriginError):
     """The origin says that it has no such path (404 or 410)."""
 

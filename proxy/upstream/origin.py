@@ -23,6 +23,7 @@ from aiohttp import (
     ClientResponseError,
     ClientSession,
     ClientTimeout,
+    ConnectionTimeoutError,
     TCPConnector,
 )
 from multidict import CIMultiDict
@@ -33,6 +34,7 @@ from proxy.simplestreams.paths import url_paths
 from proxy.upstream.errors import (
     OriginAbsent,
     OriginForbidden,
+    OriginHungUp,
     OriginMisbehaved,
     OriginStatus,
     OriginUnreachable,
@@ -102,6 +104,8 @@ class Reply:
         """Whether it says that it is a page for people to read."""
         is_whole = response.status == HTTPStatus.OK
         coding = response.headers.get("Transfer-Encoding", "").lower()
+        self.is_unplaced = is_whole and total is None
+        """Whether nothing says that it is the whole, and not the part that was asked for."""
         self.ends_for_sure = is_whole and (coding == "chunked" or response.content_length is not None)
         """Whether the end of the body is the end of the file, rather than of a part or a connection."""
         self.length_bytes = None if coding else response.content_length
@@ -158,7 +162,7 @@ class Reply:
             yield
         except (ClientError, OSError, TimeoutError) as error:
             self._meter.failed()
-            raise OriginUnreachable(self._origin, f"its answer broke off: {_reason(error)}") from error
+            raise OriginHungUp(self._origin, f"its answer broke off: {_reason(error)}") from error
 
     def _check_pulse(self, *, is_replaceable: bool) -> None:
         if is_replaceable and self._pulse.is_weak:
@@ -315,7 +319,9 @@ class Origin:
                     )
             except (ClientError, OSError, TimeoutError, ValueError) as error:
                 self.meter.failed()
-                raise OriginUnreachable(self.name, _reason(error)) from error
+                was_connected = not isinstance(error, ClientConnectorError | ConnectionTimeoutError)
+                kind = OriginHungUp if was_connected else OriginUnreachable
+                raise kind(self.name, _reason(error)) from error
             self.meter.answered(time.monotonic() - began, is_good=response.status in _GOOD)
             if response.status not in _REDIRECTS or "Location" not in response.headers:
                 return response
@@ -342,7 +348,8 @@ class Origin:
 
     def _content_range(self, response: ClientResponse, offset: int) -> tuple[int, int | None]:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match is None or int(match[1]) > offset:
+        has_parts = response.headers.get("Content-Type", "").lower().startswith("multipart/")
+        if match is None or int(match[1]) > offset or has_parts:
             raise self._misbehaved(
                 f"asked for bytes from {offset} on, it sent {response.headers.get('Content-Range')!r:.80}"
             )

@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from random import Random
 from typing import NamedTuple
 
@@ -18,12 +17,12 @@ from proxy.upstream.backoff import pauses_s
 from proxy.upstream.errors import (
     OriginAbsent,
     OriginError,
+    OriginHungUp,
     OriginMisbehaved,
-    OriginStatus,
     OriginUnreachable,
 )
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.origin import Origin
+from proxy.upstream.origin import Origin, Reply
 from proxy.upstream.route import Route
 from proxy.upstream.straight import Straight
 
@@ -121,7 +120,7 @@ class Pull:
         self._random = random
         self._doubts = doubts
         self._useless: dict[tuple[Origin, str], OriginError] = {}
-        self._without_ranges: set[Origin] = set()
+        self._tries_from_start = _TriesFromStart()
         self.parts: list[Part] = []
 
     @property
@@ -222,10 +221,9 @@ class Pull:
         """Yield what one origin adds; skip what an origin without ranges repeats."""
         name = candidate.origin.name
         is_replaceable = self._has_others(candidate)
-        offset = 0 if candidate.origin in self._without_ranges else self._offset
+        offset = self._tries_from_start.offset(candidate, self._offset)
         async with candidate.origin.open(candidate.source.path, offset=offset) as reply:
-            if reply.total is not None and reply.total != self._size_bytes:
-                raise WrongLength(name, self._size_bytes, reply.total, is_page=reply.is_page)
+            self._check_fits(name, reply, offset)
             position = reply.start
             is_exact = position == self._offset and reply.length_bytes == self._size_bytes - position
             read = reply.pieces if is_exact else reply.chunks
@@ -246,8 +244,17 @@ class Pull:
                         yield fresh
             if position != self._size_bytes and reply.ends_for_sure:
                 raise WrongLength(name, self._size_bytes, position)
+            if offset and position == reply.start:
+                raise OriginMisbehaved(name, f"asked for bytes from {offset} on, it sent none")
             if position != self._size_bytes:
                 raise OriginUnreachable(name, f"its answer ended early, at {position} bytes")
+
+    def _check_fits(self, name: str, reply: Reply, offset: int) -> None:
+        """Raise OriginMisbehaved or WrongLength when a reply's headers are not those of the item."""
+        if offset and reply.is_unplaced:
+            raise OriginMisbehaved(name, f"asked for bytes from {offset} on, it does not say what it sends")
+        if reply.total is not None and reply.total != self._size_bytes:
+            raise WrongLength(name, self._size_bytes, reply.total, is_page=reply.is_page)
 
     def _take(self, name: str, start: int, stop: int) -> None:
         if self.parts and self.parts[-1].origin == name:
@@ -258,18 +265,47 @@ class Pull:
     def _note(self, candidate: _Candidate, error: OriginError, *, has_begun: bool) -> None:
         """Decide whether an origin is of use once more."""
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
+        is_range_to_blame = not has_begun and self._tries_from_start.note_vain_try(
+            candidate, self._offset, error
+        )
         # Who has sent a part and now answers with something else may be hidden by a login page.
         contradicts_itself = not has_begun and candidate.origin.name in self.contributors
+        if is_range_to_blame:
+            return
         if isinstance(error, OriginAbsent) or (isinstance(error, WrongCopy) and not contradicts_itself):
             self._useless[candidate.origin, candidate.source.path] = error
         else:
             candidate.source.route.failed(candidate.origin)
-        if self._offset and _is_about_the_range(error):
-            self._without_ranges.add(candidate.origin)
 
 
-def _is_about_the_range(error: OriginError) -> bool:
-    """Whether an origin may answer well when the beginning is asked for, too."""
-    if isinstance(error, OriginStatus):
-        return error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
-    return isinstance(error, OriginMisbehaved)
+class _TriesFromStart:
+    """Which origins are to be asked from the beginning, and not for the rest of an item.
+
+    Some answer every range with an error, with other bytes or not at all; a part that is
+    here already must not keep the item away for ever. To ask from the beginning costs all
+    of that part again, so ranges and the beginning are tried in turn while both fail.
+    """
+
+    def __init__(self) -> None:
+        self._due: set[_Candidate] = set()
+        self._silent: set[_Candidate] = set()
+        """Who has not answered to a range once, which may have been an accident."""
+
+    def offset(self, candidate: _Candidate, wanted: int) -> int:
+        """Return from which byte on to ask a candidate for what begins at `wanted`."""
+        return 0 if candidate in self._due else wanted
+
+    def note_vain_try(self, candidate: _Candidate, wanted: int, error: OriginError) -> bool:
+        """Take note of a try that brought nothing; say whether the range may be what was wrong with it."""
+        was_range = bool(self.offset(candidate, wanted))
+        self._due.discard(candidate)
+        if not was_range:
+            return False
+        if isinstance(error, OriginUnreachable):
+            if not isinstance(error, OriginHungUp):
+                return False
+            if candidate not in self._silent:
+                self._silent.add(candidate)
+                return False
+        self._due.add(candidate)
+        return True

@@ -228,8 +228,21 @@ async def test_a_range_that_begins_too_early_is_used_from_where_it_is_needed(
     [
         Fault(headers={"Content-Range": f"bytes {2 * MIB}-{SIZE - 1}/{SIZE}"}),
         Fault(headers={"Content-Range": "none"}),
-        Fault(range_status=416),
-        Fault(range_status=400),
+        *(
+            Fault(range_status=status)
+            for status in (204, 400, 401, 403, 404, 405, 410, 416, 429, 500, 501, 503)
+        ),
+        Fault(total_error=1),
+        Fault(total_error=-SIZE + MIB),
+        Fault(headers={"Content-Range": f"bytes {SIZE - 1}-{SIZE - 1}/{SIZE}"}),
+        Fault(headers={"Content-Range": "bytes */*"}),
+        Fault(headers={"Content-Type": "multipart/byteranges; boundary=b"}),
+        Fault(range_unit="items"),
+        Fault(range_unit="Bytes="),
+        Fault(range_slice=True),
+        Fault(range_slice=True, chunked=True),
+        Fault(range_empty=True),
+        Fault(range_empty=True, chunked=True),
     ],
     ids=fault_name,
 )
@@ -245,6 +258,53 @@ async def test_who_answers_ranges_wrongly_is_asked_for_the_whole(
         assert await kept(proxy, item)
     first, resumed, whole = resumed_at(origin, item)
     assert 0 == first == whole < resumed
+
+
+async def test_who_hangs_up_on_ranges_is_asked_for_the_whole(
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem
+) -> None:
+    """After a second time: once may be an accident, and the whole is dear."""
+    async with impatient_proxy(tmp_path, mirror, PERSISTENT) as proxy:
+        origin.fault(item.path, Fault(cut_after=MIB), times=1)
+        origin.fault(item.path, Fault(range_refuse=True))
+
+        assert is_right(await read(proxy.url(item.path)), item)
+        assert await kept(proxy, item)
+    first, *resumed, whole = resumed_at(origin, item)
+    assert 0 == first == whole < min(resumed) == max(resumed)
+    assert len(resumed) >= 2
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(range_status=403), Fault(range_slice=True), Fault(total_error=5)], ids=fault_name
+)
+async def test_what_is_left_of_an_earlier_request_does_not_keep_an_item_away(
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem, fault: Fault
+) -> None:
+    """Nobody remembers then that the origin has sent the beginning."""
+    async with impatient_proxy(tmp_path, mirror) as proxy:
+        origin.fault(item.path, Fault(cut_after=MIB), times=1)
+        breaking = origin.fault(item.path, Fault(refuse=True))
+        assert is_cut(await read(proxy.url(item.path)))
+        await proxy.fills_ended()
+        breaking.remove()
+        origin.fault(item.path, fault)
+
+        assert is_right(await read(proxy.url(item.path)), item)
+        assert await kept(proxy, item)
+
+
+async def test_an_origin_that_fails_for_a_while_is_asked_for_the_rest_again(
+    tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem
+) -> None:
+    """Its errors were not about the range: what is here need not come twice."""
+    async with impatient_proxy(tmp_path, mirror, PERSISTENT) as proxy:
+        origin.fault(item.path, Fault(cut_after=MIB), times=1)
+        origin.fault(item.path, Fault(status=503), times=2)
+
+        assert is_right(await read(proxy.url(item.path)), item)
+    first, resumed, whole, again = resumed_at(origin, item)
+    assert 0 == first == whole < resumed == again
 
 
 async def test_a_range_that_lies_about_its_place_is_found_out(

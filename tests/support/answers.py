@@ -228,8 +228,12 @@ def _partial(whole: Answer, wanted: str, fault: Fault) -> Answer:
         return page(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
     if fault.wrong_range:
         first = 0 if first > 0 else min(1, last)
-    headers = {**whole.headers, "Content-Range": f"bytes {first}-{last}/{size + fault.total_error}"}
-    return Answer(HTTPStatus.PARTIAL_CONTENT, headers, whole.body, first, last - first + 1)
+    if fault.range_slice:
+        return replace(whole, start=first, length_bytes=last - first + 1)
+    place = f"{fault.range_unit} {first}-{last}/{size + fault.total_error}"
+    headers = {**whole.headers, "Content-Range": place}
+    length_bytes = 0 if fault.range_empty else last - first + 1
+    return Answer(HTTPStatus.PARTIAL_CONTENT, headers, whole.body, first, length_bytes)
 
 
 def parse_range(wanted: str, size_bytes: int) -> tuple[int, int] | None:

@@ -52,6 +52,14 @@ class Fault:
     """Send these bytes in place of status line and headers; marks count from their end."""
     range_status: int | None = None
     """Answer a Range request with this status."""
+    range_slice: bool = False
+    """Answer a Range request with 200 and only the part that was asked for."""
+    range_refuse: bool = False
+    """Close the connection when a Range is asked for."""
+    range_empty: bool = False
+    """Answer a Range request with 206, the right Content-Range and no bytes."""
+    range_unit: str = "bytes"
+    """The unit in Content-Range."""
     length_error: int = 0
     """Say a Content-Length that is so many bytes off."""
     total_error: int = 0

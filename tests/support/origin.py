@@ -215,7 +215,8 @@ class Origin:
         handle = self._board.take(request.path)
         if handle.fault.latency_s:
             await any_of(handle.removed, reader.gone, timeout_s=handle.fault.latency_s)
-        if handle.fault.refuse or reader.gone.is_set():
+        is_refused = handle.fault.refuse or (handle.fault.range_refuse and "Range" in request.headers)
+        if is_refused or reader.gone.is_set():
             raise ConnectionAbortedError
         if request.method.isalpha():
             answer = await answer_for(self.root, request.path, request.method, request.headers, handle.fault)
