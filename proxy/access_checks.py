@@ -7,7 +7,7 @@ never hold a secret.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from proxy.addresses import network_problem, split_address
+from proxy.addresses import covers, join_address, network_problem, split_address
 from proxy.cache.mirror import Mirror
 from proxy.toml_reader import Fault, quoted
 from proxy.web.access.gate import AccessOptions, User
@@ -29,6 +29,11 @@ def listen_faults(listen: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
                 continue
             if address in seen:
                 yield Fault(f"{key}[{index}]", f"repeats {quoted(entry)}: remove one of them")
+            elif cover := next((one for one in seen if covers(one, address) or covers(address, one)), None):
+                problem = (
+                    f"overlaps with {quoted(join_address(cover))}: remove one of them, or take another port"
+                )
+                yield Fault(f"{key}[{index}]", problem)
             seen.add(address)
 
 

@@ -35,6 +35,19 @@ def split_address(text: str) -> tuple[str, int]:
     raise ValueError(f"write HOST:PORT such as {shape}, not {quoted(text)}")
 
 
+def join_address(address: tuple[str, int]) -> str:
+    """Write an address as `split_address` reads it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def covers(address: tuple[str, int], other: tuple[str, int]) -> bool:
+    """Whether one address is all of a machine's, of one family, and the other is one of those."""
+    (host, port), (other_host, other_port) = address, other
+    is_all = host == ("::" if ":" in other_host else "0.0.0.0")  # noqa: S104 - compared with, not bound
+    return is_all and port == other_port != 0
+
+
 def _port(digits: str) -> int:
     if len(digits) > len(str(_LAST_PORT)) or int(digits) > _LAST_PORT:
         raise ValueError(digits)

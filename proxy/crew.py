@@ -105,9 +105,9 @@ class Crew:
         return bool(self._quick_deaths)
 
     @property
-    def is_gone(self) -> bool:
-        """Whether no child is left."""
-        return not self._children
+    def has_ended(self) -> bool:
+        """Whether it is retired, and no child is left."""
+        return self._is_retired and not self._children
 
     def look(self) -> None:
         """Take note of who lives; fill again what is vacant; kill who hangs."""

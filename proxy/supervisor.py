@@ -11,7 +11,6 @@ no event loop and no thread, so that forking is safe.
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -19,8 +18,9 @@ from types import FrameType
 from proxy.config import Config
 from proxy.crew import Crew
 from proxy.errors import ProxyError
+from proxy.ports import Ports
 from proxy.runtime import open_keyrings
-from proxy.sockets import Listeners, bind, shown_address
+from proxy.sockets import Listeners, shown_address
 from proxy.systemd import Notifier
 from proxy.tls import FileWatch, tls_context
 
@@ -45,10 +45,12 @@ class Supervisor:
             signal.signal(number, self._note_stop)
         signal.signal(signal.SIGHUP, self._note_reload)
         self._handed_over = handed_over
-        self._bound: dict[tuple[str, int], socket.socket] = {}
-        self._retired: list[Crew] = []
+        self._ports = Ports()
+        self._others: list[Crew] = []
+        """Crews beside the one that serves: one that is being tried, and those whose last replies end."""
         self._certificate = _watch(config)
         self._crew = self._prepare(config)
+        self._ports.listen()
 
     @property
     def listeners(self) -> Listeners:
@@ -89,10 +91,10 @@ class Supervisor:
         handed_over = self._handed_over
         clients = () if handed_over.clients else config.addresses
         admins = () if handed_over.admins else config.admin_addresses
-        self._bound = bind([*clients, *admins], self._bound)
+        bound = self._ports.bind([*clients, *admins])
         listeners = Listeners(
-            clients=handed_over.clients or tuple(self._bound[address] for address in clients),
-            admins=handed_over.admins or tuple(self._bound[address] for address in admins),
+            clients=handed_over.clients or tuple(bound[address] for address in clients),
+            admins=handed_over.admins or tuple(bound[address] for address in admins),
             tls=tls,
         )
         return Crew(config, listeners, self._let_go)
@@ -105,34 +107,37 @@ class Supervisor:
 
     def _take_over(self, load: Callable[[], Config]) -> None:
         """Let a new crew take over, if it comes to life; else leave everything as it is."""
-        known = dict(self._bound)
         try:
             config = load()
             certificate = _watch(config)  # First: what changes while it is being read is a change still.
             crew = self._prepare(config)
         except (ProxyError, OSError) as error:
+            self._ports.keep(self.listeners.all)
             log.error("config.rejected problem=%s", error)  # noqa: TRY400 - no fault of this program
             return
+        self._others.append(crew)
         crew.start()
         if self._comes_to_life(crew):
-            self._crew.retire(signal.SIGUSR1)
-            self._retired.append(self._crew)
-            self._crew, self._certificate = crew, certificate
-            log.info("config.accepted workers=%d", crew.config.worker_count())
+            self._others.remove(crew)
+            old, self._crew, self._certificate = self._crew, crew, certificate
+            self._end(old, signal.SIGUSR1)
+            log.info("config.accepted workers=%d listen=%s", crew.config.worker_count(), self._where())
         else:
-            crew.retire(signal.SIGTERM)
-            self._retired.append(crew)
-            self._bound, known = known, self._bound
-            log.error("config.rejected problem=%s", "the new processes do not come to life")
-        for address, one in known.items():
-            if address not in self._bound:
-                one.close()
+            self._others.remove(crew)
+            self._end(crew, signal.SIGTERM)
+            if not self._stops:
+                log.error("config.rejected problem=%s", "the new processes do not come to life")
+
+    def _end(self, crew: Crew, number: signal.Signals) -> None:
+        """Let a crew end beside the one that serves; ports that were only its own refuse clients from now."""
+        crew.retire(number)
+        self._others.append(crew)
+        self._ports.keep(self.listeners.all)
 
     def _comes_to_life(self, crew: Crew) -> bool:
         deadline = time.monotonic() + _READY_WITHIN_S
         while not self._stops and time.monotonic() < deadline:
             self._look()
-            crew.look()
             if crew.has_died:
                 return False
             if crew.is_ready:
@@ -142,20 +147,25 @@ class Supervisor:
 
     def _look(self) -> None:
         self._crew.look()
-        for crew in list(self._retired):
+        for crew in list(self._others):
             crew.look()
-            if crew.is_gone:
+            if crew.has_ended:
                 crew.close()
-                self._retired.remove(crew)
+                self._others.remove(crew)
         self._notifier.feed_watchdog(time.monotonic())
 
     def _stop_all(self) -> None:
-        """Let all children drain; a second signal, or the end of patience, kills them."""
-        crews = [self._crew, *self._retired]
+        """Let all children drain; a second signal, or the end of patience, kills them.
+
+        Whoever connects meanwhile is refused at once; at a port of systemd's, its next process answers.
+        """
+        crews = [self._crew, *self._others]
         for crew in crews:
             crew.retire(signal.SIGTERM)
+        self._ports.keep(())
+        self._handed_over.close()
         deadline = time.monotonic() + self._crew.config.clients.drain_timeout_s + _GRACE_S
-        while not all(crew.is_gone for crew in crews):
+        while not all(crew.has_ended for crew in crews):
             for crew in crews:
                 crew.look()
                 if self._stops > 1 or time.monotonic() > deadline:
@@ -164,14 +174,17 @@ class Supervisor:
             time.sleep(_POLL_S)
 
     def _let_go(self, own: Crew) -> None:
-        """Let go, in a child of a crew, of the pipes of all others."""
-        for crew in (self._crew, *self._retired):
+        """Let go, in a child of a crew, of the pipes and ports of all others."""
+        for crew in (self._crew, *self._others):
             if crew is not own:
                 crew.close()
+        self._ports.let_go(own.listeners.all)
 
     def _status(self) -> str:
-        where = ", ".join(map(shown_address, self.listeners.clients))
-        return f"{self._crew.config.worker_count()} workers on {where}, pid {os.getpid()}"
+        return f"{self._crew.config.worker_count()} workers on {self._where()}, pid {os.getpid()}"
+
+    def _where(self) -> str:
+        return ", ".join(map(shown_address, self.listeners.clients))
 
 
 def _watch(config: Config) -> FileWatch:

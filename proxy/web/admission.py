@@ -48,6 +48,8 @@ class Admission:
         self._connections: dict[Leaver, tuple[str, float]] = {}
         """With whose they are, and when they had been heard as they were looked at, longest ago first."""
         self._of_client: Counter[str] = Counter()
+        self.is_over = False
+        """Whether others serve already: who comes in all the same is answered once."""
 
     def __len__(self) -> int:
         return len(self._connections)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, TCP_USER_TIMEOUT, socket
+from weakref import WeakSet
 
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
@@ -173,6 +174,8 @@ class Listening:
         self._met = app[COUNTERS].limits.met
         self._admission = Admission(options, self._met, connections_by_descriptors())
         self._servers: list[asyncio.Server] = []
+        self._accepted: WeakSet[Connection] = WeakSet()
+        """Also those whose TLS handshake has not ended, of which aiohttp does not know yet."""
 
     async def start(self, sockets: Sequence[socket], tls: ssl.SSLContext | None) -> None:
         """Begin to accept connections."""
@@ -183,7 +186,7 @@ class Listening:
             raise RuntimeError("the runner has no server after its set-up")
 
         def connection() -> Connection:
-            return Connection(
+            one = Connection(
                 manager,
                 self._hot,
                 self._admission,
@@ -194,6 +197,8 @@ class Listening:
                 access_log_class=AccessLog,
                 access_log=logging.getLogger("proxy.access"),
             )
+            self._accepted.add(one)
+            return one
 
         for one in sockets:
             # Connections inherit it; the kernel then sees to it that no client stands still for longer.
@@ -215,15 +220,23 @@ class Listening:
         """Accept no more connections, and no more requests on those there are but those under way."""
         for server in self._servers:
             server.close()
+        self._admission.is_over = True
         # aiohttp's own way to do this would leave idle connections open, and never read them again.
         for connection in () if self._runner.server is None else self._runner.server.connections:
             if isinstance(connection, Connection):
                 connection.retire()
 
     async def drain(self) -> None:
-        """Return when no reply is running."""
-        while self._runner.server is not None and self._runner.server.connections:  # noqa: ASYNC110
+        """Return when no reply is running, and nobody is about to ask."""
+        loop = asyncio.get_running_loop()
+        arrived_by = loop.time() + _TLS_HANDSHAKE_TIMEOUT_S
+        while self._has_connections(are_arriving=loop.time() < arrived_by):  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_POLL_S)
+
+    def _has_connections(self, *, are_arriving: bool) -> bool:
+        if self._runner.server is not None and self._runner.server.connections:
+            return True
+        return are_arriving and not all(one.has_arrived for one in self._accepted)
 
     async def stop(self) -> None:
         """Accept no more, and cut what is still running."""

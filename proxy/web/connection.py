@@ -36,8 +36,8 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 class Connection(RequestHandler):
     """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
 
-    __slots__ = ("_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met", "_postponed",
-                 "_socket_fd", "_stray_chunks", "heard_at_s")  # fmt: skip
+    __slots__ = ("__weakref__", "_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met",
+                 "_postponed", "_socket_fd", "_stray_chunks", "has_arrived", "heard_at_s")  # fmt: skip
 
     def __init__(
         self,
@@ -62,11 +62,14 @@ class Connection(RequestHandler):
         """Of a plain connection, where nothing has to be encrypted."""
         self.heard_at_s = loop.time()
         """When bytes came last, by the loop's clock."""
+        self.has_arrived = False
+        """Whether it was made: by TLS, whether the handshake is over."""
         self._has_asked = False
         self._is_retired = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to listen to a client, or tell it that there is no room."""
+        self.has_arrived = True
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
         why_not = self._admission.why_not(self._client)
@@ -80,6 +83,8 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         if transport.get_extra_info("sslcontext") is None:
             self._socket_fd = transport.get_extra_info("socket").fileno()
+        if self._admission.is_over:
+            self.retire()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
@@ -132,7 +137,8 @@ class Connection(RequestHandler):
         self._loop.call_later(_LAST_REQUEST_WITHIN_S, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
-        if self._waiter is not None and not self._waiter.done() and not self._messages:
+        has_nothing = not self._messages and not self._postponed
+        if self._waiter is not None and not self._waiter.done() and has_nothing:
             self.force_close()
 
     async def _handle_request(self, *request: Any) -> tuple[web.StreamResponse, bool]:

@@ -1,6 +1,7 @@
 """The operator's pages on listeners of their own: bound, reloaded, handed over by systemd, a local socket."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -13,15 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.exchange import Exchange
+from support.faults import Fault
 from support.origin import Origin
 from support.running import Service
 from support.serving import run_service, write_config
 from support.tree import SignedTree
 from support.wire import Wire, WireReply, request
+from yarl import URL
 
 from proxy.cache.mirror import Mirror
 
 INDEX = "streams/v1/index.sjson"
+MIB = 1024 * 1024
 PAGES = ("/-/", "/-/health", "/-/ready", "/-/stats", "/-/metrics", "/-/static/dashboard.js", "/-/live")
 APART = '[admin]\nlisten = ["localhost:0"]\n'
 
@@ -133,7 +138,8 @@ async def activated(config: Path, names: str, *sockets: socket.socket) -> AsyncI
     try:
         yield Activated(process, banner)
     finally:
-        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
         await process.communicate()
 
 
@@ -194,3 +200,30 @@ async def test_what_systemd_does_not_hand_over_is_bound(tmp_path: Path, mirror: 
     admins.close()
 
     assert (found, theirs) == ([200, 404], [404, 200])
+
+
+async def test_whoever_connects_to_systemds_port_during_a_stop_is_served_by_the_next_process(
+    tmp_path: Path, mirror: Mirror, origin: Origin, tree: SignedTree
+) -> None:
+    """The kernel keeps the connection for it."""
+    item = tree.add_item("com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04", "1", "squashfs", size=4 * MIB)
+    tree.publish()
+    stall = origin.fault(item.path, Fault(stall_after=2 * MIB))
+    config = write_config(tmp_path, mirror)
+    listener = high(socket.create_server(("127.0.0.1", 0)))
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with activated(config, "clients", listener) as first:
+        async with Exchange(URL(f"{base}{mirror.mount}{item.path}")) as running:
+            assert await running.begin() == 200
+            first.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(20):
+                while "worker.draining" not in config.with_suffix(".log").read_text():  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            newcomer = asyncio.create_task(ask(base, mirror.mount + INDEX))
+            stall.remove()
+            assert (await running.rest()).body == item.read()
+        assert await first.process.wait() == 0
+        assert not newcomer.done()
+    async with activated(config, "clients", listener):
+        assert (await newcomer).status == 200
+    listener.close()

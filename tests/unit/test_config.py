@@ -352,6 +352,8 @@ FAULTS = [
     # Admins
     ("admin.listen = ['8081']", "admin.listen[0]", "write HOST:PORT such as"),
     ("admin.listen = ['0.0.0.0:8080']", "admin.listen[0]", "repeats '0.0.0.0:8080': remove one of them"),
+    ("admin.listen = ['127.0.0.1:8080']", "admin.listen[0]", "overlaps with '0.0.0.0:8080'"),
+    ("listen = ['[::1]:8080', '[::]:8080']", "listen[1]", "overlaps with '[::1]:8080'"),
     ("admin.token_sha256 = 'token'", "admin.token_sha256", "`sstream-proxy new-token`"),
     # Who may read mirrors
     ("access.allow = []", "access.allow", "nobody could read"),
