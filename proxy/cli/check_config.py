@@ -10,6 +10,7 @@ from proxy.cache.mirror import EVERYBODY, Mirror
 from proxy.cli.options import UsageFault, config_option, load
 from proxy.config import find_config_file
 from proxy.exposure import exposures
+from proxy.surroundings import oddities
 from proxy.tls import BadCertificate, tls_context
 from proxy.upstream.origin import shown_url
 from proxy.web.access.gate import AccessOptions
@@ -34,7 +35,7 @@ def check_config(config_file: Path | None) -> None:
         click.echo(
             f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by hand'}"
         )
-    for problem in exposures(config, path):
+    for problem in [*exposures(config, path), *oddities(os.environ)]:
         click.echo(f"warning: {problem}", err=True)
 
 

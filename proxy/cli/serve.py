@@ -16,6 +16,7 @@ from proxy.config import Config, find_config_file
 from proxy.errors import ProxyError
 from proxy.exposure import exposures
 from proxy.sockets import Listeners, handed_over, shown_address
+from proxy.surroundings import oddities
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ def serve(
 
     set_up_logging(config.log.level, config.log.format)
     _tell_exposures(config, config_file)
+    for problem in oddities(os.environ):
+        log.warning("machine.odd problem=%s", problem)
     try:
         set_damaged_ledger_aside(config.data_dir / "ledger")
         notifier = Notifier(os.environ)

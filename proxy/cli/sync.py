@@ -1,6 +1,7 @@
 """`sync`: run the configured prefetch rules now, as a timer or a person wants it."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from proxy.jobs.rulebook import Page, Result, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
 from proxy.runtime import open_rulebook
+from proxy.surroundings import oddities
 from proxy.words import duration, size
 
 _PASSED_OVER = "passed over"
@@ -53,6 +55,8 @@ def sync(
     rules = chosen_rules(config, names)
     if not rules:
         raise UsageFault("no [[prefetch]] rule is configured; config.example.toml shows how to write one")
+    for problem in oddities(os.environ):
+        click.echo(f"warning: {problem}", err=True)
     work = _Sync(config, rules, is_anytime=anytime, as_json=as_json)
     raise SystemExit(run_with_cache(config, work.show if is_list else work.run))
 

@@ -7,14 +7,12 @@ the machine's time zone.
 from dataclasses import dataclass
 from typing import Literal
 
-from tzlocal import get_localzone
-
+from proxy.jobs.local_time import LocalTime
 from proxy.jobs.schedule import Schedule, Window, parse_schedule
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter
 
-_ZONE = get_localzone()
-"""Read once, when the program starts: no event loop waits for the disk."""
+_ZONE = LocalTime()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

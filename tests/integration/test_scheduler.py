@@ -17,10 +17,10 @@ from support.origin import Origin
 from support.rules import HOUR, Silent, due_at, ran, runner_of, scheduled
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
-from tzlocal import get_localzone
 
 from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
+from proxy.jobs.local_time import LocalTime
 from proxy.jobs.rulebook import Result
 from proxy.jobs.rules import Rule
 from proxy.runtime import open_rulebook
@@ -186,7 +186,7 @@ async def test_a_busy_rule_waits_for_its_turn(proxy: RunningProxy, clock: Clock)
 
 
 async def test_outside_of_its_window_a_due_rule_waits(proxy: RunningProxy, clock: Clock) -> None:
-    local = datetime.fromtimestamp(clock.now, get_localzone())
+    local = datetime.fromtimestamp(clock.now, LocalTime())
     opens = (local + timedelta(hours=3)).strftime("%H:%M")
     closes = (local + timedelta(hours=4)).strftime("%H:%M")
     rule = Rule(name="lab", mirror="test", schedule="every 1h", window=f"{opens}-{closes}")

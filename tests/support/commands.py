@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -85,6 +86,19 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except FileNotFoundError:
         return 0  # It was committed meanwhile.
+
+
+def run_program(*arguments: str, folder: Path, **environ: str) -> Result:
+    """Run the program with a home of its own, in that folder, and with more in its environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "proxy", *arguments],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def events(result: Result) -> dict[str, dict[str, object]]:
