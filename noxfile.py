@@ -167,6 +167,12 @@ def kill_loop(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def crush(session: nox.Session) -> None:
+    """Ask an honest origin for 10,000 cold items over six connections; `-- --items 1000` for fewer."""
+    _bench(session, "crush.py", *session.posargs)
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Feed parsers and the server what nobody should send."""
     _bench(session, "fuzz.py", *session.posargs)

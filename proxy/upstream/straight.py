@@ -7,6 +7,22 @@ the last byte. Only over plain TCP, and only where Content-Length says where the
 body ends (RFC 9112 section 6.3).
 
 Owns the socket meanwhile. Knows nothing of whose bytes they are.
+
+Why nobody else reads from that socket, in whatever order things happen:
+
+1. Bytes leave a socket by its transport, while that is not paused, or by a
+   descriptor of the socket. The only other descriptor is ours.
+2. Those who can resume a transport have it from the connection's protocol:
+   besides the response at hand, all earlier ones of that connection. A body that
+   the library has buffered whole gives its connection back before it is read out,
+   and whoever reads it later resumes what is another's by then.
+3. So the protocol has no transport while we read, but a `_Lent`, which can only
+   be closed. Who holds on to the protocol cannot resume anything.
+4. Taking the transport, pausing it, and collecting what the library had received
+   before happen in one step of the event loop: nothing is received in between.
+5. The transport goes back after the last byte of the body, and before the library
+   learns of the end and may use the connection for another request. If anything
+   else has happened, it is closed, and the connection with it.
 """
 
 import asyncio
@@ -14,7 +30,7 @@ import os
 import socket
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import ClientResponse
 
@@ -24,6 +40,36 @@ _GATHERED_BYTES = 256 * 1024
 _GATHER_S = 0.02
 """So long, so much is waited for: few large reads cost less than many small ones."""
 _READ_BYTES = 256 * 1024
+
+
+class _Lent(asyncio.Transport):
+    """All that the library has of a transport while a Straight reads: it can close it when it shuts down."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def pause_reading(self) -> None:
+        """Nothing: it is paused."""
+
+    def resume_reading(self) -> None:
+        """Nothing: what comes is not for who asks."""
+
+    def is_closing(self) -> bool:
+        """Whether it has been closed."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close it."""
+        self._transport.abort()
+
+    def abort(self) -> None:
+        """Close it."""
+        self._transport.abort()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Tell of it."""
+        return self._transport.get_extra_info(name, default)
 
 
 class Straight:
@@ -40,7 +86,9 @@ class Straight:
         assert connection.protocol is not None  # noqa: S101
         assert response.content_length is not None  # noqa: S101
         self._content = response.content
+        self._protocol = connection.protocol
         self._transport = connection.transport
+        self._lent = _Lent(self._transport)
         self.begun: list[bytes] = []
         # Each read lets the library go on with what it has put by.
         while part := self._content.read_nowait():
@@ -48,8 +96,9 @@ class Straight:
         self.left_bytes = response.content_length - self._content.total_bytes
         """How much is still to be received."""
         self._transport.pause_reading()
-        connection.protocol.read_timeout = None  # Until its next request, which sets it again.
-        connection.protocol.start_timeout()
+        self._protocol.transport = self._lent
+        self._protocol.read_timeout = None  # Until its next request, which sets it again.
+        self._protocol.start_timeout()
         # The event loop watches no descriptor of a transport's, but a second one of the same connection.
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         self._socket.setblocking(False)
@@ -133,12 +182,16 @@ class Straight:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the socket; after the last byte the library may use it for its next request.
+        """Let go of the socket: the library has it again after the last byte, and nobody otherwise.
 
-        It believes until then that it is amid the body, and would drop whatever came.
+        It believes until its next request that it is amid the body, and would drop whatever came.
         """
         with self._using, self._socket:
-            if not self.left_bytes and self._is_quiet():
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-                self._transport.resume_reading()
-                self._content.feed_eof()
+            if self._protocol.transport is self._lent:
+                self._protocol.transport = self._transport
+            if self.left_bytes or not self._is_quiet():
+                self._transport.abort()
+                return
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            self._transport.resume_reading()
+            self._content.feed_eof()

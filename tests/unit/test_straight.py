@@ -16,13 +16,13 @@ import uvloop
 from support.faults import Fault
 from support.origin import Origin
 from support.tree import random_blocks
+from support.upstreams import Meter, asked_with
 
 from proxy.upstream.errors import OriginUnreachable
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.origin import Origin as Upstream
 from proxy.upstream.origin import Reply, Sessions
 from proxy.upstream.pull import Doubts, Pull, Source
-from proxy.upstream.redirects import RedirectGuard
 from proxy.upstream.route import Route
 from proxy.upstream.straight import Straight
 
@@ -30,28 +30,6 @@ SIZE = 5_000_000
 DATA = b"".join(random_blocks("straight", SIZE))
 OPTIONS = UpstreamOptions(connections=1, stall_timeout_s=2)
 BUFFER = memoryview(bytearray(100_000))
-
-
-class Meter:
-    """Adds up what is noted."""
-
-    def __init__(self) -> None:
-        self.received_bytes = 0
-        self.failures = 0
-
-    def answered(self, seconds: float, *, is_good: bool) -> None:
-        """Nobody asks."""
-
-    def failed(self) -> None:
-        """Count it."""
-        self.failures += 1
-
-    def received(self, count: int) -> None:
-        """Count them."""
-        self.received_bytes += count
-
-    def exceeded(self) -> None:
-        """Nobody asks."""
 
 
 @pytest.fixture
@@ -66,11 +44,6 @@ async def origin(tmp_path: Path) -> AsyncIterator[Origin]:
 @pytest.fixture
 def meter() -> Meter:
     return Meter()
-
-
-def asked_with(sessions: Sessions, origin: Origin, meter: Meter) -> Upstream:
-    """Return the proxy's side of an origin."""
-    return Upstream(origin.url, sessions, RedirectGuard([origin.url], (), tls_only=False), meter)
 
 
 @pytest.fixture

@@ -1,0 +1,33 @@
+"""The proxy's side of an origin, alone: without a cache around it."""
+
+from proxy.upstream.origin import Origin as Upstream
+from proxy.upstream.origin import Sessions
+from proxy.upstream.redirects import RedirectGuard
+from support.origin import Origin
+
+
+class Meter:
+    """Adds up what is noted."""
+
+    def __init__(self) -> None:
+        self.received_bytes = 0
+        self.failures = 0
+
+    def answered(self, seconds: float, *, is_good: bool) -> None:
+        """Nobody asks."""
+
+    def failed(self) -> None:
+        """Count it."""
+        self.failures += 1
+
+    def received(self, count: int) -> None:
+        """Count them."""
+        self.received_bytes += count
+
+    def exceeded(self) -> None:
+        """Nobody asks."""
+
+
+def asked_with(sessions: Sessions, origin: Origin, meter: Meter) -> Upstream:
+    """Return the proxy's side of an origin."""
+    return Upstream(origin.url, sessions, RedirectGuard([origin.url], (), tls_only=False), meter)
