@@ -17,6 +17,7 @@ from pathlib import Path
 from proxy.digest import Digest, Verifier
 from proxy.store.files import publish, remove
 from proxy.store.local import VERIFIED_MODE, LocalStore
+from proxy.store.proof_mark import is_marked, mark
 
 _PIECE_BYTES = 512 * 1024
 """Hashed and written one after the other, so that a piece is read from cache the second time.
@@ -27,7 +28,6 @@ page cache, which cost less to write and to send later on.
 _MOST_PARTS = os.sysconf("SC_IOV_MAX")
 _REHASH_BYTES = 1024 * 1024
 _PARTIAL_MODE = 0o644
-_WRITABLE = 0o222
 _TRIES = 20
 """To open a file that other processes prove and commit again and again."""
 
@@ -120,12 +120,13 @@ class Incoming:
         """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""
         with self._using:
             self._verifier.finish()
-            os.fchmod(self.fd, VERIFIED_MODE)
+            mark(self.fd)
 
     def commit(self) -> None:
         """Make the verified blob durable under its digest."""
         with self._using:
             os.fsync(self.fd)
+            os.fchmod(self.fd, VERIFIED_MODE)
             publish(self._path, self._final)
 
     def discard(self) -> None:
@@ -147,6 +148,7 @@ class Progress:
 
     length_bytes: int
     is_verified: bool
+    """Whether its writer, which is alive and still has it open, has proved it."""
     is_discarded: bool
     """It has no name any more: it was found bad, or evicted after its commit."""
 
@@ -170,7 +172,7 @@ class Partial:
         status = os.fstat(self.fd)
         return Progress(
             length_bytes=status.st_size,
-            is_verified=not status.st_mode & _WRITABLE,
+            is_verified=is_marked(self.fd),
             is_discarded=status.st_nlink == 0,
         )
 
@@ -227,7 +229,7 @@ def _write(fd: int, parts: list[memoryview]) -> None:
 
 
 def _open_for_writing(path: Path) -> int | None:
-    """Open a partial file, made if need be; None when it is proved and about to be committed."""
+    """Open a partial file, made if need be; None when it is about to be committed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     for _ in range(_TRIES):
         try:
@@ -239,9 +241,10 @@ def _open_for_writing(path: Path) -> int | None:
 
 
 def _make_writable(path: Path) -> bool:
-    """Open up a file that was proved by a process that died before the commit; say whether it may be opened.
+    """Open up a file whose writer died amid its commit; say whether it may be opened.
 
-    Needs the lock, for the mark of a living writer must stay. The file is hashed again like any other.
+    Needs the lock, for what a living writer commits must stay read-only. The file is hashed again
+    like any other.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

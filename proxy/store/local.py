@@ -31,7 +31,7 @@ DRAFT_PREFIX = "put-"
 DAMAGED = "is damaged: its bytes do not match its sha256"
 
 VERIFIED_MODE = 0o444
-"""Files whose bytes were proved are read-only; partial files are not."""
+"""Blobs are read-only, so that nobody writes into one by mistake. It proves nothing."""
 
 
 class Blob:

@@ -1,6 +1,7 @@
 """Several workers on one port: they share fills, survive each other, and stop as they should."""
 
 import asyncio
+import fcntl
 import os
 import resource
 import signal
@@ -92,6 +93,31 @@ async def test_a_worker_that_is_killed_while_it_fills_is_succeeded_by_another(
     assert "Range" not in first.headers
     assert second.headers["Range"] == f"bytes={8 * MIB}-"
     assert second.sent_bytes == 8 * MIB
+
+
+async def test_what_a_dead_worker_called_proved_is_not_believed_while_another_reopens_it(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree
+) -> None:
+    """A power cut may keep a file's length and mode, and lose the bytes of its end."""
+    item = publish_item(tree, 2 * MIB)
+    right = item.read()
+    async with run_workers(tmp_path, mirror) as workers:
+        partial = workers.data_dir / "incoming" / item.digest
+        partial.write_bytes(right[: -256 * KIB] + bytes(256 * KIB))
+        partial.chmod(0o444)
+        with partial.open("rb") as reopened:
+            # As a worker does first, before it makes the file writable and hashes it.
+            fcntl.flock(reopened, fcntl.LOCK_EX)
+            clients = [client for pid in workers.pids for client in await workers.ask(pid, item.path, 2)]
+            for client in clients:
+                assert await client.begin() == 200
+                await client.received(MIB)
+        replies = [await client.rest() for client in clients]
+
+        assert all(reply.body == right for reply in replies if reply.is_complete)
+        (late,) = await workers.ask(workers.pids[0], item.path)
+        assert (await late.rest()).body == right
+    assert not partial.exists()
 
 
 async def test_wrong_bytes_reach_nobody_in_full_whichever_worker_serves(

@@ -1,8 +1,10 @@
 """Blobs on their way in: one writer among all processes, and nothing lost when it dies."""
 
+import fcntl
 import io
 import itertools
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -28,6 +30,11 @@ from proxy.store.incoming import Incoming
 from proxy.store.local import LocalStore
 incoming = Incoming.acquire(LocalStore(Path(sys.argv[1])), Digest(sys.argv[2]), int(sys.argv[3]))
 incoming.append(bytes(range(256)) * 1000)
+"""
+
+PROVE_THE_PARTIAL = f"""{HOLD_THE_PARTIAL}
+incoming.append((bytes(range(256)) * 5000)[incoming.length_bytes:])
+incoming.verify()
 """
 
 
@@ -172,7 +179,7 @@ def test_a_reader_sees_it_grow_and_be_proved_and_keeps_it(store: LocalStore) -> 
         (1000, False, False),
         (SIZE, False, False),
         (SIZE, True, False),
-        (SIZE, True, False),
+        (SIZE, False, False),
     ]
     assert os.pread(reader.fd, SIZE, 0) == DATA
     store.remove(DIGEST)
@@ -450,6 +457,37 @@ def test_a_partial_file_longer_than_the_blob_starts_anew(store: LocalStore) -> N
     incoming = acquired(store)
     assert (incoming.resumed_bytes, (store.incoming / DIGEST).stat().st_size) == (0, 0)
     finish(incoming)
+    assert store.read(DIGEST) == DATA
+
+
+@pytest.mark.parametrize("mode_bits", [0o444, 0o644, 0o400])
+def test_a_file_that_looks_proved_is_not_while_its_writer_has_proved_nothing(
+    store: LocalStore, mode_bits: int
+) -> None:
+    """It holds the lock and is about to hash what a power cut has left."""
+    path = leave(store, bytes(SIZE))
+    path.chmod(mode_bits)
+    with path.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        reader = partial(store)
+        assert reader.look().length_bytes == SIZE
+        assert not reader.look().is_verified
+        reader.close()
+
+
+def test_a_proof_ends_with_its_process(store: LocalStore) -> None:
+    with Holding(PROVE_THE_PARTIAL, store.root, DIGEST, SIZE) as prover:
+        reader = partial(store)
+        assert reader.look().is_verified
+        copy = store.incoming / "copy"
+        shutil.copy2(store.incoming / DIGEST, copy)
+        of_copy = Partial(os.open(copy, os.O_RDONLY))
+        assert not of_copy.look().is_verified
+        of_copy.close()
+        prover.kill()
+        assert not reader.look().is_verified
+        reader.close()
+    finish(acquired(store))
     assert store.read(DIGEST) == DATA
 
 
