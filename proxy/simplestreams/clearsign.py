@@ -5,6 +5,7 @@ after the signed block, and stop reading at its end (measured with 2.2.40). So
 the envelope is checked first: the document must be one block and nothing else.
 """
 
+import base64
 import re
 from collections.abc import Iterable, Iterator
 from io import BytesIO
@@ -83,6 +84,13 @@ def _find(raw: bytes, wanted: bytes, begin: int, end: int) -> int:
 def signature_of(raw: bytes) -> bytes:
     """Return the armored signature of a block that has passed `check_envelope`."""
     return raw[raw.rindex(b"\n" + _BEGIN_SIGNATURE) + 1 :]
+
+
+def with_signature(raw: bytes, packet: bytes) -> bytes:
+    """Return a block that has passed `check_envelope` with one signature packet in place of its own."""
+    end = raw.rindex(b"\n" + _BEGIN_SIGNATURE) + 1
+    armor = base64.encodebytes(packet)
+    return b"%b%b\n\n%b%b\n" % (raw[:end], _BEGIN_SIGNATURE, armor, _END_SIGNATURE)
 
 
 def check_covered(raw: bytes, text: bytes) -> None:

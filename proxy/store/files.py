@@ -1,23 +1,14 @@
 """Writing files so that a crash leaves the old or the new, never half of one."""
 
 import contextlib
-import os
 from pathlib import Path
 
+from proxy.durable import sync_directory
 from proxy.errors import ProxyError
 
 
 class StoreFault(ProxyError):
     """The store cannot take or give something now: no room, or the disk fails."""
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def publish(draft: Path, final: Path) -> None:

@@ -5,7 +5,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from proxy.store.files import remove, sync_directory
+from proxy.durable import sync_directory
+from proxy.store.files import remove
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.local import DRAFT_PREFIX, LocalStore
 

@@ -21,7 +21,8 @@ from types import TracebackType
 from typing import Self
 
 from proxy.digest import Digest, InvalidDigest, digest_of, parse_digest
-from proxy.store.files import StoreFault, publish, remove, sync_directory
+from proxy.durable import sync_directory
+from proxy.store.files import StoreFault, publish, remove
 
 log = logging.getLogger(__name__)
 

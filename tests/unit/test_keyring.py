@@ -1,6 +1,10 @@
 """What counts as a good signature, and the many things that look like one."""
 
 import base64
+import contextlib
+import hashlib
+import os
+import shutil
 import subprocess
 import threading
 import time
@@ -11,9 +15,13 @@ from pathlib import Path
 import pytest
 from support.fixtures import INDEX_2016, INDEX_2020_OTHER_KEY, OTHER_KEY, UBUNTU_FINGERPRINT, UBUNTU_KEY
 from support.keys import SigningKey
+from support.unprivileged import as_ordinary_user
 
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError
+from proxy.simplestreams.packets import packets as raw_packets
+from proxy.upstream.keyfile import read_keys
+from proxy.upstream.keyhome import HomeFault, sweep_homes
 from proxy.upstream.keyring import GpgMissing, Keyring, KeyringError, SignatureError, keyring_file
 
 TEXT = b'{"format": "products:1.0",\n "products": {},\n "updated": "Thu, 24 Jul 2025 08:01:48 +0000"}\n'
@@ -259,6 +267,64 @@ def test_a_broken_second_signature_by_a_known_key_is_no_detail(ring: Keyring, ke
     )
 
     assert "the text was changed" in refusal(ring, raw)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("kind", ["expired key", "revoked key", "expired", "unknown key", "SHA-1"])
+def test_a_good_signature_counts_whatever_stands_beside_it(
+    tmp_path: Path,
+    key: SigningKey,
+    other: SigningKey,
+    expired: SigningKey,
+    revoked: SigningKey,
+    veteran: SigningKey,
+    kind: str,
+    is_first: bool,
+) -> None:
+    """Each is judged by itself: a publisher may sign with an old key and a new one."""
+    ring = open_ring(tmp_path, b"".join(one.public_binary() for one in (key, expired, revoked, veteran)))
+    long_ago = int(time.time()) - 365 * DAY_S
+    beside = {
+        "expired key": lambda: expired.clearsign(TEXT),
+        "revoked key": lambda: revoked.clearsign(TEXT),
+        "expired": lambda: veteran._gpg(
+            "--default-sig-expire", "1d", "--clearsign", stdin=TEXT, faked_time=long_ago
+        ),
+        "unknown key": lambda: other.clearsign(TEXT),
+        "SHA-1": lambda: key.clearsign(TEXT, digest_algo="SHA1"),
+    }[kind]()
+    good = key.clearsign(TEXT)
+    both = [packets(good), packets(beside)] if is_first else [packets(beside), packets(good)]
+    raw = with_signatures(good, *both)
+
+    assert ring.verify(raw).fingerprint == key.fingerprint
+    assert refusal(ring, with_signatures(good, packets(beside)))
+
+
+def test_several_detached_signatures_are_judged_each_by_itself(
+    tmp_path: Path, key: SigningKey, other: SigningKey, expired: SigningKey
+) -> None:
+    ring = open_ring(tmp_path, key.public_binary() + expired.public_binary())
+    weak = key._gpg("--digest-algo", "SHA1", "--detach-sign", stdin=TEXT)
+    good, old, unknown, wrong = (
+        dearmored(one)
+        for one in (key.detach(TEXT), expired.detach(TEXT), other.detach(TEXT), key.detach(OTHER_TEXT))
+    )
+
+    for several in ((good, old), (old, good), (unknown, weak, good), (weak, old, unknown, good)):
+        assert ring.verify_detached(TEXT, b"".join(several)).fingerprint == key.fingerprint
+        assert ring.verify_detached(TEXT, armored(b"".join(several))).text == TEXT
+    assert "has expired" in refusal(ring, TEXT, unknown + old)
+    assert "rests on SHA-1" in refusal(ring, TEXT, unknown + weak)
+    for several in ((good, wrong), (wrong, good), (good, old, unknown, wrong)):
+        assert "the text was changed" in refusal(ring, TEXT, b"".join(several))
+
+
+def test_many_signatures_do_not_keep_gpg_busy(ring: Keyring, key: SigningKey) -> None:
+    raw = key.clearsign(TEXT)
+
+    assert ring.verify(with_signatures(raw, packets(raw) * 8)).text == TEXT
+    assert "it bears 9 signatures" in refusal(ring, with_signatures(raw, packets(raw) * 9))
 
 
 # Changed bytes
@@ -548,6 +614,149 @@ def test_another_key_in_the_file_is_another_keyring(
     assert "not in the mirror's keyring" in refusal(second, key.clearsign(TEXT))
 
 
+def test_the_form_of_the_file_is_no_other_keyring(tmp_path: Path, key: SigningKey, other: SigningKey) -> None:
+    """Documents that were proved with a binary file need no second proof once it is an armored one."""
+    one, two = key.public_binary(), other.public_armored()
+
+    assert open_ring(tmp_path, one + two).identity == open_ring(tmp_path, two + one).identity
+    assert open_ring(tmp_path, one).identity == open_ring(tmp_path, key.public_armored()).identity
+
+
+def test_a_key_that_nobody_can_use_is_told_of(
+    tmp_path: Path, key: SigningKey, expired: SigningKey, revoked: SigningKey
+) -> None:
+    """A key that bears no signature of its own proves nothing: anybody could have made it up."""
+    bare, name, *_ = (one.raw for one in raw_packets(key.public_binary()))
+    good = open_ring(tmp_path, key.public_binary() + expired.public_binary() + revoked.public_binary())
+
+    assert good.oddities == tuple(
+        f"key {one.fingerprint} {what}: what it signs is refused"
+        for one, what in sorted(
+            ((expired, "has expired"), (revoked, "has been revoked")), key=lambda pair: pair[0].fingerprint
+        )
+    )
+    for content in (bare, bare + name):
+        with pytest.raises(KeyringError) as caught:
+            open_ring(tmp_path, content)
+        assert "it holds no OpenPGP public key" in str(caught.value)
+        assert f"key {key.fingerprint} in it cannot be used: it bears no signature" in str(caught.value)
+        mixed = open_ring(tmp_path, content + expired.public_binary())
+        assert mixed.usable == {expired.fingerprint}
+        assert refusal(mixed, key.clearsign(TEXT))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/zero")
+    if kind == "pipe":
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+
+    with pytest.raises(KeyringError, match="no regular file"):
+        Keyring.open(path, tmp_path / "homes")
+
+
+# Homes
+
+
+def ring_files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "homes").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        pytest.param(lambda file: file.write_bytes(b""), id="empty"),
+        pytest.param(lambda file: file.write_bytes(file.read_bytes()[:60]), id="short"),
+        pytest.param(lambda file: file.write_bytes(bytes(file.stat().st_size)), id="zeros"),
+        pytest.param(lambda file: file.unlink(), id="gone"),
+        pytest.param(lambda file: shutil.rmtree(file.parent), id="folder gone"),
+        pytest.param(lambda file: shutil.rmtree(file.parent.parent), id="all gone"),
+        pytest.param(lambda file: (file.unlink(), file.mkdir()), id="a folder in its place"),
+        pytest.param(
+            lambda file: (shutil.rmtree(file.parent), file.parent.write_bytes(b"")), id="a file in its place"
+        ),
+        pytest.param(lambda file: file.chmod(0), id="unreadable"),
+    ],
+)
+@pytest.mark.parametrize("is_open", [False, True], ids=["before the start", "while it runs"])
+def test_a_home_that_a_power_cut_has_torn_is_made_anew(
+    tmp_path: Path, key: SigningKey, other: SigningKey, harm: Callable[[Path], object], *, is_open: bool
+) -> None:
+    ring = open_ring(tmp_path, key.public_binary())
+    [file] = ring_files(tmp_path)
+    harm(file)
+
+    if not is_open:
+        ring = open_ring(tmp_path, key.public_binary())
+
+    assert ring.verify(key.clearsign(TEXT)).text == TEXT
+    assert refusal(ring, other.clearsign(TEXT))
+    assert [one.read_bytes() for one in ring_files(tmp_path)] == [read_keys(key.public_binary()).ring]
+
+
+@pytest.mark.parametrize("content", [b"", b"KBXf", None], ids=["empty", "short", "absent"])
+def test_what_the_last_release_left_behind_is_no_hindrance(
+    tmp_path: Path, key: SigningKey, content: bytes | None
+) -> None:
+    """Its homes were named by the file's bytes, and kept keys in a keybox that a power cut may have torn."""
+    keys = key.public_binary()
+    for name in (hashlib.sha256(keys).hexdigest()[:32], read_keys(keys).identity):
+        home = tmp_path / "homes" / name
+        home.mkdir(parents=True, exist_ok=True)
+        if content is not None:
+            (home / "pubring.kbx").write_bytes(content)
+            (home / "trustdb.gpg").write_bytes(b"")
+
+    ring = open_ring(tmp_path, keys)
+
+    assert ring.verify(key.clearsign(TEXT)).text == TEXT
+
+
+def test_old_homes_go_and_those_in_use_stay(tmp_path: Path, key: SigningKey) -> None:
+    ring = open_ring(tmp_path, key.public_binary())
+    homes = tmp_path / "homes"
+    for name in ("0123", "new-abc", "file"):
+        (homes / name).mkdir()
+        (homes / name / "pubring.kbx").write_bytes(b"")
+    (homes / "recent").mkdir()
+    long_ago = time.time() - 3 * DAY_S
+    for one in homes.iterdir():
+        if one.name != "recent":
+            os.utime(one, (long_ago, long_ago))
+
+    sweep_homes(homes, {ring.identity}, time.time())
+
+    assert {one.name for one in homes.iterdir()} == {ring.identity, "recent"}
+
+
+def test_a_read_only_data_directory_is_enough_once_a_home_is_there(tmp_path: Path, key: SigningKey) -> None:
+    raw = key.clearsign(TEXT)
+    open_ring(tmp_path, key.public_binary())
+    with read_only(tmp_path / "homes"):
+        (tmp_path / "again.asc").write_bytes(key.public_armored())
+        ring = as_ordinary_user(lambda: Keyring.open(tmp_path / "again.asc", tmp_path / "homes"))
+        signed = as_ordinary_user(lambda: ring.verify(raw))
+
+    assert signed.text == TEXT
+
+
+def test_a_data_directory_that_takes_no_other_keys_is_named(
+    tmp_path: Path, key: SigningKey, other: SigningKey
+) -> None:
+    open_ring(tmp_path, key.public_binary())
+    (tmp_path / "other.gpg").write_bytes(other.public_binary())
+    with read_only(tmp_path / "homes"), pytest.raises(HomeFault, match=r"homes.*: Permission denied"):
+        as_ordinary_user(lambda: Keyring.open(tmp_path / "other.gpg", tmp_path / "homes"))
+
+
+def test_a_disk_that_takes_no_keys_is_named_and_not_the_keyring(tmp_path: Path, key: SigningKey) -> None:
+    (tmp_path / "homes").write_text("in the way")
+
+    with pytest.raises(HomeFault, match=r"gpg cannot be given its keys: .*homes"):
+        open_ring(tmp_path, key.public_binary())
+
+
 def test_workers_that_start_together_share_one_home(tmp_path: Path, key: SigningKey) -> None:
     path = tmp_path / "keyring.gpg"
     path.write_bytes(key.public_binary())
@@ -577,9 +786,26 @@ def test_documents_are_checked_side_by_side(ring: Keyring, key: SigningKey, othe
 
 def packets(raw: bytes) -> bytes:
     """Return what the armor of a clear-signed document's signature holds."""
-    armor = BEGIN_SIGNATURE + raw.split(BEGIN_SIGNATURE)[1]
+    return dearmored(BEGIN_SIGNATURE + raw.split(BEGIN_SIGNATURE)[1])
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take all rights to write away."""
+    everything = [folder, *folder.rglob("*")]
+    modes = {path: path.stat().st_mode for path in everything}
+    for path in everything:
+        path.chmod(modes[path] & 0o555)
+    try:
+        yield
+    finally:
+        for path in everything:
+            path.chmod(modes[path])
+
+
+def dearmored(signature: bytes) -> bytes:
     return subprocess.run(
-        ["gpg", "--no-options", "--dearmor"], input=armor, capture_output=True, check=True
+        ["gpg", "--no-options", "--dearmor"], input=signature, capture_output=True, check=True
     ).stdout
 
 
