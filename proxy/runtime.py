@@ -36,9 +36,10 @@ from proxy.store.local import LocalStore
 from proxy.store.proofs import Proofs
 from proxy.store.room import Room
 from proxy.upstream.keyring import Keyring, keyring_file
-from proxy.upstream.origin import Origin, Sessions, shown_url
+from proxy.upstream.origin import Origin, shown_url
 from proxy.upstream.redirects import RedirectGuard
 from proxy.upstream.route import Route
+from proxy.upstream.sessions import Sessions
 from proxy.upstream.throttle import TokenBucket
 
 

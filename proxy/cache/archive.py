@@ -6,7 +6,7 @@ A generation counts only under the keyring that proved it.
 import json
 import logging
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from proxy.cache.generation import Edition, Generation, load_edition, read_lists
@@ -98,7 +98,9 @@ class Archive:
     async def trouble(self) -> Trouble:
         """Return what went wrong with the last checks, of any worker."""
         record = await self._threads.ledger(self._ledger.record, _TROUBLE + self._mirror)
-        return Trouble() if record is None else Trouble(**record)
+        known = {field.name for field in fields(Trouble)}
+        # Another version may have written more.
+        return Trouble(**{name: value for name, value in (record or {}).items() if name in known})
 
     async def note_trouble(self, trouble: Trouble) -> None:
         """Write down what went wrong."""

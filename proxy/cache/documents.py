@@ -21,6 +21,7 @@ from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, recheck_afte
 from proxy.cache.generation import Edition, Generation, GenerationLost
 from proxy.cache.mirror import Mirror
 from proxy.cache.offline import OfflineSwitch
+from proxy.cache.surprises import Surprise, blamed_on
 from proxy.cache.trouble import HeldBack, Trouble
 from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, RollbackError
 from proxy.digest import Digest, digest_of
@@ -264,7 +265,7 @@ class Documents:
             if self._clock() - self._asked_at < self._policy.idle_after_s:
                 try:
                     await self.current()
-                except ProxyError as error:
+                except Exception as error:  # noqa: BLE001 - the next look may go well
                     log.warning("mirror.not_checked mirror=%s problem=%s", self.mirror.name, error)
 
     async def status(self) -> dict[str, Any]:
@@ -325,12 +326,8 @@ class Documents:
         self._check = asyncio.create_task(self._check_once(), name=f"check {self.mirror.name}")
         self._check.add_done_callback(self._end_check)
 
-    def _end_check(self, task: asyncio.Task[None]) -> None:
+    def _end_check(self, _: asyncio.Task[None]) -> None:
         self._check = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._next_check_at = self._clock() + self._policy.retry_after_s
-            self._trouble = replace(self._trouble, last_problem=f"the check failed: {error}")
-            log.error("mirror.check_failed mirror=%s problem=%s", self.mirror.name, error, exc_info=error)
 
     async def _wait_for_first(self) -> None:
         if self._check is not None:
@@ -338,6 +335,16 @@ class Documents:
             await self._editions.adopt_announced()
 
     async def _check_once(self) -> None:
+        """Check, and see to it that whatever goes wrong is told, and tried again."""
+        try:
+            await self._check_alone()
+        except Exception as error:  # noqa: BLE001 - a mirror must not stand still in silence
+            problem = error if isinstance(error, ProxyError) else Surprise(error)
+            log.error("mirror.check_failed mirror=%s problem=%s", self.mirror.name, problem)  # noqa: TRY400
+            self._demands_met = self._demands
+            await self._note_failure([problem])
+
+    async def _check_alone(self) -> None:
         if not self._board.try_lock():
             await self._await_other_worker()
             return
@@ -366,7 +373,8 @@ class Documents:
         problems: list[ProxyError] = []
         for origin in self.route.order():
             try:
-                draft = await self._assembler.assemble(origin, known, siblings)
+                with blamed_on(origin.name):
+                    draft = await self._assembler.assemble(origin, known, siblings)
                 self._check_acceptable(draft)
                 await self._accept(draft, problems)
             except StoreFault as error:
@@ -382,10 +390,7 @@ class Documents:
                 continue
             self.route.worked(origin)
             return
-        now = self._clock()
-        trouble = self._trouble.after_failure(problems, now)
-        self._next_check_at = now + retry_pause_s(trouble.failures, self._policy)
-        await self._write_trouble(trouble)
+        await self._note_failure(problems)
 
     async def _known(self) -> Generation | None:
         """Return what was accepted last: nothing older will be."""
@@ -466,6 +471,12 @@ class Documents:
         if self._offline.is_on:
             return "the proxy is offline"
         return self._trouble.last_problem or "its origins did not answer in time"
+
+    async def _note_failure(self, problems: Sequence[ProxyError]) -> None:
+        now = self._clock()
+        trouble = self._trouble.after_failure(problems, now)
+        self._next_check_at = now + retry_pause_s(trouble.failures, self._policy)
+        await self._write_trouble(trouble)
 
     async def _write_trouble(self, trouble: Trouble) -> None:
         if trouble != self._trouble:

@@ -122,7 +122,7 @@ class Lead:
         except (OSError, NoRoom):
             await self._drop()
             raise
-        except StoreFault:
+        except Exception:
             await self._pause()
             raise
         except asyncio.CancelledError:

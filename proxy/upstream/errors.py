@@ -1,12 +1,19 @@
 """What an origin can do wrong: the only errors that leave `Origin` and `Reply`."""
 
+import re
+
 from proxy.errors import ProxyError
+
+_LONGEST_PROBLEM = 600
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class OriginError(ProxyError):
     """An origin that did not give what it was asked for."""
 
     def __init__(self, origin: str, problem: str) -> None:
+        # It may quote what the origin sent, and goes into logs, JSON and the ledger.
+        problem = _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], problem[:_LONGEST_PROBLEM])
         super().__init__(f"{origin}: {problem}")
         self.origin = origin
         self.problem = problem

@@ -6,33 +6,24 @@ what the bytes mean, nor of other origins; `route.py` chooses among them.
 
 import asyncio
 import contextlib
-import os
-import re
+import logging
 import time
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from types import TracebackType
 from typing import Protocol, Self
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientResponseError,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    TCPConnector,
-)
+from aiohttp import ClientResponse
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy import __version__
 from proxy.simplestreams.paths import url_paths
+from proxy.upstream import fields
+from proxy.upstream.border import border
 from proxy.upstream.errors import (
     OriginAbsent,
+    OriginError,
     OriginForbidden,
     OriginHungUp,
     OriginMisbehaved,
@@ -41,16 +32,25 @@ from proxy.upstream.errors import (
 )
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pulse import Pulse
-from proxy.upstream.redirects import LONGEST_CHAIN, PublicResolver, RedirectGuard, RedirectRefused
+from proxy.upstream.redirects import LONGEST_CHAIN, RedirectGuard
+from proxy.upstream.sessions import Sessions
 from proxy.upstream.straight import Straight
 
-_READ_BUFFER_BYTES = 1024 * 1024
+log = logging.getLogger(__name__)
+
 _SMALL_PIECE_BYTES = 64 * 1024
 _REDIRECTS = {301, 302, 303, 307, 308}
+_WHOLE = {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}
 _ABSENT = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 _NOT_HERE = {*_ABSENT, HTTPStatus.FORBIDDEN}
-_GOOD = {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED, *_REDIRECTS, *_ABSENT}
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_GOOD = {*_WHOLE, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NOT_MODIFIED, *_REDIRECTS, *_ABSENT}
+_OF_THE_MOMENT = {
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+"""Statuses that have nothing to do with what was asked."""
 _GZIP_WINDOW_BITS = 31
 
 
@@ -61,8 +61,18 @@ class Validators:
     etag: str | None = None
     last_modified: str | None = None
 
-    def __bool__(self) -> bool:
-        return self.etag is not None or self.last_modified is not None
+    @classmethod
+    def sent_in(cls, headers: Mapping[str, str]) -> Self:
+        """Return those that came with a reply, as far as they are fit to be sent again."""
+        return cls(
+            etag=fields.etag(headers.get("ETag")), last_modified=fields.date(headers.get("Last-Modified"))
+        )
+
+    def conditions(self) -> dict[str, str]:
+        """Return the fields that ask with them. What an earlier release stored may be fit for nothing."""
+        etag, last_modified = fields.etag(self.etag), fields.date(self.last_modified)
+        found = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +110,16 @@ class Reply:
         self._stall_timeout_s = origin.options.stall_timeout_s
         self.start = start
         self.total = total
-        self.is_page = response.content_type == "text/html"
+        self.is_page = fields.is_page(response.headers.get("Content-Type"))
         """Whether it says that it is a page for people to read."""
-        is_whole = response.status == HTTPStatus.OK
         coding = response.headers.get("Transfer-Encoding", "").lower()
-        self.is_unplaced = is_whole and total is None
+        self.is_unplaced = response.status in _WHOLE and total is None
         """Whether nothing says that it is the whole, and not the part that was asked for."""
-        self.ends_for_sure = is_whole and (coding == "chunked" or response.content_length is not None)
-        """Whether the end of the body is the end of the file, rather than of a part or a connection."""
-        self.length_bytes = None if coding else response.content_length
+        self.length_bytes = None if coding else fields.length(response.headers.get("Content-Length"))
         """How much is announced."""
+        is_whole = response.status in _WHOLE
+        self.ends_for_sure = is_whole and (coding == "chunked" or self.length_bytes is not None)
+        """Whether the end of the body is the end of the file, rather than of a part or a connection."""
 
     async def chunks(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives.
@@ -156,13 +166,8 @@ class Reply:
             raise TimeoutError(f"no byte for {self._stall_timeout_s:g} s") from None
         return time.monotonic() - began
 
-    @contextlib.contextmanager
-    def _broken_off(self) -> Iterator[None]:
-        try:
-            yield
-        except (ClientError, OSError, TimeoutError) as error:
-            self._meter.failed()
-            raise OriginHungUp(self._origin, f"its answer broke off: {_reason(error)}") from error
+    def _broken_off(self) -> contextlib.AbstractContextManager[None]:
+        return border(self._origin, self._meter.failed, "its answer broke off: ")
 
     def _check_pulse(self, *, is_replaceable: bool) -> None:
         if is_replaceable and self._pulse.is_weak:
@@ -184,34 +189,6 @@ class Reply:
             chunk = await content.readany()
         self._note(len(chunk), time.monotonic() - began)
         return chunk
-
-
-class Sessions:
-    """The HTTP connections of one process, shared by all origins."""
-
-    def __init__(self, options: UpstreamOptions) -> None:
-        self.options = options
-        self._direct = _session(options, TCPConnector(limit=0, limit_per_host=options.connections))
-        self._public = _session(
-            options,
-            TCPConnector(limit=0, limit_per_host=options.connections, resolver=PublicResolver()),
-        )
-
-    def for_url(self, url: URL, guard: RedirectGuard) -> ClientSession:
-        """Return the session for `url`: one that reaches public addresses only, unless it is named.
-
-        A parent proxy resolves names itself, so that only literal addresses can be judged here.
-        """
-        return self._direct if guard.is_named(url) or self.options.parent_proxy else self._public
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._direct.close()
-        await self._public.close()
 
 
 class Origin:
@@ -243,13 +220,9 @@ class Origin:
         if offset:
             headers["Range"] = f"bytes={offset}-"
         async with self._get(path, headers) as response:
-            if response.status == HTTPStatus.PARTIAL_CONTENT:
-                start, total = self._content_range(response, offset)
-            elif response.status == HTTPStatus.OK:
-                start, total = 0, response.content_length
-            else:
-                raise self._unfit(response.status)
-            yield Reply(self, response, start, total)
+            with self.border():
+                reply = self._reply(response, offset)
+            yield reply
 
     async def fetch(self, path: str, validators: Validators) -> Fetched | None:
         """Return a whole document; None when `validators` still hold (304).
@@ -258,31 +231,40 @@ class Origin:
         and OriginUnreachable for one that takes longer than `document_timeout_s`.
         """
         timeout_s = self._sessions.options.document_timeout_s
+        conditions = validators.conditions()
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._fetch(path, validators)
+                if conditions:
+                    return await self._fetch_if_changed(path, conditions)
+                return await self._fetch(path, {})
         except TimeoutError as error:
             self.meter.failed()
             raise OriginUnreachable(self.name, f"{path} took longer than {timeout_s:g} s") from error
 
-    async def _fetch(self, path: str, validators: Validators) -> Fetched | None:
-        headers = CIMultiDict({"Accept-Encoding": "identity"})
-        if validators.etag:
-            headers["If-None-Match"] = validators.etag
-        if validators.last_modified:
-            headers["If-Modified-Since"] = validators.last_modified
+    async def _fetch_if_changed(self, path: str, conditions: Mapping[str, str]) -> Fetched | None:
+        """Ask with conditions, and plainly once when it may be the conditions that are not liked."""
+        try:
+            return await self._fetch(path, conditions)
+        except OriginError as error:
+            if not _may_be_about_the_question(error):
+                raise
+            log.info("origin.asked_plainly path=%s problem=%s", path, error)
+        found = await self._fetch(path, {})
+        # Nothing to ask with next time.
+        return None if found is None else replace(found, validators=Validators())
+
+    async def _fetch(self, path: str, conditions: Mapping[str, str]) -> Fetched | None:
+        headers = CIMultiDict({"Accept-Encoding": "identity", **conditions})
         async with self._get(path, headers) as response:
-            if response.status == HTTPStatus.NOT_MODIFIED and validators:
-                return None
-            if response.status != HTTPStatus.OK:
+            if response.status == HTTPStatus.NOT_MODIFIED:
+                if conditions:
+                    return None
+                raise self._misbehaved(f"it says that {path} has not changed (304), but was not asked that")
+            if response.status not in _WHOLE:
                 raise self._unfit(response.status)
-            data = await self._read_document(response)
-            return Fetched(
-                data=data,
-                validators=Validators(
-                    etag=response.headers.get("ETag"), last_modified=response.headers.get("Last-Modified")
-                ),
-            )
+            with self.border():
+                data = await self._read_document(response)
+            return Fetched(data=data, validators=Validators.sent_in(response.headers))
 
     @contextlib.asynccontextmanager
     async def _get(self, path: str, headers: CIMultiDict[str]) -> AsyncIterator[ClientResponse]:
@@ -308,25 +290,45 @@ class Origin:
 
     async def _request(self, url: URL, headers: CIMultiDict[str]) -> ClientResponse:
         for _ in range(LONGEST_CHAIN + 1):
-            session = self._sessions.for_url(url, self._guard)
-            options = self._sessions.options
-            began = time.monotonic()
-            try:
-                # aiohttp itself does not bound name resolution, nor a parent proxy's answer to CONNECT.
-                async with asyncio.timeout(options.connect_timeout_s + options.stall_timeout_s):
-                    response = await session.get(
-                        url, headers=headers, allow_redirects=False, proxy=options.parent_proxy or None
-                    )
-            except (ClientError, OSError, TimeoutError, ValueError) as error:
-                self.meter.failed()
-                was_connected = not isinstance(error, ClientConnectorError | ConnectionTimeoutError)
-                kind = OriginHungUp if was_connected else OriginUnreachable
-                raise kind(self.name, _reason(error)) from error
-            self.meter.answered(time.monotonic() - began, is_good=response.status in _GOOD)
-            if response.status not in _REDIRECTS or "Location" not in response.headers:
+            with self.border():
+                response = await self._request_once(url, headers)
+                target = self._redirect_target(url, response)
+            if target is None:
                 return response
-            url = self._redirect_target(url, response)
+            url = target
         raise self._misbehaved(f"it redirects more than {LONGEST_CHAIN} times")
+
+    async def _request_once(self, url: URL, headers: CIMultiDict[str]) -> ClientResponse:
+        options = self._sessions.options
+        session = self._sessions.for_url(url, self._guard)
+        patience_s = options.connect_timeout_s + options.stall_timeout_s
+        began = time.monotonic()
+        try:
+            # aiohttp itself does not bound name resolution, nor a parent proxy's answer to CONNECT.
+            async with asyncio.timeout(patience_s):
+                response = await session.get(
+                    url, headers=headers, allow_redirects=False, proxy=options.parent_proxy or None
+                )
+        except TimeoutError as error:
+            raise TimeoutError(str(error) or f"it did not answer within {patience_s:g} s") from error
+        self.meter.answered(time.monotonic() - began, is_good=response.status in _GOOD)
+        return response
+
+    def _redirect_target(self, url: URL, response: ClientResponse) -> URL | None:
+        """Return where a reply sends us, None when it does not."""
+        if response.status not in _REDIRECTS or "Location" not in response.headers:
+            return None
+        response.release()
+        location = fields.location(response.headers["Location"])
+        if location is None:
+            raise self._misbehaved("it redirects to what is no URL")
+        target = url.join(URL(location))
+        self._guard.check(target)
+        return target
+
+    def border(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which every error is this origin's."""
+        return border(self.name, self.meter.failed)
 
     def _unfit(self, status: int) -> OriginStatus:
         if status in _GOOD:
@@ -337,29 +339,23 @@ class Origin:
         self.meter.failed()
         return OriginMisbehaved(self.name, problem)
 
-    def _redirect_target(self, url: URL, response: ClientResponse) -> URL:
-        response.release()
-        try:
-            target = url.join(URL(response.headers["Location"]))
-            self._guard.check(target)
-        except (ValueError, RedirectRefused) as error:
-            raise self._misbehaved(str(error)) from error
-        return target
-
-    def _content_range(self, response: ClientResponse, offset: int) -> tuple[int, int | None]:
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    def _reply(self, response: ClientResponse, offset: int) -> Reply:
+        """Return the body of a good reply, by where in the file it starts."""
+        if response.status in _WHOLE:
+            return Reply(self, response, 0, fields.length(response.headers.get("Content-Length")))
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
+            raise self._unfit(response.status)
+        sent = response.headers.get("Content-Range")
+        part = fields.content_range(sent)
         has_parts = response.headers.get("Content-Type", "").lower().startswith("multipart/")
-        if match is None or int(match[1]) > offset or has_parts:
-            raise self._misbehaved(
-                f"asked for bytes from {offset} on, it sent {response.headers.get('Content-Range')!r:.80}"
-            )
-        return int(match[1]), None if match[3] == "*" else int(match[3])
+        if part is None or part[0] > offset or has_parts:
+            raise self._misbehaved(f"asked for bytes from {offset} on, it sent {sent!r:.80}")
+        return Reply(self, response, *part)
 
     async def _read_document(self, response: ClientResponse) -> bytes:
         limit = self._sessions.options.document_limit_bytes
         parts: list[bytes] = []
-        size = response.content_length or 0
-        if size > limit:
+        if (fields.length(response.headers.get("Content-Length")) or 0) > limit:
             raise self._too_large(limit)
         size = 0
         async for chunk in Reply(self, response, 0, None).chunks():
@@ -368,7 +364,7 @@ class Origin:
                 raise self._too_large(limit)
             parts.append(chunk)
         data = b"".join(parts)
-        if response.headers.get("Content-Encoding", "").lower() not in {"gzip", "x-gzip"}:
+        if fields.compression(response.headers.get("Content-Encoding")) != "gzip":
             return data
         return await asyncio.to_thread(self._gunzip, data, limit)
 
@@ -397,22 +393,10 @@ def shown_url(url: str) -> str:
     return str(URL(url).with_user(None)) if "@" in url else url
 
 
-def _session(options: UpstreamOptions, connector: TCPConnector) -> ClientSession:
-    return ClientSession(
-        connector=connector,
-        auto_decompress=False,
-        headers={"User-Agent": f"sstream-proxy/{__version__}"},
-        read_bufsize=_READ_BUFFER_BYTES,
-        timeout=ClientTimeout(
-            total=None, sock_connect=options.connect_timeout_s, sock_read=options.stall_timeout_s
-        ),
-    )
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ClientConnectorError) and error.errno:
-        return f"cannot connect to {error.host} port {error.port}: {os.strerror(error.errno)}"
-    if isinstance(error, ClientResponseError):
-        # Its own text has the URL in it, which may be a parent proxy's with its password.
-        return f"{error.status} {error.message}"
-    return str(error) or type(error).__name__
+def _may_be_about_the_question(error: OriginError) -> bool:
+    """Whether an origin may answer well when it is asked otherwise."""
+    if isinstance(error, OriginStatus):
+        return error.status not in _OF_THE_MOMENT
+    if isinstance(error, OriginHungUp):
+        return not isinstance(error.__cause__, TimeoutError)
+    return isinstance(error, OriginMisbehaved)

@@ -161,8 +161,9 @@ class Pull:
                 before = self._offset
                 try:
                     async with aclosing(self._transfer(candidate)) as pieces:
-                        async for piece in pieces:
-                            yield piece
+                        with candidate.origin.border():
+                            async for piece in pieces:
+                                yield piece
                 except OriginError as error:
                     last = error
                     self._note(candidate, error, has_begun=self._offset > before)

@@ -9,8 +9,8 @@ import pytest
 from yarl import URL
 
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.origin import Sessions
 from proxy.upstream.redirects import PublicResolver, RedirectGuard, RedirectRefused
+from proxy.upstream.sessions import Sessions
 
 ORIGIN = "https://images.example/"
 

@@ -6,9 +6,10 @@ import pytest
 from support.running import Clock
 
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.origin import Origin, Sessions
+from proxy.upstream.origin import Origin
 from proxy.upstream.redirects import RedirectGuard
 from proxy.upstream.route import Route
+from proxy.upstream.sessions import Sessions
 
 NAMES = ("http://a.example/", "http://b.example/", "http://c.example/")
 

@@ -21,9 +21,10 @@ from support.upstreams import Meter, asked_with
 from proxy.upstream.errors import OriginUnreachable
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.origin import Origin as Upstream
-from proxy.upstream.origin import Reply, Sessions
+from proxy.upstream.origin import Reply
 from proxy.upstream.pull import Doubts, Pull, Source
 from proxy.upstream.route import Route
+from proxy.upstream.sessions import Sessions
 from proxy.upstream.straight import Straight
 
 SIZE = 5_000_000

@@ -19,9 +19,10 @@ from support.origin import Origin
 from support.tree import random_blocks
 from support.upstreams import Meter, asked_with
 
+from proxy.upstream.errors import OriginUnreachable
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.origin import Origin as Upstream
-from proxy.upstream.origin import OriginUnreachable, Sessions
+from proxy.upstream.sessions import Sessions
 from proxy.upstream.straight import Straight
 
 MIB = 1024 * 1024

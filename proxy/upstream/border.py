@@ -1,0 +1,55 @@
+"""Where whatever asking an origin may raise becomes an OriginError.
+
+An HTTP library and its parsers see what strangers wrote: any exception may come
+out of them. Here, in one place, it becomes the origin's failure, which others
+can make up for.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponseError,
+    ConnectionTimeoutError,
+)
+
+from proxy.errors import ProxyError
+from proxy.upstream.errors import OriginError, OriginHungUp, OriginMisbehaved, OriginUnreachable
+from proxy.upstream.sessions import BadHead
+
+
+@contextlib.contextmanager
+def border(origin: str, failed: Callable[[], None], doing: str = "") -> Iterator[None]:
+    """Turn any error within into the origin's; `failed` is told of those that were none yet.
+
+    Cancelling passes. `doing` begins the sentence that says what went wrong.
+    """
+    try:
+        yield
+    except OriginError:
+        raise
+    except Exception as error:
+        failed()
+        raise _translated(origin, error, doing) from error
+
+
+def _translated(origin: str, error: Exception, doing: str) -> OriginError:
+    if isinstance(error, (BadHead, ProxyError)):
+        return OriginMisbehaved(origin, str(error))
+    if not isinstance(error, (ClientError, OSError)):
+        return OriginMisbehaved(origin, f"its answer cannot be read: {type(error).__name__}: {error}")
+    was_connected = not isinstance(error, (ClientConnectorError, ConnectionTimeoutError))
+    kind = OriginHungUp if was_connected else OriginUnreachable
+    return kind(origin, doing + _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ClientConnectorError) and error.errno:
+        return f"cannot connect to {error.host} port {error.port}: {os.strerror(error.errno)}"
+    if isinstance(error, ClientResponseError):
+        # Its own text has the URL in it, which may be a parent proxy's with its password.
+        return f"{error.status} {error.message}"
+    return str(error) or type(error).__name__

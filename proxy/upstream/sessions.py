@@ -1,0 +1,98 @@
+"""The HTTP connections of one process, shared by all origins.
+
+Owns aiohttp's sessions, and what its parser gets to see of a reply's head.
+"""
+
+import asyncio
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from proxy import __version__
+from proxy.upstream.heads import HeadError, HeadReader
+from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.redirects import PublicResolver, RedirectGuard
+
+_READ_BUFFER_BYTES = 1024 * 1024
+
+
+class BadHead(ClientError):
+    """A reply whose head makes no sense; among aiohttp's errors, for it passes through aiohttp."""
+
+
+class ForgivingHandler(ResponseHandler):
+    """One connection; aiohttp's parser is strict, so it gets each reply's head rewritten."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._head: HeadReader | None = None
+
+    def set_response_params(self, **params: Any) -> None:
+        """Expect a reply."""
+        self._head = HeadReader()
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket, or none when the parser is to go on."""
+        if self._head is not None and data and self._parser is not None:
+            try:
+                clean = self._head.feed(data)
+            except HeadError as error:
+                self._head = None
+                self.set_exception(BadHead(str(error)))
+                if self.transport is not None:
+                    self.transport.close()
+                return
+            if clean is None:
+                return
+            self._head = None
+            data = clean
+        super().data_received(data)
+
+
+class Sessions:
+    """The HTTP connections of one process, shared by all origins."""
+
+    def __init__(self, options: UpstreamOptions) -> None:
+        self.options = options
+        self._direct = _session(options, TCPConnector(limit=0, limit_per_host=options.connections))
+        self._public = _session(
+            options,
+            TCPConnector(limit=0, limit_per_host=options.connections, resolver=PublicResolver()),
+        )
+
+    def for_url(self, url: URL, guard: RedirectGuard) -> ClientSession:
+        """Return the session for `url`: one that reaches public addresses only, unless it is named.
+
+        A parent proxy resolves names itself, so that only literal addresses can be judged here.
+        """
+        return self._direct if guard.is_named(url) or self.options.parent_proxy else self._public
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._direct.close()
+        await self._public.close()
+
+
+def _session(options: UpstreamOptions, connector: TCPConnector) -> ClientSession:
+    # aiohttp offers no other way to choose it; without it, careless heads are refused.
+    handler: type[ResponseHandler] = ForgivingHandler
+    connector._factory = partial(handler, loop=asyncio.get_running_loop())  # noqa: SLF001
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        headers={"User-Agent": f"sstream-proxy/{__version__}"},
+        read_bufsize=_READ_BUFFER_BYTES,
+        timeout=ClientTimeout(
+            total=None, sock_connect=options.connect_timeout_s, sock_read=options.stall_timeout_s
+        ),
+    )
