@@ -94,7 +94,8 @@ def _create(
     @web.middleware
     async def route_by_target(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Look for a path's handler only if it is ours: an absolute target may be another server's."""
-        if not mounts.is_ours(request.raw_path, local_address(request)):
+        is_tunnel = request.method == "CONNECT"  # Its target is a host, whatever it looks like.
+        if is_tunnel or not mounts.is_ours(request.raw_path, local_address(request)):
             return await elsewhere(request)
         if access is not None and is_operators(request.path) and not access.may_read(asker_of(request)):
             return answer(HTTPStatus.FORBIDDEN, {"problem": "reading this needs an admin"})
@@ -121,12 +122,13 @@ async def _get_nothing(_: web.Request) -> web.Response:
 async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
     """Say who answers; end a connection on which it may be unclear where the next request begins.
 
-    What follows an offer to upgrade need not be HTTP/1.1, and HTTP/1.0 knows no
+    What follows CONNECT or an offer to upgrade need not be HTTP/1.1, and HTTP/1.0 knows no
     chunks (RFC 9112 section 6.1).
     """
     response.headers["Server"] = SERVER_NAME
     is_old = request.version < HttpVersion11
-    if "Upgrade" in request.headers or (is_old and "Transfer-Encoding" in request.headers):
+    is_other = request.method == "CONNECT" or "Upgrade" in request.headers
+    if is_other or (is_old and "Transfer-Encoding" in request.headers):
         response.force_close()
         response.headers["Connection"] = "close"
 

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import HttpVersion11, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError, InvalidURLError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
 from proxy.web.admission import Admission
@@ -94,7 +96,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Answer what is hot; hand the rest to the parser. aiohttp calls this with none to parse again."""
         if not data:
-            super().data_received(data)
+            self._parse(data)
             return
         self._has_asked = True
         self.heard_at_s = self._loop.time()
@@ -122,7 +124,20 @@ class Connection(RequestHandler):
                 return
             if is_whole_head(data):
                 self._head = data
-        super().data_received(self._stray_chunks.feed(data))
+        self._parse(self._stray_chunks.feed(data))
+
+    def _parse(self, data: bytes) -> None:
+        """Hand bytes to aiohttp's parser; what it takes without making a request of it is a fault."""
+        super().data_received(data)
+        for index, (message, _) in enumerate(self._messages):
+            if not isinstance(message, _ErrInfo) and not _is_request(message):
+                self._messages[index] = _fault()
+        is_swallowed = self._stray_chunks.passed_heads > self._request_count and not self._buffer_paused
+        if is_swallowed and not (self._upgraded or self._close or self._force_close):
+            self._request_count += 1
+            self._messages.append(_fault())
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
 
     def retire(self) -> None:
         """Close as soon as nobody waits for an answer: others serve already.
@@ -179,6 +194,8 @@ class Connection(RequestHandler):
         if isinstance(exc, HttpProcessingError) and not request.writer.output_size:
             self._met("malformed_requests")
             problem = _UNPRINTABLE.sub(" ", (message or "").strip().partition("\n")[0]).rstrip(" :")
+            if isinstance(exc, InvalidURLError):
+                problem = f"its target is neither a path nor a URL: {problem}".rstrip(" :")
             if isinstance(exc, LineTooLong):
                 status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
                 problem = f"its first line or a header is longer than {self.max_line_size} bytes"
@@ -224,6 +241,17 @@ class Connection(RequestHandler):
         self._hot.sent(reply, self._client, wire.body_bytes)
         if self._is_retired:
             self.force_close()
+
+
+def _is_request(message: RawRequestMessage) -> bool:
+    """Whether aiohttp's parser has found a target, in a version that is spoken here."""
+    return None not in (message.path, message.url) and message.version <= HttpVersion11
+
+
+def _fault() -> tuple[_ErrInfo, StreamReader]:
+    """Return what aiohttp queues for what is no request."""
+    error = BadHttpMessage("its first line is not as METHOD TARGET HTTP/1.1")
+    return _ErrInfo(error.code, error, error.message), EMPTY_PAYLOAD
 
 
 def _send_now(socket_fd: int, wire: Wire) -> int:

@@ -21,6 +21,8 @@ class StrayChunkFilter:
         self._held = b""
         self._may_be_marker = False
         self._is_off = False
+        self.passed_heads = 0
+        """How many whole request heads the parser has got to see."""
 
     @property
     def is_between_heads(self) -> bool:
@@ -70,5 +72,6 @@ class StrayChunkFilter:
         head = bytes(self._head[: end + 2]).lower()
         self._is_off = any(name in head for name in _BODY_HEADERS)
         self._may_be_marker = not self._is_off
+        self.passed_heads += bool(head.strip())
         self._head.clear()
         return data[taken:]

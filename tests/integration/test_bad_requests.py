@@ -257,6 +257,74 @@ async def test_malformed_requests_are_answered_with_4xx_or_hung_up_on(
     await assert_works(proxy.base, item)
 
 
+METHODS = ["GET", "HEAD", "POST", "CONNECT", "OPTIONS", "TRACE", "PRI", "FOO"]
+LINES_OF_NOTHING = [
+    *(f"{method} \r\n\r\n" for method in METHODS),
+    *(f"CONNECT{end}" for end in (" \n\r\n", "  \r\n\r\n", " \r \r\n\r\n", "\r\n\r\n", " \n\n")),
+    *(f"CONNECT {host} HTTP/1.1\r\nHost: a\r\n\r\n" for host in (":", ":443", "[", "a:99999")),
+    "CONNECT \r\nHost: a\r\n\r\n",
+    "CONNECT \r\nContent-Length: 5\r\n\r\n",
+    "CONNECT \r\nUpgrade: websocket\r\n\r\n",
+    *(
+        f"PRI {target} HTTP/{version}\r\n\r\n"
+        for target in ("*", "/", "http://a")
+        for version in ("1.1", "2.0")
+    ),
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "connect a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+    "GET http:// HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET http://a:b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+    f"{'A' * 300} / HTTP/1.1\r\nHost: a\r\n\r\n",
+]
+
+
+@pytest.mark.usefixtures("item")
+@pytest.mark.parametrize("pieces", ["whole", "bytes", "after another"])
+async def test_a_first_line_that_is_no_request_gets_a_400_with_a_reason_and_the_end(
+    proxy: RunningProxy, quiet_origin: Origin, pieces: str
+) -> None:
+    """Not silence: some of these leave the parser waiting for ever."""
+
+    async def told(line: str) -> bytes:
+        data = line.encode()
+        async with Wire.to(proxy.base) as wire:
+            if pieces == "after another":
+                assert (await wire.ask(INDEX)).status == 200
+            for part in [data] if pieces != "bytes" else [data[at : at + 1] for at in range(len(data))]:
+                await wire.send(part)
+                await asyncio.sleep(0)
+            try:
+                async with asyncio.timeout(5):
+                    return await wire.rest()
+            except TimeoutError:
+                return b"silence"
+
+    replies = await asyncio.gather(*map(told, LINES_OF_NOTHING))
+    vague = {
+        line: reply
+        for line, reply in zip(LINES_OF_NOTHING, replies, strict=True)
+        if b" 400 " not in reply[:20] or len(reply.partition(b"answered: ")[2].strip()) <= 5
+    }
+    if pieces == "bytes":  # What is sent to a connection that has ended may cost its answer.
+        vague = {line: reply for line, reply in vague.items() if reply}
+    assert sorted(vague.items()) == []
+    assert quiet_origin.requests == []
+
+
+@pytest.mark.parametrize("target", ["/", "//", "/-/health", "*", "a", "a:80", INDEX, "http://a/"])
+async def test_connect_to_anything_is_refused_with_the_methods_that_work(
+    proxy: RunningProxy, target: str
+) -> None:
+    async with Wire.to(proxy.base) as wire:
+        await wire.send(request(target, "CONNECT") + request(INDEX))
+        status = (await wire.reply()).status
+        assert await wire.rest() == b""
+    assert status == (400 if target == "http://a/" else 405)
+
+
 async def test_odd_requests_are_no_reason_to_fail(
     proxy: RunningProxy, quiet_origin: Origin, item: TreeItem
 ) -> None:
