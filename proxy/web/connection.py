@@ -7,6 +7,7 @@ aiohttp's.
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from proxy.web.blob_response import SERVER_NAME
 from proxy.web.hot import HotReplies, HotReply, is_whole_head
 from proxy.web.ready import Wire
 from proxy.web.stray_chunk import StrayChunkFilter
+
+log = logging.getLogger(__name__)
 
 _MOST_UNSENT_BYTES = 256 * 1024
 """A client that does not read what it was sent is answered the usual, patient way."""
@@ -85,8 +88,18 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         if transport.get_extra_info("sslcontext") is None:
             self._socket_fd = transport.get_extra_info("socket").fileno()
+        if self._task_handler is not None:
+            self._task_handler.add_done_callback(self._end_with)
         if self._admission.is_over:
             self.retire()
+
+    def _end_with(self, handling: asyncio.Task[None]) -> None:
+        """End when aiohttp has stopped to handle requests, for whatever reason: nobody would answer."""
+        error = None if handling.cancelled() else handling.exception()
+        if error is not None:
+            log.error("connection.failed client=%s", self._client, exc_info=error)
+        if self.transport is not None:
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
