@@ -24,6 +24,8 @@ _OPENING = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\r?\n(?:Hash: [A-Za-z0-9, -]+\r?\n)*[ \t]*\r?\n"
 )
 _MARKERS_OF_ONE_BLOCK = 3
+_LONGEST_LINE = 19_998
+"""What gpg reads of a line, without its end: 2.2 passes over the rest, 2.4 calls the signature bad."""
 _UNSIGNED_AT_LINE_END = b" \t\r\n"
 
 
@@ -55,6 +57,21 @@ def check_envelope(raw: bytes) -> None:
     end = markers[-1][0] + len(_END_SIGNATURE)
     if raw[end:].strip():
         raise EnvelopeError("unsigned text stands after the signed block")
+    if _has_longer_line(raw, end):
+        raise EnvelopeError(
+            f"the signed block holds text that gpg did not check: a line of more than {_LONGEST_LINE} bytes"
+        )
+
+
+def _has_longer_line(raw: bytes, stop: int) -> bool:
+    begin = 0
+    while stop - begin > _LONGEST_LINE:
+        # The last end of a line that is near enough: most lines are never looked at.
+        end = raw.rfind(b"\n", begin, begin + _LONGEST_LINE + 1)
+        if end < 0:
+            return True
+        begin = end + 1
+    return False
 
 
 def _markers(raw: bytes) -> Iterator[tuple[int, bytes]]:
@@ -96,8 +113,7 @@ def with_signature(raw: bytes, packet: bytes) -> bytes:
 def check_covered(raw: bytes, text: bytes) -> None:
     """Raise EnvelopeError unless the block in `raw` says `text`, what its signature covers, and no more.
 
-    gpg passes over what stands in a line after 20,000 bytes, and calls the
-    signature good all the same; clients that read the block would believe it.
+    What gpg 2.2 passes over, clients that read the block would believe.
     `raw` has passed `check_envelope`.
     """
     opening = _OPENING.match(raw)

@@ -206,16 +206,16 @@ class Listening:
             # Connections inherit it; the kernel then sees to it that no client stands still for longer.
             if one.family in _TCP_FAMILIES:
                 one.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(self._options.stall_timeout_s * 1000))
-            if one.family == AF_UNIX:  # Nobody is in between who could listen.
-                server = await loop.create_unix_server(connection, sock=one, backlog=_BACKLOG)
-            else:
-                server = await loop.create_server(
-                    connection,
-                    sock=one,
-                    ssl=tls,
-                    backlog=_BACKLOG,
-                    ssl_handshake_timeout=None if tls is None else _TLS_HANDSHAKE_TIMEOUT_S,
-                )
+            # Nobody could listen in between the ends of a local socket. Not `create_unix_server`: closing
+            # that takes the socket's file away, on which other processes listen (Python 3.13).
+            spoken = None if one.family == AF_UNIX else tls
+            server = await loop.create_server(
+                connection,
+                sock=one,
+                ssl=spoken,
+                backlog=_BACKLOG,
+                ssl_handshake_timeout=None if spoken is None else _TLS_HANDSHAKE_TIMEOUT_S,
+            )
             self._servers.append(server)
 
     def refuse(self) -> None:

@@ -48,9 +48,12 @@ def unsigned(mirror: Mirror) -> Mirror:
 
 
 def publish(state: Path, root: Path) -> None:
-    """Make `root` the tree that `state` holds, without the files that it has not."""
+    """Make `root` the tree that `state` holds, without the files that it has not.
+
+    Each is as old as its copy: all files of an unpacked archive have one time.
+    """
     shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(state, root)
+    shutil.copytree(state, root, copy_function=shutil.copyfile)
 
 
 def publish_maas(root: Path) -> None:

@@ -191,9 +191,9 @@ class Service:
         return self._log.read_text(errors="replace")
 
     def children(self) -> dict[int, str]:
-        """Return the names of its processes, by process id."""
+        """Return the names of its living processes, by process id."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return {int(pid): _name(int(pid)) for pid in children.split()}
+        return {pid: _name(pid) for pid in map(int, children.split()) if _is_alive(pid)}
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of its workers."""
@@ -218,6 +218,13 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _is_alive(pid: int) -> bool:
+    """Say whether a process is more than an exit status that its parent has not read yet."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def _name(pid: int) -> str:

@@ -29,6 +29,7 @@ BLOCK = BEGIN + b"Hash: SHA512\n\n" + TEXT + SIGNATURE
         BEGIN + b"Hash: SHA256, SHA512\n\n" + TEXT + SIGNATURE,
         BEGIN + b"Hash: SHA512\n \t\n" + TEXT + SIGNATURE,
         BEGIN + b"Hash: SHA512\n\n- -----BEGIN PGP SIGNATURE-----\n" + TEXT + SIGNATURE,
+        BEGIN + b"\n" + (b"a" * 19_998 + b"\n") * 3 + SIGNATURE,
         BEGIN + b"Hash: SHA512\n\n" + TEXT + SIGNATURE.replace(b"\n\n", b"\nVersion: GnuPG v1\n\n"),
     ],
 )
@@ -68,6 +69,8 @@ def test_one_block_and_nothing_else_is_an_envelope(raw: bytes) -> None:
         (BEGIN.rstrip() + b" evil\n\n" + TEXT + SIGNATURE, "not clear-signed"),
         (BEGIN + b"\n-----evil\n" + TEXT + SIGNATURE, "out of order"),
         (BEGIN + b"\n" + BEGIN + SIGNATURE, "out of order"),
+        (BEGIN + b"\n" + b"a" * 19_999 + b"\n" + SIGNATURE, "a line of more than 19998 bytes"),
+        (BEGIN + b"\n" + TEXT + b"a" * 40_000 + b"\n" + SIGNATURE, "a line of more than 19998 bytes"),
         (BEGIN + b"\n-----END PGP SIGNATURE-----\n-----BEGIN PGP SIGNATURE-----\n", "out of order"),
     ],
 )

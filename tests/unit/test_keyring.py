@@ -439,7 +439,7 @@ def test_a_dash_escaped_line_that_was_not_signed_is_found(
 def test_text_beyond_what_gpg_reads_of_a_line_does_not_count_as_signed(
     ring: Keyring, key: SigningKey, hidden: bytes
 ) -> None:
-    """Gpg passes over what stands in a line after 20,000 bytes, and calls the signature good."""
+    """Of what stands in a line after 20,000 bytes, gpg 2.2 says nothing, and calls the signature good."""
     raw = key.clearsign(TEXT).replace(b'1.0",\n', b'1.0",' + LONGER_THAN_GPG_READS + hidden + b"\n")
 
     assert "gpg did not check" in refusal(ring, raw)

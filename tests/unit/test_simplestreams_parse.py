@@ -5,7 +5,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proxy.simplestreams import shape
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
 from proxy.simplestreams.parse import (
     FormatError,
@@ -14,6 +17,7 @@ from proxy.simplestreams.parse import (
     parse_updated,
     same_statement,
 )
+from proxy.simplestreams.shape import TooComplex, check_shape
 
 
 def encoded(**document: object) -> bytes:
@@ -55,6 +59,7 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (b'{"format": "\xff"}', "it is not UTF-8 at byte 12"),
         (b"[" * 100_000, "it is nested too deeply"),
         (b'{"a":' * 100_000, "it is nested too deeply"),
+        (b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", "it is nested too deeply"),
         (b"[]", "it is not a JSON object"),
         (b"null", "it is not a JSON object"),
         (b'"products:1.0"', "it is not a JSON object"),
@@ -71,6 +76,41 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_what_is_no_document_is_refused_in_words(raw: bytes, problem: str) -> None:
     with pytest.raises(FormatError, match=problem):
         parse_document(raw)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 7, 1024])
+def test_brackets_in_texts_are_no_nesting(block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shape, "_BLOCK_BYTES", block_bytes)
+    texts = ["[" * 1000, "{" * 1000, '\\"[' * 400, "\\\\", "\\" * 9, '"', "]" * 1000, "[[\\"]
+    deep = json.loads("[" * 290 + "]" * 290)
+    found = parse_document(encoded(format=PRODUCTS_FORMAT, products={one: one for one in texts}, deep=deep))
+    assert isinstance(found, Products)
+    closed = json.dumps({"]" * 1000: "]" * 1000})[:-1] + ', "a":'
+    with pytest.raises(FormatError, match="nested too deeply"):
+        parse_document(closed.encode() + b"[" * 300 + b"]" * 300 + b"}")
+
+
+@given(
+    st.recursive(
+        st.text(st.sampled_from('[]{}"\\a')),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(st.sampled_from('[{"\\')), inner),
+    ),
+    st.integers(1, 5),
+)
+def test_the_depth_of_a_document_is_found_whatever_its_texts_hold(value: object, block_bytes: int) -> None:
+    def depth(one: object) -> int:
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else None
+        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+    raw = json.dumps(value).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shape, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(shape, "_DEEPEST", depth(value))
+        check_shape(raw)
+        patch.setattr(shape, "_DEEPEST", depth(value) - 1)
+        if depth(value):
+            with pytest.raises(TooComplex):
+                check_shape(raw)
 
 
 def test_a_problem_is_told_in_few_words_however_long_the_text() -> None:
