@@ -116,6 +116,8 @@ async def answer_for(root: Path, path: str, method: str, asked: Mapping[str, str
     if fault.redirect_to is not None:
         return page(HTTPStatus.FOUND, {"Location": fault.redirect_to})
     status = fault.range_status if fault.status is None and "Range" in asked else fault.status
+    if fault.condition_status is not None and is_conditional(asked):
+        status = fault.condition_status
     if status is not None:
         return page(status)
     if fault.body is not None:
@@ -130,6 +132,11 @@ async def answer_for(root: Path, path: str, method: str, asked: Mapping[str, str
     except BaseException:
         file.body.close()
         raise
+
+
+def is_conditional(asked: Mapping[str, str]) -> bool:
+    """Say whether a request asks only for what has changed."""
+    return any(name in asked for name in ("If-None-Match", "If-Modified-Since"))
 
 
 def phrase(status: int) -> str:

@@ -60,6 +60,8 @@ class Fault:
     """Answer a Range request with 206, the right Content-Range and no bytes."""
     range_unit: str = "bytes"
     """The unit in Content-Range."""
+    condition_status: int | None = None
+    """Answer a request with conditions with this status; 0 closes the connection."""
     length_error: int = 0
     """Say a Content-Length that is so many bytes off."""
     total_error: int = 0

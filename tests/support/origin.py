@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from multidict import CIMultiDict
 
-from support.answers import Answer, answer_for, page, phrase
+from support.answers import Answer, answer_for, is_conditional, page, phrase
 from support.faults import Fault, FaultBoard, FaultHandle, Gate, any_of, matches
 
 __all__ = ["Fault", "FaultHandle", "Gate", "Origin", "Request"]
@@ -215,7 +215,11 @@ class Origin:
         handle = self._board.take(request.path)
         if handle.fault.latency_s:
             await any_of(handle.removed, reader.gone, timeout_s=handle.fault.latency_s)
-        is_refused = handle.fault.refuse or (handle.fault.range_refuse and "Range" in request.headers)
+        is_refused = (
+            handle.fault.refuse
+            or (handle.fault.range_refuse and "Range" in request.headers)
+            or (handle.fault.condition_status == 0 and is_conditional(request.headers))
+        )
         if is_refused or reader.gone.is_set():
             raise ConnectionAbortedError
         if request.method.isalpha():
