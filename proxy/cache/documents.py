@@ -9,21 +9,26 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.cache.archive import Archive
-from proxy.cache.assemble import PLAIN_INDEX, PLAIN_SUFFIX, SIGNED_INDEX, Assembler, Draft
+from proxy.cache.assemble import PLAIN_INDEX, Assembler
 from proxy.cache.board import Board
+from proxy.cache.draft import Draft
 from proxy.cache.editions import Editions
+from proxy.cache.flavours import FLAVOURS, PLAIN_SUFFIX, SIGNED_INDEX, flavour_of
 from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, recheck_after_s, retry_pause_s
 from proxy.cache.generation import Edition, Generation, GenerationLost
+from proxy.cache.inquiry import ask_origins
 from proxy.cache.mirror import Mirror
+from proxy.cache.offers import choose
 from proxy.cache.offline import OfflineSwitch
-from proxy.cache.surprises import Surprise, blamed_on
-from proxy.cache.trouble import HeldBack, Trouble
-from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, RollbackError
+from proxy.cache.standing import lists_in_trouble, standing
+from proxy.cache.surprises import Surprise
+from proxy.cache.trouble import Trouble
+from proxy.cache.vetting import SIGNED_SUFFIX
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
@@ -35,7 +40,6 @@ from proxy.upstream.route import Route
 log = logging.getLogger(__name__)
 
 _INDEX_PATHS = (SIGNED_INDEX, PLAIN_INDEX)
-_SIBLING_SUFFIXES = (PLAIN_SUFFIX + SIGNATURE_SUFFIX, PLAIN_SUFFIX)
 
 _OTHER_WORKER_POLL_S = 0.05
 _BRIEF_WAIT_S = 5.0
@@ -58,6 +62,14 @@ class FlavourUnknown(ProxyError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be asked for now: {reason}")
         self.path = path
+
+
+class Refusal(NamedTuple):
+    """Why a document that an index names is not served."""
+
+    why: str
+    is_broken: bool
+    """Whether the origin gave no answer at all, so that it may be better soon."""
 
 
 class Documents:
@@ -166,9 +178,18 @@ class Documents:
             self.doubt()
             raise NoGeneration(self.mirror.name, str(error)) from error
 
-    def refusal(self, path: str) -> str | None:
-        """Return why a list of the current generation was refused, None when it was not."""
-        return None if self._generation is None else self._generation.refused.get(path)
+    def refusal(self, path: str) -> Refusal | None:
+        """Return why the current generation has to do without a list or flavour, None when it has not."""
+        generation = self._generation
+        if generation is None:
+            return None
+        signed = next((path.removesuffix(one) for one in FLAVOURS if path.endswith(one)), path)
+        if signed + SIGNED_SUFFIX in generation.refused:
+            path = signed + SIGNED_SUFFIX
+        elif signed != path and path in generation.absent:
+            return None
+        why = generation.refused.get(path)
+        return None if why is None else Refusal(why, is_broken=path in generation.broken)
 
     def find_item(self, path: str) -> Item | None:
         """Return a listed item: of the current edition, or of one replaced lately."""
@@ -220,12 +241,12 @@ class Documents:
         await self._archive.add_siblings({PLAIN_SUFFIX})
 
     async def confirm(self) -> str | None:
-        """Check with the origins now; return why they did not confirm what is served, None if they did."""
+        """Check with the origins now; return why they did not confirm all that is served, or None."""
         began_at = self._clock()
         await self.revalidate()
         generation = self._generation
         if generation is not None and generation.checked_at >= began_at and not self._trouble.failures:
-            return None
+            return "; ".join(lists_in_trouble(generation).values()) or None
         return self._reason()
 
     async def recorded(self) -> Generation | None:
@@ -273,30 +294,14 @@ class Documents:
         await self._editions.adopt_announced()
         trouble = await self._archive.trouble()
         edition = self._editions.current
-        status: dict[str, Any] = {
+        is_stale = edition is not None and self.is_stale(edition)
+        status = {
             "origins": [origin.name for origin in self.route.order()],
-            **asdict(trouble),
-            "is_ready": edition is not None,
             "trust": self.mirror.trust.value,
-            "is_stale": False,
+            **standing(self._generation, trouble, self._clock(), is_stale=is_stale),
         }
         if edition is not None:
-            generation = edition.generation
-            now = self._clock()
-            status |= {
-                "generation": generation.number,
-                "updated": generation.updated,
-                "index_age_s": None if generation.updated is None else round(now - generation.updated),
-                "accepted_at": generation.accepted_at,
-                "checked_at": generation.checked_at,
-                "checked_s_ago": round(now - generation.checked_at),
-                "is_stale": self.is_stale(edition),
-                "signed_by": generation.documents[generation.index_path].fingerprint,
-                "documents": len(generation.documents),
-                "items": await self._archive.count_items(edition),
-                "absent": list(generation.absent),
-                "refused": generation.refused,
-            }
+            status["items"] = await self._archive.count_items(edition)
         return status
 
     async def close(self) -> None:
@@ -316,7 +321,7 @@ class Documents:
         generation = self._generation
         if generation is None:
             return False
-        absent = [path for path in generation.absent if _sibling_suffix(path, generation) is None]
+        absent = [path for path in generation.absent if flavour_of(path, generation) is None]
         pause_s = recheck_after_s(generation.checked_at - generation.accepted_at, self._policy)
         return bool(generation.refused or absent) and now - generation.checked_at >= pause_s
 
@@ -368,29 +373,28 @@ class Documents:
         self._trouble = await self._archive.trouble()
 
     async def _ask_origins(self) -> None:
-        siblings = await self._archive.siblings()
         known = await self._known()
-        problems: list[ProxyError] = []
-        for origin in self.route.order():
+        siblings = await self._archive.siblings()
+        offers, problems = await ask_origins(self.route, self._assembler, known, siblings)
+        choice = choose(offers, self._generation, is_over=self._is_held_back_long())
+        problems += choice.held_back
+        for problem in problems:
+            log.warning("mirror.origin_rejected mirror=%s problem=%s", self.mirror.name, problem)
+        if choice.offer is not None:
             try:
-                with blamed_on(origin.name):
-                    draft = await self._assembler.assemble(origin, known, siblings)
-                self._check_acceptable(draft)
-                await self._accept(draft, problems)
-            except StoreFault as error:
-                # No other origin's lists could be stored either; those that are here are served on.
+                await self._accept(choice.offer.draft, known, problems)
+            except (StoreFault, GenerationLost) as error:
                 log.warning("mirror.not_stored mirror=%s problem=%s", self.mirror.name, error)
                 problems.append(error)
-                break
-            except (OriginError, DocumentRefused, RollbackError, HeldBack) as error:
-                log.warning("mirror.origin_rejected mirror=%s problem=%s", self.mirror.name, error)
-                problems.append(error)
-                if isinstance(error, OriginError):
-                    self.route.failed(origin)
-                continue
-            self.route.worked(origin)
-            return
+            else:
+                self.route.worked(choice.offer.origin)
+                return
         await self._note_failure(problems)
+
+    def _is_held_back_long(self) -> bool:
+        since = self._trouble.held_back_since
+        held_back_s = 0.0 if since is None else self._clock() - since
+        return held_back_s >= self._policy.hold_back_s
 
     async def _known(self) -> Generation | None:
         """Return what was accepted last: nothing older will be."""
@@ -399,42 +403,19 @@ class Documents:
         recorded = await self._archive.current()
         return None if recorded is None else recorded.dates_only()
 
-    def _check_acceptable(self, draft: Draft) -> None:
-        """Raise what keeps a draft from replacing the edition that is served."""
+    async def _accept(self, draft: Draft, known: Generation | None, problems: Sequence[ProxyError]) -> None:
+        """Serve a draft from now on; `problems` are what kept other origins from being used."""
         current = self._generation
-        if current is None:
-            return
-        for path, refusal in draft.refused.items():
-            if path not in current.refused:
-                raise refusal
-        gaps = [gap for gap in draft.gaps if gap not in current.gaps]
-        since = self._trouble.held_back_since
-        held_back_s = 0.0 if since is None else self._clock() - since
-        if gaps and held_back_s < self._policy.hold_back_s:
-            raise HeldBack(gaps)
-
-    async def _accept(self, draft: Draft, problems: Sequence[ProxyError]) -> None:
-        """Serve a draft from now on; `problems` are what kept the origins before from being used."""
+        for loss in draft.losses:
+            log.warning("mirror.document_refused mirror=%s problem=%s", self.mirror.name, loss)
+        number, keyring = self._editions.next_number(), self._archive.keyring_identity
         now = self._clock()
-        current = self._generation
-        refusals: dict[str, ProxyError] = {**draft.refused, **draft.refused_siblings}
-        for refusal in refusals.values():
-            log.warning("mirror.document_refused mirror=%s problem=%s", self.mirror.name, refusal)
-        generation = Generation(
-            number=self._editions.next_number(),
-            keyring=self._archive.keyring_identity,
-            accepted_at=now,
-            checked_at=now,
-            index_path=draft.index_path,
-            documents=draft.documents,
-            absent=tuple(sorted(draft.absent)),
-            gaps=tuple(sorted(draft.gaps)),
-            refused={path: str(refusal) for path, refusal in refusals.items()},
-        )
+        generation = draft.accepted(number, keyring, now, known)
         if current is not None and current.says_the_same(generation):
             generation = replace(generation, number=current.number, accepted_at=current.accepted_at)
         await self._editions.install(generation)
-        await self._write_trouble(self._trouble.after_success([*problems, *refusals.values()]))
+        trouble = self._trouble.held_back(problems, now).after_success([*problems, *draft.losses])
+        await self._write_trouble(trouble)
 
     # Other flavours
 
@@ -444,7 +425,7 @@ class Documents:
         Raises FlavourUnknown when no origin could say whether there is.
         """
         generation = self._generation
-        suffix = None if generation is None else _sibling_suffix(path, generation)
+        suffix = None if generation is None else flavour_of(path, generation)
         if suffix is None or generation is None or self._offline.is_on:
             return None
         if path in generation.absent or path in generation.refused:
@@ -461,7 +442,7 @@ class Documents:
 
     def _retired_document(self, path: str, current: Generation) -> tuple[Item, Edition] | None:
         """Return a list that left the index lately. Nothing else outlives its generation."""
-        if path in _INDEX_PATHS or _sibling_suffix(path, current) is not None:
+        if path in _INDEX_PATHS or flavour_of(path, current) is not None:
             return None
         return self._editions.retired_document(path)
 
@@ -485,11 +466,3 @@ class Documents:
                 await self._archive.note_trouble(trouble)
             except StoreFault as error:
                 log.warning("mirror.trouble_not_written mirror=%s problem=%s", self.mirror.name, error)
-
-
-def _sibling_suffix(path: str, generation: Generation) -> str | None:
-    """Return which flavour of a signed document of the generation `path` is, None if of none."""
-    suffix = next((one for one in _SIBLING_SUFFIXES if path.endswith(one)), None)
-    if suffix is None or generation.index_path != SIGNED_INDEX:
-        return None
-    return suffix if path.removesuffix(suffix) + SIGNED_SUFFIX in generation.documents else None

@@ -4,7 +4,7 @@ A Generation is a value and a ledger record; an Edition is one that is loaded
 and can be served from. Documents themselves are blobs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ SIBLING = "sibling"
 
 
 _NO_DIGEST = Digest("0" * 64)
+_MOST_LEFT = 1000
 
 
 class GenerationLost(ProxyError):
@@ -80,7 +81,11 @@ class Generation:
     gaps: tuple[str, ...] = ()
     """What did not fit together when it was accepted all the same."""
     refused: dict[str, str] = field(default_factory=dict)
-    """Lists left out because they could not be verified, and why."""
+    """Lists left out because they could not be verified or not be had, and why."""
+    broken: tuple[str, ...] = ()
+    """Those of them whose origin gave no answer, or not all of one."""
+    left: dict[str, Document] = field(default_factory=dict)
+    """What earlier generations had and this one has not: nothing older than that may come back."""
 
     @property
     def updated(self) -> float | None:
@@ -91,7 +96,17 @@ class Generation:
         """Whether both would be served alike: the same bytes under the same paths."""
         ours = {path: document.digest for path, document in self.documents.items()}
         theirs = {path: document.digest for path, document in other.documents.items()}
-        return (ours, self.absent, self.refused) == (theirs, other.absent, other.refused)
+        return (ours, self.absent, self.refused.keys()) == (theirs, other.absent, other.refused.keys())
+
+    def left_by(self, documents: Collection[str]) -> dict[str, Document]:
+        """Return what is to be remembered of documents that a generation with only these paths has not."""
+        known = {**self.left, **self.documents}
+        left = [
+            document.date_only()
+            for path, document in known.items()
+            if path not in documents and document.format != SIBLING
+        ]
+        return {document.path: document for document in left[-_MOST_LEFT:]}
 
     def dates_only(self) -> Self:
         """Return what remains of a generation whose blobs are lost: how old is too old."""
@@ -105,9 +120,10 @@ class Generation:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
         """Read what `to_record` wrote."""
-        documents = {path: Document(**fields) for path, fields in record["documents"].items()}
-        tuples = {name: tuple(record[name]) for name in ("absent", "gaps")}
-        return cls(**{**record, **tuples, "documents": documents})
+        known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
+        documents = {name: _documents(record.get(name, {})) for name in ("documents", "left")}
+        tuples = {name: tuple(record.get(name, ())) for name in ("absent", "gaps", "broken")}
+        return cls(**{**known, **tuples, **documents})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +138,14 @@ class Edition:
         """Return the generation's document at `path` as a file to serve."""
         document = self.generation.documents.get(path)
         return None if document is None else document.item
+
+
+def _documents(records: dict[str, dict[str, Any]]) -> dict[str, Document]:
+    """Read documents; what a later release says of them besides is passed over."""
+    return {
+        path: Document(**{name: value for name, value in fields.items() if name in Document.__slots__})
+        for path, fields in records.items()
+    }
 
 
 def load_edition(store: LocalStore, reading: Reading, generation: Generation) -> Edition:

@@ -21,6 +21,8 @@ from proxy.upstream.pull import ItemAbsent
 
 _METADATA = "streams/"
 """Where documents live; everything else in a mirror is an item."""
+_INDEXES = ("streams/v1/index.sjson", "streams/v1/index.json")
+"""What clients try in wrong places too, and never the name of an item."""
 
 
 class NotListed(ProxyError):
@@ -41,7 +43,11 @@ class NothingKnown(ProxyError):
 
 
 class ListRefused(ProxyError):
-    """A list that upstream has and that could not be verified."""
+    """A list that upstream has and that could not be verified, or that it refuses."""
+
+
+class ListBroken(ProxyError):
+    """A list that upstream did not deliver, or not whole."""
 
 
 class DocumentLost(ProxyError):
@@ -112,6 +118,8 @@ class Cache:
         except NoGeneration as error:
             if path.startswith(_METADATA):
                 raise
+            if path.endswith(_INDEXES):
+                raise NotListed(mirror.name, path, "its index is streams/v1/index.sjson") from None
             raise NothingKnown(mirror.name, error.reason) from None
         if found is not None:
             item, edition = found
@@ -127,7 +135,7 @@ class Cache:
             return Target(mirror=mirror, item=listed)
         refusal = documents.refusal(path)
         if refusal is not None:
-            raise ListRefused(refusal)
+            raise (ListBroken if refusal.is_broken else ListRefused)(refusal.why)
         why = "no verified list names it"
         if documents.is_unverifiable(path):
             why = "its list gives no sha256 and size to verify it with"

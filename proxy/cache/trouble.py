@@ -1,17 +1,18 @@
 """What went wrong with a mirror's checks: a value, and how it changes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.cache.vetting import DocumentRefused, RollbackError
 from proxy.errors import ProxyError
 
 
 class HeldBack(ProxyError):
-    """A new index whose lists are not all there yet."""
+    """A new index whose lists are not all there yet; `refusals` are of documents that came with it."""
 
-    def __init__(self, gaps: Iterable[str]) -> None:
+    def __init__(self, gaps: Iterable[str], refusals: Sequence[ProxyError] = ()) -> None:
         self.gaps = tuple(gaps)
+        self.refusals = tuple(refusals)
         super().__init__(f"the new index is held back: {'; '.join(self.gaps)}")
 
 
@@ -31,26 +32,42 @@ class Trouble:
     def after_failure(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
         """Return the trouble after a check that no origin passed."""
         refusals = _refusals(problems)
-        held_back_since = self.held_back_since
-        if held_back_since is None and any(isinstance(error, HeldBack) for error in problems):
-            held_back_since = now
         return Trouble(
             failures=self.failures + 1,
             since=now if self.since is None else self.since,
             last_problem="; ".join(map(str, problems)),
             refusals=self.refusals + len(refusals),
             last_refusal=refusals[-1] if refusals else self.last_refusal,
-            held_back_since=held_back_since,
+            held_back_since=self.held_back(problems, now).held_back_since,
         )
 
+    def held_back(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
+        """Return the trouble with since when a new index is held back, if `problems` say that one is."""
+        is_new = self.held_back_since is None and _holds_back(problems)
+        return replace(self, held_back_since=now) if is_new else self
+
     def after_success(self, problems: Sequence[ProxyError]) -> "Trouble":
-        """Return the trouble after a check that some origin passed, in spite of `problems`."""
+        """Return the trouble after a check that some origin passed, in spite of `problems`.
+
+        What one origin is held back for while another confirms what is served goes on counting.
+        """
         refusals = _refusals(problems)
         return Trouble(
             refusals=self.refusals + len(refusals),
             last_refusal=refusals[-1] if refusals else self.last_refusal,
+            held_back_since=self.held_back_since if _holds_back(problems) else None,
         )
 
 
+def _holds_back(problems: Iterable[ProxyError]) -> bool:
+    return any(isinstance(error, HeldBack) for error in problems)
+
+
 def _refusals(problems: Iterable[ProxyError]) -> list[str]:
-    return [str(error) for error in problems if isinstance(error, (DocumentRefused, RollbackError))]
+    found: list[str] = []
+    for error in problems:
+        if isinstance(error, HeldBack):
+            found += _refusals(error.refusals)
+        elif isinstance(error, (DocumentRefused, RollbackError)):
+            found.append(str(error))
+    return found

@@ -16,7 +16,7 @@ from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, Index
 from proxy.simplestreams.parse import FormatError, ShapeError, parse_document
 from proxy.simplestreams.shape import TooComplex, check_flavour
-from proxy.upstream.errors import OriginAbsent, OriginMisbehaved
+from proxy.upstream.errors import OriginAbsent, OriginForbidden, OriginMisbehaved
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
 from proxy.upstream.origin import Fetched, Origin, Validators
 
@@ -165,6 +165,8 @@ class Vetting:
     async def _fetch_signature(self, origin: Origin, path: str) -> Fetched:
         try:
             fetched = await origin.fetch(path + SIGNATURE_SUFFIX, Validators())
+        except OriginForbidden as error:
+            raise SignatureError(f"it is not signed: asked for {path}{SIGNATURE_SUFFIX} {error}") from error
         except OriginAbsent:
             fetched = None
         if fetched is None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.cache.service import Cache
+from proxy.cache.standing import lists_in_trouble
 from proxy.jobs.plan import Wanted
 
 UNPROVABLE = "cannot be had: its list gives no sha256 and size to prove it with"
@@ -40,7 +41,10 @@ async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspect
         for document in generation.documents.values()
         if document.path not in known and await cache.storage.threads.slow(store.read, document.text) is None
     ]
-    return Inspection(published.files, (*published.flaws, *lost))
+    lacking = [
+        Flaw(mirror, path, f"is not here: {why}") for path, why in lists_in_trouble(generation).items()
+    ]
+    return Inspection(published.files, (*published.flaws, *lost, *lacking))
 
 
 async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> Inspection:

@@ -14,6 +14,12 @@ _LIAR_ADVICE = (
     "and if the network wants a login, log in"
 )
 
+_LACKING_ADVICE = (
+    "the other lists are served and kept current, and these are taken in as soon as they can be had: "
+    "tell whoever runs the origin, or name another one that has them too"
+)
+_MOST_TOLD = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -49,9 +55,19 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
             advice = "the last verified lists are served meanwhile; look at the origin if this lasts"
             text = f"could not be checked {mirror['failures']} times: {mirror['last_problem']}"
             yield Problem(subject, "warning", text, advice)
-        if mirror["last_refusal"] and (mirror["failures"] or mirror.get("refused")):
+        lacking = mirror.get("lacking", {})
+        if lacking:
+            yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)
+        is_told = mirror["last_refusal"] in lacking.values()
+        if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
             advice = "if this lasts, the origin publishes something wrong, or the keyring is out of date"
             yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
+
+
+def _what_is_lacking(lacking: dict[str, str]) -> str:
+    told = [f"{path} ({why})" for path, why in sorted(lacking.items())]
+    more = f", and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+    return f"does without what its index names: {', '.join(told[:_MOST_TOLD])}{more}"
 
 
 def _of_origins(stats: dict[str, Any]) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from proxy.cache.documents import FlavourUnknown, NoGeneration
 from proxy.cache.failures import BadItem
 from proxy.cache.lead import BegunAnew
-from proxy.cache.service import DocumentLost, ListRefused, NotListed, OfflineMiss
+from proxy.cache.service import DocumentLost, ListBroken, ListRefused, NotListed, OfflineMiss
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
@@ -38,6 +38,7 @@ _FATES: dict[type[ProxyError], Fate] = {
     ItemAbsent: Fate(HTTPStatus.NOT_FOUND, "absent"),
     OfflineMiss: Fate(HTTPStatus.GATEWAY_TIMEOUT, "offline"),
     ListRefused: Fate(HTTPStatus.BAD_GATEWAY, "refused"),
+    ListBroken: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     BadItem: Fate(None, "refused"),
     BegunAnew: Fate(None, "refused"),
     WrongCopy: Fate(None, "refused"),

@@ -67,6 +67,7 @@ EXPECTED: dict[str, dict[str, str]] = {
             **each(UNVERIFIED, "502: problem"),
             **each(ABSENT, "404"),
             **each(TRANSIENT_STATUS | MISBEHAVING, "502: error"),
+            "403": "404: error",
         },
         "503: error problem",
         OF_DOCUMENTS,

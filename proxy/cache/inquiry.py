@@ -1,0 +1,49 @@
+"""Asking the origins of a mirror, one after the other, for what they publish now.
+
+Whatever goes wrong with one of them is noted, and the next is asked.
+"""
+
+from typing import NamedTuple
+
+from proxy.cache.assemble import Assembler
+from proxy.cache.generation import Generation
+from proxy.cache.offers import Offer
+from proxy.cache.surprises import blamed_on
+from proxy.errors import ProxyError
+from proxy.store.files import StoreFault
+from proxy.upstream.errors import OriginError
+from proxy.upstream.route import Route
+
+
+class Answers(NamedTuple):
+    """What the origins that were asked have to offer, and why others have nothing."""
+
+    offers: list[Offer]
+    problems: list[ProxyError]
+
+
+async def ask_origins(
+    route: Route, assembler: Assembler, known: Generation | None, siblings: frozenset[str]
+) -> Answers:
+    """Ask one origin after the other until one has all that its index names.
+
+    `known` is what was accepted last, `siblings` the flavours of documents that clients ask for.
+    """
+    answers = Answers([], [])
+    for origin in route.order():
+        try:
+            with blamed_on(origin.name):
+                draft = await assembler.assemble(origin, known, siblings)
+        except StoreFault as error:
+            # No other origin's lists could be stored either; those that are here are served on.
+            answers.problems.append(error)
+            break
+        except ProxyError as error:
+            answers.problems.append(error)
+            if isinstance(error, OriginError):
+                route.failed(origin)
+            continue
+        answers.offers.append(Offer(origin, draft))
+        if not draft.may_be_completed(() if known is None else known.absent):
+            break
+    return answers

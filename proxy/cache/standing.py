@@ -1,0 +1,51 @@
+"""What is said of a mirror's documents: a pure reading."""
+
+from dataclasses import asdict
+from typing import Any
+
+from proxy.cache.flavours import flavour_of
+from proxy.cache.generation import Generation
+from proxy.cache.trouble import Trouble
+
+
+def standing(
+    generation: Generation | None, trouble: Trouble, now: float, *, is_stale: bool
+) -> dict[str, Any]:
+    """Return the state of what is served, and of the checks, as JSON values. Times are Unix seconds."""
+    said: dict[str, Any] = {**asdict(trouble), "is_ready": generation is not None, "is_stale": is_stale}
+    if generation is None:
+        return said
+    return said | {
+        "generation": generation.number,
+        "updated": generation.updated,
+        "index_age_s": None if generation.updated is None else round(now - generation.updated),
+        "accepted_at": generation.accepted_at,
+        "checked_at": generation.checked_at,
+        "checked_s_ago": round(now - generation.checked_at),
+        "signed_by": generation.documents[generation.index_path].fingerprint,
+        "documents": len(generation.documents),
+        "absent": list(generation.absent),
+        "refused": generation.refused,
+        "lacking": _lacking(generation),
+    }
+
+
+def _lacking(generation: Generation) -> dict[str, str]:
+    """Return what the index names and is not here, and the flavours that the origin broke off, and why."""
+    return {
+        path: why
+        for path, why in generation.refused.items()
+        if path in generation.broken or flavour_of(path, generation) is None
+    }
+
+
+def lists_in_trouble(generation: Generation) -> dict[str, str]:
+    """Return the lists that the index names and that could not be had, and why.
+
+    Not those that the origin says, or may mean to say, it does not have.
+    """
+    return {path: why for path, why in _lacking(generation).items() if _is_list(path, generation)}
+
+
+def _is_list(path: str, generation: Generation) -> bool:
+    return path not in generation.absent and flavour_of(path, generation) is None
