@@ -400,16 +400,22 @@ class _Checks:
                 )
             if rule.arch and not rule.maas:
                 self._add(f"{at}.arch", "goes with maas: name releases there, or write a filter 'arch=amd64'")
-            for key, parse in (("schedule", parse_schedule), ("window", Window.parse)):
-                try:
-                    parse(getattr(rule, key))
-                except ValueError as error:
-                    self._add(f"{at}.{key}", str(error))
-            for number, expression in enumerate(rule.filters):
-                try:
-                    Filter.parse(expression)
-                except FilterError as error:
-                    self._add(f"{at}.filters[{number}]", str(error))
+            self._check_texts(at, rule)
+
+    def _check_texts(self, at: str, rule: Rule) -> None:
+        for key in ("maas", "arch"):
+            if not all(name.strip() for name in getattr(rule, key)):
+                self._add(f"{at}.{key}", "has an empty name: write names as MAAS shows them")
+        for key, parse in (("schedule", parse_schedule), ("window", Window.parse)):
+            try:
+                parse(getattr(rule, key))
+            except ValueError as error:
+                self._add(f"{at}.{key}", str(error))
+        for number, expression in enumerate(rule.filters):
+            try:
+                Filter.parse(expression)
+            except FilterError as error:
+                self._add(f"{at}.filters[{number}]", str(error))
 
 
 def _origin_problem(origin: str, trust: Trust) -> str | None:

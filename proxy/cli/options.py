@@ -24,6 +24,8 @@ class UsageFault(click.ClickException):
     exit_code = 2
 
 
+_EXAMPLES = {"--maas": "noble,jammy", "--arch": "amd64,arm64"}
+
 config_option = click.option(
     "--config",
     "config_file",
@@ -53,12 +55,15 @@ class Asked:
     @property
     def is_selecting(self) -> bool:
         """Whether it says more than a mirror."""
-        return bool(self.filters or self.newest or self.maas)
+        return bool(self.filters or self.newest or self.maas is not None)
 
     def selection(self) -> Selection:
         """Return what is selected; raises UsageFault."""
         if self.arch is not None and self.maas is None:
             raise UsageFault("--arch goes with --maas; as a filter write 'arch=amd64'")
+        for option, text in (("--maas", self.maas), ("--arch", self.arch)):
+            if text is not None and not _parts(text):
+                raise UsageFault(f"{option} is empty: write names, such as {option} {_EXAMPLES[option]}")
         try:
             return Selection(
                 filters=tuple(Filter.parse(one) for one in self.filters),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import click
@@ -107,10 +107,11 @@ class _Job:
 
     async def _plan(self, cache: Cache) -> Plan:
         """Show the plan. Raises NoSpace when it does not fit."""
+        _warn(self._flaws)
         chosen = await choose(cache, self._mirrors, self._selection)
-        self._flaws += [f"{mirror} {path} {UNPROVABLE}" for mirror, path in chosen.unprovable]
-        for warning in [*chosen.warnings, *self._flaws]:
-            click.echo(f"warning: {warning}", err=True)
+        unprovable = [f"{mirror} {path} {UNPROVABLE}" for mirror, path in chosen.unprovable]
+        _warn([*chosen.warnings, *unprovable])
+        self._flaws += unprovable
         plan = await plan_prefetch(cache, chosen.wanted)
         space = await plan_space(cache, plan)
         seconds = await estimate_s(cache, plan)
@@ -137,3 +138,8 @@ class _Job:
             else:
                 click.echo("\n".join(summary_lines(summary, seconds)))
         return summary
+
+
+def _warn(problems: Iterable[str]) -> None:
+    for problem in problems:
+        click.echo(f"warning: {problem}", err=True)

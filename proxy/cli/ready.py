@@ -16,9 +16,9 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import FAILED, run_with_cache
-from proxy.jobs.choosing import choose
+from proxy.jobs.choosing import choose_what_there_is
 from proxy.jobs.ready import UNPROVABLE, Flaw, Inspection, inspect_documents, inspect_items
-from proxy.jobs.selection import Selection
+from proxy.jobs.selection import Selection, UnknownNames
 
 
 @click.command(short_help="Prove that a selection can be served offline.")
@@ -56,22 +56,28 @@ def ready(
     inspection = run_with_cache(config, inspect)
     for flaw in inspection.flaws:
         click.echo(f"{flaw.mirror} {flaw.path} {flaw.problem}")
-    if inspection.flaws:
-        click.echo(f"not ready: {len(inspection.flaws)} files are missing or wrong", err=True)
+    if not inspection.is_good:
+        count = len(inspection.flaws)
+        problems = [*inspection.unknown, *([f"{count} files are missing or wrong"] if count else [])]
+        click.echo(f"not ready: {'; '.join(problems)}", err=True)
         raise SystemExit(FAILED)
     click.echo(f"ready: {inspection.files} files, {'all hashed again' if deep else 'all verified'}")
 
 
 async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, deep: bool) -> Inspection:
     found = [await inspect_documents(cache, mirror, deep=deep) for mirror in mirrors]
+    unknown: tuple[str, ...] = ()
     try:
-        chosen = await choose(cache, mirrors, selection)
+        chosen = await choose_what_there_is(cache, mirrors, selection)
     except NoGeneration:
         # Its documents are among the flaws: nobody can say which items it needs.
         if not any(one.flaws for one in found):
             raise
     else:
         found.append(await inspect_items(cache, chosen.wanted, deep=deep))
-        flaws = (Flaw(mirror, path, UNPROVABLE) for mirror, path in chosen.unprovable)
-        found.append(Inspection(len(chosen.unprovable), tuple(flaws)))
-    return Inspection(sum(one.files for one in found), tuple(flaw for one in found for flaw in one.flaws))
+        unprovable = [Flaw(mirror, path, UNPROVABLE) for mirror, path in chosen.unprovable]
+        found.append(Inspection(len(unprovable), tuple(unprovable)))
+        if chosen.unknown:
+            unknown = (str(UnknownNames(chosen.unknown, chosen.about_lists)),)
+    flaws = tuple(flaw for one in found for flaw in one.flaws)
+    return Inspection(sum(one.files for one in found), flaws, unknown)

@@ -1,15 +1,23 @@
 """From a selection to the items that it means in the mirrors' lists of now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
+from proxy.cache.generation import Generation
 from proxy.cache.service import Cache
+from proxy.jobs.naming import Searched, judge_names
 from proxy.jobs.plan import Wanted
 from proxy.jobs.searching import LONGEST_S, SearchTooSlow, search
-from proxy.jobs.selection import Selection, explain_no_match, surprises
+from proxy.jobs.selection import Selection, UnknownNames, explain_no_match, surprises
+from proxy.simplestreams.alternatives import alternatives
+from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import Products
 from proxy.simplestreams.select import Choice, Fields, select
 from proxy.simplestreams.walk import flatten, positions
+
+_MOST_SEARCHED = 1_000_000
+"""Texts in which the branches of a regular expression are looked for one by one."""
 
 
 @dataclass(slots=True)
@@ -19,6 +27,10 @@ class Chosen:
     choices: list[tuple[str, Choice]] = field(default_factory=list)
     """Each with its mirror's name."""
     warnings: list[str] = field(default_factory=list)
+    unknown: tuple[str, ...] = ()
+    """Names in the selection that nothing in the lists has."""
+    about_lists: str = ""
+    """Of when the lists are, and what they lack."""
 
     @property
     def wanted(self) -> list[Wanted]:
@@ -46,33 +58,90 @@ async def choose(
 ) -> Chosen:
     """Return what a selection means in the current lists of the mirrors.
 
-    Raises NothingMatches, SearchTooSlow, or NoGeneration for a mirror without lists.
+    Raises UnknownNames if there is nothing by a name in it, NothingMatches,
+    SearchTooSlow, or NoGeneration for a mirror without lists.
     """
+    chosen = await choose_what_there_is(cache, mirrors, selection, search_limit_s)
+    if chosen.unknown:
+        raise UnknownNames(chosen.unknown, chosen.about_lists)
+    return chosen
+
+
+async def choose_what_there_is(
+    cache: Cache, mirrors: Iterable[str], selection: Selection, search_limit_s: float = LONGEST_S
+) -> Chosen:
+    """Return what a selection means, as `choose` does, although nothing has some of its names."""
     slow = cache.storage.threads.slow
-    lists = {mirror: (await cache.lists(mirror))[1] for mirror in mirrors}
+    lists: dict[str, list[Products]] = {}
+    told: list[str] = []
+    for mirror in mirrors:
+        edition, lists[mirror] = await cache.lists(mirror)
+        told += _told(mirror, edition.generation)
+    about_lists = "; ".join([*told, "what a list does not name today it may name tomorrow"])
     try:
-        return await slow(_choose, lists, selection, search_limit_s)
+        return await slow(_choose, lists, selection, search_limit_s, about_lists)
     except SearchTooSlow:
         cache.storage.counters.limits.met("filter_time")
         raise
 
 
-def _choose(lists: Mapping[str, list[Products]], selection: Selection, search_limit_s: float) -> Chosen:
+def _choose(
+    lists: Mapping[str, list[Products]], selection: Selection, search_limit_s: float, about_lists: str
+) -> Chosen:
     searched = _searched(lists, selection, search_limit_s)
     is_wanted = searched.condition()
-    chosen = Chosen()
+    chosen = Chosen(about_lists=about_lists)
     everything: list[Fields] = []
 
     def look(fields: Fields) -> bool:
         everything.append(fields)
         return is_wanted(fields)
 
+    empty = []
     for mirror, of_mirror in lists.items():
-        chosen.choices += [(mirror, one) for one in select(of_mirror, look, searched.newest_versions)]
-    chosen.warnings = surprises(searched, everything)
+        found = [(mirror, one) for one in select(of_mirror, look, searched.newest_versions)]
+        chosen.choices += found
+        if not found:
+            empty.append(f"mirror {mirror!r} has nothing of what is selected: leave it out")
+    naming = judge_names(
+        searched,
+        everything,
+        (choice.fields for _, choice in chosen.choices),
+        _branches(searched.filters, search_limit_s),
+    )
+    chosen.warnings = [*surprises(searched, everything), *naming.warnings]
+    chosen.unknown = naming.unknown
     if not chosen.choices:
-        raise explain_no_match(searched, everything).with_warnings(chosen.warnings)
+        why = explain_no_match(searched, everything, naming.unknown, about_lists)
+        raise why.with_warnings(chosen.warnings)
+    chosen.unknown += tuple(empty)
     return chosen
+
+
+def _told(mirror: str, generation: Generation) -> list[str]:
+    """Return of when a mirror's lists are, and which of them could not be had."""
+    of = "" if generation.updated is None else f" are of {datetime.fromtimestamp(generation.updated, UTC):%F}"
+    told = [f"the lists of {mirror}{of}"] if of else []
+    lacking = [*generation.absent, *generation.refused]
+    if lacking:
+        told.append(
+            f"{mirror} lacks {', '.join(lacking)}, which its origins do not give or which was refused"
+        )
+    return told
+
+
+def _branches(filters: Sequence[Filter], limit_s: float) -> list[Searched]:
+    """Say of each branch of the filters' regular expressions whether anything there is has it."""
+    asked = [
+        (one, branch, sorted(one.found_in))
+        for one in filters
+        if one.pattern is not None and one.found_in and not one.is_negated
+        for branch in alternatives(one.value)
+    ]
+    if not asked or sum(len(texts) for _, _, texts in asked) > _MOST_SEARCHED:
+        return []
+    found = search([(branch.expression, texts) for _, branch, texts in asked], limit_s)
+    return [Searched(one, branch, bool(hits)) for (one, branch, _), hits in zip(asked, found, strict=True)]
 
 
 def _searched(lists: Mapping[str, list[Products]], selection: Selection, limit_s: float) -> Selection:

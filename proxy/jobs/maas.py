@@ -6,6 +6,7 @@ boot loaders (canonical/maas, src/maasservicelayer/simplestreams, August 2026).
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from proxy.simplestreams.select import Condition, Fields
 
@@ -19,23 +20,44 @@ NEWEST_VERSIONS = 1
 """MAAS uses the newest version of a product only."""
 
 
-def maas_condition(releases: Iterable[str], arches: Iterable[str]) -> Condition:
-    """Return the condition for a selection such as noble and jammy on amd64.
+class Image(NamedTuple):
+    """A release for an architecture, by the names that MAAS users know; all in small letters."""
 
-    A release is a code name or a version ("noble", "24.04", "centos70"); no
-    arches means all.
-    """
-    wanted_releases = {release.lower() for release in releases}
+    release: str
+    version: str
+    arch: str
+
+    def is_called(self, name: str) -> bool:
+        """Whether a name means its release: a code name or a version ("noble", "24.04", "centos70")."""
+        return bool(name) and name.lower() in {self.release, self.version}
+
+
+def image_of(fields: Fields) -> Image | None:
+    """Return what an item belongs to, None for boot loaders and for what MAAS does not download."""
+    if "bootloader-type" in fields or fields.get("ftype") not in _BOOT_FILES:
+        return None
+    return Image(*(fields.get(name, "").lower() for name in ("release", "version", "arch")))
+
+
+def images(items: Iterable[Fields]) -> set[Image]:
+    """Return what there is of releases and architectures."""
+    return {image for fields in items if (image := image_of(fields)) is not None}
+
+
+def maas_condition(releases: Iterable[str], arches: Iterable[str]) -> Condition:
+    """Return the condition for a selection such as noble and jammy on amd64; no arches means all."""
+    wanted_releases = tuple(releases)
     wanted_arches = {arch.lower() for arch in arches}
 
     def is_wanted(fields: Fields) -> bool:
-        ftype, arch = fields.get("ftype"), fields.get("arch", "")
         if "bootloader-type" in fields:
-            return ftype == _BOOT_LOADER_FILE and (fields["bootloader-type"], arch) in _BOOT_LOADERS
+            loader = fields["bootloader-type"], fields.get("arch", "")
+            return fields.get("ftype") == _BOOT_LOADER_FILE and loader in _BOOT_LOADERS
+        image = image_of(fields)
         return (
-            ftype in _BOOT_FILES
-            and (not wanted_arches or arch in wanted_arches)
-            and not wanted_releases.isdisjoint({fields.get("release", ""), fields.get("version", "")})
+            image is not None
+            and (not wanted_arches or image.arch in wanted_arches)
+            and any(map(image.is_called, wanted_releases))
         )
 
     return is_wanted

@@ -25,6 +25,13 @@ class Inspection:
 
     files: int
     flaws: tuple[Flaw, ...]
+    unknown: tuple[str, ...] = ()
+    """Names that were asked for and that nothing in the lists has."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether everything that was asked for is here as it should be."""
+        return not self.flaws and not self.unknown
 
 
 async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspection:

@@ -55,12 +55,19 @@ class Result:
     """Versions that it had and this one does not want any more."""
     failures: tuple[str, ...] = ()
     """Items that could not be had, and why."""
+    unknown: tuple[str, ...] = ()
+    """Names in the rule that nothing in the lists has."""
+
+    @property
+    def lacks_only_names(self) -> bool:
+        """Whether all is here that the lists name, but they do not name all that the rule does."""
+        return self.outcome == "partial" and bool(self.unknown) and self.problem == "; ".join(self.unknown)
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Self:
-        """Read what `asdict` wrote."""
+        """Read what `asdict` wrote, in this release or one before."""
         tuples = {name: tuple(record[name]) for name in ("added", "dropped", "failures")}
-        return cls(**{**record, **tuples})
+        return cls(**{**record, **tuples, "unknown": tuple(record.get("unknown", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

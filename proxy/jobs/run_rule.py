@@ -11,13 +11,14 @@ from typing import Any
 from proxy.cache.pace import Limited, Pace
 from proxy.cache.service import Cache
 from proxy.errors import ProxyError
-from proxy.jobs.choosing import Chosen, choose
+from proxy.jobs.choosing import Chosen, choose_what_there_is
 from proxy.jobs.plan import Plan
 from proxy.jobs.prefetch import NoSpace, pin_also, pin_only, plan_prefetch, plan_space, prefetch
 from proxy.jobs.progress import Summary, Watcher
 from proxy.jobs.ready import UNPROVABLE
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
+from proxy.jobs.selection import UnknownNames
 from proxy.upstream.throttle import TokenBucket
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class _Run:
     versions: tuple[str, ...] | None = None
     flaws: list[str] = field(default_factory=list)
     """Why it is not complete."""
+    unknown: tuple[str, ...] = ()
+    """Names in the rule that nothing in the lists has."""
 
     def result(self, ended_at: float, outcome: str, problem: str | None = None) -> Result:
         """Return what is written down."""
@@ -53,6 +56,7 @@ class _Run:
             added=self.added[:_MOST_TOLD],
             dropped=self.dropped[:_MOST_TOLD],
             failures=tuple(f"{one.item.path}: {why}" for one, why in summary.failures[:_MOST_TOLD]),
+            unknown=self.unknown,
         )
 
 
@@ -104,6 +108,9 @@ class RuleRunner:
         try:
             async with asyncio.timeout(seconds) as window:
                 await self._fetch(rule, run, watcher)
+        except UnknownNames as error:
+            run.unknown = error.names
+            return run.result(self._clock(), "failed", str(error))
         except ProxyError as error:
             return run.result(self._clock(), "failed", str(error))
         except Exception as error:
@@ -112,8 +119,8 @@ class RuleRunner:
             # One rule's trouble, whatever it is, must not become that of all.
             log.exception("rule.crashed name=%s", rule.name)
             return run.result(self._clock(), "failed", f"{type(error).__name__}: {error}")
-        if run.flaws:
-            return run.result(self._clock(), "partial", "; ".join(run.flaws))
+        if problems := [*run.flaws, *run.unknown]:
+            return run.result(self._clock(), "partial", "; ".join(problems))
         return run.result(self._clock(), "complete")
 
     async def _fetch(self, rule: Rule, run: _Run, watcher: Watcher) -> None:
@@ -121,7 +128,10 @@ class RuleRunner:
         problem = await cache.refresh_all_flavours(rule.mirror)
         if problem is not None:
             run.flaws.append(f"its lists could not be checked: {problem}")
-        chosen = await choose(cache, [rule.mirror], rule.selection())
+        chosen = await choose_what_there_is(cache, [rule.mirror], rule.selection())
+        run.unknown = chosen.unknown[:_MOST_TOLD]
+        for name in run.unknown:
+            log.warning("rule.name_unknown name=%s problem=%s lists=%s", rule.name, name, chosen.about_lists)
         run.flaws += [f"{path} {UNPROVABLE}" for _, path in chosen.unprovable][:_MOST_TOLD]
         for warning in chosen.warnings:
             log.warning("rule.surprising name=%s problem=%s", rule.name, warning)
@@ -155,6 +165,8 @@ class RuleRunner:
     def _note(self, rule: Rule, run: _Run, result: Result) -> None:
         changes: dict[str, Any] = {}
         if run.versions is not None:
-            changes = {"versions": run.versions, "complete_at": result.ended_at}
+            changes["versions"] = run.versions
+        if result.outcome == "complete":
+            changes["complete_at"] = result.ended_at
         with contextlib.suppress(ProxyError):  # A ledger that fails must not hide the result.
             self._book.note(rule.name, last=result, **changes)

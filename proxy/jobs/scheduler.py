@@ -127,11 +127,11 @@ def _with_rest(last: Result, due_at: float | None, now: float) -> float | None:
     """Return when a rule is due, given when its schedule has it due and how it ended last.
 
     What was stopped goes on as soon as it may; what failed is tried again before
-    its time, if it has one.
+    its time, if it has one. Names that no list has wait for their time.
     """
     if last.outcome in {"paused", "interrupted"}:
         due_at = now
-    elif due_at is not None and last.outcome != "complete":
+    elif due_at is not None and last.outcome != "complete" and not last.lacks_only_names:
         due_at = min(due_at, last.ended_at + _RETRY_S)
     if due_at is None:
         return None

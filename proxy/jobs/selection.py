@@ -4,21 +4,15 @@ Owns what such a selection means, what in it surprises people, and what to say
 when it matches nothing.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.errors import ProxyError
 from proxy.jobs.maas import NEWEST_VERSIONS, maas_condition
+from proxy.jobs.suggestions import listed, near_key
 from proxy.simplestreams.filters import Filter, matches_all
 from proxy.simplestreams.select import Condition, Fields
-
-_MOST_VALUES_SHOWN = 12
-_MOST_KEYS_SHOWN = 40
-_MOST_COMPARED = 2000
-_LONGEST_COMPARED = 200
-"""Likeness takes time by the square of the length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +62,18 @@ class NothingMatches(ProxyError):
         return NothingMatches("; ".join([*warnings, str(self)]))
 
 
+class UnknownNames(NothingMatches):
+    """Names in a selection that nothing in the lists has."""
+
+    def __init__(self, names: Iterable[str], about_lists: str) -> None:
+        self.names = tuple(names)
+        super().__init__(f"{'; '.join(self.names)} ({about_lists})")
+
+    def with_warnings(self, warnings: Iterable[str]) -> "UnknownNames":  # noqa: ARG002
+        """Return the error as it is: each name has what was probably meant with it."""
+        return self
+
+
 def surprises(selection: Selection, items: Sequence[Fields]) -> list[str]:
     """Return what in a selection probably means something else than its author thinks.
 
@@ -93,11 +99,13 @@ def surprises(selection: Selection, items: Sequence[Fields]) -> list[str]:
                 f"'subarches~{one.value}' was probably meant"
             )
         elif not known and items:
-            warnings.append(f"no item has a field {one.key!r}{_near(one.key, _keys(items))}")
+            warnings.append(f"no item has a field {one.key!r}{near_key(one.key, _keys(items))}")
     return warnings
 
 
-def explain_no_match(selection: Selection, items: Sequence[Fields]) -> NothingMatches:
+def explain_no_match(
+    selection: Selection, items: Sequence[Fields], unknown: Sequence[str] = (), about_lists: str = ""
+) -> NothingMatches:
     """Say which part of the selection excludes everything, and which values exist."""
     if not items:
         return NothingMatches("the mirror's lists name no items at all")
@@ -107,43 +115,14 @@ def explain_no_match(selection: Selection, items: Sequence[Fields]) -> NothingMa
             if not values:
                 return NothingMatches(
                     f"filter {one.expression!r} matches nothing: no item has a field {one.key!r}"
-                    f"{_near(one.key, _keys(items))}"
+                    f"{near_key(one.key, _keys(items))}"
                 )
-            there = _listed(one.value, values)
+            there = listed(one.value, values)
             return NothingMatches(f"filter {one.expression!r} matches nothing; {one.key} is one of: {there}")
-    if selection.is_maas:
-        named = {fields.get("release", "") for fields in items} - {""}
-        for release in selection.maas_releases:
-            if not any(release.lower() in {f.get("release"), f.get("version")} for f in items):
-                return NothingMatches(
-                    f"no release {release!r}; there are: {_listed(release, Counter(sorted(named)))}"
-                )
+    if unknown:
+        return UnknownNames(unknown, about_lists)
     return NothingMatches(f"each part of {str(selection)!r} matches something, all together match nothing")
-
-
-def _listed(wanted: str, values: Counter[str]) -> str:
-    """Return the values there are, those most like the wanted one first."""
-    common = [value for value, _ in values.most_common(_MOST_COMPARED)]
-    near = _like(wanted, common, most=_MOST_VALUES_SHOWN, cutoff=0.5)
-    rest = [value for value in common if value not in near]
-    shown = [*near, *rest][:_MOST_VALUES_SHOWN]
-    more = len(values) - len(shown)
-    return ", ".join(f"{value[:60]!r}" for value in shown) + (f" and {more} more" if more else "")
 
 
 def _keys(items: Iterable[Fields]) -> set[str]:
     return {key for fields in items for key in fields}
-
-
-def _near(key: str, keys: set[str]) -> str:
-    there = sorted(keys)
-    near = _like(key, there[:_MOST_COMPARED], most=1, cutoff=0.6)
-    if near:
-        return f"; {near[0]!r} was probably meant"
-    more = f" and {len(there) - _MOST_KEYS_SHOWN} more" if len(there) > _MOST_KEYS_SHOWN else ""
-    return f"; there are: {', '.join(one[:_LONGEST_COMPARED] for one in there[:_MOST_KEYS_SHOWN])}{more}"
-
-
-def _like(wanted: str, there: Iterable[str], *, most: int, cutoff: float) -> list[str]:
-    short = [one for one in there if len(one) <= _LONGEST_COMPARED]
-    return difflib.get_close_matches(wanted[:_LONGEST_COMPARED], short, n=most, cutoff=cutoff)

@@ -111,9 +111,16 @@ def _of_scrub(scrub: dict[str, Any]) -> Iterator[Problem]:
 
 def _of_rules(rules: list[dict[str, Any]]) -> Iterator[Problem]:
     for rule in rules:
-        last = rule["last"]
-        if last is not None and last["outcome"] in {"failed", "partial"}:
-            subject = f"rule {rule['name']}"
-            yield Problem(
-                subject, "warning", f"was not complete: {last['problem']}", "run it again, or read the log"
+        last, subject = rule["last"], f"rule {rule['name']}"
+        if last is None or last["outcome"] not in {"failed", "partial"}:
+            continue
+        if last["unknown"]:
+            advice = (
+                "correct the rule in the configuration; what the lists do name is fetched all the same, "
+                "and what is still to come by the first run after a list has it"
             )
+            text = f"names what no list has: {'; '.join(last['unknown'])}"
+            yield Problem(subject, "warning", text, advice)
+        if not last["unknown"] or not last["problem"].startswith("; ".join(last["unknown"])):
+            advice = "run it again, or read the log"
+            yield Problem(subject, "warning", f"was not complete: {last['problem']}", advice)

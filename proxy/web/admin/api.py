@@ -106,6 +106,8 @@ class Api:
         newest = order.number("max")
         if order.texts("arch") and not maas:
             raise BadOrder("'arch' goes with 'maas'; as a filter write 'arch=amd64'")
+        if not all(name.strip() for name in (*maas, *order.texts("arch"))):
+            raise BadOrder("'maas' or 'arch' has an empty name")
         selection = None
         if filters or maas or newest is not None:
             if len(filters) > _MOST_FILTERS:

@@ -1,0 +1,37 @@
+"""What a person probably meant, and what there is: advice that is quick however long the lists are."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable
+
+_MOST_VALUES_SHOWN = 12
+_MOST_KEYS_SHOWN = 40
+_MOST_COMPARED = 2000
+_LONGEST_COMPARED = 200
+"""Likeness takes time by the square of the length."""
+
+
+def listed(wanted: str, values: Counter[str]) -> str:
+    """Return the values there are, those most like the wanted one first."""
+    common = [value for value, _ in values.most_common(_MOST_COMPARED)]
+    near = like(wanted, common, most=_MOST_VALUES_SHOWN, cutoff=0.5)
+    rest = [value for value in common if value not in near]
+    shown = [*near, *rest][:_MOST_VALUES_SHOWN]
+    more = len(values) - len(shown)
+    return ", ".join(f"{value[:60]!r}" for value in shown) + (f" and {more} more" if more else "")
+
+
+def near_key(key: str, keys: set[str]) -> str:
+    """Return the key that was probably meant, or which there are."""
+    there = sorted(keys)
+    near = like(key, there[:_MOST_COMPARED], most=1, cutoff=0.6)
+    if near:
+        return f"; {near[0]!r} was probably meant"
+    more = f" and {len(there) - _MOST_KEYS_SHOWN} more" if len(there) > _MOST_KEYS_SHOWN else ""
+    return f"; there are: {', '.join(one[:_LONGEST_COMPARED] for one in there[:_MOST_KEYS_SHOWN])}{more}"
+
+
+def like(wanted: str, there: Iterable[str], *, most: int, cutoff: float) -> list[str]:
+    """Return those most like what is wanted, the likest first."""
+    short = [one for one in there if len(one) <= _LONGEST_COMPARED]
+    return difflib.get_close_matches(wanted[:_LONGEST_COMPARED], short, n=most, cutoff=cutoff)
