@@ -114,13 +114,14 @@ def _of_rules(rules: list[dict[str, Any]]) -> Iterator[Problem]:
         last, subject = rule["last"], f"rule {rule['name']}"
         if last is None or last["outcome"] not in {"failed", "partial"}:
             continue
-        if last["unknown"]:
+        unknown = last.get("unknown", ())
+        if unknown:
             advice = (
                 "correct the rule in the configuration; what the lists do name is fetched all the same, "
                 "and what is still to come by the first run after a list has it"
             )
-            text = f"names what no list has: {'; '.join(last['unknown'])}"
+            text = f"names what no list has: {'; '.join(unknown)}"
             yield Problem(subject, "warning", text, advice)
-        if not last["unknown"] or not last["problem"].startswith("; ".join(last["unknown"])):
+        if not unknown or not last["problem"].startswith("; ".join(unknown)):
             advice = "run it again, or read the log"
             yield Problem(subject, "warning", f"was not complete: {last['problem']}", advice)
