@@ -2,7 +2,9 @@
 
 Origin-form targets are matched by mount, absolute-form ones by origin, so that
 the proxy also works as `http_proxy` for the mirrors it is configured for, and
-for nothing else.
+for nothing else. What lies below a mount is the mirror's under any name: nobody
+knows all those by which clients reach this machine. Whatever is found here,
+no other server than the mirror's own origins is ever asked for it.
 """
 
 import socket
@@ -12,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from proxy.cache.mirror import Mirror
 from proxy.errors import ProxyError
+from proxy.web.access.networks import parse_address
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _OUR_PAGES = "/-/"
@@ -38,7 +41,7 @@ class Mounts:
         # The longest mount wins, so that one mirror may live below another.
         self._by_mount = sorted(mirrors, key=lambda mirror: len(mirror.mount), reverse=True)
         self._by_origin = sorted(
-            ((_authority(urlsplit(origin)), urlsplit(origin).path, mirror)
+            ((_authority(urlsplit(origin)), tidied(urlsplit(origin).path), mirror)
              for mirror in mirrors for origin in mirror.origins),
             key=lambda entry: len(entry[1]),
             reverse=True,
@@ -52,21 +55,25 @@ class Mounts:
         """
         path = target.split("?", 1)[0]
         if path.startswith("/"):
-            return self._below_mount(path)
+            return self._below_mount(tidied(path))
         try:
             url = urlsplit(path)
             authority = _authority(url)
         except ValueError:
             raise NotProxied(target) from None
+        path = tidied(url.path)
         for origin_authority, origin_path, mirror in self._by_origin:
-            if authority == origin_authority and url.path.startswith(origin_path):
-                return Located(mirror, url.path.removeprefix(origin_path))
+            if authority == origin_authority and path.startswith(origin_path):
+                return Located(mirror, path.removeprefix(origin_path))
         if local_address is not None and _is_here(authority, local_address):
-            return self._below_mount(url.path)
+            return self._below_mount(path)
         if any(authority == origin_authority for origin_authority, _, _ in self._by_origin):
             # MAAS up to 3.7 asks beside the tree first when its URL lacks the slash, and needs a 404.
             return None
-        raise NotProxied(target)
+        located = self._below_mount(path) if url.scheme in _DEFAULT_PORTS and url.hostname else None
+        if located is None or not _tells_apart(located.mirror.mount, authority, local_address):
+            raise NotProxied(target)
+        return located
 
     def is_ours(self, target: str, local_address: tuple[str, int] | None) -> bool:
         """Say whether a target is a path here, in either form, rather than another server's URL."""
@@ -89,9 +96,22 @@ class Mounts:
         return None
 
 
+def tidied(path: str) -> str:
+    """Return a URL path without empty and "." segments, which clients write that join URLs carelessly.
+
+    A slash at the end stays, and so does "..", which no path of a mirror has.
+    """
+    if "//" not in path and "/." not in path:
+        return path
+    *segments, last = path.split("/")
+    kept = [one for one in segments if one not in {"", "."}]
+    return "/".join([*([""] if path.startswith("/") else []), *kept, "" if last == "." else last])
+
+
 def _authority(url: SplitResult) -> tuple[str, int]:
     """Return host and port; https and http count as one, for clients of a proxy ask by http."""
-    return url.hostname or "", _plain(url.port or _DEFAULT_PORTS.get(url.scheme, 0))
+    host = (url.hostname or "").removesuffix(".")
+    return host, _plain(url.port or _DEFAULT_PORTS.get(url.scheme, 0))
 
 
 def _plain(port: int) -> int:
@@ -100,5 +120,26 @@ def _plain(port: int) -> int:
 
 def _is_here(authority: tuple[str, int], local_address: tuple[str, int]) -> bool:
     host, port = authority
-    local_host, local_port = local_address
-    return port == _plain(local_port) and host in {local_host, "localhost", socket.gethostname().lower()}
+    return port == _plain(local_address[1]) and _is_our_name(host, local_address[0])
+
+
+def _is_our_name(host: str, local_host: str) -> bool:
+    """Whether a host is this machine for certain; many other names may be."""
+    if host in {local_host, "localhost"} or _is_loopback(host):
+        return True
+    machine, _, domain = host.partition(".")
+    own, _, own_domain = socket.gethostname().lower().partition(".")
+    return machine == own and (not own_domain or domain in {"", own_domain})
+
+
+def _is_loopback(host: str) -> bool:
+    address = parse_address(host)
+    return address is not None and address.is_loopback
+
+
+def _tells_apart(mount: str, authority: tuple[str, int], local_address: tuple[str, int] | None) -> bool:
+    """Whether a path below a mount tells a mirror of ours from another server's tree.
+
+    Everything lies below "/": there the host must be ours, at whatever port it was mapped to.
+    """
+    return mount != "/" or (local_address is not None and _is_our_name(authority[0], local_address[0]))

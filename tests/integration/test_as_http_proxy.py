@@ -1,5 +1,6 @@
 """The proxy named as `http_proxy`: absolute-form targets of the mirrors it has, and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -152,7 +153,9 @@ async def test_targets_of_other_servers_are_refused(proxy: RunningProxy, origin:
         "http://elsewhere.test",
         "http://elsewhere.test/streams/v1/index.sjson",
         "https://elsewhere.test/streams/v1/index.sjson",
-        "http://elsewhere.test/images/test/streams/v1/index.sjson",
+        "http://elsewhere.test/images/test",
+        "http://elsewhere.test/images/streams/v1/index.sjson",
+        "http://elsewhere.test//-/health",
         "http://elsewhere.test/-/health",
         "http://elsewhere.test/-/stats",
         "http://127.0.0.1:1/streams/v1/index.sjson",
@@ -222,6 +225,32 @@ async def test_a_url_of_the_proxy_itself_means_its_path(
     assert b"/images/test/" in welcome.body
     assert (health.status, health.body) == (200, b"ok\n")
     assert absent.status == 404
+
+
+async def test_what_lies_below_a_mount_is_ours_by_any_name(
+    proxy: RunningProxy, origin: Origin, item: TreeItem
+) -> None:
+    """A load balancer's, say, or a port map's: the proxy cannot know them. Nobody else is asked."""
+    mount = proxy.config.mirrors[0].mount
+    await proxy.read(item.path)
+    origin.clear()
+    for host in ("cache.example.test", "CACHE.example.test.:8080", "192.0.2.80", "[::1]:80", "localhost:1"):
+        for url in (f"http://{host}{mount}", f"https://{host}{mount}", f"http://{host}/{mount}/"):
+            assert (await ask(proxy, url + item.path)).body == item.read(), url
+            assert (await ask(proxy, url + INDEX, "HEAD")).status == 200, url
+        absent = [await ask(proxy, f"http://{host}{mount}{path}") for path in ("no/such", "../secret", "")]
+        assert [reply.status for reply in absent] == [404] * 3
+    assert origin.requests == []
+
+
+async def test_another_name_is_no_way_around_the_access_rules(
+    tmp_path: Path, mirror: Mirror, item: TreeItem
+) -> None:
+    closed = replace(mirror, allow=("192.0.2.0/24",))
+    async with run_proxy(make_config(tmp_path / "data", closed)) as proxy:
+        for host in ("cache.example.test", "localhost:1"):
+            reply = await ask(proxy, f"http://{host}{mirror.mount}{item.path}")
+            assert (reply.status, b"may not read" in reply.body) == (403, True)
 
 
 @pytest.mark.parametrize("is_an_origin", [True, False])

@@ -43,16 +43,12 @@ PATHS_OF_NOTHING = [
     "../test/streams/v1/index.sjson",
     "../../../../../../etc/passwd",
     "streams/../streams/v1/index.sjson",
-    "streams/./v1/index.sjson",
     "streams/v1/index.sjson/",
     "streams/v1/index.sjson/..",
     "%2e%2e/test/streams/v1/index.sjson",
     "%2E%2E/%2E%2E/etc/passwd",
     "..%2f..%2fetc%2fpasswd",
     "%252e%252e/streams/v1/index.sjson",
-    "/streams/v1/index.sjson",
-    "streams//v1/index.sjson",
-    "streams/v1//index.sjson",
     "%2Fstreams/v1/index.sjson",
     "streams\\v1\\index.sjson",
     "streams%5Cv1%5Cindex.sjson",
@@ -227,7 +223,6 @@ async def test_paths_beside_the_mounts_are_absent(proxy: RunningProxy, quiet_ori
     beside = [MOUNT[:-1], f"{MOUNT[:-1]}streams/v1/index.sjson", f"{MOUNT[:-1]}streams/v1/index.json"]
     beside += ["/images", "/images/", "/images/test%2Fstreams/v1/index.sjson", "/Images/Test/x", "//", "/%"]
     beside += [
-        f"/{MOUNT}streams/v1/index.sjson",
         "//evil.test/x",
         "/-/nothing",
         "/-/plots/nothing.svg",
@@ -235,12 +230,29 @@ async def test_paths_beside_the_mounts_are_absent(proxy: RunningProxy, quiet_ori
         "/-",
         "/favicon.ico",
     ]
-    beside += ["/..", "/../images/test/streams/v1/index.sjson", f"/.{MOUNT}streams/v1/index.sjson"]
+    beside += ["/..", "/../images/test/streams/v1/index.sjson", "//-/health", "/./-/stats", "/-//health"]
+    beside += [f"{MOUNT}/", f"{MOUNT}.", f"{INDEX}/.", f"{INDEX}//", f"/x/..{INDEX}", f"//..{INDEX}"]
 
     async with Wire.to(proxy.base) as wire:
         replies = {path: (await wire.ask(path)).status for path in beside}
 
     assert replies == dict.fromkeys(beside, 404)
+    assert quiet_origin.requests == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_paths_that_were_joined_carelessly_find_their_file(
+    proxy: RunningProxy, quiet_origin: Origin, method: str
+) -> None:
+    """Old LXD appends `/streams/...` to a URL that ends with a slash."""
+    careless = ["/streams/v1/index.sjson", "streams//v1/index.sjson", "streams/v1///index.sjson"]
+    careless += ["./streams/v1/index.sjson", "streams/./v1/./index.sjson", ".//streams/v1/index.sjson"]
+    targets = [MOUNT + path for path in careless]
+    targets += [f"/{INDEX}", f"/.{INDEX}", f"//{INDEX}", INDEX.replace("/", "//"), f"{proxy.base}/{INDEX}"]
+    async with Wire.to(proxy.base) as wire:
+        replies = {target: (await wire.ask(target, method)).status for target in targets}
+
+    assert replies == dict.fromkeys(targets, 200)
     assert quiet_origin.requests == []
 
 

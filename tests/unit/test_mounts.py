@@ -35,7 +35,11 @@ def locate(target: str, *mirrors: Mirror, at: tuple[str, int] | None = HERE) -> 
         ("/images/stable/", ("stable", "")),
         ("/images/stable/a%3Ab%2F..%2Fc", ("stable", "a%3Ab%2F..%2Fc")),
         ("/images/stable/../secret", ("stable", "../secret")),
-        ("/images/stable//a", ("stable", "/a")),
+        ("/images/stable//a", ("stable", "a")),
+        ("/images/stable/./a//b/", ("stable", "a/b/")),
+        ("/images/stable/a/.", ("stable", "a/")),
+        ("/images/stable//../secret", ("stable", "../secret")),
+        ("//images/./stable///a", ("stable", "a")),
         (f"/images/stable/{INDEX}?v=1", ("stable", INDEX)),
         (f"/images/stable/nested/{INDEX}", ("nested", INDEX)),
         ("/images/stable/nested", ("stable", "nested")),
@@ -45,7 +49,8 @@ def locate(target: str, *mirrors: Mirror, at: tuple[str, int] | None = HERE) -> 
         (f"/images/{INDEX}", None),
         ("/", None),
         ("/IMAGES/STABLE/", None),
-        ("//images/stable/", None),
+        ("//images/stable/", ("stable", "")),
+        ("//-/images/stable/a", None),
         ("/images%2Fstable/", None),
     ],
 )
@@ -78,7 +83,19 @@ def test_a_mirror_at_the_root_takes_what_no_other_does() -> None:
         (f"http://192.0.2.7:8080/images/stable/{INDEX}", ("stable", INDEX)),
         (f"http://localhost:8080/images/stable/{INDEX}", ("stable", INDEX)),
         (f"http://{socket.gethostname()}:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://LOCALHOST.:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://{socket.gethostname()}.:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://[::1]:8080//images/stable//{INDEX}", ("stable", INDEX)),
         ("http://localhost:8080/elsewhere", None),
+        ("http://127.0.0.1:8080/", None),
+        # the proxy by names that it cannot know: what a load balancer or a port map makes of it
+        (f"http://cache.example/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"https://CACHE.example.:8443/images/stable/{INDEX}?v=1", ("stable", INDEX)),
+        (f"http://[2001:db8::7]/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://[::1]:9000/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://maas:secret@cache.example/images/stable/nested/{INDEX}", ("nested", INDEX)),
+        ("http://localhost:8081/images/stable/a", ("stable", "a")),
+        ("http://127.0.0.1/images/stable/../a", ("stable", "../a")),
         ("http://localhost:8080", None),
     ],
 )
@@ -97,9 +114,18 @@ def test_an_absolute_target_belongs_to_the_mirror_of_its_origin(
         "http://images.maas.io@evil.example/ephemeral-v3/stable/a",
         "http://images.maas.io:8080/ephemeral-v3/stable/a",
         "http://backup.example/maas/a",
-        "http://localhost:8081/images/stable/a",
-        "http://localhost/images/stable/a",
-        "http://127.0.0.1:8080/images/stable/a",
+        "http://cache.example/",
+        "http://cache.example/images/stable",
+        "http://cache.example/images/other/a",
+        "http://cache.example/-/stats",
+        "http://localhost:8081/-/stats",
+        "http://localhost:8081/",
+        "http:///images/stable/a",
+        "http:/images/stable/a",
+        "ftp://cache.example/images/stable/a",
+        "cache.example/images/stable/a",
+        "http://cache.example:port/images/stable/a",
+        "http://[::1/images/stable/a",
         "http://images.maas.io:port/ephemeral-v3/stable/a",
         "http://[::1/ephemeral-v3/stable/a",
         "http:///ephemeral-v3/stable/a",
@@ -119,10 +145,28 @@ def test_a_path_beside_an_origins_tree_belongs_to_nobody() -> None:
     assert locate(f"http://images.maas.io/ephemeral-v3/stable{INDEX}") is None
 
 
-def test_without_a_known_address_only_origins_are_recognised() -> None:
+def test_an_origins_own_url_is_never_taken_for_the_path_of_a_mount() -> None:
+    """Not even if some mirror is mounted at the same path."""
+    at_its_path = Mirror(name="other", mount="/ephemeral-v3/stable/", origins=("https://other.example/x/",))
+    assert locate("http://images.maas.io/ephemeral-v3/stable/a", STABLE, at_its_path) == ("stable", "a")
+    assert locate("http://cache.example/ephemeral-v3/stable/a", STABLE, at_its_path) == ("other", "a")
+    assert locate("http://other.example/ephemeral-v3/stable/a", STABLE, at_its_path) is None
+
+
+def test_a_mirror_at_the_root_is_found_by_names_that_are_certain() -> None:
+    """All servers' paths lie below it."""
+    for host in ("localhost", "LOCALHOST:9000", "[::1]:80", "192.0.2.7:81", f"{socket.gethostname()}."):
+        assert locate(f"http://{host}/{INDEX}", ROOT) == ("root", INDEX)
+    for host in ("elsewhere.example", "192.0.2.8:8080", "localhost.example"):
+        with pytest.raises(NotProxied):
+            locate(f"http://{host}/{INDEX}", ROOT)
+
+
+def test_without_a_known_address_only_origins_and_mounts_are_recognised() -> None:
     assert locate(f"http://images.maas.io/ephemeral-v3/stable/{INDEX}", at=None) == ("stable", INDEX)
     with pytest.raises(NotProxied):
-        locate("http://localhost:8080/images/stable/a", at=None)
+        locate("http://localhost:8080/", at=None)
+    assert locate("http://localhost:8080/images/stable/a", at=None) == ("stable", "a")
 
 
 def test_the_proxys_address_may_be_of_the_new_protocol() -> None:
