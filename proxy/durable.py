@@ -7,11 +7,12 @@ from pathlib import Path
 
 def sync_directory(directory: Path) -> None:
     """Make the names in `directory` survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _sync(directory, os.O_DIRECTORY)
+
+
+def sync_file(path: Path) -> None:
+    """Make what is in a file survive a power cut, whoever wrote it."""
+    _sync(path, 0)
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
@@ -39,3 +40,11 @@ def write_file(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -129,8 +129,10 @@ class Actions:
 
         def purge() -> tuple[list[Usage], int]:
             ledger, room, store = self._storage.ledger, self._storage.room, self._storage.store
+            with ledger.lasting_transaction():
+                for usage in usages:
+                    ledger.forget_pins(usage.digest)
             for usage in usages:
-                ledger.forget_pins(usage.digest)
                 forget_item(ledger, usage.digest)
                 if store.drop_partial(usage.digest):
                     room.give_back(usage.digest)

@@ -155,19 +155,26 @@ class Ledger:
         with _translated(), self._records.transact():
             yield
 
-    # Pins
+    @contextlib.contextmanager
+    def lasting_transaction(self) -> Iterator[None]:
+        """Make all record changes inside happen, or none; once it has ended no power cut takes them back."""
+        with self.transaction():
+            self._records.let_last()
+            yield
+
+    # Pins: whoever was told of one relies on it.
 
     @_translated()
     def pin(self, digest: Digest, name: str) -> None:
         """Keep a blob from eviction for as long as the pin of that name stays."""
-        with self.transaction():
+        with self.lasting_transaction():
             names = set(_names(self.record(_PIN + digest)))
             self.write(_PIN + digest, sorted(names | {name}))
 
     @_translated()
     def unpin(self, digest: Digest, name: str) -> None:
         """Take one named pin back."""
-        with self.transaction():
+        with self.lasting_transaction():
             names = set(_names(self.record(_PIN + digest))) - {name}
             if names:
                 self.write(_PIN + digest, sorted(names))
@@ -177,13 +184,14 @@ class Ledger:
     @_translated()
     def forget_pins(self, digest: Digest) -> None:
         """Take all pins of a blob back."""
-        self.forget(_PIN + digest)
-        self.forget(_HELD + digest)
+        with self.lasting_transaction():
+            self.forget(_PIN + digest)
+            self.forget(_HELD + digest)
 
     @_translated()
     def pin_all(self, name: str, digests: Iterable[Digest]) -> None:
         """Keep all these blobs too by a named pin."""
-        with self.transaction():
+        with self.lasting_transaction():
             for digest in digests:
                 self.pin(digest, name)
 
@@ -193,7 +201,7 @@ class Ledger:
 
         What is let go stays for `hold_s` more: clients may still work from a list that names it.
         """
-        with self.transaction():
+        with self.lasting_transaction():
             released = self.pinned_by(name) - set(digests)
             for digest in released:
                 self.unpin(digest, name)

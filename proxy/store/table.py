@@ -4,7 +4,8 @@ diskcache by itself tries again for ever whatever keeps it from writing: a lock
 that somebody holds, a disk that is full or read-only. Here a transaction has
 some patience for a lock and none for anything else. Who has waited in vain
 waits no more until a transaction has succeeded, for clients stand behind it.
-A database whose file is replaced or lost while it is open is opened anew.
+A database whose file is replaced or lost while it is open is opened anew. A
+power cut may take the last transactions, but none that was told to last.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from typing import Any
 
 import diskcache
 
+from proxy.durable import make_folder, sync_directory, sync_file
 from proxy.store.files import StoreFault
 
 log = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._is_stuck = False
         """Whether the last transaction could not begin."""
         self._began_s = time.monotonic()
+        make_folder(directory)
         super().__init__(str(directory), timeout=PATIENCE_S, disk=_TextDisk, **_SETTINGS)
         self._database = str(Path(self._directory) / DATABASE)
         self._is_made = True
@@ -136,9 +139,12 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         connection = self._con
         self._begin(connection)
         self._local.is_within = True
+        self._local.is_to_last = False
         try:
             yield connection.execute, _no_file
             connection.execute("COMMIT")
+            if self._local.is_to_last:
+                self._sync()
         finally:
             self._local.is_within = False
             if connection.in_transaction:
@@ -156,6 +162,17 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             self._is_stuck = True
             raise
         self._is_stuck = False
+
+    def let_last(self) -> None:
+        """Have the running transaction survive a power cut once it has ended."""
+        self._local.is_to_last = True
+
+    def _sync(self) -> None:
+        """Bring to the disk what has been committed: SQLite itself leaves that to the next checkpoint."""
+        # Without that file there was a checkpoint. It bears none of SQLite's locks, which closing would end.
+        with contextlib.suppress(FileNotFoundError):
+            sync_file(Path(f"{self._database}-wal"))
+        sync_directory(Path(self._directory))
 
     def rows(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Yield keys that begin with `prefix`, and their values; not what has expired."""

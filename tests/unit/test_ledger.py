@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.failing_disk import locked
 from support.holding import ROOT
+from support.power import PowerCuts
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
@@ -174,6 +175,59 @@ def test_what_a_pin_lets_go_is_protected_for_a_while(ledger: Ledger) -> None:
 
 
 # Blobs
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        pytest.param(lambda ledger: ledger.pin(ONE, "told"), id="pin"),
+        pytest.param(lambda ledger: ledger.pin_all("told", [ONE]), id="pin_all"),
+        pytest.param(lambda ledger: ledger.repin("told", [ONE]), id="repin"),
+        pytest.param(lambda ledger: within(ledger, lambda: ledger.pin(ONE, "told")), id="within another"),
+    ],
+)
+def test_a_pin_that_was_told_of_outlives_a_power_cut(
+    ledger: Ledger, directory: Path, tmp_path: Path, tell: Callable[[Ledger], object]
+) -> None:
+    """Whatever is written besides may be lost with it: syncing costs too much to be done each time."""
+    with PowerCuts() as power:
+        ledger.write("before", True)
+        tell(ledger)
+        ledger.write("after", True)
+        power.cut(directory, tmp_path / "rebooted")
+
+    with closing(Ledger(tmp_path / "rebooted")) as rebooted:
+        assert rebooted.pins() == {ONE: ["told"]}
+        assert (rebooted.record("before"), rebooted.record("after")) == (True, None)
+
+
+def test_a_pin_that_was_let_go_does_not_come_back_with_the_power(
+    ledger: Ledger, directory: Path, tmp_path: Path
+) -> None:
+    with PowerCuts() as power:
+        for digest in (ONE, TWO, THREE):
+            ledger.pin(digest, "told")
+        ledger.unpin(ONE, "told")
+        ledger.forget_pins(TWO)
+        power.cut(directory, tmp_path / "rebooted")
+
+    with closing(Ledger(tmp_path / "rebooted")) as rebooted:
+        assert rebooted.pins() == {THREE: ["told"]}
+
+
+def test_a_pin_is_not_told_of_when_the_disk_does_not_take_it(ledger: Ledger) -> None:
+    with PowerCuts() as power:
+        power.is_failing = True
+        ledger.write("ordinary", True)
+        with pytest.raises(LedgerUnavailable):
+            ledger.pin(ONE, "told")
+        power.is_failing = False
+        ledger.pin(ONE, "told")
+
+
+def within(ledger: Ledger, act: Callable[[], object]) -> None:
+    with ledger.transaction():
+        act()
 
 
 def test_a_blob_counts_once(ledger: Ledger, clock: Clock) -> None:
