@@ -5,7 +5,6 @@ upstream itself when the store cannot take the item. None of them ever gives a
 sink the end of a reply before the bytes were proved.
 """
 
-import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -100,12 +99,13 @@ class Successor(Protocol):
 class StoredBody:
     """A blob that is in the store."""
 
-    def __init__(self, blob: Blob) -> None:
+    def __init__(self, blob: Blob, threads: Threads) -> None:
         self._blob = blob
+        self._threads = threads
 
     async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
         """Send straight from the file."""
-        if sent is not None and not await asyncio.to_thread(
+        if sent is not None and not await self._threads.disk(
             sent.agrees_with_file, self._blob.fd, sent.start, sent.stop
         ):
             raise sent.differs()

@@ -174,7 +174,7 @@ class Flights:
                     outcome = Outcome.JOIN
                 blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
                 if blob is not None:
-                    return Opened(StoredBody(blob), outcome)
+                    return Opened(StoredBody(blob, threads), outcome)
                 return Opened(FillingBody(fill.reader(), self._feed, threads, bypass, again), outcome)
         except StoreFault:
             body = bypass()

@@ -162,7 +162,9 @@ class Cache:
         blob = self.storage.store.open(item.digest, item.size_bytes)
         if blob is not None:
             self._usage.note(item.digest, self._clock())
-            return Opened(StoredBody(blob), Outcome.STALE if target.is_stale else Outcome.HIT)
+            return Opened(
+                StoredBody(blob, self.storage.threads), Outcome.STALE if target.is_stale else Outcome.HIT
+            )
         documents = self._documents[target.mirror.name]
         if self.offline.is_on:
             raise OfflineMiss(item.path)
@@ -179,7 +181,7 @@ class Cache:
         await documents.ask_briefly()
         blob = self.storage.store.open(item.digest, item.size_bytes)
         if blob is not None:
-            return Opened(StoredBody(blob), Outcome.MISS)
+            return Opened(StoredBody(blob, self.storage.threads), Outcome.MISS)
         data = await documents.fetch_again(item)
         if data is None:
             raise DocumentLost(item.path)

@@ -2,12 +2,16 @@
 
 Three kinds of work, three pools: writes and hashes of fills, which clients wait
 for; the ledger, whose SQLite connections belong to one thread; and whatever
-takes long, such as gpg and reading a products list.
+takes long, such as gpg and reading a products list. Other kinds have threads
+where they are done: names are looked up in `upstream/names.py`, and `web/sinks.py`
+sends what the disk has to be waited for. The event loop's own pool, which anybody
+shares, is used by nobody: whatever hangs then stops its own kind only.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 _Args = TypeVarTuple("_Args")
@@ -36,8 +40,11 @@ class Threads:
 
     async def close(self) -> None:
         """Finish what runs, start nothing more."""
+        closing = ThreadPoolExecutor(1, "close")
+        loop = asyncio.get_running_loop()
         for pool in (self._disk, self._slow, self._ledger):
-            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+            await loop.run_in_executor(closing, partial(pool.shutdown, wait=True, cancel_futures=True))
+        closing.shutdown(wait=False)
 
 
 async def ended(work: asyncio.Future[Any]) -> None:

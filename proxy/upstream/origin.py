@@ -31,6 +31,7 @@ from proxy.upstream.errors import (
     OriginUnreachable,
 )
 from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.patience import Patience
 from proxy.upstream.pulse import Pulse
 from proxy.upstream.redirects import LONGEST_CHAIN, RedirectGuard
 from proxy.upstream.sessions import Sessions
@@ -302,16 +303,19 @@ class Origin:
         options = self._sessions.options
         session = self._sessions.for_url(url, self._guard)
         patience_s = options.connect_timeout_s + options.stall_timeout_s
-        began = time.monotonic()
         try:
             # aiohttp itself does not bound name resolution, nor a parent proxy's answer to CONNECT.
-            async with asyncio.timeout(patience_s):
+            async with Patience(patience_s) as patience:
                 response = await session.get(
-                    url, headers=headers, allow_redirects=False, proxy=options.parent_proxy or None
+                    url,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=options.parent_proxy or None,
+                    trace_request_ctx=patience,
                 )
         except TimeoutError as error:
             raise TimeoutError(str(error) or f"it did not answer within {patience_s:g} s") from error
-        self.meter.answered(time.monotonic() - began, is_good=response.status in _GOOD)
+        self.meter.answered(patience.spent_s, is_good=response.status in _GOOD)
         return response
 
     def _redirect_target(self, url: URL, response: ClientResponse) -> URL | None:
@@ -366,7 +370,8 @@ class Origin:
         data = b"".join(parts)
         if fields.compression(response.headers.get("Content-Encoding")) != "gzip":
             return data
-        return await asyncio.to_thread(self._gunzip, data, limit)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._sessions.unpackers, self._gunzip, data, limit)
 
     def _too_large(self, limit: int) -> OriginMisbehaved:
         self.meter.exceeded()

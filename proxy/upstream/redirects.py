@@ -10,10 +10,10 @@ import socket
 from collections.abc import Iterable
 
 from aiohttp.abc import ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from proxy.errors import ProxyError
+from proxy.upstream.names import Names
 
 LONGEST_CHAIN = 5
 
@@ -50,7 +50,7 @@ class RedirectGuard:
             )
 
 
-class PublicResolver(ThreadedResolver):
+class PublicResolver(Names):
     """Resolves names, and refuses those that lead to private addresses."""
 
     async def resolve(

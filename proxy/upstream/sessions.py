@@ -4,6 +4,7 @@ Owns aiohttp's sessions, and what its parser gets to see of a reply's head.
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,9 @@ from yarl import URL
 
 from proxy import __version__
 from proxy.upstream.heads import HeadError, HeadReader
+from proxy.upstream.names import Names
 from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.patience import told_of_queues
 from proxy.upstream.redirects import PublicResolver, RedirectGuard
 
 _READ_BUFFER_BYTES = 1024 * 1024
@@ -59,11 +62,11 @@ class Sessions:
 
     def __init__(self, options: UpstreamOptions) -> None:
         self.options = options
-        self._direct = _session(options, TCPConnector(limit=0, limit_per_host=options.connections))
-        self._public = _session(
-            options,
-            TCPConnector(limit=0, limit_per_host=options.connections, resolver=PublicResolver()),
-        )
+        # Names that origins send us to may not keep those of the configuration waiting.
+        self._resolvers = Names(options.connect_timeout_s), PublicResolver(options.connect_timeout_s)
+        self._direct, self._public = (_session(options, one) for one in self._resolvers)
+        self.unpackers = ThreadPoolExecutor(2, "unpack")
+        """Undo encodings of documents."""
 
     def for_url(self, url: URL, guard: RedirectGuard) -> ClientSession:
         """Return the session for `url`: one that reaches public addresses only, unless it is named.
@@ -80,9 +83,13 @@ class Sessions:
     ) -> None:
         await self._direct.close()
         await self._public.close()
+        for resolver in self._resolvers:
+            await resolver.close()
+        self.unpackers.shutdown(wait=False, cancel_futures=True)
 
 
-def _session(options: UpstreamOptions, connector: TCPConnector) -> ClientSession:
+def _session(options: UpstreamOptions, resolver: Names) -> ClientSession:
+    connector = TCPConnector(limit=0, limit_per_host=options.connections, resolver=resolver)
     # aiohttp offers no other way to choose it; without it, careless heads are refused.
     handler: type[ResponseHandler] = ForgivingHandler
     connector._factory = partial(handler, loop=asyncio.get_running_loop())  # noqa: SLF001
@@ -92,6 +99,7 @@ def _session(options: UpstreamOptions, connector: TCPConnector) -> ClientSession
         auto_decompress=False,
         headers={"User-Agent": f"sstream-proxy/{__version__}"},
         read_bufsize=_READ_BUFFER_BYTES,
+        trace_configs=[told_of_queues()],
         timeout=ClientTimeout(
             total=None, sock_connect=options.connect_timeout_s, sock_read=options.stall_timeout_s
         ),

@@ -150,7 +150,8 @@ def _add_operators_routes(
 
     pages = Pages(cache, operator.observer, may_read=may_read)
     dashboard = Dashboard(cache, operator.observer, may_read=may_read)
-    api = Api(access, operator.actions_for, tuple(mirror.name for mirror in mirrors))
+    names = tuple(mirror.name for mirror in mirrors)
+    api = Api(access, operator.actions_for, names, cache.storage.threads)
     for path, handler in (
         ("/-/stats", pages.get_stats),
         ("/-/metrics", pages.get_metrics),

@@ -12,7 +12,8 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar, TypeVar, TypeVarTuple
 
 from aiohttp.abc import AbstractStreamWriter
 
@@ -26,6 +27,11 @@ _FROM_DISK_BYTES = 2 * 1024 * 1024
 _SAMPLED_EVERY_BYTES = 512 * 1024
 """Pages come, by read-ahead, and go many at a time."""
 _TLS_CHUNK_BYTES = 256 * 1024
+_disk_readers = ThreadPoolExecutor(16, "send")
+"""Wait for the disk while they send, and do nothing else: when it hangs, so do they, but nobody besides."""
+
+_Args = TypeVarTuple("_Args")
+_Result = TypeVar("_Result")
 
 
 class SocketSink:
@@ -197,11 +203,10 @@ class TlsSink:
 
     async def send_file(self, fd: int, offset: int, count: int) -> None:
         """Send `count` bytes of a file from `offset`."""
-        loop = asyncio.get_running_loop()
         stop = offset + count
         while offset < stop:
             length = min(stop - offset, _TLS_CHUNK_BYTES)
-            data = await loop.run_in_executor(None, os.pread, fd, length, offset)
+            data = await _in_thread(os.pread, fd, length, offset)
             if not data:
                 raise ConnectionResetError("the file ended before its promised size")
             await self.send_bytes(data)
@@ -247,9 +252,9 @@ def _is_in_memory(fd: int, offset: int, length: int) -> bool:
     return True
 
 
-async def _in_thread(function: Callable[..., int], *args: int) -> int:
+async def _in_thread(function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
     """Run a function in a thread to its end, even when cancelled: until then its descriptors stay open."""
-    call = asyncio.get_running_loop().run_in_executor(None, function, *args)
+    call = asyncio.get_running_loop().run_in_executor(_disk_readers, function, *args)
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:

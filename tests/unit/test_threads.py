@@ -1,22 +1,31 @@
-"""Waiting for work that must not be abandoned."""
+"""Each kind of blocking work has threads of its own, and nobody uses those that all would share."""
 
-import asyncio
+import ast
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from proxy.cache.threads import ended
+import proxy
+
+MODULES = sorted(Path(proxy.__file__).parent.rglob("*.py"))
+SHARED = {"to_thread", "getaddrinfo", "getnameinfo", "sock_connect"}
+"""What asyncio does with the pool of the loop, for whoever calls it."""
 
 
-async def test_who_is_cancelled_again_and_again_still_waits_to_the_end() -> None:
-    work: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiting = asyncio.create_task(ended(work))
-    for _ in range(3):
-        await asyncio.sleep(0)
-        waiting.cancel()
-    await asyncio.sleep(0)
-    assert not waiting.done()
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Yield the methods that are called. Functions of `socket` block whoever calls them, wherever."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = node.func.attr
+            yield ("" if ast.unparse(node.func.value) == "socket" else name), node
 
-    work.set_result(None)
 
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(MODULES[0].parent)))
+def test_nothing_runs_in_the_pool_of_the_event_loop(path: Path) -> None:
+    """What hangs there, a disk or a name server, would stop all the others."""
+    for name, call in calls(path):
+        where = f"{path}:{call.lineno}"
+        assert name not in SHARED, where
+        if name == "run_in_executor":
+            assert not isinstance(call.args[0], ast.Constant), where

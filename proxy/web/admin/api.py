@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from proxy.cache.threads import Threads
 from proxy.digest import InvalidDigest, parse_digest
 from proxy.errors import ProxyError
 from proxy.jobs.actions import BY_HAND, Actions, ActionsFor, Aim, Done
@@ -52,9 +53,12 @@ def _address(request: web.Request) -> str:
 class Api:
     """Answers what changes something."""
 
-    def __init__(self, access: Access, actions_for: ActionsFor, mirrors: tuple[str, ...]) -> None:
+    def __init__(
+        self, access: Access, actions_for: ActionsFor, mirrors: tuple[str, ...], threads: Threads
+    ) -> None:
         self._access = access
         self._actions_for = actions_for
+        self._threads = threads
         self._mirrors = mirrors
         self._actions: dict[str, Callable[[Actions, _Order], Awaitable[Done]]] = {
             "pin": lambda actions, order: self._aimed(partial(actions.pin, name=_name(order)), order),
@@ -99,7 +103,7 @@ class Api:
 
     async def _aimed(self, action: Callable[[Aim], Awaitable[Done]], order: "_Order") -> Done:
         """Do what has an aim. Some regular expressions take a while to be understood."""
-        return await action(await asyncio.to_thread(self._aim, order))
+        return await action(await self._threads.slow(self._aim, order))
 
     def _aim(self, order: "_Order") -> Aim:
         filters, maas = order.texts("filters"), order.texts("maas")

@@ -1,0 +1,110 @@
+"""Looking names up, in threads that do nothing else.
+
+The C library's getaddrinfo blocks, for half a minute where name servers are
+silent. In threads shared with other work a hung disk would stop it, or it the
+disk; on a shared few, one dead name would stop all others. So there is one
+thread for each name that is being looked up, whoever asks for it, and only so
+many of them. Whoever has waited long enough goes on without.
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+_MOST_LOOKUPS = 16
+"""Names that are being looked up at a time. What is known is remembered by the connector."""
+_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+
+_HINT = "check its spelling, and the name servers of this machine (/etc/resolv.conf)"
+_PROBLEMS = {
+    socket.EAI_NONAME: f"there is no such name; {_HINT}",
+    socket.EAI_NODATA: f"there is no address of that name; {_HINT}",
+    socket.EAI_AGAIN: "no name server answers; check the network, and /etc/resolv.conf",
+    socket.EAI_FAIL: "the name server fails; check the network, and /etc/resolv.conf",
+}
+
+Found = Sequence[tuple[int, int, int, str, tuple[Any, ...]]]
+"""What socket.getaddrinfo returns."""
+
+
+class NameNotResolved(OSError):
+    """A name without an address, for now or for good."""
+
+    def __init__(self, host: str, problem: str) -> None:
+        super().__init__(f"the name {host!r:.80} does not resolve: {problem}")
+
+
+class Names(AbstractResolver):
+    """Resolves the names of one process's upstream hosts."""
+
+    def __init__(
+        self, patience_s: float = 5.0, getaddrinfo: Callable[..., Found] = socket.getaddrinfo
+    ) -> None:
+        self._patience_s = patience_s
+        self._getaddrinfo = getaddrinfo
+        self._lookups: dict[tuple[str, int], asyncio.Future[Found]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host. Raises NameNotResolved."""
+        lookup = self._lookups.get((host, family)) or self._begin(host, family)
+        try:
+            async with asyncio.timeout(self._patience_s):
+                found = await asyncio.shield(lookup)
+        except TimeoutError:
+            problem = f"no name server has answered for {self._patience_s:g} s; check /etc/resolv.conf"
+            raise NameNotResolved(host, problem) from None
+        except socket.gaierror as error:
+            raise NameNotResolved(host, _PROBLEMS.get(error.errno or 0, str(error.strerror))) from error
+        except ValueError as error:
+            raise NameNotResolved(host, "no host can have such a name") from error
+        return [_result(host, port, one[0], one[2], one[4]) for one in found]
+
+    async def close(self) -> None:
+        """Wait for nobody: threads that still look something up tell nobody."""
+        for lookup in self._lookups.values():
+            lookup.cancel()
+
+    def _begin(self, host: str, family: int) -> asyncio.Future[Found]:
+        if len(self._lookups) >= _MOST_LOOKUPS:
+            raise NameNotResolved(host, f"{_MOST_LOOKUPS} other names are being looked up, in vain so far")
+        loop = asyncio.get_running_loop()
+        lookup: asyncio.Future[Found] = loop.create_future()
+        self._lookups[host, family] = lookup
+
+        def end(_: asyncio.Future[Found]) -> None:
+            del self._lookups[host, family]
+            if not lookup.cancelled():
+                lookup.exception()  # Or asyncio would log one that nobody waits for any more.
+
+        lookup.add_done_callback(end)
+
+        def look_up() -> None:
+            try:
+                found = self._getaddrinfo(
+                    host, None, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+                )
+            except Exception as error:  # noqa: BLE001 - is for whoever asks
+                tell(lookup.set_exception, error)
+            else:
+                tell(lookup.set_result, found)
+
+        def tell(settle: Callable[[Any], None], what: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(lambda: None if lookup.done() else settle(what))
+
+        # No pool: at the end of the process it would wait for the name server.
+        threading.Thread(target=look_up, name=f"name {host:.40}", daemon=True).start()
+        return lookup
+
+
+def _result(host: str, port: int, family: int, proto: int, address: tuple[Any, ...]) -> ResolveResult:
+    found, scope = address[0], address[3] if family == socket.AF_INET6 else 0
+    if scope and "%" not in found:
+        found = f"{found}%{scope}"
+    return ResolveResult(hostname=host, host=found, port=port, family=family, proto=proto, flags=_NUMERIC)
