@@ -17,6 +17,7 @@ from proxy.upstream.backoff import pauses_s
 from proxy.upstream.errors import (
     OriginAbsent,
     OriginError,
+    OriginForbidden,
     OriginHungUp,
     OriginMisbehaved,
     OriginUnreachable,
@@ -27,6 +28,10 @@ from proxy.upstream.route import Route
 from proxy.upstream.straight import Straight
 
 log = logging.getLogger(__name__)
+
+_TRIES_WHILE_FORBIDDEN = 2
+_FORBIDDEN_PAUSE_S = 2.0
+"""Whoever lets only so many through a second may think otherwise after that."""
 
 _TRIES_FROM_ONE = 3
 """How often an origin is asked on, while another could be asked for the whole."""
@@ -47,6 +52,14 @@ class ItemUnobtainable(ProxyError):
         super().__init__(f"{path} cannot be had now; last: {last}")
         self.path = path
         self.last = last
+
+
+class ItemForbidden(ItemUnobtainable):
+    """Every origin that may have the item answers 403, or does not have it."""
+
+    def __init__(self, path: str, last: OriginError) -> None:
+        super().__init__(path, last)
+        self.args = (f"no origin gives {path}: {last}. Object stores say so for what they do not have",)
 
 
 class WrongCopy(OriginError):
@@ -121,6 +134,7 @@ class Pull:
         self._doubts = doubts
         self._useless: dict[tuple[Origin, str], OriginError] = {}
         self._tries_from_start = _TriesFromStart()
+        self._forbidden = _Forbidden()
         self.parts: list[Part] = []
 
     @property
@@ -148,8 +162,8 @@ class Pull:
         asked for.
 
         Raises ItemAbsent when all origins lack it, WrongCopy when all that have it have a wrong one,
-        ItemUnobtainable when no byte arrived for `give_up_after_s`, or when the one origin whose bytes
-        may be used ceases.
+        ItemForbidden when all that may have it answer 403, ItemUnobtainable when no byte arrived for
+        `give_up_after_s`, or when the one origin whose bytes may be used ceases.
         """
         loop = asyncio.get_running_loop()
         pauses = pauses_s(self._random)
@@ -180,10 +194,16 @@ class Pull:
             if not self._able():
                 # All have spoken: no waiting, and no talk of patience.
                 continue
-            is_hopeless = self._is_tied and vain_tries >= _TRIES_FROM_ONE
-            if is_hopeless or loop.time() - progress_at > self._options.give_up_after_s:
-                raise ItemUnobtainable(self._sources[0].path, last)
-            await asyncio.sleep(next(pauses))
+            self._check_hope(last, vain_tries, loop.time() - progress_at)
+            await asyncio.sleep(max(next(pauses), self._forbidden.pause_s(self._able())))
+
+    def _check_hope(self, last: OriginError | None, vain_tries: int, silence_s: float) -> None:
+        """Raise ItemForbidden or ItemUnobtainable when asking on makes no sense."""
+        if last is not None and self._forbidden.is_final(self._able()):
+            raise ItemForbidden(self._sources[0].path, last)
+        is_hopeless = self._is_tied and vain_tries >= _TRIES_FROM_ONE
+        if is_hopeless or silence_s > self._options.give_up_after_s:
+            raise ItemUnobtainable(self._sources[0].path, last)
 
     def _candidates(self) -> list[_Candidate]:
         """Return whom to ask now, the best first. Raises ItemAbsent or WrongCopy when there is nobody."""
@@ -273,10 +293,35 @@ class Pull:
         contradicts_itself = not has_begun and candidate.origin.name in self.contributors
         if is_range_to_blame:
             return
+        if self._forbidden.note(candidate, error):
+            return
         if isinstance(error, OriginAbsent) or (isinstance(error, WrongCopy) and not contradicts_itself):
             self._useless[candidate.origin, candidate.source.path] = error
         else:
             candidate.source.route.failed(candidate.origin)
+
+
+class _Forbidden:
+    """Who answers 403 for the item, which is about the item as far as anybody knows."""
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[_Candidate, int] = {}
+
+    def note(self, candidate: _Candidate, error: OriginError) -> bool:
+        """Take note of a vain try; say whether it was forbidden."""
+        if isinstance(error, OriginForbidden):
+            self._in_a_row[candidate] = self._in_a_row.get(candidate, 0) + 1
+            return True
+        self._in_a_row.pop(candidate, None)
+        return False
+
+    def is_final(self, able: Sequence[_Candidate]) -> bool:
+        """Whether all who may have the item have said so twice."""
+        return all(self._in_a_row.get(one, 0) >= _TRIES_WHILE_FORBIDDEN for one in able)
+
+    def pause_s(self, able: Sequence[_Candidate]) -> float:
+        """Return how long to wait at least before all are asked once more."""
+        return _FORBIDDEN_PAUSE_S if all(one in self._in_a_row for one in able) else 0.0
 
 
 class _TriesFromStart:
