@@ -18,7 +18,7 @@ from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, IndexEntry
 from proxy.simplestreams.parse import FormatError
 from proxy.upstream.errors import OriginAbsent, OriginError, OriginForbidden, OriginMisbehaved
-from proxy.upstream.origin import Origin
+from proxy.upstream.origin import Asking
 
 PLAIN_INDEX = "streams/v1/index.json"
 MOST_DOCUMENTS = 1000
@@ -35,7 +35,7 @@ class _StillPublishing(ProxyError):
 class _Work:
     """One draft in the making, and what it is compared with."""
 
-    origin: Origin
+    origin: Asking
     current: Generation | None
     known: dict[str, Document]
     """What was accepted before: fetched only if it has changed, and never replaced by something older."""
@@ -51,7 +51,7 @@ class Assembler:
         self._vetting = vetting
         self._flavours = Flavours(vetting)
 
-    async def assemble(self, origin: Origin, current: Generation | None, siblings: frozenset[str]) -> Draft:
+    async def assemble(self, origin: Asking, current: Generation | None, siblings: frozenset[str]) -> Draft:
         """Return what `origin` publishes now.
 
         `siblings` are the flavours to include besides the signed one: ".json",
@@ -72,7 +72,7 @@ class Assembler:
         raise OriginMisbehaved(origin.name, "its index changes faster than its lists can be read")
 
     async def _assemble_once(
-        self, origin: Origin, current: Generation | None, known: dict[str, Document]
+        self, origin: Asking, current: Generation | None, known: dict[str, Document]
     ) -> Draft:
         index = await self._fetch_index(origin, known)
         if current is not None and index.document.path != current.index_path:
@@ -98,7 +98,7 @@ class Assembler:
                 raise _StillPublishing
         return draft
 
-    async def _fetch_index(self, origin: Origin, known: dict[str, Document]) -> Vetted:
+    async def _fetch_index(self, origin: Asking, known: dict[str, Document]) -> Vetted:
         paths = (PLAIN_INDEX,) if self._trust is Trust.TLS else (SIGNED_INDEX, PLAIN_INDEX)
         forbidden: OriginForbidden | None = None
         for path in paths:

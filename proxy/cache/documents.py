@@ -34,6 +34,7 @@ from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
 from proxy.store.files import StoreFault
 from proxy.upstream.errors import OriginError
+from proxy.upstream.freshness import Freshness
 from proxy.upstream.origin import Validators
 from proxy.upstream.route import Route
 
@@ -101,6 +102,7 @@ class Documents:
         self._demands_met = 0
         self._asked_at = 0.0
         self._doubted_at = 0.0
+        self._is_doubtful = False
         self._trouble = Trouble()
 
     # What clients get
@@ -243,6 +245,7 @@ class Documents:
     async def confirm(self) -> str | None:
         """Check with the origins now; return why they did not confirm all that is served, or None."""
         began_at = self._clock()
+        self._is_doubtful = True
         await self.revalidate()
         generation = self._generation
         if generation is not None and generation.checked_at >= began_at and not self._trouble.failures:
@@ -265,7 +268,7 @@ class Documents:
         """Return a document's bytes as an origin has them now, None if none has those that were proved."""
         for origin in self.route.order():
             with contextlib.suppress(OriginError):
-                fetched = await origin.fetch(document.path, Validators())
+                fetched = await origin.fetch(document.path, Validators(), Freshness.ANEW)
                 if fetched is not None and digest_of(fetched.data) == document.digest:
                     return fetched.data
         return None
@@ -275,6 +278,7 @@ class Documents:
         now = self._clock()
         if not self._offline.is_on and now - self._doubted_at > self._policy.retry_after_s:
             self._doubted_at = now
+            self._is_doubtful = True
             self._next_check_at = 0.0
             self._demands += 1
             self._begin_check()
@@ -375,7 +379,8 @@ class Documents:
     async def _ask_origins(self) -> None:
         known = await self._known()
         siblings = await self._archive.siblings()
-        offers, problems = await ask_origins(self.route, self._assembler, known, siblings)
+        freshness = self._freshness_needed()
+        offers, problems = await ask_origins(self.route, self._assembler, known, siblings, freshness)
         choice = choose(offers, self._generation, is_over=self._is_held_back_long())
         problems += choice.held_back
         for problem in problems:
@@ -390,6 +395,13 @@ class Documents:
                 self.route.worked(choice.offer.origin)
                 return
         await self._note_failure(problems)
+
+    def _freshness_needed(self) -> Freshness:
+        """Ask past caches on the way when they may be to blame, or when somebody wants to be sure."""
+        generation = self._generation
+        is_wrong = self._trouble.failures or (generation is not None and generation.refused)
+        is_doubtful, self._is_doubtful = self._is_doubtful, False
+        return Freshness.ANEW if is_wrong or is_doubtful else Freshness.CONFIRMED
 
     def _is_held_back_long(self) -> bool:
         since = self._trouble.held_back_since

@@ -13,7 +13,7 @@ from proxy.cache.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused
 from proxy.simplestreams.parse import FormatError
 from proxy.upstream.errors import OriginAbsent, OriginError, OriginForbidden
 from proxy.upstream.keyring import SignatureError
-from proxy.upstream.origin import Fetched, Origin, Validators
+from proxy.upstream.origin import Asking, Fetched, Validators
 
 SIGNED_INDEX = "streams/v1/index.sjson"
 PLAIN_SUFFIX = ".json"
@@ -36,7 +36,7 @@ class Flavours:
     def __init__(self, vetting: Vetting) -> None:
         self._vetting = vetting
 
-    async def add(self, origin: Origin, suffix: str, known: dict[str, Document], draft: Draft) -> None:
+    async def add(self, origin: Asking, suffix: str, known: dict[str, Document], draft: Draft) -> None:
         """Add another flavour of each signed document, if it says the same."""
         slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -48,7 +48,7 @@ class Flavours:
         await all_or_first_failure(add(document) for document in signed)
 
     async def _add(
-        self, origin: Origin, document: Document, suffix: str, known: dict[str, Document], draft: Draft
+        self, origin: Asking, document: Document, suffix: str, known: dict[str, Document], draft: Draft
     ) -> None:
         path = document.path.removesuffix(SIGNED_SUFFIX) + suffix
         is_known = path in known and known.get(document.path) == document

@@ -12,6 +12,8 @@ from proxy.cache.surprises import blamed_on
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.upstream.errors import OriginError
+from proxy.upstream.freshness import Freshness
+from proxy.upstream.origin import Asking
 from proxy.upstream.route import Route
 
 
@@ -23,7 +25,11 @@ class Answers(NamedTuple):
 
 
 async def ask_origins(
-    route: Route, assembler: Assembler, known: Generation | None, siblings: frozenset[str]
+    route: Route,
+    assembler: Assembler,
+    known: Generation | None,
+    siblings: frozenset[str],
+    freshness: Freshness,
 ) -> Answers:
     """Ask one origin after the other until one has all that its index names.
 
@@ -33,7 +39,7 @@ async def ask_origins(
     for origin in route.order():
         try:
             with blamed_on(origin.name):
-                draft = await assembler.assemble(origin, known, siblings)
+                draft = await assembler.assemble(Asking(origin, freshness), known, siblings)
         except StoreFault as error:
             # No other origin's lists could be stored either; those that are here are served on.
             answers.problems.append(error)

@@ -127,10 +127,11 @@ class Liars:
         distrusted = {
             name: told["distrusted_until"] - now for name, told in told_of_liars(self._ledger).items()
         }
+        is_any = is_mixed or wrong.is_any
         return Memory(
-            doubts=Doubts(wrong_at=wrong.blocked, is_mixed=is_mixed),
+            doubts=Doubts(wrong_at=wrong.blocked, is_mixed=is_mixed, is_suspect=is_any),
             distrust_s={name: left_s for name, left_s in distrusted.items() if left_s > 0},
-            is_any=is_mixed or wrong.is_any,
+            is_any=is_any,
         )
 
     def _suspect(self, key: str, evidence: list[list[Any]]) -> None:

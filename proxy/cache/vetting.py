@@ -18,7 +18,7 @@ from proxy.simplestreams.parse import FormatError, ShapeError, parse_document
 from proxy.simplestreams.shape import TooComplex, check_flavour
 from proxy.upstream.errors import OriginAbsent, OriginForbidden, OriginMisbehaved
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
-from proxy.upstream.origin import Fetched, Origin, Validators
+from proxy.upstream.origin import Asking, Fetched, Validators
 
 SIGNED_SUFFIX = ".sjson"
 SIGNATURE_SUFFIX = ".gpg"
@@ -59,7 +59,7 @@ class Vetting:
         self._threads = storage.threads
         self._met = storage.counters.limits.met
 
-    async def fetch(self, origin: Origin, path: str, known: dict[str, Document]) -> Vetted:
+    async def fetch(self, origin: Asking, path: str, known: dict[str, Document]) -> Vetted:
         """Return a document from the origin, or the known one when it has not changed.
 
         Raises OriginError, DocumentRefused, and RollbackError for one that is
@@ -107,7 +107,7 @@ class Vetting:
             raise SignatureError("trust = 'tls' names no key to check it with")
         await self._threads.slow(self._keyring.verify_detached, text, signature)
 
-    async def file_sibling(self, origin: Origin, path: str, fetched: Fetched) -> Document:
+    async def file_sibling(self, origin: Asking, path: str, fetched: Fetched) -> Document:
         """Store a document that is proved by another one."""
         digest = await self._threads.slow(self._store.put, fetched.data)
         return Document(
@@ -129,7 +129,7 @@ class Vetting:
         return text
 
     async def _unchanged(
-        self, origin: Origin, previous: Document, fetched: Fetched | None, known: dict[str, Document]
+        self, origin: Asking, previous: Document, fetched: Fetched | None, known: dict[str, Document]
     ) -> Vetted:
         document = previous
         if fetched is not None:
@@ -149,7 +149,7 @@ class Vetting:
         # Documents of which nothing but the dates is known have an empty digest.
         return all(digest and self._store.is_intact(digest) for digest in digests)
 
-    async def _prove(self, origin: Origin, path: str, fetched: Fetched) -> Vetted:
+    async def _prove(self, origin: Asking, path: str, fetched: Fetched) -> Vetted:
         if self._keyring is None:
             if looks_clearsigned(fetched.data):
                 raise SignatureError("it is clear-signed, but trust = 'tls' names no key to check it with")
@@ -162,7 +162,7 @@ class Vetting:
         kept = await self.file_sibling(origin, path + SIGNATURE_SUFFIX, signature)
         return await self._threads.slow(self._file, origin, path, fetched, signed, kept)
 
-    async def _fetch_signature(self, origin: Origin, path: str) -> Fetched:
+    async def _fetch_signature(self, origin: Asking, path: str) -> Fetched:
         try:
             fetched = await origin.fetch(path + SIGNATURE_SUFFIX, Validators())
         except OriginForbidden as error:
@@ -174,7 +174,7 @@ class Vetting:
         return fetched
 
     def _file(
-        self, origin: Origin, path: str, fetched: Fetched, signed: Signed | None, signature: Document | None
+        self, origin: Asking, path: str, fetched: Fetched, signed: Signed | None, signature: Document | None
     ) -> Vetted:
         """Parse the proved text and put both bytes and text into the store. Blocks."""
         text = fetched.data if signed is None else signed.text

@@ -30,6 +30,7 @@ from proxy.upstream.errors import (
     OriginStatus,
     OriginUnreachable,
 )
+from proxy.upstream.freshness import Freshness
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.patience import Patience
 from proxy.upstream.pulse import Pulse
@@ -211,13 +212,15 @@ class Origin:
         return f"Origin({self.name})"
 
     @contextlib.asynccontextmanager
-    async def open(self, path: str, *, offset: int = 0) -> AsyncIterator[Reply]:
+    async def open(
+        self, path: str, *, offset: int = 0, freshness: Freshness = Freshness.KEPT
+    ) -> AsyncIterator[Reply]:
         """Ask for the bytes of a canonical path from `offset` on.
 
         The reply may start earlier than asked (an origin without ranges).
         Raises OriginAbsent, OriginUnreachable, OriginStatus, OriginMisbehaved.
         """
-        headers = CIMultiDict({"Accept-Encoding": "identity"})
+        headers = CIMultiDict({"Accept-Encoding": "identity", **freshness.fields})
         if offset:
             headers["Range"] = f"bytes={offset}-"
         async with self._get(path, headers) as response:
@@ -225,7 +228,9 @@ class Origin:
                 reply = self._reply(response, offset)
             yield reply
 
-    async def fetch(self, path: str, validators: Validators) -> Fetched | None:
+    async def fetch(
+        self, path: str, validators: Validators, freshness: Freshness = Freshness.CONFIRMED
+    ) -> Fetched | None:
         """Return a whole document; None when `validators` still hold (304).
 
         Raises what `open` raises, OriginMisbehaved for one over the size limit,
@@ -236,26 +241,28 @@ class Origin:
         try:
             async with asyncio.timeout(timeout_s):
                 if conditions:
-                    return await self._fetch_if_changed(path, conditions)
-                return await self._fetch(path, {})
+                    return await self._fetch_if_changed(path, conditions, freshness)
+                return await self._fetch(path, {}, freshness)
         except TimeoutError as error:
             self.meter.failed()
             raise OriginUnreachable(self.name, f"{path} took longer than {timeout_s:g} s") from error
 
-    async def _fetch_if_changed(self, path: str, conditions: Mapping[str, str]) -> Fetched | None:
+    async def _fetch_if_changed(
+        self, path: str, conditions: Mapping[str, str], freshness: Freshness
+    ) -> Fetched | None:
         """Ask with conditions, and plainly once when it may be the conditions that are not liked."""
         try:
-            return await self._fetch(path, conditions)
+            return await self._fetch(path, conditions, freshness)
         except OriginError as error:
             if not _may_be_about_the_question(error):
                 raise
             log.info("origin.asked_plainly path=%s problem=%s", path, error)
-        found = await self._fetch(path, {})
+        found = await self._fetch(path, {}, freshness)
         # Nothing to ask with next time.
         return None if found is None else replace(found, validators=Validators())
 
-    async def _fetch(self, path: str, conditions: Mapping[str, str]) -> Fetched | None:
-        headers = CIMultiDict({"Accept-Encoding": "identity", **conditions})
+    async def _fetch(self, path: str, conditions: Mapping[str, str], freshness: Freshness) -> Fetched | None:
+        headers = CIMultiDict({"Accept-Encoding": "identity", **freshness.fields, **conditions})
         async with self._get(path, headers) as response:
             if response.status == HTTPStatus.NOT_MODIFIED:
                 if conditions:
@@ -405,3 +412,16 @@ def _may_be_about_the_question(error: OriginError) -> bool:
     if isinstance(error, OriginHungUp):
         return not isinstance(error.__cause__, TimeoutError)
     return isinstance(error, OriginMisbehaved)
+
+
+class Asking:
+    """An origin that is asked for several documents, all as current as one says."""
+
+    def __init__(self, origin: Origin, freshness: Freshness) -> None:
+        self._origin = origin
+        self._freshness = freshness
+        self.name = origin.name
+
+    async def fetch(self, path: str, validators: Validators) -> Fetched | None:
+        """Do what `Origin.fetch` does."""
+        return await self._origin.fetch(path, validators, self._freshness)

@@ -22,6 +22,7 @@ from proxy.upstream.errors import (
     OriginMisbehaved,
     OriginUnreachable,
 )
+from proxy.upstream.freshness import Freshness
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.origin import Origin, Reply
 from proxy.upstream.route import Route
@@ -103,6 +104,8 @@ class Doubts:
     """The origins whose copy was found wrong a short while ago, and how; they are not asked."""
     is_mixed: bool = False
     """Whether several origins' bytes together were wrong: now all have to come from one."""
+    is_suspect: bool = False
+    """Whether wrong bytes came before: a cache on the way may keep those."""
 
 
 class _Candidate(NamedTuple):
@@ -243,7 +246,8 @@ class Pull:
         name = candidate.origin.name
         is_replaceable = self._has_others(candidate)
         offset = self._tries_from_start.offset(candidate, self._offset)
-        async with candidate.origin.open(candidate.source.path, offset=offset) as reply:
+        freshness = Freshness.ANEW if self._doubts.is_suspect else Freshness.KEPT
+        async with candidate.origin.open(candidate.source.path, offset=offset, freshness=freshness) as reply:
             self._check_fits(name, reply, offset)
             position = reply.start
             is_exact = position == self._offset and reply.length_bytes == self._size_bytes - position
