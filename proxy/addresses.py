@@ -89,6 +89,13 @@ def network_problem(network: str) -> str | None:
     return None
 
 
+def bypass_problem(entry: str) -> str | None:
+    """Judge what is to be asked past a proxy: a host or domain, with a port or not, or a network."""
+    if network_problem(entry) is None or _HOST.fullmatch(entry.removeprefix("*").removeprefix(".")):
+        return None
+    return f'write a domain such as "example.org", or a network such as "10.0.0.0/8", not {quoted(entry)}'
+
+
 def host_problem(host: str) -> str | None:
     """Judge what should be a host, or a host and a port."""
     if _HOST.fullmatch(host):

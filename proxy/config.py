@@ -20,6 +20,7 @@ from typing import Literal
 from proxy.access_checks import access_faults, admin_faults, listen_faults
 from proxy.addresses import (
     base_url_problem,
+    bypass_problem,
     host_problem,
     mount_problem,
     plain_http_problem,
@@ -253,16 +254,10 @@ _MAY_BE_ZERO = {
     "tls.check_every",
 }
 _INDEX = re.compile(r"\[\d+\]")
-_LEAST = {"upstream.transfers": (4, "4")}
-_LEAST |= dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
+_LEAST = dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
 _LEAST |= dict.fromkeys(("clients.connections", "clients.connections_per_client"), (16, "16"))
 _LEAST |= dict.fromkeys(("cache.limit", "upstream.document_limit"), (_MIB, '"1 MiB"'))
-_MOST = {
-    "workers": 256,
-    "upstream.connections": 1024,
-    "upstream.transfers": 4096,
-    "clients.stall_timeout": 86400,
-}
+_MOST = {"workers": 256, "upstream.connections": 1024, "clients.stall_timeout": 86400}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_SHAPE = 'small letters, digits, ".", "_" and "-", a letter or digit first'
@@ -285,6 +280,9 @@ class _Checks:
         self._add_all(access_faults(config.access, config.users, config.mirrors))
         if problem := config.upstream.parent_proxy and url_problem(config.upstream.parent_proxy):
             self._add("upstream.parent_proxy", problem)
+        for index, entry in enumerate(config.upstream.no_proxy):
+            if problem := bypass_problem(entry):
+                self._add(f"upstream.no_proxy[{index}]", problem)
         data_dir = self._absolute(config.data_dir)
         if _is(data_dir, Path.exists) and not _is(data_dir, Path.is_dir):
             self._add(

@@ -206,7 +206,7 @@ class Documents:
         await self._editions.adopt_announced()
         if not self._editions.knows_retired:
             return False
-        return self._editions.current is not None or await self._archive.accepted() is None
+        return self._editions.current is not None or await self._archive.current() is None
 
     def is_unverifiable(self, path: str) -> bool:
         """Whether a list names `path` without anything that could prove it."""
@@ -253,13 +253,8 @@ class Documents:
         return self._reason()
 
     async def recorded(self) -> Generation | None:
-        """Return what may be served of the generation accepted last, whether or not it is still here."""
+        """Return the generation accepted last, whether or not its documents are still here."""
         return await self._archive.current()
-
-    @property
-    def unproved(self) -> str:
-        """Why the generation accepted last may not be served, "" if it may."""
-        return self._archive.unproved
 
     async def ask_briefly(self) -> None:
         """Check with the origins for a client that waits, unless they have just failed."""
@@ -415,10 +410,10 @@ class Documents:
 
     async def _known(self) -> Generation | None:
         """Return what was accepted last: nothing older will be."""
-        accepted, generation = await self._archive.accepted(), self._generation
-        if accepted is None or (generation is not None and generation.number >= accepted.number):
-            return generation
-        return accepted.dates_only()
+        if self._generation is not None:
+            return self._generation
+        recorded = await self._archive.current()
+        return None if recorded is None else recorded.dates_only()
 
     async def _accept(self, draft: Draft, known: Generation | None, problems: Sequence[ProxyError]) -> None:
         """Serve a draft from now on; `problems` are what kept other origins from being used."""
@@ -466,12 +461,9 @@ class Documents:
     # Failures
 
     def _reason(self) -> str:
-        problem = self._trouble.last_problem or "its origins did not answer in time"
         if self._offline.is_on:
-            problem = "the proxy is offline"
-        if self.unproved:
-            problem += f"; what was accepted before does not count under the keys of now: {self.unproved}"
-        return problem
+            return "the proxy is offline"
+        return self._trouble.last_problem or "its origins did not answer in time"
 
     async def _note_failure(self, problems: Sequence[ProxyError]) -> None:
         now = self._clock()

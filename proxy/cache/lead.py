@@ -12,7 +12,6 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from proxy.cache.liars import Liars, Memory
 from proxy.cache.storage import Storage
-from proxy.cache.threads import ended
 from proxy.cache.writing import Writing
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
@@ -127,7 +126,7 @@ class Lead:
             await self._pause()
             raise
         except asyncio.CancelledError:
-            await ended(asyncio.create_task(self._pause(), name="pause"))
+            await asyncio.shield(self._pause())
             raise
         self._audience.show_verified()
         await self._commit()

@@ -16,7 +16,7 @@ from proxy.cache.usage import UsageNotes
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
-from proxy.simplestreams.paths import PathError, canonical_path, unescaped
+from proxy.simplestreams.paths import PathError, canonical_path
 from proxy.upstream.pull import ItemAbsent
 
 _METADATA = "streams/"
@@ -130,8 +130,7 @@ class Cache:
                 age_s=max(0.0, self._clock() - edition.generation.checked_at),
                 is_stale=documents.is_stale(edition),
             )
-        # Some clients escape what a list has escaped already.
-        listed = documents.find_item(path) or documents.find_item(unescaped(path))
+        listed = documents.find_item(path)
         if listed is not None:
             return Target(mirror=mirror, item=listed)
         refusal = documents.refusal(path)
@@ -153,11 +152,11 @@ class Cache:
         """Note that a target's blob is in use."""
         self._usage.note(target.item.digest, self._clock())
 
-    async def open(self, target: Target, client: str) -> Opened:
-        """Return the bytes of a target for a client, from the store or from upstream.
+    async def open(self, target: Target) -> Opened:
+        """Return the bytes of a target, from the store or from upstream.
 
         Returns as soon as there is a first byte to send. Raises OfflineMiss,
-        NoGeneration, ItemAbsent, BadItem, ItemUnobtainable or Crowded.
+        NoGeneration, ItemAbsent, BadItem or ItemUnobtainable.
         """
         item = target.item
         blob = self.storage.store.open(item.digest, item.size_bytes)
@@ -172,7 +171,7 @@ class Cache:
         if target.edition is not None:
             return await self._reopen_document(documents, item)
         try:
-            return await self._flights.open(item, documents.route, client)
+            return await self._flights.open(item, documents.route)
         except ItemAbsent:
             documents.doubt()
             raise
@@ -205,12 +204,8 @@ class Cache:
         self._documents[mirror].doubt()
 
     async def recorded(self, mirror: str) -> Generation | None:
-        """Return what may be served of the generation accepted last, even if its documents are lost."""
+        """Return the generation accepted last, even if its documents are lost."""
         return await self._documents[mirror].recorded()
-
-    def unproved(self, mirror: str) -> str:
-        """Why nothing of the generation accepted last may be served, "" when something may."""
-        return self._documents[mirror].unproved
 
     async def lists(self, mirror: str) -> tuple[Edition, list[Products]]:
         """Return a mirror's current edition and its products lists in full. Raises NoGeneration."""

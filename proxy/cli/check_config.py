@@ -35,7 +35,7 @@ def check_config(config_file: Path | None) -> None:
         click.echo(
             f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by hand'}"
         )
-    for problem in [*exposures(config, path), *oddities(os.environ)]:
+    for problem in [*exposures(config, path), *oddities(os.environ, config.upstream.parent_proxy)]:
         click.echo(f"warning: {problem}", err=True)
 
 

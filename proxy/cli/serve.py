@@ -62,7 +62,8 @@ def serve(
 
     set_up_logging(config.log.level, config.log.format)
     _tell_exposures(config, config_file)
-    for problem in oddities(os.environ):
+    odd = list(oddities(os.environ, config.upstream.parent_proxy))
+    for problem in odd:
         log.warning("machine.odd problem=%s", problem)
     try:
         set_damaged_ledger_aside(config.data_dir / "ledger")
@@ -73,7 +74,7 @@ def serve(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or config.data_dir}: {error.strerror}") from error
-    click.echo(_banner(config, supervisor.listeners))
+    click.echo(_banner(config, supervisor.listeners, odd))
     raise SystemExit(supervisor.run())
 
 
@@ -82,7 +83,7 @@ def _tell_exposures(config: Config, config_file: Path | None) -> None:
         log.warning("config.exposed problem=%s", problem)
 
 
-def _banner(config: Config, listeners: Listeners) -> str:
+def _banner(config: Config, listeners: Listeners, odd: Sequence[str]) -> str:
     """Return what a person wants to know at the start."""
     scheme = "http" if config.tls.certificate is None else "https"
     reachable = _reachable(scheme, listeners.clients[0])
@@ -95,6 +96,7 @@ def _banner(config: Config, listeners: Listeners) -> str:
         *([f"  admins at     {_shown(scheme, listeners.admins)}"] if listeners.admins else []),
         f"  storing in    {config.data_dir} ({limit}, {free_gib:.1f} GiB free)",
         *(f"  mirror        {mirror.name}: {mirror.mount}" for mirror in config.mirrors),
+        *(f"  warning       {problem}" for problem in odd),
         "",
         *_maas_lines(config, reachable),
         "Point LXD or Incus at it, for a mirror with images for them:",

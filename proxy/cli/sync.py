@@ -55,7 +55,7 @@ def sync(
     rules = chosen_rules(config, names)
     if not rules:
         raise UsageFault("no [[prefetch]] rule is configured; config.example.toml shows how to write one")
-    for problem in oddities(os.environ):
+    for problem in oddities(os.environ, config.upstream.parent_proxy):
         click.echo(f"warning: {problem}", err=True)
     work = _Sync(config, rules, is_anytime=anytime, as_json=as_json)
     raise SystemExit(run_with_cache(config, work.show if is_list else work.run))

@@ -18,6 +18,14 @@ _LACKING_ADVICE = (
     "the other lists are served and kept current, and these are taken in as soon as they can be had: "
     "tell whoever runs the origin, or name another one that has them too"
 )
+_UNREACHED_ADVICE = (
+    "check the network, and [upstream] parent_proxy and no_proxy if the site has a proxy; "
+    "clients get 503 until then"
+)
+_REFUSED_ADVICE = (
+    "the origin answers, but what it sends is refused: check the mirror's keyring, "
+    "and whether that is the right origin; clients get 503 until then"
+)
 _MOST_TOLD = 5
 
 
@@ -49,7 +57,8 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
     for name, mirror in stats["mirrors"].items():
         subject = f"mirror {name}"
         if mirror["failures"] and not mirror["is_ready"]:
-            advice = "check the network and [upstream] parent_proxy; clients get 503 until then"
+            was_refused = mirror["last_refusal"] and mirror["last_refusal"] in mirror["last_problem"]
+            advice = _REFUSED_ADVICE if was_refused else _UNREACHED_ADVICE
             yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)
         elif mirror["failures"] and not stats["offline"]:
             advice = "the last verified lists are served meanwhile; look at the origin if this lasts"

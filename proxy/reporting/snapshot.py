@@ -13,7 +13,6 @@ from proxy import __version__
 from proxy.cache.liars import told_of_liars
 from proxy.cache.service import Cache
 from proxy.counting.counters import Totals, read_totals
-from proxy.counting.now import read_now
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import ScrubState
@@ -58,7 +57,6 @@ class Observer:
         now, storage = self._clock(), self._cache.storage
         mirrors = await self._cache.status()
         totals = await storage.threads.slow(read_totals, self._counts)
-        now_doing = await storage.threads.slow(read_now, self._counts)
         usage = await storage.threads.slow(storage.room.usage)
         arriving = await storage.threads.slow(storage.room.arriving)
         scrub = await storage.threads.slow(read_scrub_state, storage.ledger)
@@ -89,7 +87,6 @@ class Observer:
             },
             "scrub": _scrub(scrub, store_counts),
             "limits": totals.limits.total(),
-            "transfers": {**now_doing._asdict(), **figures.transfers(totals.transfers)},
             "fills": [
                 {
                     "digest": one.digest,

@@ -6,18 +6,19 @@ can make up for.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponseError,
-    ConnectionTimeoutError,
-)
+from aiohttp import ClientConnectorError, ClientError, ClientHttpProxyError, ConnectionTimeoutError
 
 from proxy.errors import ProxyError
-from proxy.upstream.errors import OriginError, OriginHungUp, OriginMisbehaved, OriginUnreachable
+from proxy.upstream.errors import (
+    OriginError,
+    OriginHungUp,
+    OriginMisbehaved,
+    OriginUnreachable,
+    ParentProxyRefused,
+)
+from proxy.upstream.reasons import told
 from proxy.upstream.sessions import BadHead
 
 
@@ -41,15 +42,8 @@ def _translated(origin: str, error: Exception, doing: str) -> OriginError:
         return OriginMisbehaved(origin, str(error))
     if not isinstance(error, (ClientError, OSError)):
         return OriginMisbehaved(origin, f"its answer cannot be read: {type(error).__name__}: {error}")
+    if isinstance(error, ClientHttpProxyError):
+        return ParentProxyRefused(origin, told(error))
     was_connected = not isinstance(error, (ClientConnectorError, ConnectionTimeoutError))
     kind = OriginHungUp if was_connected else OriginUnreachable
-    return kind(origin, doing + _reason(error))
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ClientConnectorError) and error.errno:
-        return f"cannot connect to {error.host} port {error.port}: {os.strerror(error.errno)}"
-    if isinstance(error, ClientResponseError):
-        # Its own text has the URL in it, which may be a parent proxy's with its password.
-        return f"{error.status} {error.message}"
-    return str(error) or type(error).__name__
+    return kind(origin, doing + told(error))

@@ -3,6 +3,7 @@
 import re
 
 from proxy.errors import ProxyError
+from proxy.upstream.reasons import refusal_told
 
 _LONGEST_PROBLEM = 600
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -27,6 +28,10 @@ class OriginHungUp(OriginUnreachable):
     """A connection that was made, and on which no answer came, or not all of it."""
 
 
+class ParentProxyRefused(OriginUnreachable):
+    """The site's own proxy does not let us through to an origin, or cannot reach it."""
+
+
 class OriginAbsent(OriginError):
     """The origin says that it has no such path (404 or 410)."""
 
@@ -39,7 +44,7 @@ class OriginStatus(OriginError):
     """A status that is neither the document nor its absence."""
 
     def __init__(self, origin: str, status: int, problem: str = "") -> None:
-        super().__init__(origin, problem or f"it answered with status {status}")
+        super().__init__(origin, problem or refusal_told(status))
         self.status = status
 
 

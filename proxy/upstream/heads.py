@@ -19,6 +19,7 @@ LONGEST_FIELD = 4096
 
 _END = re.compile(rb"\n\r?\n")
 _STATUS_LINE = re.compile(rb"HTTP/(\d)(?:\.(\d))?[ \t]+(\d{3})(?!\d)[ \t]*([^\r\n]*)", re.IGNORECASE)
+_TLS_RECORD = re.compile(rb"[\x15\x16]\x03[\x00-\x04]")
 _LENGTH = re.compile(rb"\d{1,18}")
 _PRINTABLE = re.compile(rb"[\t\x20-\x7e]*")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
@@ -192,4 +193,6 @@ def _shown_phrase(phrase: bytes) -> bytes:
 
 
 def _no_http(data: bytes | bytearray) -> str:
+    if _TLS_RECORD.match(data):
+        return "its answer does not begin as HTTP does, but as TLS: its address should begin with https://"
     return f"its answer does not begin as HTTP does, but with {bytes(data[:40])!r}"

@@ -9,6 +9,8 @@ class UpstreamOptions:
 
     parent_proxy: str = field(default="", repr=False)
     """An HTTP proxy that all upstream requests go through; empty means none."""
+    no_proxy: tuple[str, ...] = ()
+    """What is asked past the parent proxy: hosts, domains with all below them, networks."""
     connect_timeout_s: float = 4.0
     """Longest wait for a connection before the next origin is tried."""
     stall_timeout_s: float = 8.0
@@ -20,8 +22,6 @@ class UpstreamOptions:
     connections: int = 128
     """Most simultaneous connections to one origin host, per worker. MAAS asks for 100 items at once,
     and gives up on those that wait for their first byte."""
-    transfers: int = 256
-    """Most items that are fetched at once, per worker, and half of that for one client; others wait."""
     background_transfers: int = 8
     """How many items a prefetch fetches at a time."""
     background_limit_bytes: int | None = None

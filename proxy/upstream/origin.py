@@ -29,11 +29,13 @@ from proxy.upstream.errors import (
     OriginMisbehaved,
     OriginStatus,
     OriginUnreachable,
+    ParentProxyRefused,
 )
 from proxy.upstream.freshness import Freshness
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.patience import Patience
 from proxy.upstream.pulse import Pulse
+from proxy.upstream.reasons import parents_refusal, refusal_told
 from proxy.upstream.redirects import LONGEST_CHAIN, RedirectGuard
 from proxy.upstream.sessions import Sessions
 from proxy.upstream.straight import Straight
@@ -290,7 +292,7 @@ class Origin:
         try:
             if response.status in _NOT_HERE:
                 if is_forbidden or response.status == HTTPStatus.FORBIDDEN:
-                    raise OriginForbidden(self.name, HTTPStatus.FORBIDDEN)
+                    raise OriginForbidden(self.name, HTTPStatus.FORBIDDEN, self._told(HTTPStatus.FORBIDDEN))
                 raise OriginAbsent(self.name, f"it has no {path}")
             yield response
         finally:
@@ -309,19 +311,18 @@ class Origin:
     async def _request_once(self, url: URL, headers: CIMultiDict[str]) -> ClientResponse:
         options = self._sessions.options
         session = self._sessions.for_url(url, self._guard)
-        patience_s = options.connect_timeout_s + options.stall_timeout_s
-        try:
-            # aiohttp itself does not bound name resolution, nor a parent proxy's answer to CONNECT.
-            async with Patience(patience_s) as patience:
-                response = await session.get(
-                    url,
-                    headers=headers,
-                    allow_redirects=False,
-                    proxy=options.parent_proxy or None,
-                    trace_request_ctx=patience,
-                )
-        except TimeoutError as error:
-            raise TimeoutError(str(error) or f"it did not answer within {patience_s:g} s") from error
+        parent = self._sessions.parent.on_the_way_to(url)
+        # aiohttp itself does not bound what a parent proxy takes to answer CONNECT.
+        async with Patience(options.connect_timeout_s + options.stall_timeout_s) as patience:
+            response = await session.get(
+                url, headers=headers, allow_redirects=False, proxy=parent, trace_request_ctx=patience
+            )
+        if parent is not None:
+            refusal = parents_refusal(response.status, response.headers, is_tunneled=url.scheme == "https")
+            if refusal is not None:
+                response.release()
+                self.meter.failed()
+                raise ParentProxyRefused(self.name, refusal)
         self.meter.answered(patience.spent_s, is_good=response.status in _GOOD)
         return response
 
@@ -344,7 +345,12 @@ class Origin:
     def _unfit(self, status: int) -> OriginStatus:
         if status in _GOOD:
             self.meter.failed()
-        return OriginStatus(self.name, status)
+        return OriginStatus(self.name, status, self._told(status))
+
+    def _told(self, status: int) -> str:
+        url = URL(self._base_url)
+        parent = self._sessions.parent.on_the_way_to(url)
+        return refusal_told(status, is_relayed=url.scheme == "http" and parent is not None)
 
     def _misbehaved(self, problem: str) -> OriginMisbehaved:
         self.meter.failed()

@@ -50,6 +50,17 @@ class RedirectGuard:
             )
 
 
+class LeadsInside(OSError):
+    """A name that an origin redirects to, and that has a private address."""
+
+    def __init__(self, host: str, address: str) -> None:
+        problem = (
+            f"it redirects to {host}, which resolves to the private address {address}; "
+            "name the host in the mirror's redirect_hosts if that is right"
+        )
+        super().__init__(errno.EHOSTUNREACH, problem)
+
+
 class PublicResolver(Names):
     """Resolves names, and refuses those that lead to private addresses."""
 
@@ -60,8 +71,7 @@ class PublicResolver(Names):
         found = await super().resolve(host, port, family)
         for result in found:
             if not ipaddress.ip_address(result["host"]).is_global:
-                problem = f"{host} resolves to the private address {result['host']}"
-                raise OSError(errno.EHOSTUNREACH, problem)
+                raise LeadsInside(host, result["host"])
         return found
 
 

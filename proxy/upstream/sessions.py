@@ -17,6 +17,7 @@ from proxy import __version__
 from proxy.upstream.heads import HeadError, HeadReader
 from proxy.upstream.names import Names
 from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.parent import ParentProxy
 from proxy.upstream.patience import told_of_queues
 from proxy.upstream.redirects import PublicResolver, RedirectGuard
 
@@ -62,6 +63,7 @@ class Sessions:
 
     def __init__(self, options: UpstreamOptions) -> None:
         self.options = options
+        self.parent = ParentProxy(options.parent_proxy, options.no_proxy)
         # Names that origins send us to may not keep those of the configuration waiting.
         self._resolvers = Names(options.connect_timeout_s), PublicResolver(options.connect_timeout_s)
         self._direct, self._public = (_session(options, one) for one in self._resolvers)
@@ -73,7 +75,7 @@ class Sessions:
 
         A parent proxy resolves names itself, so that only literal addresses can be judged here.
         """
-        return self._direct if guard.is_named(url) or self.options.parent_proxy else self._public
+        return self._direct if guard.is_named(url) or self.parent.on_the_way_to(url) else self._public
 
     async def __aenter__(self) -> Self:
         return self

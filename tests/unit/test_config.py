@@ -338,6 +338,7 @@ FAULTS = [
     ("listen = ['[::]:80', '[0::0]:80']", "listen[1]", "remove one of them"),
     ("upstream.parent_proxy = 'proxy:3128'", "upstream.parent_proxy", "starts with http:// or https://"),
     ("upstream.parent_proxy = 'socks5://proxy'", "upstream.parent_proxy", "starts with http:// or https://"),
+    ("upstream.no_proxy = ['http://mirror.lan']", "upstream.no_proxy[0]", "such as"),
     # TLS for clients
     ("tls.certificate = 'config.toml'", "tls.key", "name its file too, or remove tls.certificate"),
     ("tls.key = 'config.toml'", "tls.certificate", "name its file too, or remove tls.key"),
