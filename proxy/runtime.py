@@ -71,7 +71,9 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         stack.callback(counters.close)
         in_use = partial(documents_in_use, ledger)
         room = Room(store, ledger, config.cache, in_use, counters.store.evicted)
-        storage = Storage(store, ledger, room, Reading(store), Proofs(store, ledger), threads, counters)
+        reading = Reading(store)
+        stack.callback(reading.stop)
+        storage = Storage(store, ledger, room, reading, Proofs(store, ledger), threads, counters)
         keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
         offline = await threads.disk(

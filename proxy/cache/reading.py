@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-from proxy.digest import Digest
+from proxy.digest import Digest, digest_of
+from proxy.errors import ProxyError
 from proxy.simplestreams.catalog import list_entries
+from proxy.simplestreams.census import take_census
 from proxy.simplestreams.listing import Listing, pack
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, Products
 from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
+from proxy.store.censuses import Census, Censuses
 from proxy.store.files import StoreFault
 from proxy.store.listings import Listings, write_sealed
 from proxy.store.local import LocalStore
@@ -29,7 +32,8 @@ from proxy.store.local import LocalStore
 log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 512 * 1024
-_READ, _COMPARE = "read", "compare"
+_READ, _COMPARE, _COUNT = "read", "compare", "count"
+_COUNTS_NICELY = 10
 _TIMEOUT_S = 600.0
 _PROBLEMS = {kind.__name__: kind for kind in (FormatError, ShapeError)}
 
@@ -50,6 +54,8 @@ class Reading:
     def __init__(self, store: LocalStore) -> None:
         self._store = store
         self.listings = Listings(store.root)
+        self._censuses = Censuses(store.root)
+        self._counting: subprocess.Popen[bytes] | None = None
         self._open: WeakValueDictionary[Digest, Listing] = WeakValueDictionary()
         self._opening = threading.Lock()
 
@@ -93,6 +99,43 @@ class Reading:
         self.summarise(data, text)
         return self.listings.open(text) or Listing(_pack(parse_document(data)))
 
+    def census(self, text: Digest) -> Census | None:
+        """Return how many files of each kind the list with this text names.
+
+        A process of its own counts a large one, and writes it down for all. None when that
+        is not this process's turn, or the store has lost the text. Raises StoreFault.
+        """
+        try:
+            source = self._store.path(text)
+            if source.stat().st_size < _LARGE_BYTES:
+                return Census(_count(source, text))
+            return self._censuses.open(text) or self._census_apart(source, text)
+        except FileNotFoundError:
+            return None
+        except (OSError, ProxyError, subprocess.SubprocessError) as error:
+            raise StoreFault(f"a list cannot be counted: {error}") from error
+
+    def _census_apart(self, source: Path, text: Digest) -> Census | None:
+        with self._censuses.turn() as is_ours, self.listings.draft() as draft:
+            if not is_ours:
+                return None
+            with subprocess.Popen(**_program([_COUNT, str(source), text, str(draft)])) as counting:
+                self._counting = counting
+                try:
+                    status = counting.wait(_TIMEOUT_S)
+                finally:
+                    self._counting = None
+                    counting.kill()
+            if status:
+                raise subprocess.CalledProcessError(status, counting.args)
+            self._censuses.keep(draft, text)
+        return self._censuses.open(text)
+
+    def stop(self) -> None:
+        """Count no more; nobody will look."""
+        if self._counting is not None:
+            self._counting.kill()
+
     def says_the_same(self, text: bytes, plain: bytes) -> bool:
         """Whether a plain text states what a proved one does."""
         if len(text) + len(plain) < _LARGE_BYTES:
@@ -123,17 +166,18 @@ def _pack(parsed: Index | Products) -> bytes:
 
 def _ask_program(arguments: list[str], given: bytes) -> Any:
     """Run this module as a program; return what it says. Raises OSError or SubprocessError."""
-    # -P: modules from where this program has its own, never from the current directory.
-    command = [sys.executable, "-P", "-m", __name__, *arguments]
-    done = subprocess.run(  # noqa: S603 - nothing of this comes from a document
-        command,
-        input=given,
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=_TIMEOUT_S,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    program = _program(arguments)
+    done = subprocess.run(**program, input=given, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S)
     return json.loads(done.stdout)
+
+
+def _program(arguments: list[str]) -> dict[str, Any]:
+    """Return how this module is run as a program. Nothing of that comes from a document."""
+    # -P: modules from where this program has its own, never from the current directory.
+    return {
+        "args": [sys.executable, "-P", "-m", __name__, *arguments],
+        "env": {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    }
 
 
 def _read(draft: Path, text: bytes) -> dict[str, object]:
@@ -151,7 +195,23 @@ def _read(draft: Path, text: bytes) -> dict[str, object]:
     return {**summary, "not_kept": None}
 
 
-def _main(task: str, argument: str) -> None:
+def _count(source: Path, text: Digest) -> bytes:
+    """Take the census of a list that lies in the store."""
+    data = source.read_bytes()
+    if digest_of(data) != text:
+        raise FormatError("its file is damaged")
+    parsed = parse_document(data)
+    del data
+    if isinstance(parsed, Index):
+        raise FormatError("it is an index where a products list is expected")
+    return take_census(parsed)
+
+
+def _main(task: str, argument: str, *others: str) -> None:
+    if task == _COUNT:
+        os.nice(_COUNTS_NICELY)
+        write_sealed(Path(others[1]), _count(Path(argument), Digest(others[0])))
+        return
     given = sys.stdin.buffer.read()
     if task == _READ:
         result: object = _read(Path(argument), given)

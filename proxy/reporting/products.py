@@ -1,17 +1,35 @@
-"""What the lists name and what of it is here, by release and architecture."""
+"""What the lists name and what of it is here, by release and architecture.
+
+Lists may name a million files. What they name is counted once for each list, a
+large one by a process of its own; what of it is here is counted again and again,
+a share of all digests at a time, for at most a twentieth of the time. Nobody waits
+long for either: the table shows what is known, and whether more is to come.
+"""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+import time
+from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from proxy.cache.service import Cache
+from proxy.cache.storage import Storage
 from proxy.digest import Digest
-from proxy.errors import ProxyError
-from proxy.simplestreams.catalog import listed_file
-from proxy.simplestreams.model import Item, Products
-from proxy.simplestreams.walk import flatten, positions
+from proxy.simplestreams.model import PRODUCTS_FORMAT
+from proxy.store.censuses import Census
+from proxy.store.files import StoreFault
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S = 0.4
+"""Somebody is looking at a page meanwhile."""
+_REST_FACTOR = 20
+_BRIEF_S = 0.05
+"""What takes no longer is counted whenever somebody asks."""
+_BEING_COUNTED = "it is still being counted"
+_PAUSE_S = 60.0
+"""After a list that could not be counted."""
 
 
 class Kind(NamedTuple):
@@ -43,88 +61,137 @@ class Row:
         return "partial" if self.cached_items or self.partial_items else "upstream"
 
 
-@dataclass(slots=True)
-class _Known:
-    """The items of one mirror's generation."""
+class Products(NamedTuple):
+    """The table, as far as it is known."""
 
-    number: int = -1
-    items: dict[Kind, dict[Digest, Item]] = field(default_factory=dict)
-    newest: dict[Kind, str] = field(default_factory=dict)
+    rows: list[tuple[Kind, Row]]
+    uncounted: dict[str, str]
+    """Mirrors with lists that are not in it, and why."""
+
+
+class _Failure(NamedTuple):
+    """Why a list could not be counted, and until when that is not tried again, by the monotonic clock."""
+
+    problem: str
+    over_at: float
 
 
 class ProductTable:
-    """Makes the table; lists are read again only when a generation is new."""
+    """Makes the table."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._known: dict[str, _Known] = defaultdict(_Known)
-        self._counting: asyncio.Task[list[tuple[Kind, Row]]] | None = None
+        self._storage = cache.storage
+        self._censuses: dict[Digest, Census] = {}
+        self._taking: dict[Digest, asyncio.Task[None]] = {}
+        self._failed: dict[Digest, _Failure] = {}
+        self._counting: asyncio.Task[None] | None = None
+        self._count_again_at = 0.0
+        self._known = Products([], dict.fromkeys(cache.mirrors, _BEING_COUNTED))
 
-    async def rows(self) -> list[tuple[Kind, Row]]:
+    async def look(self) -> Products:
         """Return the rows of all mirrors that have lists, by mirror, release and architecture.
 
         Those who ask while they are being counted share them.
         """
-        if self._counting is None:
-            self._counting = asyncio.create_task(self._count_all(), name="product table")
+        if self._counting is None and time.monotonic() >= self._count_again_at:
+            self._counting = asyncio.create_task(self._count(), name="product table")
             self._counting.add_done_callback(self._end)
-        return await asyncio.shield(self._counting)
+        if self._counting is not None:
+            await asyncio.wait([self._counting], timeout=_PATIENCE_S)
+        return self._known
 
-    def _end(self, _: asyncio.Task[list[tuple[Kind, Row]]]) -> None:
+    def _end(self, counting: asyncio.Task[None]) -> None:
         self._counting = None
+        if not counting.cancelled() and (error := counting.exception()) is not None:
+            log.warning("products.not_counted problem=%s", error)
 
-    async def _count_all(self) -> list[tuple[Kind, Row]]:
-        found: list[tuple[Kind, Row]] = []
-        threads, ledger = self._cache.storage.threads, self._cache.storage.ledger
-        pins = await threads.slow(ledger.pins)
-        for mirror in self._cache.mirrors:
-            found += await threads.slow(self._count, await self._know(mirror), pins)
-        return found
+    async def _count(self) -> None:
+        texts = {mirror: await self._texts(mirror) for mirror in self._cache.mirrors}
+        every = {text for some in texts.values() for text in some}
+        self._censuses = {text: one for text, one in self._censuses.items() if text in every}
+        self._failed = {text: one for text, one in self._failed.items() if text in every}
+        taking = [self._take(text) for text in every - self._censuses.keys() if self._may_take(text)]
+        if taking:
+            await asyncio.wait(taking, timeout=_PATIENCE_S / 2)
+        known = {
+            mirror: [self._censuses[text] for text in some if text in self._censuses]
+            for mirror, some in texts.items()
+        }
+        began = time.monotonic()
+        rows = await self._storage.threads.slow(_rows, self._storage, known)
+        uncounted = {mirror: some - self._censuses.keys() for mirror, some in texts.items()}
+        self._known = Products(
+            rows, {mirror: self._why_not(some) for mirror, some in uncounted.items() if some}
+        )
+        took_s = time.monotonic() - began
+        if took_s > _BRIEF_S:
+            self._count_again_at = time.monotonic() + took_s * _REST_FACTOR
 
-    async def _know(self, mirror: str) -> _Known:
-        """Return a mirror's items; asks for its lists only when they are new, as a client's asking counts."""
+    async def _texts(self, mirror: str) -> set[Digest]:
+        """Return the digests of what a mirror's lists say; asks no origin."""
         generation = await self._cache.recorded(mirror)
-        if generation is None:
-            return _Known()
-        if generation.number != self._known[mirror].number:
-            try:
-                edition, lists = await self._cache.lists(mirror)
-            except ProxyError:
-                return _Known()
-            read = self._cache.storage.threads.slow(_read, mirror, edition.generation.number, lists)
-            self._known[mirror] = await read
-        return self._known[mirror]
+        documents = () if generation is None else generation.documents.values()
+        return {document.text for document in documents if document.format == PRODUCTS_FORMAT}
 
-    def _count(self, known: _Known, pins: Mapping[Digest, object]) -> list[tuple[Kind, Row]]:
-        """Look into the store for every item. Blocks."""
-        rows = []
-        for kind, items in sorted(known.items.items()):
-            row = Row(newest=known.newest[kind])
-            for digest, item in items.items():
-                held_bytes = self._cache.storage.store.held_bytes(digest, item.size_bytes)
-                row.items += 1
-                row.total_bytes += item.size_bytes
-                row.cached_bytes += held_bytes
-                row.cached_items += held_bytes == item.size_bytes
-                row.partial_items += 0 < held_bytes < item.size_bytes
-                row.pinned_items += digest in pins
-            rows.append((kind, row))
-        return rows
+    def _may_take(self, text: Digest) -> bool:
+        failure = self._failed.get(text)
+        return failure is None or time.monotonic() >= failure.over_at
+
+    def _why_not(self, texts: set[Digest]) -> str:
+        return next((self._failed[text].problem for text in texts if text in self._failed), _BEING_COUNTED)
+
+    def _take(self, text: Digest) -> asyncio.Task[None]:
+        """Have a list counted, unless that is under way."""
+        if text not in self._taking:
+            task = asyncio.create_task(self._take_census(text), name="census")
+            self._taking[text] = task
+            task.add_done_callback(lambda _: self._taking.pop(text))
+        return self._taking[text]
+
+    async def _take_census(self, text: Digest) -> None:
+        try:
+            census = await self._storage.threads.slow(self._storage.reading.census, text)
+        except StoreFault as error:
+            log.warning("list.not_counted text=%s problem=%s", text, error)
+            self._failed[text] = _Failure(str(error), time.monotonic() + _PAUSE_S)
+            return
+        self._failed.pop(text, None)
+        if census is not None:
+            self._censuses[text] = census
+            self._count_again_at = 0.0
 
 
-def _read(mirror: str, number: int, lists: list[Products]) -> _Known:
-    items: dict[Kind, dict[Digest, Item]] = defaultdict(dict)
-    newest: dict[Kind, str] = defaultdict(str)
-    for products in lists:
-        for position in positions(products):
-            file = listed_file(position)
-            if file is None:
-                continue
-            fields = flatten(position)
-            release = fields.get("release") or fields.get("os") or fields.get("product_name", "")
-            if "bootloader-type" in fields:
-                release = f"boot loader {fields.get('os', '')}"
-            kind = Kind(mirror, release, fields.get("arch", "-"))
-            items[kind][file.digest] = file
-            newest[kind] = max(newest[kind], fields["version_name"])
-    return _Known(number, dict(items), dict(newest))
+def _rows(storage: Storage, known: dict[str, list[Census]]) -> list[tuple[Kind, Row]]:
+    """Count what of each kind is here. Blocks."""
+    partial = set(storage.store.partial_digests())
+    found: dict[Kind, Row] = {}
+    for mirror, censuses in known.items():
+        for census in censuses:
+            rows = []
+            for kind in census.kinds:
+                row = found.setdefault(Kind(mirror, kind.release, kind.arch), Row())
+                row.newest = max(row.newest, kind.newest)
+                row.items += kind.files
+                row.total_bytes += kind.total_bytes
+                rows.append(row)
+            _add_held(storage, census, rows, partial)
+    return sorted(found.items())
+
+
+def _add_held(storage: Storage, census: Census, rows: list[Row], partial: set[Digest]) -> None:
+    """Add what is here of a list, to the rows of its kinds; a 256th of all digests at a time."""
+    for beginning, share in groupby(census.rows(), key=lambda row: row[0][:2]):
+        held = storage.store.begun_with(beginning)
+        pinned = storage.ledger.pins(beginning)
+        for digest, size_bytes, number in share:
+            row = rows[number]
+            row.pinned_items += digest in pinned
+            if held.get(digest) == size_bytes:
+                row.cached_items += 1
+                row.cached_bytes += size_bytes
+            elif digest in partial:
+                arrived_bytes = storage.store.held_bytes(digest, size_bytes)
+                row.cached_items += arrived_bytes == size_bytes
+                row.partial_items += 0 < arrived_bytes < size_bytes
+                row.cached_bytes += arrived_bytes

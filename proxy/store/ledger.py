@@ -217,9 +217,9 @@ class Ledger:
         return {digest for digest, names in self.pins().items() if name in names}
 
     @_translated()
-    def pins(self) -> dict[Digest, list[str]]:
-        """Return the names of the pins of every pinned blob."""
-        found = ((key, _names(value)) for key, value in self._records.rows(_PIN))
+    def pins(self, beginning: str = "") -> dict[Digest, list[str]]:
+        """Return the names of the pins of every pinned blob, or of those whose digests begin so."""
+        found = ((key, _names(value)) for key, value in self._records.rows(_PIN + beginning))
         return {Digest(key.removeprefix(_PIN)): names for key, names in found if names}
 
     @_translated()

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 _DRAFT_SUFFIX = ".draft"
 _YOUNG_S = 3600.0
-_SEAL_BYTES = 32
+SEAL_BYTES = 32
+"""The digest at the end of each file."""
 _MODE = 0o444
 _STEP_BYTES = 1024 * 1024
 _MAPPED_BYTES = 4 * 1024 * 1024
@@ -42,7 +43,7 @@ class Listings:
         path = self._directory / text
         try:
             with path.open("rb", buffering=0) as file:
-                _check(file)
+                check_seal(file)
                 if os.fstat(file.fileno()).st_size < _MAPPED_BYTES:
                     file.seek(0)
                     return Listing(file.readall())
@@ -76,27 +77,27 @@ class Listings:
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._directory):
                 with contextlib.suppress(OSError):
-                    if entry.name not in used and entry.stat().st_mtime < before:
+                    if Path(entry.name).stem not in used and entry.stat().st_mtime < before:
                         remove(Path(entry.path))
 
 
 def write_sealed(file: Path, packed: bytes) -> None:
-    """Write a packed list with the digest that `open` will look for."""
+    """Write what was packed, with the digest that `check_seal` will look for."""
     with file.open("wb") as opened:
         opened.write(packed)
         opened.write(hashlib.sha256(packed).digest())
         os.fchmod(opened.fileno(), _MODE)
 
 
-def _check(file: io.FileIO) -> None:
+def check_seal(file: io.FileIO) -> None:
     """Raise ListingDamaged unless a file is as it was written.
 
     It is read, not mapped, for this: mapped pages would count as this process's memory.
     """
-    left_bytes = os.fstat(file.fileno()).st_size - _SEAL_BYTES
+    left_bytes = os.fstat(file.fileno()).st_size - SEAL_BYTES
     hashed = hashlib.sha256()
     while left_bytes > 0 and (data := file.read(min(left_bytes, _STEP_BYTES))):
         hashed.update(data)
         left_bytes -= len(data)
-    if left_bytes or file.read(_SEAL_BYTES) != hashed.digest():
+    if left_bytes or file.read(SEAL_BYTES) != hashed.digest():
         raise ListingDamaged("it is damaged")

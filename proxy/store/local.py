@@ -235,6 +235,15 @@ class LocalStore:
         sync_directory(path.parent)
         return True
 
+    def begun_with(self, beginning: str) -> dict[str, int]:
+        """Return how many bytes are here of each blob whose digest begins with these two letters.
+
+        Partial downloads are not among them.
+        """
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.blobs / beginning) as entries:
+            return {entry.name: size for entry in entries if (size := _size(entry)) is not None}
+        return {}
+
     def scan(self) -> Iterator[tuple[Digest, os.stat_result]]:
         """Yield every blob with its file status; files with other names are passed over."""
         for shard in os.scandir(self.blobs):
@@ -283,3 +292,11 @@ class LocalStore:
         """Return what the file system still offers to this user."""
         status = os.statvfs(self.root)
         return status.f_bavail * status.f_frsize
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    """Return a file's size, None when it is gone."""
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return None

@@ -101,7 +101,7 @@ class Dashboard:
 
     async def _render_live(self) -> str:
         snapshot = await self._observer.look()
-        products = await self._products.rows()
+        products = await self._products.look()
         render: Callable[..., str] = _LIVE.render
         return await self._cache.storage.threads.slow(
             lambda: render(stats=snapshot.stats, now=snapshot.taken_at, products=products)

@@ -1,0 +1,143 @@
+"""The page of a list that takes long to count: it does not wait, says so, and has its rows in the end."""
+
+import asyncio
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.keys import SigningKey
+from support.running import RunningProxy
+from support.serving import run_service, write_config
+from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
+from support.wire import Wire
+
+from proxy.cache import reading
+from proxy.cache.mirror import Mirror
+
+PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
+INDEX = "streams/v1/index.sjson"
+BROWSERS = 20
+
+
+@pytest.fixture
+def item(tree: SignedTree, monkeypatch: pytest.MonkeyPatch) -> TreeItem:
+    """Publish a list that counts as a large one."""
+    monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
+    item = tree.add_item(PRODUCT, "20250718", "squashfs", size=100_000, release="noble")
+    tree.publish()
+    return item
+
+
+@contextmanager
+def counted_elsewhere(data_dir: Path) -> Iterator[None]:
+    """Hold what lets a process count, as one that is at it does."""
+    descriptor = os.open(data_dir / "listings", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def page(proxy: RunningProxy) -> str:
+    async with proxy.get("/-/") as response:
+        assert response.status == 200
+        return str(await response.text())
+
+
+async def counted_page(proxy: RunningProxy) -> str:
+    async with asyncio.timeout(20):
+        while "still being counted" in (text := await page(proxy)):  # noqa: ASYNC110 - a page tells nobody
+            await asyncio.sleep(0.05)
+        return text
+
+
+async def test_a_page_does_not_wait_for_what_is_being_counted(proxy: RunningProxy, item: TreeItem) -> None:
+    assert (await proxy.read(item.path)).body == item.read()
+    with counted_elsewhere(proxy.config.data_dir):
+        async with asyncio.timeout(5):
+            texts = await asyncio.gather(*(page(proxy) for _ in range(BROWSERS)))
+        assert all("What the lists of test name is not all here" in text for text in texts)
+        assert not any("noble" in text.partition('id="images"')[2] for text in texts)
+    text = await counted_page(proxy)
+    assert "noble" in text.partition('id="images"')[2]
+
+
+async def test_what_is_here_is_counted_again_whenever_it_costs_little(
+    proxy: RunningProxy, item: TreeItem
+) -> None:
+    await proxy.read(INDEX)
+    before = await counted_page(proxy)
+    await proxy.read(item.path)
+    after = await counted_page(proxy)
+    assert "only upstream" in before.partition('id="images"')[2]
+    assert "only upstream" not in after.partition('id="images"')[2]
+
+
+async def test_a_list_that_cannot_be_counted_says_why(
+    proxy: RunningProxy, item: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await proxy.read(item.path)
+    monkeypatch.setattr(reading, "_TIMEOUT_S", 0.001)
+    async with asyncio.timeout(20):
+        while "a list cannot be counted" not in await page(proxy):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_pages_of_many_items_cost_a_worker_little_memory(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, key: SigningKey
+) -> None:
+    """Twenty people look at it at once, and at figures and metrics."""
+    tree.add_item(PRODUCT, "20250718", "squashfs", size=1000)
+    tree.publish()
+    signed = key.clearsign(_many(120_000))
+    tree.write(f"streams/v1/{MAAS_CONTENT_ID}.sjson", signed)
+    async with run_service(write_config(tmp_path, mirror)) as service:
+
+        async def ask(target: str) -> bytes:
+            async with Wire.to(service.base) as wire:
+                reply = await wire.ask(target)
+                return reply.body if reply.status == 200 else b""
+
+        async with asyncio.timeout(60):
+            while not await ask(mirror.mount + INDEX):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        (worker,) = service.worker_pids()
+        before = _forget_peak(worker)
+        async with asyncio.timeout(60):
+            texts = [b"still being counted"]
+            while any(b"still being counted" in text for text in texts):
+                texts = await asyncio.gather(*(ask("/-/") for _ in range(BROWSERS)))
+                await asyncio.gather(*(ask(f"/-/{name}") for name in ("stats", "metrics", "live") * 3))
+        assert all(b"noble" in text.partition(b'id="images"')[2] for text in texts)
+        assert _peak_bytes(worker) - before < 50 * 1024 * 1024
+
+
+def _forget_peak(pid: int) -> int:
+    """Let the peak of a process's memory begin anew; return where (proc(5))."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return _peak_bytes(pid)
+
+
+def _peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def _many(count: int) -> bytes:
+    items = {
+        f"f{number}": {
+            "ftype": "squashfs",
+            "path": f"v/f{number}",
+            "sha256": f"{number:064x}",
+            "size": number,
+        }
+        for number in range(1, count + 1)
+    }
+    products = {"p": {"arch": "amd64", "release": "noble", "versions": {"20250718": {"items": items}}}}
+    text = {"content_id": MAAS_CONTENT_ID, "format": "products:1.0", "products": products}
+    return json.dumps(text).encode()
