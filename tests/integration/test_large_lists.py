@@ -140,4 +140,4 @@ def _many(count: int) -> bytes:
     }
     products = {"p": {"arch": "amd64", "release": "noble", "versions": {"20250718": {"items": items}}}}
     text = {"content_id": MAAS_CONTENT_ID, "format": "products:1.0", "products": products}
-    return json.dumps(text).encode()
+    return json.dumps(text, indent=1).encode()  # gpg breaks very long lines.
