@@ -361,7 +361,7 @@ class _Checks:
             self._add(at, f"is no bundled keyring: write one of {names}, or the path of a keyring file")
             return keyring
         path = self._absolute(Path(keyring))
-        if not (_is(path, Path.is_file) and os.access(path, os.R_OK)):
+        if not (_is(path, Path.is_file) and os.access(path, os.R_OK, effective_ids=True)):
             self._add(
                 at, f"there is no readable file {quoted(str(path))}: correct the path or its permissions"
             )

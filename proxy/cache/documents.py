@@ -296,7 +296,9 @@ class Documents:
     async def status(self) -> dict[str, Any]:
         """Return the mirror's state as JSON values, the same from every worker."""
         await self._editions.adopt_announced()
-        trouble = await self._archive.trouble()
+        trouble = self._trouble
+        with contextlib.suppress(StoreFault):
+            trouble = await self._archive.trouble()
         edition = self._editions.current
         is_stale = edition is not None and self.is_stale(edition)
         status = {

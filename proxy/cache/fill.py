@@ -86,7 +86,7 @@ class Fill:
         except ProxyError as error:
             self.error = error
         except OSError as error:
-            self.error = StoreFault(f"the disk failed: {error}")
+            self.error = StoreFault.of("the disk failed", error)
         except asyncio.CancelledError:
             self.error = StoreFault("the transfer was stopped")
             raise

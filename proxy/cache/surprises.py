@@ -34,6 +34,6 @@ def blamed_on(origin: str) -> Iterator[None]:
     except ProxyError:
         raise
     except OSError as error:
-        raise StoreFault(f"the disk failed: {error}") from error
+        raise StoreFault.of("the disk failed", error) from error
     except Exception as error:
         raise OriginMisbehaved(origin, f"its answer cannot be dealt with: {described(error)}") from error

@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from proxy.cache.generation import GenerationLost
 from proxy.cache.vetting import DocumentRefused, RollbackError
 from proxy.errors import ProxyError
+from proxy.store.files import StoreFault
+from proxy.upstream.keyhome import HomeFault
+from proxy.upstream.keyring import GpgFailed, GpgMissing
 
 
 class HeldBack(ProxyError):
@@ -16,6 +20,9 @@ class HeldBack(ProxyError):
         super().__init__(f"the new index is held back: {'; '.join(self.gaps)}")
 
 
+_LOCAL = (StoreFault, GenerationLost, HomeFault, GpgFailed, GpgMissing)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """Times are Unix seconds."""
@@ -24,6 +31,8 @@ class Trouble:
     """Failed checks in a row."""
     since: float | None = None
     last_problem: str = ""
+    is_local: bool = False
+    """Whether that is this machine's: its disk, its ledger, its gpg."""
     refusals: int = 0
     """Documents ever refused for their signature, form or age."""
     last_refusal: str = ""
@@ -36,6 +45,7 @@ class Trouble:
             failures=self.failures + 1,
             since=now if self.since is None else self.since,
             last_problem="; ".join(map(str, problems)),
+            is_local=any(isinstance(error, _LOCAL) for error in problems),
             refusals=self.refusals + len(refusals),
             last_refusal=refusals[-1] if refusals else self.last_refusal,
             held_back_since=self.held_back(problems, now).held_back_since,

@@ -8,8 +8,10 @@ import click
 
 from proxy.cache.mirror import EVERYBODY, Mirror
 from proxy.cli.options import UsageFault, config_option, load
+from proxy.cli.owner import warn_of_strangers
 from proxy.config import find_config_file
 from proxy.exposure import exposures
+from proxy.store.owners import meant_owner
 from proxy.surroundings import oddities
 from proxy.tls import BadCertificate, tls_context
 from proxy.upstream.origin import shown_url
@@ -37,6 +39,8 @@ def check_config(config_file: Path | None) -> None:
         )
     for problem in [*exposures(config, path), *oddities(os.environ, config.upstream.parent_proxy)]:
         click.echo(f"warning: {problem}", err=True)
+    if owner := meant_owner(config.data_dir):
+        warn_of_strangers(config.data_dir, owner)
 
 
 def _limits(access: AccessOptions, mirror: Mirror) -> Iterator[str]:

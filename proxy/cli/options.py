@@ -24,6 +24,8 @@ class UsageFault(click.ClickException):
     exit_code = 2
 
 
+_STARTED_AS = os.geteuid()
+"""Whose default folder is meant, even when root has become another user since."""
 _EXAMPLES = {"--maas": "noble,jammy", "--arch": "amd64,arm64"}
 
 config_option = click.option(
@@ -138,7 +140,8 @@ def load(config_file: Path | None, **overrides: object) -> Config:
 
 def read_config(config_file: Path | None, **overrides: object) -> Config:
     """Return the configuration; raises ConfigError with every fault of it."""
-    return load_config(find_config_file(config_file, os.environ), os.environ, overrides=overrides)
+    found = find_config_file(config_file, os.environ)
+    return load_config(found, os.environ, overrides=overrides, uid=_STARTED_AS)
 
 
 def _parts(text: str | None) -> tuple[str, ...]:

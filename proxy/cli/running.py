@@ -8,10 +8,13 @@ import click
 import uvloop
 
 from proxy.cache.service import Cache
+from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config import Config
 from proxy.errors import ProxyError
 from proxy.logs import set_up_logging
 from proxy.runtime import open_runtime
+from proxy.store.files import StoreFault
+from proxy.store.owners import Owner
 
 COMPLETE = 0
 FAILED = 1
@@ -28,6 +31,8 @@ def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) 
     anyway, such as an origin that failed, are not logged besides.
     """
     set_up_logging("error", config.log.format)
+    become_owner(config)
+    warn_of_strangers(config.data_dir, Owner.running())
 
     async def run() -> _Result:
         async with open_runtime(config) as cache:
@@ -42,4 +47,4 @@ def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) 
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename or config.data_dir}: {error.strerror}") from error
+        raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error

@@ -12,10 +12,12 @@ import click
 from proxy import __version__
 from proxy.cache.mirror import Trust
 from proxy.cli.options import config_option, load, read_config
+from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config import Config, find_config_file
 from proxy.errors import ProxyError
 from proxy.exposure import exposures
 from proxy.sockets import Listeners, handed_over, shown_address
+from proxy.store.owners import Owner
 from proxy.surroundings import oddities
 
 log = logging.getLogger(__name__)
@@ -56,11 +58,14 @@ def serve(
 
     # Late: the other commands start faster without the server's imports.
     from proxy.logs import set_up_logging  # noqa: PLC0415
+    from proxy.store.files import StoreFault  # noqa: PLC0415
     from proxy.store.recovery import set_damaged_ledger_aside  # noqa: PLC0415
     from proxy.supervisor import Supervisor  # noqa: PLC0415
     from proxy.systemd import Notifier  # noqa: PLC0415
 
     set_up_logging(config.log.level, config.log.format)
+    become_owner(config)
+    warn_of_strangers(config.data_dir, Owner.running())
     _tell_exposures(config, config_file)
     odd = list(oddities(os.environ, config.upstream.parent_proxy))
     for problem in odd:
@@ -73,7 +78,7 @@ def serve(
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename or config.data_dir}: {error.strerror}") from error
+        raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error
     click.echo(_banner(config, supervisor.listeners, odd))
     raise SystemExit(supervisor.run())
 

@@ -163,7 +163,7 @@ class RuleBook:
         try:
             fd = os.open(self._locks / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StoreFault(f"the lock of rule {name} cannot be opened: {error}") from error
+            raise StoreFault.of(f"the lock of rule {name} cannot be opened", error) from error
         for _ in range(_LOCK_TRIES):
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

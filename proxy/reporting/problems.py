@@ -56,7 +56,13 @@ def find_problems(stats: dict[str, Any]) -> list[Problem]:
 def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
     for name, mirror in stats["mirrors"].items():
         subject = f"mirror {name}"
-        if mirror["failures"] and not mirror["is_ready"]:
+        is_local = bool(mirror["failures"] and mirror.get("is_local"))
+        if is_local:
+            severity = "warning" if mirror["is_ready"] else "error"
+            text = f"cannot take new lists, which is this machine's fault: {mirror['last_problem']}"
+            advice = "mend the data directory or gpg; the origins have nothing to do with it"
+            yield Problem(subject, severity, text, advice)
+        elif mirror["failures"] and not mirror["is_ready"]:
             was_refused = mirror["last_refusal"] and mirror["last_refusal"] in mirror["last_problem"]
             advice = _REFUSED_ADVICE if was_refused else _UNREACHED_ADVICE
             yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)
@@ -106,6 +112,9 @@ def _of_store(store: dict[str, Any]) -> Iterator[Problem]:
     elif store["free_bytes"] < _NEARLY_FULL * store["min_free_bytes"]:
         advice = "set [cache] limit, free disk space, or unpin what you no longer need"
         yield Problem("store", "warning", f"has only {size(store['free_bytes'])} left on its disk", advice)
+    strangers = store.get("strangers")
+    if strangers is not None:
+        yield Problem("store", "error", strangers["text"], f"give them back: {strangers['remedy']}")
     if store["quarantined"]:
         advice = "look at them in the folder quarantine, check the disk, then delete them"
         yield Problem("store", "warning", f"set {store['quarantined']} damaged files aside", advice)

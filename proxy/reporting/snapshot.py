@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from proxy import __version__
 from proxy.cache.liars import told_of_liars
@@ -19,7 +19,12 @@ from proxy.jobs.scrub import ScrubState
 from proxy.jobs.scrub import read_state as read_scrub_state
 from proxy.reporting import figures
 from proxy.reporting.problems import find_problems
+from proxy.store.files import StoreFault
 from proxy.store.health import find_faults
+from proxy.store.owners import Owner, find_strangers
+from proxy.store.room import Arriving
+
+_Read = TypeVar("_Read")
 
 FORMAT = "sstream-proxy-stats:1"
 
@@ -57,12 +62,13 @@ class Observer:
         now, storage = self._clock(), self._cache.storage
         mirrors = await self._cache.status()
         totals = await storage.threads.slow(read_totals, self._counts)
-        usage = await storage.threads.slow(storage.room.usage)
-        arriving = await storage.threads.slow(storage.room.arriving)
-        scrub = await storage.threads.slow(read_scrub_state, storage.ledger)
-        rules = await storage.threads.slow(self._read_rules)
+        usage = await self._read(storage.room.usage, storage.room.usage_on_disk)
+        arriving = await self._read(storage.room.arriving, list[Arriving])
+        scrub = await self._read(lambda: read_scrub_state(storage.ledger), ScrubState)
+        rules = await self._read(self._read_rules, list[dict[str, Any]])
         faults = await storage.threads.slow(find_faults, storage.store, storage.ledger)
-        liars = await storage.threads.slow(told_of_liars, storage.ledger)
+        strangers = await storage.threads.slow(find_strangers, storage.store.root, Owner.running())
+        liars = await self._read(lambda: told_of_liars(storage.ledger), dict[str, dict[str, Any]])
         store_counts = totals.store.total()
         stats: dict[str, Any] = {
             "format": FORMAT,
@@ -82,6 +88,9 @@ class Observer:
                 **usage._asdict(),
                 "is_writable": not faults,
                 "faults": faults,
+                "strangers": None
+                if strangers is None
+                else {"text": str(strangers), "remedy": strangers.remedy, "files": len(strangers.paths)},
                 "evicted_blobs": store_counts["evicted blobs"],
                 "evicted_bytes": store_counts["evicted bytes"],
             },
@@ -102,6 +111,13 @@ class Observer:
         }
         stats["problems"] = [asdict(problem) for problem in find_problems(stats)]
         return Snapshot(stats, totals, now)
+
+    async def _read(self, read: Callable[[], _Read], otherwise: Callable[[], _Read]) -> _Read:
+        """Return what the ledger says, or what can be said without it: that it fails is told as a fault."""
+        try:
+            return await self._cache.storage.threads.slow(read)
+        except StoreFault:
+            return await self._cache.storage.threads.slow(otherwise)
 
     def _end(self, _: asyncio.Task[Snapshot]) -> None:
         self._taking = None

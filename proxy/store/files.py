@@ -1,14 +1,41 @@
 """Writing files so that a crash leaves the old or the new, never half of one."""
 
 import contextlib
+import errno
+import os
 from pathlib import Path
 
 from proxy.durable import sync_directory
 from proxy.errors import ProxyError
+from proxy.store.owners import Owner
+
+_ADVICE = {
+    errno.ENOSPC: "; free disk space, or set [cache] limit",
+    errno.EDQUOT: "; free disk space, or raise the quota",
+    errno.EROFS: "; the file system is read-only: mount it for writing; its disk may fail, see dmesg",
+    errno.EIO: "; the disk fails: see dmesg",
+    errno.EMFILE: "; raise the limit of open files (LimitNOFILE, ulimit -n)",
+}
 
 
 class StoreFault(ProxyError):
     """The store cannot take or give something now: no room, or the disk fails."""
+
+    @classmethod
+    def of(cls, what: str | Path, error: OSError) -> "StoreFault":
+        """Return an error of this machine in words: what it is about, where, and what to do."""
+        where = f" ({error.filename})" if error.filename and str(error.filename) != str(what) else ""
+        return cls(f"{what}: {error.strerror or error}{where}{_advice(error)}")
+
+
+def _advice(error: OSError) -> str:
+    if error.errno not in {errno.EACCES, errno.EPERM} or not error.filename:
+        return _ADVICE.get(error.errno or 0, "")
+    path, running = Path(os.fsdecode(error.filename)), Owner.running()
+    theirs = next(filter(None, map(Owner.of, (path, *path.parents))), None)
+    if theirs is None or theirs.uid == running.uid:
+        return f"; {running} may not: look at the modes of it and of the folders above"
+    return f"; it belongs to {theirs}, and this is {running}: sudo chown -R {running.for_chown} the data_dir"
 
 
 def publish(draft: Path, final: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from proxy.durable import sync_directory
-from proxy.store.files import remove
+from proxy.store.files import StoreFault, remove
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.local import DRAFT_PREFIX, LocalStore
 
@@ -19,8 +19,7 @@ def find_faults(store: LocalStore, ledger: Ledger) -> list[str]:
     try:
         _try_out(store)
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        faults.append(f"blobs cannot be stored: {error.strerror}{where}")
+        faults.append(str(StoreFault.of("blobs cannot be stored", error)))
     try:
         ledger.try_out()
     except LedgerUnavailable as error:

@@ -101,13 +101,13 @@ class LocalStore:
 
     def has(self, digest: Digest) -> bool:
         """Say whether a blob is here, without opening it."""
-        return self.path(digest).exists()
+        return self.size_bytes(digest) is not None
 
     def size_bytes(self, digest: Digest) -> int | None:
-        """Return how large a blob is, None when it is not here."""
+        """Return how large a blob is, None when it is not here, or the disk does not say."""
         try:
             return self.path(digest).stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def changed_ns(self, digest: Digest) -> int | None:
@@ -119,10 +119,9 @@ class LocalStore:
 
     def held_bytes(self, digest: Digest, size_bytes: int) -> int:
         """Return how much of a blob is here: all, the beginning of an interrupted fill, or nothing."""
-        with contextlib.suppress(FileNotFoundError):
-            if self.path(digest).stat().st_size == size_bytes:
-                return size_bytes
-        with contextlib.suppress(FileNotFoundError):
+        if self.size_bytes(digest) == size_bytes:
+            return size_bytes
+        with contextlib.suppress(OSError):
             return min((self.incoming / digest).stat().st_size, size_bytes)
         return 0
 
@@ -196,7 +195,7 @@ class LocalStore:
                     self._put(digest, data)
                     return digest
         except OSError as error:
-            raise StoreFault(f"a document cannot be stored: {error.strerror}") from error
+            raise StoreFault.of("a document cannot be stored", error) from error
         raise StoreFault(f"{self.incoming} loses files")
 
     def _put(self, digest: Digest, data: bytes) -> None:
