@@ -99,7 +99,7 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
             documents[mirror.name] = Documents(
                 mirror,
                 route,
-                Assembler(mirror.trust, Vetting(keyring, storage)),
+                Assembler(mirror.trust, Vetting(keyring, storage, clock)),
                 Archive(mirror.name, identity, storage),
                 await threads.disk(Board, config.data_dir / "boards" / mirror.name),
                 config.freshness,

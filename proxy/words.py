@@ -1,5 +1,7 @@
 """Figures as a person reads them."""
 
+from datetime import UTC, datetime
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
 
@@ -28,3 +30,13 @@ def duration(seconds: float) -> str:
 def share(ratio: float | None) -> str:
     """Return a ratio in percent."""
     return "-" if ratio is None else f"{ratio:.0%}"
+
+
+def date(seconds: float | None) -> str:
+    """Return Unix seconds as a date in UTC."""
+    if seconds is None:
+        return "an unknown date"
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M UTC}"
+    except (ValueError, OverflowError, OSError):
+        return "a date that no calendar knows"

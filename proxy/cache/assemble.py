@@ -7,13 +7,14 @@ cannot be had costs only itself. Whether a draft is accepted is decided elsewher
 import asyncio
 from dataclasses import dataclass, replace
 
+from proxy.cache.age import RollbackError
 from proxy.cache.draft import Draft
 from proxy.cache.flavours import SIGNED_INDEX, Flavours
 from proxy.cache.generation import Document, Generation
 from proxy.cache.mirror import Trust
 from proxy.cache.surprises import blamed_on
 from proxy.cache.together import all_or_first_failure
-from proxy.cache.vetting import DocumentRefused, RollbackError, Vetted, Vetting, check_not_older
+from proxy.cache.vetting import DocumentRefused, Vetted, Vetting
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, IndexEntry
 from proxy.simplestreams.parse import FormatError
@@ -77,7 +78,8 @@ class Assembler:
         index = await self._fetch_index(origin, known)
         if current is not None and index.document.path != current.index_path:
             # Two flavours of one index are signed at different moments; only what they state compares.
-            check_not_older(index.document, replace(current.documents[current.index_path], signed_at=None))
+            former = replace(current.documents[current.index_path], signed_at=None, least_signed_at=None)
+            index = self._vetting.compared(index, former)
         draft = Draft(index_path=index.document.path)
         draft.add(index)
         await self._follow(

@@ -27,7 +27,7 @@ from proxy.cache.offers import choose
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.standing import lists_in_trouble, standing
 from proxy.cache.surprises import Surprise
-from proxy.cache.trouble import Trouble
+from proxy.cache.trouble import Trouble, rollbacks
 from proxy.cache.vetting import SIGNED_SUFFIX
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
@@ -103,6 +103,7 @@ class Documents:
         self._asked_at = 0.0
         self._doubted_at = 0.0
         self._is_doubtful = False
+        self._accepts_older = False
         self._trouble = Trouble()
 
     # What clients get
@@ -242,10 +243,14 @@ class Documents:
         """From the next check on, fetch plain flavours of the documents too."""
         await self._archive.add_siblings({PLAIN_SUFFIX})
 
-    async def confirm(self) -> str | None:
-        """Check with the origins now; return why they did not confirm all that is served, or None."""
+    async def confirm(self, *, accept_older: bool = False) -> str | None:
+        """Check with the origins now; return why they did not confirm all that is served, or None.
+
+        `accept_older` lets what they have replace what is served though it is older, this once.
+        """
         began_at = self._clock()
         self._is_doubtful = True
+        self._accepts_older = accept_older
         await self.revalidate()
         generation = self._generation
         if generation is not None and generation.checked_at >= began_at and not self._trouble.failures:
@@ -382,8 +387,17 @@ class Documents:
         known = await self._known()
         siblings = await self._archive.siblings()
         freshness = self._freshness_needed()
-        offers, problems = await ask_origins(self.route, self._assembler, known, siblings, freshness)
+        ask = partial(ask_origins, self.route, self._assembler, siblings=siblings, freshness=freshness)
+        offers, problems = await ask(known)
         choice = choose(offers, self._generation, is_over=self._is_held_back_long())
+        accepts_older, self._accepts_older = self._accepts_older, False
+        is_too_old = choice.offer is None or rollbacks(choice.offer.draft.losses)
+        if known is not None and accepts_older and is_too_old:
+            accepted, known = known, known.without_dates()
+            offers, problems = await ask(known)
+            for offer in offers:
+                offer.draft.date_as(accepted)
+            choice = choose(offers, self._generation, is_over=True)
         problems += choice.held_back
         for problem in problems:
             log.warning("mirror.origin_rejected mirror=%s problem=%s", self.mirror.name, problem)

@@ -1,10 +1,11 @@
 """A draft: what one origin publishes now, proved, before it is decided whether that is accepted."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from proxy.cache.age import RollbackError
 from proxy.cache.generation import Document, Generation
-from proxy.cache.vetting import DocumentRefused, RollbackError, Vetted
+from proxy.cache.vetting import DocumentRefused, Vetted
 from proxy.simplestreams.model import PRODUCTS_FORMAT
 from proxy.upstream.errors import OriginAbsent, OriginError, OriginForbidden, OriginUnreachable
 
@@ -62,6 +63,15 @@ class Draft:
         if isinstance(loss, (OriginAbsent, OriginForbidden)):
             # Object stores say 403 for what they do not have. What was said is kept all the same.
             self.absent.append(path)
+
+    def date_as(self, accepted: Generation) -> None:
+        """Give the dates back to what was compared without them, and is what it was."""
+        for path, document in self.documents.items():
+            former = accepted.documents.get(path)
+            if former is not None and former.digest == document.digest:
+                self.documents[path] = replace(
+                    former, origin=document.origin, etag=document.etag, last_modified=document.last_modified
+                )
 
     @property
     def losses(self) -> tuple[Loss, ...]:

@@ -44,6 +44,11 @@ class Document:
     content_id: str = ""
     updated: float | None = None
     signed_at: float | None = None
+    is_ahead: bool = False
+    """Whether one of these dates lay in the future when the document was accepted."""
+    least_updated: float | None = None
+    least_signed_at: float | None = None
+    """What counts then instead of the dates in the future."""
     fingerprint: str = ""
     origin: str = ""
     etag: str | None = None
@@ -112,6 +117,14 @@ class Generation:
         """Return what remains of a generation whose blobs are lost: how old is too old."""
         documents = {path: document.date_only() for path, document in self.documents.items()}
         return replace(self, documents=documents)
+
+    def without_dates(self) -> Self:
+        """Return what an operator wants to be replaced by whatever there is, older or not."""
+        documents = {
+            path: replace(document, updated=None, signed_at=None, is_ahead=False)
+            for path, document in self.documents.items()
+        }
+        return replace(self, documents=documents, left={})
 
     def to_record(self) -> dict[str, Any]:
         """Return the generation as JSON values."""

@@ -187,9 +187,12 @@ class Cache:
             raise DocumentLost(item.path)
         return Opened(MemoryBody(data), Outcome.BYPASS)
 
-    async def refresh(self, mirror: str) -> str | None:
-        """Check a mirror with its origins now; return why they did not confirm its lists, or None."""
-        return await self._documents[mirror].confirm()
+    async def refresh(self, mirror: str, *, accept_older: bool = False) -> str | None:
+        """Check a mirror with its origins now; return why they did not confirm its lists, or None.
+
+        `accept_older` has what they publish replace what is served though it is older, this once.
+        """
+        return await self._documents[mirror].confirm(accept_older=accept_older)
 
     async def refresh_all_flavours(self, mirror: str) -> str | None:
         """Check a mirror with its origins now, as `refresh` does, plain flavours of its documents included.

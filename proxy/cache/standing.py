@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from proxy.cache.age import is_ahead
 from proxy.cache.flavours import flavour_of
 from proxy.cache.generation import Generation
 from proxy.cache.trouble import Trouble
@@ -18,7 +19,7 @@ def standing(
     return said | {
         "generation": generation.number,
         "updated": generation.updated,
-        "index_age_s": None if generation.updated is None else round(now - generation.updated),
+        "index_age_s": None if generation.updated is None else max(0, round(now - generation.updated)),
         "accepted_at": generation.accepted_at,
         "checked_at": generation.checked_at,
         "checked_s_ago": round(now - generation.checked_at),
@@ -27,6 +28,7 @@ def standing(
         "absent": list(generation.absent),
         "refused": generation.refused,
         "lacking": _lacking(generation),
+        "ahead": [path for path, document in generation.documents.items() if is_ahead(document, now)],
     }
 
 

@@ -1,10 +1,11 @@
 """What went wrong with a mirror's checks: a value, and how it changes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from proxy.cache.age import RollbackError
 from proxy.cache.generation import GenerationLost
-from proxy.cache.vetting import DocumentRefused, RollbackError
+from proxy.cache.vetting import DocumentRefused
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.upstream.keyhome import HomeFault
@@ -37,6 +38,8 @@ class Trouble:
     """Documents ever refused for their signature, form or age."""
     last_refusal: str = ""
     held_back_since: float | None = None
+    too_old: str = ""
+    """What the last check refused for being older than what was accepted; empty if nothing."""
 
     def after_failure(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
         """Return the trouble after a check that no origin passed."""
@@ -49,6 +52,7 @@ class Trouble:
             refusals=self.refusals + len(refusals),
             last_refusal=refusals[-1] if refusals else self.last_refusal,
             held_back_since=self.held_back(problems, now).held_back_since,
+            too_old="; ".join(map(str, rollbacks(problems))),
         )
 
     def held_back(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
@@ -66,6 +70,7 @@ class Trouble:
             refusals=self.refusals + len(refusals),
             last_refusal=refusals[-1] if refusals else self.last_refusal,
             held_back_since=self.held_back_since if _holds_back(problems) else None,
+            too_old="; ".join(map(str, rollbacks(problems))),
         )
 
 
@@ -73,11 +78,15 @@ def _holds_back(problems: Iterable[ProxyError]) -> bool:
     return any(isinstance(error, HeldBack) for error in problems)
 
 
+def rollbacks(problems: Iterable[ProxyError]) -> list[RollbackError]:
+    """Return what was refused for its age, also among what came with a new index that is held back."""
+    return [error for error in _each(problems) if isinstance(error, RollbackError)]
+
+
 def _refusals(problems: Iterable[ProxyError]) -> list[str]:
-    found: list[str] = []
+    return [str(error) for error in _each(problems) if isinstance(error, (DocumentRefused, RollbackError))]
+
+
+def _each(problems: Iterable[ProxyError]) -> Iterator[ProxyError]:
     for error in problems:
-        if isinstance(error, HeldBack):
-            found += _refusals(error.refusals)
-        elif isinstance(error, (DocumentRefused, RollbackError)):
-            found.append(str(error))
-    return found
+        yield from error.refusals if isinstance(error, HeldBack) else (error,)

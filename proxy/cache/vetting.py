@@ -5,9 +5,11 @@ beside it (`.json` with `.json.gpg`), or, for mirrors that nobody signs, by the
 origin's TLS alone. Only the text that is proved is ever parsed.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from proxy.cache.age import check_not_older, dated
 from proxy.cache.generation import SIBLING, Document
 from proxy.cache.storage import Storage
 from proxy.digest import Digest, digest_of
@@ -22,14 +24,6 @@ from proxy.upstream.origin import Asking, Fetched, Validators
 
 SIGNED_SUFFIX = ".sjson"
 SIGNATURE_SUFFIX = ".gpg"
-
-
-class RollbackError(ProxyError):
-    """A validly signed document that is older than one already accepted."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path} is older than the one already accepted: {problem}")
-        self.path = path
 
 
 class DocumentRefused(ProxyError):
@@ -52,8 +46,9 @@ class Vetted(NamedTuple):
 class Vetting:
     """Fetches and proves the documents of one mirror. No keyring means trust in TLS."""
 
-    def __init__(self, keyring: Keyring | None, storage: Storage) -> None:
+    def __init__(self, keyring: Keyring | None, storage: Storage, clock: Callable[[], float]) -> None:
         self._keyring = keyring
+        self._clock = clock
         self._store = storage.store
         self._reading = storage.reading
         self._threads = storage.threads
@@ -82,9 +77,14 @@ class Vetting:
             if isinstance(error, ShapeError):
                 self._met("document_shape")
             raise DocumentRefused(origin.name, path, error) from error
-        if previous is not None:
-            check_not_older(vetted.document, previous)
-        return vetted
+        return self.compared(vetted, previous)
+
+    def compared(self, vetted: Vetted, accepted: Document | None) -> Vetted:
+        """Return a document that is to replace another one. Raises RollbackError for one that is older."""
+        now = self._clock()
+        if accepted is not None:
+            check_not_older(vetted.document, accepted, now)
+        return vetted._replace(document=dated(vetted.document, accepted, now))
 
     async def holds(self, *documents: Document | None) -> bool:
         """Whether the store still has documents and their texts, undamaged."""
@@ -196,13 +196,3 @@ class Vetting:
             last_modified=fetched.validators.last_modified,
         )
         return Vetted(document, summary.index, signature)
-
-
-def check_not_older(new: Document, accepted: Document) -> None:
-    """Raise RollbackError when a document states, or its signature bears, an earlier date."""
-    if new.updated is not None and accepted.updated is not None and new.updated != accepted.updated:
-        if new.updated < accepted.updated:
-            raise RollbackError(new.path, "its 'updated' lies before")
-        return
-    if new.signed_at is not None and accepted.signed_at is not None and new.signed_at < accepted.signed_at:
-        raise RollbackError(new.path, "its signature was made before")

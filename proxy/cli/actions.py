@@ -85,12 +85,27 @@ def purge(**options: Any) -> None:
 @click.command(short_help="Check mirrors with their origins now.")
 @config_option
 @data_dir_option
+@click.option(
+    "--accept-older",
+    is_flag=True,
+    help="This once, let the mirrors named go back to what their origins publish, though it is older.",
+)
 @click.argument("mirrors", nargs=-1, metavar="[MIRROR]...")
-def refresh(config_file: Path | None, data_dir: Path | None, mirrors: tuple[str, ...]) -> None:
-    """Check mirrors with their origins now; all of them unless some are named."""
+def refresh(
+    config_file: Path | None, data_dir: Path | None, mirrors: tuple[str, ...], *, accept_older: bool
+) -> None:
+    """Check mirrors with their origins now; all of them unless some are named.
+
+    Indexes and lists that are older than what was accepted are refused, for they
+    may be an attack. --accept-older is for a publisher who has gone back on purpose,
+    or dated something wrongly, and for a mirror that was given other origins. Signatures
+    are checked all the same. Who did it is written to audit.log.
+    """
     config = load(config_file, data_dir=data_dir)
     names = chosen_mirrors(config, mirrors) if mirrors else [mirror.name for mirror in config.mirrors]
-    _act(config, lambda actions: actions.refresh(names))
+    if accept_older and not mirrors:
+        raise UsageFault("say which mirrors may go back: sstream-proxy refresh --accept-older MIRROR")
+    _act(config, lambda actions: actions.accept_older(names) if accept_older else actions.refresh(names))
 
 
 @click.command(short_help="Have every blob hashed again.")

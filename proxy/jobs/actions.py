@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from proxy.cache.failures import forget_absence, forget_item
+from proxy.cache.generation import Generation
 from proxy.cache.service import Cache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
@@ -22,6 +23,7 @@ from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber
 from proxy.jobs.selection import Selection
 from proxy.store.evict import Usage
+from proxy.words import date
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +157,21 @@ class Actions:
         text = problem or f"checked {', '.join(mirrors)}"
         return await self._told(Done(action="refresh", text=text, problem=problem), " ".join(mirrors))
 
+    async def accept_older(self, mirrors: Sequence[str]) -> Done:
+        """Check mirrors, and let what their origins publish replace what was accepted, older or not, once."""
+        if self._cache.offline.is_on:
+            raise NotPossible("the proxy is offline: switch that off first")
+        if not mirrors:
+            raise NotPossible("say which mirrors may go back to what is older")
+        told, problems = [], []
+        for mirror in mirrors:
+            before = await self._cache.recorded(mirror)
+            why = await self._cache.refresh(mirror, accept_older=True)
+            told.append(f"{mirror}: {_what_became(before, await self._cache.recorded(mirror))}")
+            problems += [] if why is None else [f"{mirror}: {why}"]
+        done = Done(action="refresh", text="; ".join([*told, *problems]), problem="; ".join(problems))
+        return await self._told(done, f"{' '.join(mirrors)}, older ones accepted")
+
     async def scrub(self) -> Done:
         """Have every blob hashed again by the server's keeper."""
         await self._scrubber.ask()
@@ -234,6 +251,14 @@ class Actions:
             # It is done, and the log tells of it; a full disk must not make that look otherwise.
             log.error("audit.not_written problem=%s", error)  # noqa: TRY400
         return done
+
+
+def _what_became(before: Generation | None, after: Generation | None) -> str:
+    if after is None:
+        return "there are no lists yet"
+    if before is None or before.number == after.number:
+        return f"nothing had to be replaced, the index is of {date(after.updated)}"
+    return f"the index of {date(before.updated)} was replaced by that of {date(after.updated)}"
 
 
 def _append(path: Path, line: str) -> None:

@@ -26,6 +26,9 @@ _REFUSED_ADVICE = (
     "the origin answers, but what it sends is refused: check the mirror's keyring, "
     "and whether that is the right origin; clients get 503 until then"
 )
+_AHEAD_ADVICE = (
+    "if this machine's clock is right, tell the publisher; what is published later is taken all the same"
+)
 _MOST_TOLD = 5
 
 
@@ -73,10 +76,25 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
         lacking = mirror.get("lacking", {})
         if lacking:
             yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)
-        is_told = mirror["last_refusal"] in lacking.values()
+        if mirror.get("too_old"):
+            yield Problem(
+                subject, "warning", f"refuses to go back: {mirror['too_old']}", _too_old_advice(name)
+            )
+        if mirror.get("ahead"):
+            text = f"has documents of the future: {', '.join(mirror['ahead'][:_MOST_TOLD])}"
+            yield Problem(subject, "warning", text, _AHEAD_ADVICE)
+        is_told = mirror["last_refusal"] in [*lacking.values(), mirror.get("too_old")]
         if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
             advice = "if this lasts, the origin publishes something wrong, or the keyring is out of date"
             yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
+
+
+def _too_old_advice(mirror: str) -> str:
+    return (
+        "an origin may be behind, or somebody shows old documents. If the publisher went back on purpose, "
+        "or dated something wrongly, or the mirror was given other origins: "
+        f"sstream-proxy refresh --accept-older {mirror}"
+    )
 
 
 def _what_is_lacking(lacking: dict[str, str]) -> str:

@@ -204,6 +204,24 @@ async def test_refresh_brings_a_running_server_the_new_lists(
     assert (await read(at(server, INDEX))).body == (tree.root / INDEX).read_bytes()
 
 
+async def test_refresh_with_accept_older_lets_a_running_server_go_back_once(
+    commands: Commands, server: Service, items: dict[str, TreeItem], tree: SignedTree
+) -> None:
+    assert items
+    paths = (INDEX, "streams/v1/com.ubuntu.maas:stable:v3:download.sjson")
+    earlier = [(tree.root / path).read_bytes() for path in paths]
+    tree.publish()
+    await right(commands, "refresh")
+    for path, raw in zip(paths, earlier, strict=True):
+        tree.write(path, raw)
+
+    assert "is older than the one already accepted" in (await wrong(commands, "refresh")).stderr
+    assert (await wrong(commands, "refresh", "--accept-older")).returncode == 2
+    assert "was replaced by that of" in await right(commands, "refresh", "--accept-older", "maas")
+    assert await right(commands, "refresh") == "checked maas\n"
+    assert (await read(at(server, INDEX))).body == earlier[0]
+
+
 async def test_a_refresh_that_fails_says_why_and_exits_with_1(
     commands: Commands, items: dict[str, TreeItem], origin: Origin
 ) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from proxy.cache.age import RollbackError
 from proxy.cache.trouble import HeldBack, Trouble
-from proxy.cache.vetting import DocumentRefused, RollbackError
+from proxy.cache.vetting import DocumentRefused
 from proxy.errors import ProxyError
 from proxy.upstream.errors import OriginStatus, OriginUnreachable
 from proxy.upstream.keyring import SignatureError

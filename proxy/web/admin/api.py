@@ -65,7 +65,7 @@ class Api:
             "unpin": lambda actions, order: self._aimed(partial(actions.unpin, name=_name(order)), order),
             "evict": lambda actions, order: self._aimed(actions.evict, order),
             "purge": lambda actions, order: self._aimed(actions.purge, order),
-            "refresh": lambda actions, order: actions.refresh(self._named_mirrors(order, self._mirrors)),
+            "refresh": self._refresh,
             "scrub": lambda actions, _: actions.scrub(),
             "prefetch": lambda actions, order: actions.prefetch(order.text("rule", "")),
             "offline": lambda actions, order: actions.offline(on=order.flag("on")),
@@ -100,6 +100,11 @@ class Api:
     async def get_description(self, _: web.Request) -> web.Response:
         """Return the OpenAPI description."""
         return answer(HTTPStatus.OK, DESCRIPTION)
+
+    async def _refresh(self, actions: Actions, order: "_Order") -> Done:
+        if order.flag("accept_older", default=False):
+            return await actions.accept_older(self._named_mirrors(order, ()))
+        return await actions.refresh(self._named_mirrors(order, self._mirrors))
 
     async def _aimed(self, action: Callable[[Aim], Awaitable[Done]], order: "_Order") -> Done:
         """Do what has an aim. Some regular expressions take a while to be understood."""
@@ -177,8 +182,8 @@ class _Order:
             raise BadOrder(f"{key!r} must be a whole number, at least 1")
         return value
 
-    def flag(self, key: str) -> bool:
-        value = self._fields.get(key)
+    def flag(self, key: str, *, default: bool | None = None) -> bool:
+        value = self._fields.get(key, default)
         if not isinstance(value, bool):
             raise BadOrder(f"{key!r} must be true or false")
         return value
