@@ -6,6 +6,7 @@ them. So large texts are read by a process of their own, which is this module ru
 as a program: the text comes by standard input, the result goes out as JSON.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -141,7 +142,7 @@ class Reading:
         if len(text) + len(plain) < _LARGE_BYTES:
             return same_statement(text, plain)
         try:
-            return bool(_ask_program([_COMPARE, str(len(text))], text + plain))
+            return bool(_ask_program([_COMPARE, str(len(text))], text, plain))
         except (OSError, subprocess.SubprocessError) as error:
             raise StoreFault(f"the two cannot be compared: {error}") from error
 
@@ -164,11 +165,26 @@ def _pack(parsed: Index | Products) -> bytes:
     return pack(list_entries(parsed))
 
 
-def _ask_program(arguments: list[str], given: bytes) -> Any:
+def _ask_program(arguments: list[str], *given: bytes) -> Any:
     """Run this module as a program; return what it says. Raises OSError or SubprocessError."""
-    program = _program(arguments)
-    done = subprocess.run(**program, input=given, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S)
-    return json.loads(done.stdout)
+    with subprocess.Popen(**_program(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asked:
+        timer = threading.Timer(_TIMEOUT_S, asked.kill)
+        timer.start()
+        try:
+            assert asked.stdin is not None  # noqa: S101 - pipes, as told above
+            assert asked.stdout is not None  # noqa: S101
+            # It reads all before it says anything. What it does not take it tells by its end.
+            with contextlib.suppress(BrokenPipeError), asked.stdin:
+                for part in given:
+                    asked.stdin.write(part)
+            told = asked.stdout.read()
+            status = asked.wait()
+        finally:
+            timer.cancel()
+            asked.kill()
+    if status:
+        raise subprocess.CalledProcessError(status, asked.args)
+    return json.loads(told)
 
 
 def _program(arguments: list[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ block (a gpg process runs); call them from a thread.
 """
 
 import contextlib
+import copy
 import logging
 import os
 import shutil
@@ -14,6 +15,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -194,8 +196,8 @@ class Keyring:
             # With several signatures of different kinds gpg looks at the first only.
             alone = document if len(signatures) == 1 else with_signature(document, signature)
             with _ran():
-                result = self._gpg.decrypt(alone)
-            return self._judge(result.stderr, result.data)
+                stderr, text = _decrypted(self._gpg, alone)
+            return self._judge(stderr, text)
 
         signed = self._first_good(signatures, judge)
         check_covered(document, signed.text)
@@ -263,6 +265,23 @@ def _content(path: Path) -> bytes:
             return file.read(_LARGEST_FILE_BYTES)
     except OSError as error:
         raise KeyringError(path, error.strerror or str(error)) from error
+
+
+def _decrypted(gpg: Any, document: bytes) -> tuple[str, bytes]:
+    """Return what gpg says, and the text.
+
+    python-gnupg would collect a large text in many pieces, and copy it while all else stands still.
+    """
+    written = BytesIO()
+    collecting = copy.copy(gpg)
+
+    def collect(data: bytes) -> bool:
+        written.write(data)
+        return False  # It need not keep it as well.
+
+    collecting.on_data = collect
+    stderr: str = collecting.decrypt(document).stderr
+    return stderr, written.getvalue()
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from io import BytesIO
 from typing import Protocol, Self
 
 from aiohttp import ClientResponse
@@ -371,16 +372,15 @@ class Origin:
 
     async def _read_document(self, response: ClientResponse) -> bytes:
         limit = self._sessions.options.document_limit_bytes
-        parts: list[bytes] = []
+        # Bytes that are written to it are not copied again in the end, while all else would stand still.
+        written = BytesIO()
         if (fields.length(response.headers.get("Content-Length")) or 0) > limit:
             raise self._too_large(limit)
-        size = 0
         async for chunk in Reply(self, response, 0, None).chunks():
-            size += len(chunk)
-            if size > limit:
+            written.write(chunk)
+            if written.tell() > limit:
                 raise self._too_large(limit)
-            parts.append(chunk)
-        data = b"".join(parts)
+        data = written.getvalue()
         if fields.compression(response.headers.get("Content-Encoding")) != "gzip":
             return data
         loop = asyncio.get_running_loop()

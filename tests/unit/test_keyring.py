@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,6 +100,20 @@ def test_a_detached_signature_gives_the_document_as_the_signed_text(ring: Keyrin
     signed = ring.verify_detached(TEXT, key.detach(TEXT))
 
     assert (signed.text, signed.fingerprint) == (TEXT, key.fingerprint)
+
+
+def test_a_large_text_is_held_once_while_it_is_judged(ring: Keyring, key: SigningKey) -> None:
+    """It may have more than a hundred megabytes, beside which a worker serves."""
+    text = b"a line of the list\n" * 400_000
+    document = key.clearsign(text)
+    tracemalloc.start()
+    try:
+        signed = ring.verify(document)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert signed.text == text
+    assert most_bytes < 1.5 * len(text)
 
 
 @pytest.mark.parametrize("signature", [b"", b"<html>Please log in.</html>\n"])
