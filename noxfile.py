@@ -154,6 +154,25 @@ def sbom(session: nox.Session) -> None:
     session.run("python", "packaging/check_sbom.py", str(target), LOCK)
 
 
+@nox.session(default=False, python=False)
+def distributions(session: nox.Session) -> None:
+    """Try README's two commands in chroots of Debian 12 and 13, and Ubuntu 24.04; `-- trixie` for one.
+
+    Needs root and debootstrap. $DEBIAN_MIRROR and $UBUNTU_MIRROR say where packages come from;
+    Ubuntu is tried where the latter is set, and its keys are here ($UBUNTU_KEYRING).
+    """
+    debian = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+    tries: dict[str, list[str]] = {"bookworm": [debian], "trixie": [debian]}
+    if ubuntu := os.environ.get("UBUNTU_MIRROR"):
+        keyring = os.environ.get("UBUNTU_KEYRING", "/usr/share/keyrings/ubuntu-archive-keyring.gpg")
+        tries["noble"] = [ubuntu, "--keyring", keyring]
+    unknown = set(session.posargs) - set(tries)
+    if unknown:
+        session.error(f"not known, or without a mirror: {', '.join(sorted(unknown))}")
+    for suite in session.posargs or tries:
+        session.run("python3", "packaging/try_distribution.py", suite, *tries[suite], external=True)
+
+
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Let 200 clients do all that clients do for ten minutes; `-- --minutes 240` for a night."""
