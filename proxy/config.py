@@ -197,7 +197,7 @@ def load_config(
     table = {**(_parse(path) if path else {}), **given}
     table.setdefault("data_dir", str(default_data_dir(environ, os.geteuid() if uid is None else uid)))
     faults = Faults()
-    folder = path.absolute().parent if path else Path.cwd()
+    folder = path.parent if path else Path()
     config = _Checks(faults, folder, environ.get("HOME", "")).config(read(Config, table, faults))
     if found := faults.found():
         raise ConfigError(_source(path, given, found), found)
@@ -212,6 +212,8 @@ def _parse(path: Path) -> dict[str, object]:
         problem = f"the file cannot be read ({error.strerror}): check its path and permissions"
     except UnicodeDecodeError as error:
         problem = f"the file is no UTF-8 text (byte {error.start}): save it as UTF-8"
+    except RecursionError:
+        problem = "the file is no configuration: its lists or tables are nested too deeply"
     except ValueError as error:
         problem = (
             f"the file is no valid TOML: {masked(str(error))}; look there for a missing quote, bracket or ="
@@ -223,13 +225,22 @@ def _as_toml(key: str, value: object) -> object:
     """Return a value of the command line as TOML would have had it."""
     match value:
         case Path():
-            return str(value.absolute())
+            return str(_absolute(value))
         case tuple():
             return list(value)
         case str() if key == "workers" and re.fullmatch("[0-9]{1,9}", value):
             return int(value)
         case _:
             return value
+
+
+def _absolute(path: Path) -> Path:
+    """Return a whole path. Raises ConfigError where the current folder is no more."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        problem = f"{quoted(str(path))} is below the current folder, which was removed: write its whole path"
+        raise ConfigError(_COMMAND_LINE, [Fault("", problem)]) from None
 
 
 def _source(path: Path | None, given: Mapping[str, object], faults: Iterable[Fault]) -> str:
@@ -300,7 +311,7 @@ class _Checks:
     def _absolute(self, path: Path) -> Path:
         if path.parts[:1] == ("~",) and self._home:
             return Path(self._home, *path.parts[1:])
-        return self._folder / path
+        return _absolute(self._folder / path)
 
     def _check_numbers(self, config: Config) -> None:
         for key, value in values(config):

@@ -1,18 +1,25 @@
-"""Figures as a person reads them."""
+"""Figures as a person reads them, and names that a person mistyped."""
+
+import difflib
+from collections.abc import Iterable
 
 from datetime import UTC, datetime
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
+_LONGEST_NAME = 200
+"""Likeness takes time by the square of the length."""
 
 
 def size(count: float) -> str:
     """Return bytes in the unit that fits."""
-    for unit in _UNITS[:-1]:
-        if count < _STEP:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+    if count < _STEP:
+        return f"{count:.0f} B"
+    for unit in _UNITS[1:-1]:
         count /= _STEP
-    return f"{count:.1f} {_UNITS[-1]}"
+        if round(count, 1) < _STEP:
+            return f"{count:.1f} {unit}"
+    return f"{count / _STEP:.1f} {_UNITS[-1]}"
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +32,22 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number of things."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
+def meant(name: str, there: Iterable[str]) -> str:
+    """Return what to say after a name that is none of those there, if one of them is like it."""
+    known = {_plain(one): one for one in there}
+    near = difflib.get_close_matches(_plain(name[:_LONGEST_NAME]), known, n=1)
+    return f"; did you mean {known[near[0]]!r}?" if near else ""
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "-")
 
 
 def share(ratio: float | None) -> str:

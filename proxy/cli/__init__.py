@@ -4,11 +4,15 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done in part,
 130 interrupted.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
 from proxy import __version__
+from proxy.cli.border import ended_plainly, open_standard_streams
+from proxy.words import meant
 
 _COMMANDS = {
     "serve": "proxy.cli.serve",
@@ -34,6 +38,30 @@ _COMMANDS = {
 
 class Commands(click.Group):
     """Imports a command when it is asked for, so that none waits for what another needs."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:
+        """Run the program."""
+        open_standard_streams()
+        return super().main(args, *others, **more)
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Read the command line; `--help` ends here."""
+        with ended_plainly():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        with ended_plainly():
+            return super().invoke(ctx)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is asked for, or say which one was meant."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"there is no command {name!r}{meant(name, _COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names of all commands."""

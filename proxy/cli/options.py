@@ -28,15 +28,26 @@ _STARTED_AS = os.geteuid()
 """Whose default folder is meant, even when root has become another user since."""
 _EXAMPLES = {"--maas": "noble,jammy", "--arch": "amd64,arm64"}
 
+
+class GivenPath(click.Path):
+    """A path, and not the empty text that a variable without a value leaves."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 config_option = click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path),
+    type=GivenPath(path_type=Path),
     help="Configuration; else $SSTREAM_PROXY_CONFIG, /etc/sstream-proxy/config.toml, or built-in defaults.",
 )
 
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where blobs and the ledger are kept."
+    "--data-dir", type=GivenPath(path_type=Path), help="Where blobs and the ledger are kept."
 )
 
 offline_option = click.option(

@@ -83,8 +83,9 @@ def _filled(form: str, row: Row) -> str:
 
 def _print_table(rows: list[Row]) -> None:
     # Late: JSON is wanted fast.
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+
+    from proxy.cli.console import OutputConsole  # noqa: PLC0415
 
     table = Table("product", "version", "item", "size", "cached", "path", box=None, header_style="bold")
     for row in rows:
@@ -97,4 +98,4 @@ def _print_table(rows: list[Row]) -> None:
             row.get("cached", "-"),
             row.get("path", "-"),
         )
-    Console(soft_wrap=True).print(table)
+    OutputConsole().print(table, soft_wrap=True)

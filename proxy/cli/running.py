@@ -8,6 +8,7 @@ import click
 import uvloop
 
 from proxy.cache.service import Cache
+from proxy.cli.border import is_of_output
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config import Config
 from proxy.errors import ProxyError
@@ -47,4 +48,6 @@ def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) 
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
+        if is_of_output(error):
+            raise
         raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error

@@ -11,7 +11,7 @@ import click
 
 from proxy import __version__
 from proxy.cache.mirror import Trust
-from proxy.cli.options import config_option, load, read_config
+from proxy.cli.options import config_option, data_dir_option, load, read_config
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config import Config, find_config_file
 from proxy.errors import ProxyError
@@ -32,7 +32,7 @@ _GIB = 1024**3
 @click.option(
     "--listen", multiple=True, metavar="HOST:PORT", help="Where to listen; may be repeated. [0.0.0.0:8080]"
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where blobs and the ledger are kept.")
+@data_dir_option
 @click.option("--workers", metavar="N|auto", help="Number of worker processes. [auto: one a CPU, at most 4]")
 @click.option("--offline", is_flag=True, default=None, help="Serve what is in the cache; never ask upstream.")
 def serve(

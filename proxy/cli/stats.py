@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from proxy.cache.service import Cache
+from proxy.cli.console import OutputConsole
 from proxy.cli.options import config_option, data_dir_option, load
 from proxy.cli.running import run_with_cache
 from proxy.reporting.problems import find_problems
@@ -64,14 +65,17 @@ class _Looking(NamedTuple):
 
 
 async def _show(looking: _Looking, *, is_watching: bool, as_json: bool) -> None:
-    # Names of pins and paths may look like markup.
-    console = Console(markup=False)
+    console = OutputConsole()
     if not is_watching:
         known = await looking.look()
         click.echo(json.dumps(known, indent=2)) if as_json else console.print(_view(known))
     elif as_json:
         while True:
             click.echo(json.dumps(await looking.look()))
+            await asyncio.sleep(_WATCH_EVERY_S)
+    elif not console.is_terminal:
+        while True:
+            console.print(_view(await looking.look()), "")
             await asyncio.sleep(_WATCH_EVERY_S)
     else:
         view = _view(await looking.look())
