@@ -39,6 +39,11 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
+def times(count: int) -> str:
+    """Return how often something happened."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def meant(name: str, there: Iterable[str]) -> str:
     """Return what to say after a name that is none of those there, if one of them is like it."""
     known = {_plain(one): one for one in there}

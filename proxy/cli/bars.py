@@ -1,19 +1,31 @@
 """Progress as live bars on a terminal."""
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
+from rich.text import Text
 
+from proxy.cli.console import PlainConsole
 from proxy.jobs.plan import Plan, Wanted
+from proxy.words import size
 
 _LONGEST_NAME = 44
+
+
+class _Speed(ProgressColumn):
+    """Bytes a second, in the units of all other sizes."""
+
+    def render(self, task: Task) -> Text:
+        """Return what is shown of a bar."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{size(speed)}/s", style="progress.data.speed")
 
 
 class Bars:
@@ -21,12 +33,12 @@ class Bars:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
+            _Speed(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=PlainConsole(stderr=True),
         )
         self._all: TaskID | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -54,7 +66,7 @@ class Bars:
         if task is not None:
             self._progress.remove_task(task)
         if problem is not None:
-            self._progress.console.print(f"FAILED {wanted.item.path}: {problem}", markup=False)
+            self._progress.console.print(f"FAILED {wanted.item.path}: {problem}")
 
     def close(self) -> None:
         """Leave the terminal as it was."""

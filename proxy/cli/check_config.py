@@ -16,6 +16,7 @@ from proxy.surroundings import oddities
 from proxy.tls import BadCertificate, tls_context
 from proxy.upstream.origin import shown_url
 from proxy.web.access.gate import AccessOptions
+from proxy.words import counted
 
 
 @click.command("check-config", short_help="Name every fault of a configuration.")
@@ -28,7 +29,7 @@ def check_config(config_file: Path | None) -> None:
         tls_context(config.tls)
     except BadCertificate as error:
         raise UsageFault(f"{path}: {error}") from error
-    click.echo(f"{path or 'built-in defaults'}: good, {len(config.mirrors)} mirrors")
+    click.echo(f"{path or 'built-in defaults'}: good, {counted(len(config.mirrors), 'mirror')}")
     for mirror in config.mirrors:
         click.echo(f"  {mirror.name:20} {mirror.mount}  from {', '.join(map(shown_url, mirror.origins))}")
         if limits := list(_limits(config.access, mirror)):

@@ -1,4 +1,4 @@
-"""Tables and texts on standard output: fitted to a terminal, whole anywhere else."""
+"""What rich draws on: fitted to a terminal, whole anywhere else, and letter by letter what a list says."""
 
 from rich.console import Console
 
@@ -6,11 +6,11 @@ _NO_LIMIT = 1_000_000
 """Columns; nothing is folded or cut."""
 
 
-class OutputConsole(Console):
-    """Standard output. Names may look like markup, and are none."""
+class PlainConsole(Console):
+    """A stream on which "[red]" and ":boot:" are what they are: no colour, and no boot."""
 
-    def __init__(self) -> None:
-        super().__init__(markup=False, highlight=False)
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
         if not self.is_terminal:
             self.width = _NO_LIMIT
 

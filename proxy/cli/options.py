@@ -14,6 +14,7 @@ from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter
+from proxy.words import meant
 
 Command = Callable[..., Any]
 
@@ -126,7 +127,9 @@ def chosen_mirrors(config: Config, names: tuple[str, ...]) -> list[str]:
     known = [mirror.name for mirror in config.mirrors]
     for name in names:
         if name not in known:
-            raise UsageFault(f"there is no mirror {name!r}; there are: {', '.join(known)}")
+            raise UsageFault(
+                f"there is no mirror {name!r}; there are: {', '.join(known)}{meant(name, known)}"
+            )
     return list(dict.fromkeys(names)) or known[:1]
 
 
@@ -137,6 +140,7 @@ def chosen_rules(config: Config, names: tuple[str, ...]) -> list[Rule]:
         if name not in known:
             raise UsageFault(
                 f"there is no [[prefetch]] rule {name!r}; there are: {', '.join(known) or 'none'}"
+                f"{meant(name, known)}"
             )
     return [known[name] for name in dict.fromkeys(names)] or list(config.prefetch)
 

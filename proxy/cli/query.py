@@ -85,7 +85,7 @@ def _print_table(rows: list[Row]) -> None:
     # Late: JSON is wanted fast.
     from rich.table import Table  # noqa: PLC0415
 
-    from proxy.cli.console import OutputConsole  # noqa: PLC0415
+    from proxy.cli.console import PlainConsole  # noqa: PLC0415
 
     table = Table("product", "version", "item", "size", "cached", "path", box=None, header_style="bold")
     for row in rows:
@@ -98,4 +98,4 @@ def _print_table(rows: list[Row]) -> None:
             row.get("cached", "-"),
             row.get("path", "-"),
         )
-    OutputConsole().print(table, soft_wrap=True)
+    PlainConsole().print(table, soft_wrap=True)

@@ -19,6 +19,7 @@ from proxy.cli.running import FAILED, run_with_cache
 from proxy.jobs.choosing import choose_what_there_is
 from proxy.jobs.ready import UNPROVABLE, Flaw, Inspection, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection, UnknownNames
+from proxy.words import counted
 
 
 @click.command(short_help="Prove that a selection can be served offline.")
@@ -58,10 +59,15 @@ def ready(
         click.echo(f"{flaw.mirror} {flaw.path} {flaw.problem}")
     if not inspection.is_good:
         count = len(inspection.flaws)
-        problems = [*inspection.unknown, *([f"{count} files are missing or wrong"] if count else [])]
+        problems = [
+            *inspection.unknown,
+            *([f"{counted(count, 'file is', 'files are')} missing or wrong"] if count else []),
+        ]
         click.echo(f"not ready: {'; '.join(problems)}", err=True)
         raise SystemExit(FAILED)
-    click.echo(f"ready: {inspection.files} files, {'all hashed again' if deep else 'all verified'}")
+    click.echo(
+        f"ready: {counted(inspection.files, 'file')}, {'all hashed again' if deep else 'all verified'}"
+    )
 
 
 async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, deep: bool) -> Inspection:

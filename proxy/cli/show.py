@@ -9,21 +9,24 @@ import click
 
 from proxy.jobs.plan import Plan, Space, Wanted
 from proxy.jobs.progress import Summary, Watcher
-from proxy.words import duration, size
+from proxy.words import counted, duration, size
 
 
 def plan_lines(plan: Plan, space: Space, seconds: float | None) -> list[str]:
     """Return a plan in words."""
+    missing = counted(len(plan.missing), "item")
     lines = [
-        f"{plan.paths} items wanted, {len(plan.wanted)} different: {size(plan.total_bytes)}",
+        f"{counted(plan.paths, 'item')} wanted, {len(plan.wanted)} different: {size(plan.total_bytes)}",
         f"  here already    {size(plan.held_bytes)}",
-        f"  to be fetched   {size(plan.fetch_bytes)} in {len(plan.missing)} items{_estimate(seconds)}",
+        f"  to be fetched   {size(plan.fetch_bytes)} in {missing}{_estimate(seconds)}",
         f"  free on disk    {size(space.free_bytes)}",
     ]
     if plan.shared_bytes:
         lines.insert(1, f"  shared content  {size(plan.shared_bytes)} need not be fetched twice")
     if space.evicted:
-        lines.append(f"  to be evicted   {size(space.evicted_bytes)} in {len(space.evicted)} blobs")
+        lines.append(
+            f"  to be evicted   {size(space.evicted_bytes)} in {counted(len(space.evicted), 'blob')}"
+        )
     return lines
 
 
@@ -69,9 +72,10 @@ def summary_event(summary: Summary, seconds: float) -> dict[str, Any]:
 
 def summary_lines(summary: Summary, seconds: float) -> list[str]:
     """Return what a prefetch came to, in words."""
+    items = counted(summary.fetched_items, "item")
     rate = size(summary.fetched_bytes / max(seconds, 0.001))
     fetched = (
-        f"fetched {size(summary.fetched_bytes)} in {summary.fetched_items} items, {seconds:.1f} s, {rate}/s; "
+        f"fetched {size(summary.fetched_bytes)} in {items}, {seconds:.1f} s, {rate}/s; "
         f"reused {size(summary.reused_bytes)}, saved {size(summary.shared_bytes)} by sharing"
     )
     lines = [fetched]

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.cache.service import Cache
-from proxy.cli.console import OutputConsole
+from proxy.cli.console import PlainConsole
 from proxy.cli.options import config_option, data_dir_option, load
 from proxy.cli.running import run_with_cache
 from proxy.reporting.problems import find_problems
@@ -65,7 +65,7 @@ class _Looking(NamedTuple):
 
 
 async def _show(looking: _Looking, *, is_watching: bool, as_json: bool) -> None:
-    console = OutputConsole()
+    console = PlainConsole()
     if not is_watching:
         known = await looking.look()
         click.echo(json.dumps(known, indent=2)) if as_json else console.print(_view(known))

@@ -20,7 +20,7 @@ from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
 from proxy.runtime import open_rulebook
 from proxy.surroundings import oddities
-from proxy.words import duration, size
+from proxy.words import counted, duration, size
 
 _PASSED_OVER = "passed over"
 _BUSY = "busy"
@@ -151,8 +151,9 @@ def _page_lines(rule: Rule, page: Page, *, is_running: bool) -> list[str]:
 
 def _headline(result: Result) -> str:
     why = f" ({result.problem})" if result.problem else ""
+    items = counted(result.fetched_items, "item")
     return (
-        f"{result.outcome}{why}, fetched {size(result.fetched_bytes)} in {result.fetched_items} items "
+        f"{result.outcome}{why}, fetched {size(result.fetched_bytes)} in {items} "
         f"of {result.wanted_items}, {duration(result.ended_at - result.started_at)}"
     )
 

@@ -23,7 +23,7 @@ from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber
 from proxy.jobs.selection import Selection
 from proxy.store.evict import Usage
-from proxy.words import date
+from proxy.words import date, meant
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,9 @@ class Actions:
         """Have a rule run by the server's keeper as soon as it can."""
         if rule not in self._rules:
             there = ", ".join(self._rules) or "none"
-            raise NotPossible(f"there is no [[prefetch]] rule {rule!r}; there are: {there}")
+            raise NotPossible(
+                f"there is no [[prefetch]] rule {rule!r}; there are: {there}{meant(rule, self._rules)}"
+            )
         await self._storage.threads.ledger(self._book.ask, rule)
         text = f"rule {rule} will be run by a running server"
         return await self._told(Done(action="prefetch", text=text), rule)

@@ -20,6 +20,7 @@ from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import UnknownNames
 from proxy.upstream.throttle import TokenBucket
+from proxy.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class RuleRunner:
         run.summary = summary = Summary.of(plan)
         await prefetch(cache, plan, self._transfers, summary, watcher, self._pace(rule))
         if summary.failures:
-            run.flaws.append(f"{len(summary.failures)} items failed")
+            run.flaws.append(f"{counted(len(summary.failures), 'item')} failed")
         if not run.flaws:
             await pin_only(cache, rule.pin, plan, self._hold_s)
             await self._compare(rule, run, chosen)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.words import size
+from proxy.words import size, times
 
 _NEARLY_FULL = 2
 """Free space below this many times the configured reserve is told of."""
@@ -71,7 +71,7 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)
         elif mirror["failures"] and not stats["offline"]:
             advice = "the last verified lists are served meanwhile; look at the origin if this lasts"
-            text = f"could not be checked {mirror['failures']} times: {mirror['last_problem']}"
+            text = f"could not be checked {times(mirror['failures'])}: {mirror['last_problem']}"
             yield Problem(subject, "warning", text, advice)
         lacking = mirror.get("lacking", {})
         if lacking:
@@ -117,7 +117,7 @@ def _of_origins(stats: dict[str, Any]) -> Iterator[Problem]:
 
 def _what_was_wrong(origin: dict[str, Any]) -> str:
     last = origin["last_wrong"]
-    text = f"sent what the lists do not say {origin['last_hour']['wrong']} times in the last hour"
+    text = f"sent what the lists do not say {times(origin['last_hour']['wrong'])} in the last hour"
     if last is not None:
         text += f", last {last['path']}: {last['problem']}"
     return text if origin["distrusted_until"] is None else f"{text}; it is asked last for a while"

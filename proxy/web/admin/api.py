@@ -22,6 +22,7 @@ from proxy.simplestreams.filters import Filter
 from proxy.web.access_log import COUNTERS
 from proxy.web.admin.access import LOCAL_SOCKET, NOBODY, Access, Asker
 from proxy.web.blob_response import SERVER_NAME
+from proxy.words import meant
 
 _BODY_TIMEOUT_S = 15.0
 _MOST_FILTERS = 32
@@ -139,7 +140,8 @@ class Api:
         names = order.texts("mirrors") or default
         for name in names:
             if name not in self._mirrors:
-                raise BadOrder(f"there is no mirror {name!r}; there are: {', '.join(self._mirrors)}")
+                there = f"{', '.join(self._mirrors)}{meant(name, self._mirrors)}"
+                raise BadOrder(f"there is no mirror {name!r}; there are: {there}")
         return names
 
 

@@ -1,0 +1,167 @@
+"""The program and whoever started it: closed streams, readers that leave, odd letters, lost folders."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.commands import Commands, Result, run_program
+from support.origin import Origin
+from support.tree import SignedTree
+
+PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
+TOLD = {"capture_output": True, "text": True}
+LONG = "a-version-whose-name-is-as-long-as-that-of-a-file-that-somebody-keeps-for-ten-years-in-a-box"
+
+
+@pytest.fixture
+def commands(tmp_path: Path, tree: SignedTree, origin: Origin, keyring: Path) -> Commands:
+    for number in range(30):
+        tree.add_item(PRODUCT, f"{LONG}-{number}", "squashfs", size=1000)
+    tree.publish()
+    return Commands(tmp_path, origin, keyring)
+
+
+async def in_shell(commands: Commands, script: str, **environ: str) -> Result:
+    """Run a line of bash in which `proxy` is the program, and `$C` its configuration."""
+    line = f'proxy() {{ command {sys.executable} -m proxy "$@"; }}; C="--config {commands.config}"; {script}'
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", line),
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return Result(line, process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "query --help",
+        "check-config $C",
+        "query $C",
+        "query $C --json",
+        "query $C --format '%(path)s'",
+        "stats $C",
+        "stats $C --json",
+        "stats $C --watch",
+        "stats $C --watch --json",
+        "ready $C",
+        "prefetch $C --dry-run",
+        "prefetch $C --json",
+        "pin $C ftype=squashfs",
+        "refresh $C",
+        "new-token",
+        "completion bash",
+    ],
+)
+async def test_a_reader_that_leaves_ends_a_command_in_silence(commands: Commands, command: str) -> None:
+    """As `head` does, and as every program ends that the signal kills."""
+    done = await in_shell(commands, f"proxy {command} | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+async def test_progress_whose_reader_leaves_ends_a_prefetch_and_a_disk_that_is_full_does_not(
+    commands: Commands,
+) -> None:
+    left = await in_shell(commands, "proxy prefetch $C 2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}")
+    assert left.returncode == 128 + signal.SIGPIPE
+    full = await in_shell(commands, "proxy prefetch $C 2>/dev/full")
+    assert full.returncode == 0
+    assert "fetched" in full.stdout
+
+
+@pytest.mark.parametrize(
+    "command", ["--version", "check-config $C", "query $C", "stats $C", "stats $C --json"]
+)
+async def test_output_that_cannot_be_written_is_a_failure_and_says_which(
+    commands: Commands, command: str
+) -> None:
+    done = await in_shell(commands, f"proxy {command} >/dev/full")
+    assert (done.returncode, done.stderr) == (1, "Error: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+async def test_closed_streams_stay_nobodys(commands: Commands, closed: str) -> None:
+    """No file or socket gets their numbers, and with them what is written there."""
+    done = await in_shell(commands, f"proxy prefetch $C {closed}; proxy ready $C")
+    assert done.returncode == 0
+    assert "ready: 34 files, all verified" in done.stdout
+    assert "Traceback" not in done.stderr
+    empty = await in_shell(commands, f"proxy hash-password {closed} </dev/null")
+    assert empty.returncode == 2
+
+
+async def test_into_a_pipe_nothing_is_cut(commands: Commands) -> None:
+    """However narrow the terminal is that the rest of the pipe has."""
+    assert (await commands.run("prefetch", "--max=1")).returncode == 0
+    done = await in_shell(commands, "proxy query $C; proxy stats $C", COLUMNS="40")
+    rows = [line for line in done.stdout.splitlines() if "squashfs" in line]
+    assert len(rows) == 30
+    assert all(f"{PRODUCT}  {LONG}-" in row and row.rstrip().endswith("/squashfs") for row in rows)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1"])
+@pytest.mark.parametrize("name", ["B\u00fccher \u20ac", "\udcff\udcfe"], ids=ascii)
+def test_letters_that_a_terminal_has_not_stop_no_command(tmp_path: Path, locale: str, name: str) -> None:
+    plain = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    settings = tmp_path / f"{name}.toml"
+    settings.write_text('[[mirror]]\nname = "m"\nmount = "/m/"\norigins = ["http://127.0.0.1/\u00fc/"]\n')
+    for command in ("check-config", "stats"):
+        done = run_program(command, "--config", str(settings), folder=tmp_path, HOME=str(tmp_path), **plain)
+        assert "Traceback" not in done.stderr
+    done = run_program("stats", "--data-dir", str(tmp_path / name), folder=tmp_path, **plain)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / name / "ledger").is_dir()
+
+
+def test_a_folder_that_was_removed_is_no_matter_until_it_is_meant(tmp_path: Path) -> None:
+    gone = 'mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@"'
+
+    def run(*arguments: str) -> Result:
+        command = [sys.executable, "-m", "proxy", *arguments]
+        return subprocess.run(["bash", "-c", gone, str(tmp_path / "gone"), *command], check=False, **TOLD)
+
+    assert run("stats", "--data-dir", str(tmp_path / "data")).returncode == 0
+    relative = run("stats", "--data-dir", "data")
+    assert relative.returncode == 2
+    assert "'data' is below the current folder, which was removed: write its whole path" in relative.stderr
+
+
+@pytest.mark.parametrize("option", ["--data-dir", "--config"])
+def test_an_empty_path_is_no_path(option: str, tmp_path: Path) -> None:
+    """What an unset variable leaves; the current folder is not meant."""
+    done = run_program("stats", option, "", folder=tmp_path)
+    assert done.returncode == 2
+    assert "the path is empty" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["statz"], "did you mean 'stats'?"),
+        (["STATS"], "did you mean 'stats'?"),
+        (["check_config"], "did you mean 'check-config'?"),
+        (["prefecth", "--maas", "noble"], "did you mean 'prefetch'?"),
+        (["stats", "--jsn"], "Did you mean --json?"),
+        (["query", "--mirror", "maas-stabel"], "did you mean 'maas-stable'?"),
+        (["refresh", "maas-candiate"], "did you mean 'maas-candidate'?"),
+    ],
+)
+def test_a_typing_error_is_told_what_was_meant(typed: list[str], meant: str, tmp_path: Path) -> None:
+    done = run_program(*typed, folder=tmp_path)
+    assert done.returncode == 2
+    assert meant in done.stderr.replace("Did you mean '--json'?", "Did you mean --json?")
+
+
+def test_what_is_like_no_command_is_told_no_command(tmp_path: Path) -> None:
+    done = run_program("xyzzy", folder=tmp_path)
+    assert done.returncode == 2
+    assert "there is no command 'xyzzy'\n" in done.stderr
