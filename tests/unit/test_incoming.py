@@ -466,8 +466,8 @@ def test_a_file_that_looks_proved_is_not_while_its_writer_has_proved_nothing(
 ) -> None:
     """It holds the lock and is about to hash what a power cut has left."""
     path = leave(store, bytes(SIZE))
-    path.chmod(mode_bits)
     with path.open("rb+") as file:
+        path.chmod(mode_bits)
         fcntl.flock(file, fcntl.LOCK_EX)
         reader = partial(store)
         assert reader.look().length_bytes == SIZE
