@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterable
-
 from datetime import UTC, datetime
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
