@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -23,7 +23,7 @@ from proxy.errors import ProxyError
 from proxy.simplestreams.catalog import list_entries
 from proxy.simplestreams.census import take_census
 from proxy.simplestreams.listing import Listing, pack
-from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, Products
+from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
 from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
 from proxy.store.censuses import Census, Censuses
 from proxy.store.files import StoreFault
@@ -76,6 +76,7 @@ class Reading:
                     if not told.pop("not_kept"):
                         self.listings.keep(draft, digest)
                     return Summary(**told, index=None)
+                return _summary_of_index(_index(told["index"]))
         except OSError as error:
             log.warning("document.not_read_apart problem=%s", error)
         except subprocess.SubprocessError as error:
@@ -149,7 +150,7 @@ class Reading:
     def _summarise_here(self, text: bytes, digest: Digest) -> Summary:
         parsed = parse_document(text)
         if isinstance(parsed, Index):
-            return Summary(INDEX_FORMAT, "", parsed.updated, parsed)
+            return _summary_of_index(parsed)
         try:
             with self.listings.draft() as draft:
                 write_sealed(draft, _pack(parsed))
@@ -157,6 +158,16 @@ class Reading:
         except OSError as error:
             log.warning("listing.not_kept digest=%s problem=%s", digest, error)
         return Summary(PRODUCTS_FORMAT, parsed.content_id, parsed.updated, None)
+
+
+def _summary_of_index(index: Index) -> Summary:
+    return Summary(INDEX_FORMAT, "", index.updated, index)
+
+
+def _index(told: dict[str, Any]) -> Index:
+    """Return an index as the program has told it."""
+    entries = tuple(IndexEntry(**entry) for entry in told["entries"])
+    return Index(**{**told, "entries": entries, "oddities": tuple(told["oddities"])})
 
 
 def _pack(parsed: Index | Products) -> bytes:
@@ -202,7 +213,7 @@ def _read(draft: Path, text: bytes) -> dict[str, object]:
     except FormatError as error:
         return {"kind": type(error).__name__, "problem": str(error)}
     if isinstance(parsed, Index):
-        return {"format": INDEX_FORMAT}
+        return {"format": INDEX_FORMAT, "index": asdict(parsed)}
     summary = {"format": PRODUCTS_FORMAT, "content_id": parsed.content_id, "updated": parsed.updated}
     try:
         write_sealed(draft, _pack(parsed))

@@ -16,7 +16,7 @@ from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, Index
-from proxy.simplestreams.parse import FormatError, ShapeError, parse_document
+from proxy.simplestreams.parse import FormatError, ShapeError
 from proxy.simplestreams.shape import TooComplex, check_flavour
 from proxy.upstream.errors import OriginAbsent, OriginForbidden, OriginMisbehaved
 from proxy.upstream.keyring import Keyring, SignatureError, Signed
@@ -139,10 +139,10 @@ class Vetting:
                 etag=fetched.validators.etag,
                 last_modified=fetched.validators.last_modified,
             )
-        parsed = None
+        names = None
         if document.format == INDEX_FORMAT:
-            parsed = await self._threads.slow(parse_document, await self.text(document))
-        names = parsed if isinstance(parsed, Index) else None
+            text = await self.text(document)
+            names = (await self._threads.slow(self._reading.summarise, text, document.text)).index
         return Vetted(document, names, known.get(document.path + SIGNATURE_SUFFIX))
 
     def _has_all(self, digests: set[Digest]) -> bool:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from proxy.cache import reading
-from proxy.cache.reading import Reading
+from proxy.cache.reading import Reading, Summary
 from proxy.digest import Digest, digest_of
 from proxy.simplestreams.listing import Entry, pack
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT
-from proxy.simplestreams.parse import FormatError
+from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.store import listings as store_listings
 from proxy.store.files import StoreFault
 from proxy.store.listings import Listings, write_sealed
@@ -104,8 +104,18 @@ def test_an_index_is_summarised_with_what_it_names(reader: Reading) -> None:
     summary = reader.summarise(text, TEXT)
     assert summary.format == INDEX_FORMAT
     assert summary.index is not None
+    assert summary == Summary(INDEX_FORMAT, "", None, parse_document(text))
     assert [entry.path for entry in summary.index.entries] == ["streams/v1/c.json"]
     assert reader.listings.open(TEXT) is None
+
+
+def test_a_large_index_is_not_read_by_the_process_that_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(reading, "parse_document", None)
+    text = b'{"format": "index:1.0", "index": {"c": {"path": "streams/v1/c.json", "format": "products:1.0"}}}'
+    assert Reading(LocalStore(tmp_path)).summarise(text, TEXT).index is not None
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"no json", b"[" * 100_000, b'{"format": "products:1.0"}'])
