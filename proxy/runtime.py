@@ -22,6 +22,7 @@ from proxy.cache.mirror import Trust
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.pace import Background
 from proxy.cache.reading import Reading
+from proxy.cache.reproof import Reproof
 from proxy.cache.service import Cache
 from proxy.cache.storage import Storage
 from proxy.cache.threads import Threads
@@ -95,12 +96,12 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
                 for url in mirror.origins
             ]
             route = Route(origins, time.monotonic, is_spread=mirror.spread)
-            identity = mirror.trust.value if keyring is None else keyring.identity
+            reproof = Reproof(mirror.name, mirror.trust.value, keyring, store)
             documents[mirror.name] = Documents(
                 mirror,
                 route,
                 Assembler(mirror.trust, Vetting(keyring, storage, clock)),
-                Archive(mirror.name, identity, storage),
+                Archive(mirror.name, reproof, storage),
                 await threads.disk(Board, config.data_dir / "boards" / mirror.name),
                 config.freshness,
                 clock,

@@ -1,24 +1,24 @@
 """What the ledger keeps of one mirror: its generations, and what is known beside them.
 
-A generation counts only under the keyring that proved it.
+A generation is served only as far as the keys that the mirror has now prove it.
 """
 
-import json
+import contextlib
 import logging
-import os
 from dataclasses import asdict, fields
-from typing import Any
 
 from proxy.cache.generation import Edition, Generation, load_edition, read_lists
+from proxy.cache.records import CURRENT, LastAccepted, readable
+from proxy.cache.reproof import Reproof
 from proxy.cache.storage import Storage
 from proxy.cache.trouble import Trouble
 from proxy.digest import Digest
+from proxy.errors import ProxyError
 from proxy.simplestreams.model import Products
-from proxy.store.ledger import Ledger, LedgerUnavailable
+from proxy.store.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-_CURRENT = "generation/"
 _RETIRED = "retired/"
 _SIBLINGS = "siblings/"
 _TROUBLE = "trouble/"
@@ -27,32 +27,47 @@ _TROUBLE = "trouble/"
 class Archive:
     """One mirror's records."""
 
-    def __init__(self, mirror: str, keyring_identity: str, storage: Storage) -> None:
+    def __init__(self, mirror: str, reproof: Reproof, storage: Storage) -> None:
         self._mirror = mirror
-        self.keyring_identity = keyring_identity
+        self._reproof = reproof
         self._store = storage.store
         self._reading = storage.reading
         self._ledger = storage.ledger
         self._threads = storage.threads
-        self._copy = storage.store.root / "generations" / f"{mirror}.json"
+        self._last = LastAccepted(mirror, storage.ledger, storage.store.root / "generations")
         self._counted: set[Digest] = set()
+        self.unproved = ""
+        """Why the generation accepted last is not served, "" if nothing keeps it from that."""
+
+    @property
+    def keyring_identity(self) -> str:
+        """Of the keys that prove what is accepted from now on."""
+        return self._reproof.identity
+
+    async def accepted(self) -> Generation | None:
+        """Return the generation accepted last, whoever proved it: nothing older may be."""
+        return await self._threads.ledger(self._last.read)
 
     async def current(self) -> Generation | None:
-        """Return the generation accepted last."""
+        """Return what may be served of the generation accepted last."""
+        generation = await self.accepted()
+        return None if generation is None else await self.proved(generation)
+
+    async def proved(self, generation: Generation) -> Generation | None:
+        """Return what may be served of a generation; None for nothing, and `unproved` says why."""
+        unproved = ""
+        proved = None
         try:
-            record = await self._threads.ledger(self._ledger.record, _CURRENT + self._mirror)
-            if record is None:
-                record = await self._threads.disk(self._read_copy)
-                if record is not None:
-                    # Its documents are protected from eviction by what the ledger says.
-                    await self._threads.ledger(self._ledger.write, _CURRENT + self._mirror, record)
-        except LedgerUnavailable as error:
-            log.warning("ledger.not_used mirror=%s problem=%s", self._mirror, error)
-            record = await self._threads.disk(self._read_copy)
-        return None if record is None else self._read(record)
+            proved = await self._threads.slow(self._reproof.prove, generation)
+        except ProxyError as error:
+            unproved = str(error)
+        if unproved and unproved != self.unproved:
+            log.warning("generation.unproved mirror=%s problem=%s", self._mirror, unproved)
+        self.unproved = unproved
+        return proved
 
     async def install(self, generation: Generation) -> None:
-        """Make a generation the current one."""
+        """Make a generation the current one, so that a power cut does not undo it."""
         await self._threads.ledger(self._write_current, generation)
 
     async def load(self, generation: Generation) -> Edition:
@@ -68,20 +83,16 @@ class Archive:
         return await self._threads.slow(lambda: list(read_lists(self._store, generation)))
 
     async def retired(self, since: float) -> list[tuple[Generation, float]]:
-        """Return the generations replaced after `since` (Unix seconds), newest first, with when."""
-        records = await self._threads.ledger(self._ledger.record, _RETIRED + self._mirror)
+        """Return what may be served of the generations replaced after `since`, newest first, with when."""
         found = []
-        for entry in records if isinstance(records, list) else ():
-            match entry:
-                case [record, int() | float() as when] if when > since:
-                    generation = self._read(record)
-                    if generation is not None:
-                        found.append((generation, float(when)))
+        for generation, when in await self._replaced(since):
+            with contextlib.suppress(ProxyError):
+                found.append((await self._threads.slow(self._reproof.prove, generation), when))
         return found
 
     async def retire(self, generation: Generation, now: float, retain_s: float) -> None:
         """Keep a replaced generation for `retain_s`; forget those replaced longer ago."""
-        kept = [(generation, now), *await self.retired(now - retain_s)]
+        kept = [(generation, now), *await self._replaced(now - retain_s)]
         records = [[replaced.to_record(), when] for replaced, when in kept]
         await self._threads.ledger(self._ledger.write, _RETIRED + self._mirror, records)
 
@@ -113,43 +124,24 @@ class Archive:
                 if digest not in self._counted:
                     self._ledger.add_blob(digest, self._store.path(digest).stat().st_size)
                     self._counted.add(digest)
-        self._ledger.write(_CURRENT + self._mirror, generation.to_record())
-        try:
-            self._write_copy(generation)
-        except OSError as error:
-            log.warning("generation.copy_not_written mirror=%s problem=%s", self._mirror, error)
+        self._last.write(generation)
 
-    def _write_copy(self, generation: Generation) -> None:
-        """Keep the record beside the ledger too: a site that is offline could not replace it. Blocks."""
-        self._copy.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._copy.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(generation.to_record()))
-        draft.replace(self._copy)
-
-    def _read_copy(self) -> dict[str, Any] | None:
-        """Return the record that is kept beside the ledger. Blocks."""
-        try:
-            record = json.loads(self._copy.read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            log.warning("generation.copy_unreadable mirror=%s problem=%s", self._mirror, error)
-            return None
-        return record if isinstance(record, dict) else None
-
-    def _read(self, record: Any) -> Generation | None:
-        """Return the generation of a record, None for one that cannot be read, or that other keys proved."""
-        try:
-            generation = Generation.from_record(record)
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            log.error("ledger.record_unreadable mirror=%s problem=%s", self._mirror, error)  # noqa: TRY400
-            return None
-        return generation if generation.keyring == self.keyring_identity else None
+    async def _replaced(self, since: float) -> list[tuple[Generation, float]]:
+        """Return the generations replaced after `since` (Unix seconds), whoever proved them."""
+        records = await self._threads.ledger(self._ledger.record, _RETIRED + self._mirror)
+        found = []
+        for entry in records if isinstance(records, list) else ():
+            match entry:
+                case [record, int() | float() as when] if when > since:
+                    generation = readable(record, self._mirror)
+                    if generation is not None:
+                        found.append((generation, float(when)))
+        return found
 
 
 def documents_in_use(ledger: Ledger) -> set[Digest]:
     """Return the blobs of all documents that may be served, of any mirror. Blocks."""
-    records = [ledger.record(key) for key in ledger.keys(_CURRENT)]
+    records = [ledger.record(key) for key in ledger.keys(CURRENT)]
     for key in ledger.keys(_RETIRED):
         records += [record for record, _ in ledger.record(key) or ()]
     return {

@@ -207,7 +207,7 @@ class Documents:
         await self._editions.adopt_announced()
         if not self._editions.knows_retired:
             return False
-        return self._editions.current is not None or await self._archive.current() is None
+        return self._editions.current is not None or await self._archive.accepted() is None
 
     def is_unverifiable(self, path: str) -> bool:
         """Whether a list names `path` without anything that could prove it."""
@@ -258,8 +258,13 @@ class Documents:
         return self._reason()
 
     async def recorded(self) -> Generation | None:
-        """Return the generation accepted last, whether or not its documents are still here."""
+        """Return what may be served of the generation accepted last, whether or not it is still here."""
         return await self._archive.current()
+
+    @property
+    def unproved(self) -> str:
+        """Why the generation accepted last may not be served, "" if it may."""
+        return self._archive.unproved
 
     async def ask_briefly(self) -> None:
         """Check with the origins for a client that waits, unless they have just failed."""
@@ -426,10 +431,10 @@ class Documents:
 
     async def _known(self) -> Generation | None:
         """Return what was accepted last: nothing older will be."""
-        if self._generation is not None:
-            return self._generation
-        recorded = await self._archive.current()
-        return None if recorded is None else recorded.dates_only()
+        accepted, generation = await self._archive.accepted(), self._generation
+        if accepted is None or (generation is not None and generation.number >= accepted.number):
+            return generation
+        return accepted.dates_only()
 
     async def _accept(self, draft: Draft, known: Generation | None, problems: Sequence[ProxyError]) -> None:
         """Serve a draft from now on; `problems` are what kept other origins from being used."""
@@ -477,9 +482,12 @@ class Documents:
     # Failures
 
     def _reason(self) -> str:
+        problem = self._trouble.last_problem or "its origins did not answer in time"
         if self._offline.is_on:
-            return "the proxy is offline"
-        return self._trouble.last_problem or "its origins did not answer in time"
+            problem = "the proxy is offline"
+        if self.unproved:
+            problem += f"; what was accepted before does not count under the keys of now: {self.unproved}"
+        return problem
 
     async def _note_failure(self, problems: Sequence[ProxyError]) -> None:
         now = self._clock()

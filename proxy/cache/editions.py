@@ -125,9 +125,14 @@ class Editions:
             self._begin_adoption()  # What is asked for now does not wait for that.
 
     async def adopt(self) -> None:
-        """Load what the ledger says is current, unless it is loaded already."""
+        """Load what was accepted last, as far as it may be served, unless it is loaded already."""
         number = self._board.number()
-        generation = await self._archive.current()
+        accepted = await self._archive.accepted()
+        if accepted is not None and number < accepted.number:
+            # The board's file is new, or its worker died before it could announce.
+            number = accepted.number
+            self._board.announce(number)
+        generation = None if accepted is None else await self._archive.proved(accepted)
         await self._load_retired()
         if generation is None:
             return
@@ -144,9 +149,6 @@ class Editions:
                 return  # A newer one was accepted meanwhile.
             self._show(edition)
         self._seen_number = number
-        if number < generation.number:
-            # The board's file is new, or its worker died before it could announce.
-            self._announce(generation.number)
 
     async def close(self) -> None:
         """Stop loading."""

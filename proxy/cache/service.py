@@ -207,8 +207,12 @@ class Cache:
         self._documents[mirror].doubt()
 
     async def recorded(self, mirror: str) -> Generation | None:
-        """Return the generation accepted last, even if its documents are lost."""
+        """Return what may be served of the generation accepted last, even if its documents are lost."""
         return await self._documents[mirror].recorded()
+
+    def unproved(self, mirror: str) -> str:
+        """Why nothing of the generation accepted last may be served, "" when something may."""
+        return self._documents[mirror].unproved
 
     async def lists(self, mirror: str) -> tuple[Edition, list[Products]]:
         """Return a mirror's current edition and its products lists in full. Raises NoGeneration."""

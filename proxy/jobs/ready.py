@@ -38,7 +38,9 @@ async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspect
     """Look at the index and lists of a mirror's current generation, as published and as read."""
     generation = await cache.recorded(mirror)
     if generation is None:
-        return Inspection(0, (Flaw(mirror, "streams/v1/index.sjson", "was never fetched"),))
+        why = cache.unproved(mirror)
+        problem = f"does not count under the keys of now: {why}" if why else "was never fetched"
+        return Inspection(0, (Flaw(mirror, "streams/v1/index.sjson", problem),))
     store = cache.storage.store
     documents = [Wanted(mirror, document.item) for document in generation.documents.values()]
     published = await inspect_items(cache, documents, deep=deep)
