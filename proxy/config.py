@@ -265,10 +265,16 @@ _MAY_BE_ZERO = {
     "tls.check_every",
 }
 _INDEX = re.compile(r"\[\d+\]")
-_LEAST = dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
+_LEAST = {"upstream.transfers": (4, "4")}
+_LEAST |= dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
 _LEAST |= dict.fromkeys(("clients.connections", "clients.connections_per_client"), (16, "16"))
 _LEAST |= dict.fromkeys(("cache.limit", "upstream.document_limit"), (_MIB, '"1 MiB"'))
-_MOST = {"workers": 256, "upstream.connections": 1024, "clients.stall_timeout": 86400}
+_MOST = {
+    "workers": 256,
+    "upstream.connections": 1024,
+    "upstream.transfers": 4096,
+    "clients.stall_timeout": 86400,
+}
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME_SHAPE = 'small letters, digits, ".", "_" and "-", a letter or digit first'

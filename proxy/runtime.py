@@ -21,6 +21,7 @@ from proxy.cache.liars import Liars
 from proxy.cache.mirror import Trust
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.pace import Background
+from proxy.cache.places import Places, places_by_files
 from proxy.cache.reading import Reading
 from proxy.cache.reproof import Reproof
 from proxy.cache.service import Cache
@@ -30,6 +31,7 @@ from proxy.cache.usage import UsageNotes
 from proxy.cache.vetting import Vetting
 from proxy.config import Config
 from proxy.counting.counters import Counters, OriginMeter
+from proxy.descriptors import most_open_files
 from proxy.jobs.rulebook import RuleBook
 from proxy.reporting.snapshot import Observer
 from proxy.store.ledger import Ledger
@@ -116,7 +118,9 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         bucket = None if limit is None else TokenBucket(limit, time.monotonic)
         pace = Background(demand, bucket, time.monotonic)
         liars = Liars(storage, Failures(storage, clock), clock)
-        flights = Flights(storage, liars, config.upstream, config.feed, random, demand, pace)
+        most = places_by_files(config.upstream.transfers, most_open_files())
+        places = Places(most, config.upstream.give_up_after_s, counters.transfers)
+        flights = Flights(storage, liars, config.upstream, config.feed, random, demand, pace, places)
         stack.push_async_callback(flights.close)
         usage = UsageNotes(storage)
         tasks = [

@@ -45,6 +45,12 @@ class Demand:
         owner, wanted_at = _SLOT.unpack_from(self._memory, offset)
         return not (owner == key and 0 <= now - wanted_at < _LASTS_S)
 
+    def is_wanted_since(self, digest: Digest, moment: float) -> bool:
+        """Whether a client has waited for a digest after a moment."""
+        key, offset = _slot(digest)
+        owner, wanted_at = _SLOT.unpack_from(self._memory, offset)
+        return bool(owner == key and wanted_at > moment)
+
     def close(self) -> None:
         """Let go of the file."""
         self._memory.close()

@@ -5,6 +5,9 @@ it leads: `lead.py` pulls bytes from upstream and writes them. In every other pr
 it follows: it watches the file grow, and takes over if the leader's process
 dies. Readers see the same either way.
 
+Nor does it outlive for nothing all that wanted it: once nobody waits here, it is let
+go, unless a client wanted it and part of it has come.
+
 Order of locks: the partial file's lock is taken first, then the store is looked
 at again, because the blob may have been committed between a miss and the lock.
 """
@@ -14,15 +17,19 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from proxy.cache.company import Company
 from proxy.cache.demand import Demand
 from proxy.cache.failures import WRONG_BYTES, BadItem
 from proxy.cache.feed import FeedOptions, drip_end, flowing_end, held_end
 from proxy.cache.lead import BegunAnew, Lead, Look
 from proxy.cache.liars import Liars
 from proxy.cache.pace import Pace
+from proxy.cache.places import Places
 from proxy.cache.storage import Storage
+from proxy.cache.threads import ended
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
@@ -35,6 +42,24 @@ _AT_ONCE_BYTES = 4 * 1024 * 1024
 _AT_ONCE_IN_BACKGROUND_BYTES = 512 * 1024
 _FOLLOW_POLL_S = 0.02
 _POLLS_PER_TAKEOVER_TRY = 10
+_LINGER_S = 0.5
+"""So long a transfer waits for its first byte without a client: who has lost patience asks again at once,
+and another process may follow it."""
+
+
+class Tower(Protocol):
+    """Who runs the fills of a process."""
+
+    @property
+    def places(self) -> Places:
+        """Where a fill takes its place."""
+
+    @property
+    def demand(self) -> Demand:
+        """What clients wait for, here and elsewhere."""
+
+    def let_go(self, fill: "Fill") -> None:
+        """End a fill that nobody wants, so that whoever comes begins another."""
 
 
 class Fill:
@@ -47,11 +72,12 @@ class Fill:
         pull_from: Callable[[int, Doubts], Pull],
         storage: Storage,
         liars: Liars,
-        demand: Demand,
         pace: Pace,
+        tower: Tower,
         look: Look | None = None,
     ) -> None:
         self.item = item
+        self._tower = tower
         self._look = look
         """What was found out just before this began, for the first time that it leads."""
         self._sources = sources
@@ -62,13 +88,13 @@ class Fill:
         self._threads = storage.threads
         self._liars = liars
         self._failures = liars.failures
-        self._demand = demand
+        self._demand = tower.demand
         self._pace = pace
-        self._clients = 0
-        self.background_users = 0
-        """How many want it with no client waiting."""
-        self.was_waited_for = False
-        """Whether a client has ever wanted it: then it goes on though nobody may be left."""
+        self.company = Company(self._welcome, self._consider)
+        self._noted_at = 0.0
+        """When other processes were told last that clients wait for it here."""
+        self._is_waiting = True
+        """For its place."""
         self._partial: Partial | None = None
         self._news = asyncio.Event()
         self.filled_bytes = 0
@@ -81,6 +107,8 @@ class Fill:
     async def run(self) -> None:
         """Fill until the blob is committed, or record why it cannot be."""
         try:
+            await self._tower.places.take(self, next(iter(self.company.clients), None))
+            self._is_waiting = False
             while not await self._advance():  # noqa: ASYNC110 - the event is in another process
                 await asyncio.sleep(_FOLLOW_POLL_S)
         except ProxyError as error:
@@ -94,7 +122,8 @@ class Fill:
             self.error = StoreFault("the program has a fault")
             raise
         finally:
-            if self.error is not None:
+            self._tower.places.give_back(self)
+            if self.error is not None and self.company:
                 log.warning("blob.not_filled digest=%s problem=%s", self.item.digest, self.error)
             self.is_over = True
             self._tell()
@@ -104,17 +133,6 @@ class Fill:
         if all((source.route, source.path) != (known.route, known.path) for known in self._sources):
             self._sources.append(source)
 
-    @contextlib.contextmanager
-    def waited_for(self) -> Iterator[None]:
-        """Count a client that waits for this fill, so that it does not give way to others."""
-        self._clients += 1
-        self.was_waited_for = True
-        self._note_demand()
-        try:
-            yield
-        finally:
-            self._clients -= 1
-
     async def begun(self) -> None:
         """Return when there is something to read. Raises the fill's error if it failed before."""
         while not self.filled_bytes and not self.is_verified:
@@ -122,13 +140,13 @@ class Fill:
                 raise self.error
             await self._news.wait()
 
-    def reader(self) -> "FillReader":
-        """Return a view of the growing file for one client, once it has `begun`."""
+    def reader(self, client: str) -> "FillReader":
+        """Return a view of the growing file for a client, once it has `begun`."""
         if self.error is not None:
             raise self.error
         if self._partial is None or self._partial.fd < 0:
             raise StoreFault("its file is closed")
-        return FillReader(self, os.dup(self._partial.fd))
+        return FillReader(self, os.dup(self._partial.fd), client)
 
     def close(self) -> None:
         """Let go of the file; readers keep theirs."""
@@ -153,7 +171,7 @@ class Fill:
                 await self._check_takeover(self._partial, incoming)
             await self._lead(incoming)
         finally:
-            await asyncio.shield(self._threads.disk(incoming.close))
+            await ended(asyncio.ensure_future(self._threads.disk(incoming.close)))
         self._keep_for_readers()
         return True
 
@@ -167,12 +185,13 @@ class Fill:
             self._threads.disk(Incoming.acquire, self._store, item.digest, item.size_bytes)
         )
         try:
-            return await asyncio.shield(acquiring)
+            await ended(acquiring)
         except asyncio.CancelledError:
-            incoming = await acquiring
+            incoming = None if acquiring.exception() else acquiring.result()
             if incoming is not None:
-                await self._threads.disk(incoming.close)
+                await ended(asyncio.ensure_future(self._threads.disk(incoming.close)))
             raise
+        return acquiring.result()
 
     # Leading
 
@@ -223,10 +242,21 @@ class Fill:
             elif progress.is_discarded:
                 await self._failures.check(self.item, self._origins)
                 await self._check_not_wrong()
-                raise StoreFault("another worker could not store it")
+                return self._begin_anew()
             if self._store.has(self.item.digest):
                 return await self._adopt_blob()
             await asyncio.sleep(_FOLLOW_POLL_S)
+        return False
+
+    def _begin_anew(self) -> bool:
+        """Lead, now that another process has given up; raise StoreFault if part of its file is read here.
+
+        Nobody waited there any more; or it could not store it, and nor will this process.
+        """
+        if self.filled_bytes or self._partial is None:
+            raise StoreFault("another worker could not store it")
+        self._partial.close()
+        self._partial = None
         return False
 
     async def _adopt_blob(self) -> bool:
@@ -277,18 +307,57 @@ class Fill:
     @property
     def at_once_bytes(self) -> int:
         """Much for those who wait; else little, so that a bandwidth is kept evenly."""
-        return _AT_ONCE_BYTES if self._clients else _AT_ONCE_IN_BACKGROUND_BYTES
+        return _AT_ONCE_BYTES if self.company.clients else _AT_ONCE_IN_BACKGROUND_BYTES
 
     async def give_way(self, count: int) -> None:
         """Go on at once while clients wait for this fill, else at the pace of the background."""
-        if self._clients:
+        if self.company.clients:
             self._note_demand()
         else:
             await self._pace.admit(self.item.digest, count)
 
+    def _welcome(self, client: str) -> None:
+        self._tower.places.wanted(self, client)
+        self._note_demand()
+
     def _note_demand(self) -> None:
-        if self._clients:
-            self._demand.note(self.item.digest, time.monotonic())
+        if self.company.clients:
+            self._noted_at = time.monotonic()
+            self._demand.note(self.item.digest, self._noted_at)
+
+    # When nobody waits any more
+
+    @property
+    def left_bytes(self) -> int:
+        """How much is still to come."""
+        return self.item.size_bytes - self.filled_bytes
+
+    @property
+    def is_dispensable(self) -> bool:
+        """Whether nobody would miss it now: here, or in a process that follows it."""
+        is_wanted = self.company or self.is_verified or self.is_over
+        return not is_wanted and not self._demand.is_wanted_since(self.item.digest, self._noted_at)
+
+    def let_go(self) -> None:
+        """End soon; what has arrived is kept, and nothing else."""
+        self._tower.let_go(self)
+
+    def _consider(self) -> None:
+        """Decide what becomes of it, now that the last one has left."""
+        if self.is_over or self.is_verified or self.company:
+            return
+        if self._is_waiting or self.is_led_elsewhere or not self.company.had_clients:
+            self.let_go()
+        elif self.filled_bytes:
+            self._tower.places.unwanted(self)
+        else:
+            asyncio.get_running_loop().call_later(_LINGER_S, self._consider_again)
+
+    def _consider_again(self) -> None:
+        if self.is_dispensable and not self.filled_bytes:
+            self.let_go()
+        else:
+            self._consider()
 
     # News
 
@@ -320,11 +389,11 @@ class Fill:
 class FillReader:
     """One client's place at a running fill."""
 
-    def __init__(self, fill: Fill, fd: int) -> None:
+    def __init__(self, fill: Fill, fd: int, client: str) -> None:
         self._fill = fill
         self.fd = fd
         self._waiting = contextlib.ExitStack()
-        self._waiting.enter_context(fill.waited_for())
+        self._waiting.enter_context(fill.company.with_client(client))
 
     async def available(self, position: int, start: int, stop: int, feed: FeedOptions) -> int:
         """Return up to which offset, past `position`, a reply of [start, stop) may be sent now.

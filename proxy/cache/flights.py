@@ -23,6 +23,7 @@ from proxy.cache.fill import Fill
 from proxy.cache.lead import BegunAnew, Look, look_up
 from proxy.cache.liars import Liars
 from proxy.cache.pace import Pace
+from proxy.cache.places import Places
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
@@ -72,54 +73,58 @@ class Flights:
         random: Random,
         demand: Demand,
         pace: Pace,
+        places: Places,
     ) -> None:
         self._storage = storage
+        self.places = places
         self._liars = liars
         self._failures = liars.failures
         self._upstream = upstream
         self._feed = feed
         self._random = random
-        self._demand = demand
+        self.demand = demand
         self.background = pace
         """The pace of fills that no client waits for."""
         self._fills: dict[_Key, Fill] = {}
         self._turns = itertools.count()
         self._tasks: dict[Fill, asyncio.Task[None]] = {}
 
-    async def open(self, item: Item, route: Route) -> Opened:
-        """Return an item's bytes as soon as there is a first one to send.
+    async def open(self, item: Item, route: Route, client: str) -> Opened:
+        """Return an item's bytes as soon as there is a first one to send to a client.
 
-        Raises ItemAbsent, BadItem, ItemUnobtainable or WrongLength.
+        Raises ItemAbsent, BadItem, ItemUnobtainable, WrongLength or Crowded.
         """
-        return await self._open(item, route, tries_left=_tries(route))
+        return await self._open(item, route, client, tries_left=_tries(route))
 
-    async def _open(self, item: Item, route: Route, tries_left: int) -> Opened:
+    async def _open(self, item: Item, route: Route, client: str, tries_left: int) -> Opened:
         """Open an item, again when what had come turns out wrong and some origin may have it right."""
         look = await self._look_up(item, route)
         source = Source(route, item.path)
-        again = partial(self._open_again, item, route, tries_left)
+        again = partial(self._open_again, item, route, client, tries_left)
         fill, outcome = self._join(item, source, look=look)
         try:
-            return await self._begin(fill, outcome, again)
+            return await self._begin(fill, outcome, client, again)
         except BegunAnew as error:
             return await again(error)
         except (ItemAbsent, ItemUnobtainable):
             if outcome is not Outcome.JOIN or not tries_left:
                 raise
             # That was said of other sources than ours.
-            return await self._open(item, route, tries_left - 1)
+            return await self._open(item, route, client, tries_left - 1)
 
-    async def _open_again(self, item: Item, route: Route, tries_left: int, error: BegunAnew) -> Opened:
+    async def _open_again(
+        self, item: Item, route: Route, client: str, tries_left: int, error: BegunAnew
+    ) -> Opened:
         if not tries_left:
             raise BadItem(item.digest, error.problem) from error
-        return await self._open(item, route, tries_left - 1)
+        return await self._open(item, route, client, tries_left - 1)
 
     async def ensure(self, item: Item, route: Route, pace: Pace | None = None) -> AsyncGenerator[int, None]:
         """Bring an item into the store with nobody waiting; yield how many bytes of it are here.
 
         `pace` is the background's unless given. When the last who wants it so leaves, the
         transfer stops, unless a client wanted it too. Raises ItemAbsent, BadItem,
-        ItemUnobtainable or StoreFault.
+        ItemUnobtainable, Crowded or StoreFault.
         """
         if self._storage.store.problem(item.digest, item.size_bytes, deep=False) is None:
             return
@@ -138,15 +143,20 @@ class Flights:
             raise fill.error
 
     async def _progress(self, fill: Fill) -> AsyncGenerator[int, None]:
-        fill.background_users += 1
-        try:
+        with fill.company.with_job():
             while not fill.is_over:
                 await fill.changed()
                 yield fill.filled_bytes
-        finally:
-            fill.background_users -= 1
-            if not fill.background_users and not fill.is_over and not fill.was_waited_for:
-                self._tasks[fill].cancel()
+
+    def let_go(self, fill: Fill) -> None:
+        """End a fill that nobody wants, so that whoever comes begins another."""
+        if self._fills.get(_key(fill.item)) is fill:
+            del self._fills[_key(fill.item)]
+        task = self._tasks.get(fill)
+        if task is not None and not task.cancelling():
+            log.info("blob.let_go digest=%s bytes=%d", fill.item.digest, fill.filled_bytes)
+            self._storage.counters.transfers.let_go()
+            task.cancel()
 
     async def close(self) -> None:
         """Stop all fills; their partial files stay for the next run.
@@ -163,22 +173,26 @@ class Flights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self, fill: Fill, outcome: Outcome, again: Again) -> Opened:
+    async def _begin(self, fill: Fill, outcome: Outcome, client: str, again: Again) -> Opened:
         item = fill.item
         threads = self._storage.threads
         bypass = partial(PassingBody, fill, self._liars, threads)
         try:
-            with fill.waited_for():
+            with fill.company.with_client(client):
                 await fill.begun()
                 if outcome is Outcome.MISS and fill.is_led_elsewhere:
                     outcome = Outcome.JOIN
                 blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
                 if blob is not None:
                     return Opened(StoredBody(blob, threads), outcome)
-                return Opened(FillingBody(fill.reader(), self._feed, threads, bypass, again), outcome)
+                return Opened(FillingBody(fill.reader(client), self._feed, threads, bypass, again), outcome)
         except StoreFault:
             body = bypass()
-            await body.begin()
+            try:
+                await body.begin()
+            except BaseException:
+                await body.close()
+                raise
             return Opened(body, Outcome.BYPASS)
 
     async def _look_up(self, item: Item, route: Route) -> Look | None:
@@ -217,8 +231,8 @@ class Flights:
             pull_from,
             self._storage,
             self._liars,
-            self._demand,
             pace or self.background,
+            self,
             look,
         )
         self._fills[key] = fill

@@ -12,6 +12,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from proxy.cache.liars import Liars, Memory
 from proxy.cache.storage import Storage
+from proxy.cache.threads import ended
 from proxy.cache.writing import Writing
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
@@ -126,7 +127,7 @@ class Lead:
             await self._pause()
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(self._pause())
+            await ended(asyncio.create_task(self._pause(), name="pause"))
             raise
         self._audience.show_verified()
         await self._commit()

@@ -152,11 +152,11 @@ class Cache:
         """Note that a target's blob is in use."""
         self._usage.note(target.item.digest, self._clock())
 
-    async def open(self, target: Target) -> Opened:
-        """Return the bytes of a target, from the store or from upstream.
+    async def open(self, target: Target, client: str) -> Opened:
+        """Return the bytes of a target for a client, from the store or from upstream.
 
         Returns as soon as there is a first byte to send. Raises OfflineMiss,
-        NoGeneration, ItemAbsent, BadItem or ItemUnobtainable.
+        NoGeneration, ItemAbsent, BadItem, ItemUnobtainable or Crowded.
         """
         item = target.item
         blob = self.storage.store.open(item.digest, item.size_bytes)
@@ -171,7 +171,7 @@ class Cache:
         if target.edition is not None:
             return await self._reopen_document(documents, item)
         try:
-            return await self._flights.open(item, documents.route)
+            return await self._flights.open(item, documents.route, client)
         except ItemAbsent:
             documents.doubt()
             raise

@@ -121,6 +121,9 @@ def _totals(known: dict[str, Any]) -> Table:
     )
     for name, pin in store["pins"].items():
         table.add_row("pin", f"{name}: {pin['blobs']} blobs, {size(pin['bytes'])}")
+    transfers = known["transfers"]
+    if transfers["running"] or transfers["waiting"]:
+        table.add_row("transfers", f"{transfers['running']} running, {transfers['waiting']} waiting")
     table.add_row("scrub", _scrub_line(known["now"], scrub))
     return table
 

@@ -1,7 +1,8 @@
 """All counters of one process, and the sums over all processes that ever were.
 
 stats/<n>/            one process at a time, which holds a lock on stats/<n>/lock
-stats/<n>/<subject>   a Tally: "store", "limits", "mirror <name>", "origin <base URL>"
+stats/<n>/<subject>   a Tally: "store", "limits", "transfers", "mirror <name>",
+                      "origin <base URL>"
 """
 
 import fcntl
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from proxy.counting.now import Now, Transfers
 from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
 
 OUTCOMES = ("hit", "stale", "miss", "join", "bypass", "absent", "offline", "denied", "refused", "error")
@@ -29,6 +31,7 @@ _MIRROR = (
     "fetched",
 )
 _ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
+_TRANSFERS = ("let go", "turned away")
 _STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
 
 LIMITS = (
@@ -44,7 +47,7 @@ LIMITS = (
 )
 """What somebody can ask too much of; `config.example.toml` says which of them can be set."""
 
-_NAMES = {"mirror": _MIRROR, "origin": _ORIGIN, "store": _STORE, "limits": LIMITS}
+_NAMES = {"mirror": _MIRROR, "origin": _ORIGIN, "store": _STORE, "limits": LIMITS, "transfers": _TRANSFERS}
 _LONGEST_FILE_NAME = 200
 
 
@@ -57,6 +60,8 @@ class Counters:
         self._tallies: dict[str, Tally] = {}
         self.store = StoreTally(self._tally("store"))
         self.limits = LimitTally(self._tally("limits"))
+        self._now = Now(self._slot, self._lock)
+        self.transfers = TransferTally(self._tally("transfers"), self._now)
 
     def mirror(self, name: str) -> "MirrorTally":
         """Return the counters of a mirror."""
@@ -70,6 +75,7 @@ class Counters:
         """Let another process go on with these files."""
         for tally in self._tallies.values():
             tally.close()
+        self._now.close()
         os.close(self._lock)
 
     def _tally(self, kind: str, name: str = "") -> Tally:
@@ -189,6 +195,26 @@ class LimitTally:
         self._tally.add((LIMITS.index(limit), 1))
 
 
+class TransferTally:
+    """What becomes of transfers from origins."""
+
+    def __init__(self, tally: Tally, now: Now) -> None:
+        self._tally = tally
+        self._now = now
+
+    def note(self, running: int, waiting: int) -> None:
+        """Tell how many there are now."""
+        self._now.note(Transfers(running, waiting))
+
+    def let_go(self) -> None:
+        """Count one that ended because nobody waited for it any more."""
+        self._tally.add((0, 1))
+
+    def turned_away(self) -> None:
+        """Count one that was not begun: too many run and wait."""
+        self._tally.add((1, 1))
+
+
 class Sums:
     """The counters of one subject, over all processes, by name."""
 
@@ -230,6 +256,7 @@ class Totals:
     def __init__(self) -> None:
         self.store = Sums(_STORE)
         self.limits = Sums(LIMITS)
+        self.transfers = Sums(_TRANSFERS)
         self.mirrors: dict[str, Sums] = defaultdict(lambda: Sums(_MIRROR))
         self.origins: dict[str, Sums] = defaultdict(lambda: Sums(_ORIGIN))
         self.all_mirrors = Sums(_MIRROR)
@@ -252,6 +279,8 @@ def read_totals(directory: Path) -> Totals:
                 totals.origins[name].add(counts)
             case "limits":
                 totals.limits.add(counts)
+            case "transfers":
+                totals.transfers.add(counts)
             case _:
                 totals.store.add(counts)
     return totals

@@ -69,6 +69,12 @@ def traffic(sums: Sums, now: float) -> dict[str, Any]:
     }
 
 
+def transfers(sums: Sums) -> dict[str, int]:
+    """Return what became of transfers that came to nothing, through no fault of an origin."""
+    total = sums.total()
+    return {"let_go": total["let go"], "turned_away": total["turned away"]}
+
+
 def origin(sums: Sums, told: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
     """Return all figures of an origin; `told` is what `told_of_liars` says of it."""
     total, hour = sums.total(), sums.since(now, HOUR_S)

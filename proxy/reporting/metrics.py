@@ -56,6 +56,7 @@ class _Once(Collector):
             [((limit,), count) for limit, count in stats["limits"].items()],
         )
         yield _gauge("fills", "Items arriving from upstream now.", [], [((), len(stats["fills"]))])
+        yield from _of_transfers(stats["transfers"])
         yield from _of_rules(stats["prefetch"])
 
     def _of_requests(self) -> Iterator[Metric]:
@@ -185,6 +186,19 @@ def _of_store(store: dict[str, Any], scrub: dict[str, Any]) -> Iterator[Metric]:
         [],
         [((), scrub["completed_at"])],
     )
+
+
+def _of_transfers(transfers: dict[str, int]) -> Iterator[Metric]:
+    for name, text, key in (
+        ("transfers_running", "Places for transfers from upstream that are taken.", "running"),
+        ("transfers_waiting", "Transfers from upstream that wait for a place.", "waiting"),
+    ):
+        yield _gauge(name, text, [], [((), transfers[key])])
+    for name, text, key in (
+        ("transfers_let_go", "Transfers ended because nobody waited for them any more.", "let_go"),
+        ("transfers_turned_away", "Transfers not begun because too many waited.", "turned_away"),
+    ):
+        yield _counter(name, text, [], [((), transfers[key])])
 
 
 def _of_rules(rules: list[dict[str, Any]]) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from proxy import __version__
 from proxy.cache.liars import told_of_liars
 from proxy.cache.service import Cache
 from proxy.counting.counters import Totals, read_totals
+from proxy.counting.now import read_now
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import ScrubState
@@ -62,6 +63,7 @@ class Observer:
         now, storage = self._clock(), self._cache.storage
         mirrors = await self._cache.status()
         totals = await storage.threads.slow(read_totals, self._counts)
+        now_doing = await storage.threads.slow(read_now, self._counts)
         usage = await self._read(storage.room.usage, storage.room.usage_on_disk)
         arriving = await self._read(storage.room.arriving, list[Arriving])
         scrub = await self._read(lambda: read_scrub_state(storage.ledger), ScrubState)
@@ -96,6 +98,7 @@ class Observer:
             },
             "scrub": _scrub(scrub, store_counts),
             "limits": totals.limits.total(),
+            "transfers": {**now_doing._asdict(), **figures.transfers(totals.transfers)},
             "fills": [
                 {
                     "digest": one.digest,

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.digest import Digest, Verifier
+from proxy.marks import is_marked, mark
 from proxy.store.files import publish, remove
 from proxy.store.local import VERIFIED_MODE, LocalStore
-from proxy.store.proof_mark import is_marked, mark
 
 _PIECE_BYTES = 512 * 1024
 """Hashed and written one after the other, so that a piece is read from cache the second time.
@@ -132,12 +132,15 @@ class Incoming:
     def discard(self) -> None:
         """Throw away what has arrived."""
         with self._using:
-            remove(self._path)
+            if self.fd >= 0:  # Closed, the name may be another writer's.
+                remove(self._path)
 
     def close(self) -> None:
-        """Stop being the writer; the partial file stays, unless committed or discarded."""
+        """Stop being the writer; what has arrived stays, unless committed or discarded."""
         with self._using:
             if self.fd >= 0:
+                if not self.length_bytes and _is_named(self.fd, self._path):
+                    remove(self._path)
                 os.close(self.fd)
                 self.fd = -1
 

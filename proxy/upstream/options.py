@@ -22,6 +22,8 @@ class UpstreamOptions:
     connections: int = 128
     """Most simultaneous connections to one origin host, per worker. MAAS asks for 100 items at once,
     and gives up on those that wait for their first byte."""
+    transfers: int = 256
+    """Most items that are fetched at once, per worker, and half of that for one client; others wait."""
     background_transfers: int = 8
     """How many items a prefetch fetches at a time."""
     background_limit_bytes: int | None = None

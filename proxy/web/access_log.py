@@ -18,6 +18,8 @@ OUTCOME = web.ResponseKey("outcome", str)
 DIGEST = web.ResponseKey("digest", str)
 FIRST_BYTE_S = web.ResponseKey("first_byte_s", float)
 """How long the first byte took to be here, for replies with a body."""
+HAS_LEFT = web.ResponseKey("has_left", bool)
+"""Set when the client hung up before anything was sent."""
 COUNTERS = web.AppKey("counters", Counters)
 
 _REQUEST_ID = web.RequestKey("request_id", str)
@@ -52,7 +54,7 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note one ended request; `time` in seconds."""
-        sent_bytes, is_aborted = _body_bytes(request, response), False
+        sent_bytes, is_aborted = _body_bytes(request, response), HAS_LEFT in response
         outcome = response.get(OUTCOME, "-")
         if isinstance(response, BlobResponse):
             sent_bytes = response.sent_bytes

@@ -7,18 +7,17 @@ time. Knows nothing of requests.
 """
 
 import ipaddress
-import resource
 from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
+from proxy.descriptors import most_open_files
 from proxy.web.clients import ClientOptions
 
 _DESCRIPTORS_EACH = 3
 """Of a connection that is being sent a file: the socket, its twin for sendfile, and the file."""
 _DESCRIPTORS_KEPT = 1024
 """For upstream, the ledger and everything else."""
-_MOST_OPEN_FILES = 65536
 _MOST_BUSY_LOOKED_AT = 64
 _NETWORK_BITS = 64
 
@@ -114,12 +113,4 @@ def client_of(address: str) -> str:
 
 def connections_by_descriptors() -> int:
     """Return how many connections the process has descriptors for, once it was given all that it may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    wanted = _MOST_OPEN_FILES if hard == unlimited else min(hard, _MOST_OPEN_FILES)
-    if soft != unlimited and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    if soft == unlimited:
-        soft = _MOST_OPEN_FILES
-    return max(1, (soft - _DESCRIPTORS_KEPT) // _DESCRIPTORS_EACH)
+    return max(1, (most_open_files() - _DESCRIPTORS_KEPT) // _DESCRIPTORS_EACH)

@@ -16,6 +16,7 @@ from proxy.cache.bodies import Body
 from proxy.cache.flights import Opened
 from proxy.errors import ProxyError
 from proxy.web.negotiate import Answer
+from proxy.web.presence import presence_of
 from proxy.web.sinks import SocketSink, TlsSink
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,8 @@ class BlobResponse(web.StreamResponse):
         is_tls = transport.get_extra_info("sslcontext") is not None
         sink: SocketSink | TlsSink = TlsSink(writer) if is_tls else SocketSink(transport, writer)
         try:
-            await self._opened.body.send_to(sink, self._answer.start, self._answer.stop)
+            with presence_of(request).needed():
+                await self._opened.body.send_to(sink, self._answer.start, self._answer.stop)
         except ProxyError as error:
             log.warning("reply.cut path=%s sent=%d problem=%s", request.path, sink.sent_bytes, error)
             self.problem = error

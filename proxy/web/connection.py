@@ -24,6 +24,7 @@ from aiohttp.web_server import Server
 from proxy.web.admission import Admission
 from proxy.web.blob_response import SERVER_NAME
 from proxy.web.hot import HotReplies, HotReply, is_whole_head
+from proxy.web.presence import Presence
 from proxy.web.ready import Wire
 from proxy.web.stray_chunk import StrayChunkFilter
 
@@ -42,7 +43,8 @@ class Connection(RequestHandler):
     """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
 
     __slots__ = ("__weakref__", "_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met",
-                 "_postponed", "_socket_fd", "_stray_chunks", "has_arrived", "heard_at_s")  # fmt: skip
+                 "_postponed", "_socket_fd", "_stray_chunks", "has_arrived", "heard_at_s",
+                 "presence")  # fmt: skip
 
     def __init__(
         self,
@@ -69,6 +71,8 @@ class Connection(RequestHandler):
         """When bytes came last, by the loop's clock."""
         self.has_arrived = False
         """Whether it was made: by TLS, whether the handshake is over."""
+        self.presence = Presence()
+        """Of the client, for those who work for it."""
         self._has_asked = False
         self._is_retired = False
 
@@ -103,6 +107,7 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
+        self.presence.end()
         self._admission.left(self)
         super().connection_lost(exc)
 

@@ -18,10 +18,12 @@ from proxy.cache.service import Cache, Target
 from proxy.errors import ProxyError
 from proxy.web.access.gate import Gate, PasswordNeeded
 from proxy.web.access.networks import parse_address
-from proxy.web.access_log import DIGEST, FIRST_BYTE_S, MIRROR, OUTCOME, request_id, shown_path
+from proxy.web.access_log import DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
+from proxy.web.admission import client_of
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
 from proxy.web.mounts import Mounts, NotProxied
 from proxy.web.negotiate import negotiate
+from proxy.web.presence import ClientLeft, presence_of
 from proxy.web.remember import remember
 from proxy.web.status import fate_of
 
@@ -64,12 +66,17 @@ class MirrorFace:
             return _refuse(HTTPStatus.NOT_FOUND, "no mirror is mounted here; / lists those that are")
         mirror, address = located.mirror, request.remote or ""
         try:
-            await self._gate.pass_through(mirror, address, _authorization(request))
-            target = await self._cache.resolve(mirror, located.url_path, address)
-            response = await self._reply(request, target)
+            with presence_of(request).needed():
+                await self._gate.pass_through(mirror, address, _authorization(request))
+                target = await self._cache.resolve(mirror, located.url_path, address)
+                response = await self._reply(request, target)
             response[DIGEST] = target.item.digest
         except ProxyError as error:
             response = _translate(request, error)
+        except ClientLeft:
+            response = _Cut()
+            response[OUTCOME] = Outcome.MISS.value
+            response[HAS_LEFT] = True
         response[MIRROR] = mirror.name
         return response
 
@@ -83,7 +90,7 @@ class MirrorFace:
             bodiless.on_complete = partial(remember, request, bodiless, target, self._cache, self._gate)
             return bodiless
         began = time.monotonic()
-        opened = await self._cache.open(target)
+        opened = await self._cache.open(target, client_of(request.remote or ""))
         headers["Cache-Status"] = f"sstream-proxy; {_CACHE_STATUS[opened.outcome]}"
         response = BlobResponse(answer, opened, headers)
         response[OUTCOME] = opened.outcome.value

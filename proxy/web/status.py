@@ -11,6 +11,7 @@ from typing import NamedTuple
 from proxy.cache.documents import FlavourUnknown, NoGeneration
 from proxy.cache.failures import BadItem
 from proxy.cache.lead import BegunAnew
+from proxy.cache.places import Crowded
 from proxy.cache.service import DocumentLost, ListBroken, ListRefused, NotListed, OfflineMiss
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
@@ -46,6 +47,7 @@ _FATES: dict[type[ProxyError], Fate] = {
     DigestMismatch: Fate(None, "refused"),
     NoGeneration: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     FlavourUnknown: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
+    Crowded: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     StoreFault: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     LedgerUnavailable: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     DocumentLost: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),

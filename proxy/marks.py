@@ -1,4 +1,4 @@
-"""The mark that a partial file's bytes are proved, for other processes to see.
+"""A mark on an open file, for other processes to see, that ends with the process that made it.
 
 It is a lock on one byte far beyond the end of the file. The kernel drops it when
 its maker closes the file, or dies; nothing of it is on the disk. So a mark is
@@ -19,14 +19,14 @@ _BYTE = 2**62
 def mark(fd: int) -> None:
     """Mark a file that is open for writing, for as long as it is open.
 
-    Where the file system knows no such locks there is no mark: followers wait for the commit.
+    Where the file system knows no such locks there is no mark.
     """
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _lock(fcntl.F_WRLCK))
 
 
 def is_marked(fd: int) -> bool:
-    """Say whether somebody who has the file open marked it."""
+    """Say whether somebody else who has the file open marked it."""
     try:
         found = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _lock(fcntl.F_RDLCK))
     except OSError:
