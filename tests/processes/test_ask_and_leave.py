@@ -30,12 +30,13 @@ def resident_bytes(pid: int) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
-async def ask_and_leave(url: URL) -> None:
+async def ask(url: URL) -> socket.socket:
     loop = asyncio.get_running_loop()
-    with socket.socket() as one:
-        one.setblocking(False)
-        await loop.sock_connect(one, (str(url.host), int(url.port or 0)))
-        await loop.sock_sendall(one, f"GET {url.raw_path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    one = socket.socket()
+    one.setblocking(False)
+    await loop.sock_connect(one, (str(url.host), int(url.port or 0)))
+    await loop.sock_sendall(one, f"GET {url.raw_path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return one
 
 
 async def told(workers: Workers, **expected: int) -> dict[str, int]:
@@ -62,7 +63,12 @@ async def test_asking_for_thousands_of_items_and_leaving_costs_little(
         before = descriptors(pid), resident_bytes(pid)
         most_descriptors = most_bytes = 0
         for start in range(0, ASKED, AT_ONCE):
-            await asyncio.gather(*(ask_and_leave(workers.url(one.path)) for one in items[start:][:AT_ONCE]))
+            batch = items[start : start + AT_ONCE]
+            askers = await asyncio.gather(*(ask(workers.url(one.path)) for one in batch))
+            if not start:
+                await origin.arrived("com.ubuntu.maas/*", 100)
+            for asker in askers:
+                asker.close()
             most_descriptors = max(most_descriptors, descriptors(pid))
             most_bytes = max(most_bytes, resident_bytes(pid))
             assert (await read(workers.url(held.path))).cache_status == "hit"
@@ -71,7 +77,7 @@ async def test_asking_for_thousands_of_items_and_leaving_costs_little(
         assert most_bytes - before[1] < 64 * MIB
         figures = await told(workers, running=0, waiting=0)
         assert descriptors(pid) - before[0] < 16
-        assert figures["let_go"] + figures["turned_away"] > 0
+        assert figures["let_go"] >= 100
         assert not list((workers.data_dir / "incoming").iterdir())
 
 
