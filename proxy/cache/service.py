@@ -16,7 +16,7 @@ from proxy.cache.usage import UsageNotes
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item, Products
-from proxy.simplestreams.paths import PathError, canonical_path
+from proxy.simplestreams.paths import PathError, canonical_path, unescaped
 from proxy.upstream.pull import ItemAbsent
 
 _METADATA = "streams/"
@@ -130,7 +130,8 @@ class Cache:
                 age_s=max(0.0, self._clock() - edition.generation.checked_at),
                 is_stale=documents.is_stale(edition),
             )
-        listed = documents.find_item(path)
+        # Some clients escape what a list has escaped already.
+        listed = documents.find_item(path) or documents.find_item(unescaped(path))
         if listed is not None:
             return Target(mirror=mirror, item=listed)
         refusal = documents.refusal(path)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from proxy.digest import Digest, InvalidDigest, parse_digest
 from proxy.simplestreams.listing import Entry, Listing, pack
 from proxy.simplestreams.model import Item, Products
-from proxy.simplestreams.paths import PathError, canonical_path
+from proxy.simplestreams.paths import PathError, listed_path
 from proxy.simplestreams.walk import Position, positions
 
 _LONGEST_SIZE = 19
@@ -103,7 +103,7 @@ def _path(position: Position) -> str | None:
     if not isinstance(path, str):
         return None
     try:
-        return canonical_path(path)
+        return listed_path(path)
     except PathError:
         return None
 

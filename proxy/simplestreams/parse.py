@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
-from proxy.simplestreams.paths import PathError, canonical_path
+from proxy.simplestreams.paths import PathError, listed_path
 from proxy.simplestreams.shape import TooComplex, check_shape
 
 _PairsHook = Callable[[list[tuple[str, Any]]], dict[str, Any]]
@@ -109,7 +109,7 @@ def _index(document: dict[str, Any]) -> Index:
         if path is None:
             continue
         try:
-            canonical = canonical_path(path) if isinstance(path, str) else None
+            canonical = listed_path(path) if isinstance(path, str) else None
         except PathError as error:
             oddities.append(f"entry {content_id!r:.80}: {error}")
             continue

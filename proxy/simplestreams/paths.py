@@ -14,7 +14,7 @@ from proxy.errors import ProxyError
 LONGEST_PATH = 2048
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
-_SAFE_IN_URL = "/:@!$&'()*+,;=~"
+_SAFE_IN_URL = "/:@!$&'()*,;=~"
 
 
 class PathError(ProxyError):
@@ -50,13 +50,35 @@ def canonical_path(path: str) -> str:
     return decoded
 
 
+def unescaped(path: str) -> str:
+    """Return what a canonical path that was escaped twice over means, and any other as it is."""
+    try:
+        return canonical_path(path)
+    except PathError:
+        return path
+
+
+def listed_path(path: str) -> str:
+    """Return the canonical form of a path as a list writes it.
+
+    There may be a slash before it, and empty or "." segments in it: clients put it behind
+    the mirror's URL, and servers of files pass over them. Raises PathError.
+    """
+    if path.startswith(("/", "./")) or "//" in path or "/./" in path:
+        *folders, name = path.split("/")
+        path = "/".join([*(one for one in folders if one not in {"", "."}), name])
+    return canonical_path(path)
+
+
 def url_paths(path: str) -> tuple[str, ...]:
     """Return the ways to write a canonical path in a URL, likeliest first.
 
-    Most mirrors publish `:` literally; some stored the file under `%3A`
-    percent-encoded twice over, which only the second form reaches.
+    `+` is encoded first: every server decodes it, but S3 takes a literal one for a space. Most
+    mirrors publish `:` literally; some stored the file under `%3A` percent-encoded twice over,
+    or whatever else needs an escape under the escape itself.
     """
-    literal = quote(path, safe=_SAFE_IN_URL)
-    if ":" not in path:
-        return (literal,)
-    return (literal, literal.replace(":", "%253A"))
+    encoded = quote(path, safe=_SAFE_IN_URL)
+    spellings = [encoded, encoded.replace("%2B", "+"), encoded.replace(":", "%253A")]
+    if "%" not in path:
+        spellings.append(quote(path, safe=_SAFE_IN_URL.replace(":", "+")).replace("%", "%25"))
+    return tuple(dict.fromkeys(spellings))

@@ -96,7 +96,7 @@ def test_what_nothing_proves_is_remembered_and_not_served(listed: dict[str, Any]
     assert (catalog.is_unverifiable("a"), catalog.is_unverifiable("good")) == (True, False)
 
 
-@pytest.mark.parametrize("path", [None, 7, True, [], "", "/a", "../a", "a//b", "a\0", "a\ud800"], ids=ascii)
+@pytest.mark.parametrize("path", [None, 7, True, [], "", "/", "../a", "a//", "a\0", "a\ud800"], ids=ascii)
 def test_an_item_without_a_usable_path_is_passed_over(path: object) -> None:
     """Such as the image ids of a cloud, which have none."""
     catalog = of(("1", item(path)), ("1", item("good")))

@@ -2,7 +2,14 @@
 
 import pytest
 
-from proxy.simplestreams.paths import LONGEST_PATH, PathError, canonical_path, url_paths
+from proxy.simplestreams.paths import (
+    LONGEST_PATH,
+    PathError,
+    canonical_path,
+    listed_path,
+    unescaped,
+    url_paths,
+)
 
 KERNEL = "noble/amd64/20250718/ga-24.04/generic/boot-kernel"
 
@@ -78,13 +85,53 @@ def test_what_cannot_name_a_file_of_a_mirror_is_refused(path: str, problem: str)
     [
         (KERNEL, (KERNEL,)),
         ("a:b/c:d.sjson", ("a:b/c:d.sjson", "a%253Ab/c%253Ad.sjson")),
-        ("a b", ("a%20b",)),
+        ("a b", ("a%20b", "a%2520b")),
+        ("a b:c", ("a%20b:c", "a%20b%253Ac", "a%2520b%253Ac")),
         ("a%3Ab", ("a%253Ab",)),
-        ("a?b#c", ("a%3Fb%23c",)),
-        ("hülle", ("h%C3%BClle",)),
-        ("a+b~c,d=e@f(g)", ("a+b~c,d=e@f(g)",)),
+        ("a%2Bb", ("a%252Bb",)),
+        ("a?b#c", ("a%3Fb%23c", "a%253Fb%2523c")),
+        ("hülle", ("h%C3%BClle", "h%25C3%25BClle")),
+        ("a+b~c,d=e@f(g)", ("a%2Bb~c,d=e@f(g)", "a+b~c,d=e@f(g)")),
     ],
 )
 def test_an_origin_is_asked_for_the_likeliest_spelling_first(path: str, spellings: tuple[str, ...]) -> None:
-    """Colons stand as they are; some mirrors stored such files under a literal `%3A`."""
+    """Colons stand as they are, plus signs do not: S3 takes them for spaces.
+
+    Some mirrors stored such files under the escapes themselves.
+    """
     assert url_paths(path) == spellings
+
+
+@pytest.mark.parametrize(
+    ("listed", "canonical"),
+    [
+        ("a/b", "a/b"),
+        ("./a", "a"),
+        ("././a", "a"),
+        ("/a/b", "a/b"),
+        ("//a", "a"),
+        ("/./a", "a"),
+        ("a//b", "a/b"),
+        ("a/./b", "a/b"),
+        ("a/.//./b", "a/b"),
+        ("a%20b", "a b"),
+        ("./a%3Ab", "a:b"),
+        (".a/b", ".a/b"),
+    ],
+)
+def test_what_lists_write_carelessly_means_the_same(listed: str, canonical: str) -> None:
+    assert listed_path(listed) == canonical
+
+
+@pytest.mark.parametrize(
+    "listed", ["", "/", ".", "./", "a/", "a/.", "..", "./../a", "/..", "a//../b", "%2e%2e/a"]
+)
+def test_what_names_no_file_stays_refused_in_lists(listed: str) -> None:
+    with pytest.raises(PathError):
+        listed_path(listed)
+
+
+def test_what_was_escaped_twice_is_read_twice_where_that_makes_sense() -> None:
+    assert unescaped("a%20b") == "a b"
+    assert unescaped("100%") == "100%"
+    assert unescaped("a%2F..%2Fb") == "a%2F..%2Fb"
