@@ -36,8 +36,7 @@ class Archive:
         self._threads = storage.threads
         self._last = LastAccepted(mirror, storage.ledger, storage.store.root / "generations")
         self._counted: set[Digest] = set()
-        self.unproved = ""
-        """Why the generation accepted last is not served, "" if nothing keeps it from that."""
+        self._unproved = ""
 
     @property
     def keyring_identity(self) -> str:
@@ -54,17 +53,21 @@ class Archive:
         return None if generation is None else await self.proved(generation)
 
     async def proved(self, generation: Generation) -> Generation | None:
-        """Return what may be served of a generation; None for nothing, and `unproved` says why."""
+        """Return what may be served of a generation; None for nothing, and `why_unproved` says why."""
         unproved = ""
         proved = None
         try:
             proved = await self._threads.slow(self._reproof.prove, generation)
         except ProxyError as error:
-            unproved = str(error)
-        if unproved and unproved != self.unproved:
+            unproved = f"what was accepted before does not count under the keys of now: {error}"
+        if unproved and unproved != self._unproved:
             log.warning("generation.unproved mirror=%s problem=%s", self._mirror, unproved)
-        self.unproved = unproved
+        self._unproved = unproved
         return proved
+
+    def why_unproved(self) -> str:
+        """Return why the generation accepted last is not served, "" if nothing keeps it from that."""
+        return self._unproved
 
     async def install(self, generation: Generation) -> None:
         """Make a generation the current one, so that a power cut does not undo it."""

@@ -91,6 +91,7 @@ class Documents:
         self.route = route
         self._assembler = assembler
         self._archive = archive
+        self.unproved = archive.why_unproved
         self._board = board
         self._policy = policy
         self._clock = clock
@@ -260,11 +261,6 @@ class Documents:
     async def recorded(self) -> Generation | None:
         """Return what may be served of the generation accepted last, whether or not it is still here."""
         return await self._archive.current()
-
-    @property
-    def unproved(self) -> str:
-        """Why the generation accepted last may not be served, "" if it may."""
-        return self._archive.unproved
 
     async def ask_briefly(self) -> None:
         """Check with the origins for a client that waits, unless they have just failed."""
@@ -482,12 +478,8 @@ class Documents:
     # Failures
 
     def _reason(self) -> str:
-        problem = self._trouble.last_problem or "its origins did not answer in time"
-        if self._offline.is_on:
-            problem = "the proxy is offline"
-        if self.unproved:
-            problem += f"; what was accepted before does not count under the keys of now: {self.unproved}"
-        return problem
+        problem = "the proxy is offline" if self._offline.is_on else self._trouble.last_problem
+        return "; ".join(filter(None, (problem or "its origins did not answer in time", self.unproved())))
 
     async def _note_failure(self, problems: Sequence[ProxyError]) -> None:
         now = self._clock()

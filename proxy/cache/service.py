@@ -212,8 +212,8 @@ class Cache:
         return await self._documents[mirror].recorded()
 
     def unproved(self, mirror: str) -> str:
-        """Why nothing of the generation accepted last may be served, "" when something may."""
-        return self._documents[mirror].unproved
+        """Return why nothing of the generation accepted last may be served, "" when something may."""
+        return self._documents[mirror].unproved()
 
     async def lists(self, mirror: str) -> tuple[Edition, list[Products]]:
         """Return a mirror's current edition and its products lists in full. Raises NoGeneration."""

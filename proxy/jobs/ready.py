@@ -39,7 +39,7 @@ async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspect
     generation = await cache.recorded(mirror)
     if generation is None:
         why = cache.unproved(mirror)
-        problem = f"does not count under the keys of now: {why}" if why else "was never fetched"
+        problem = f"is not served: {why}" if why else "was never fetched"
         return Inspection(0, (Flaw(mirror, "streams/v1/index.sjson", problem),))
     store = cache.storage.store
     documents = [Wanted(mirror, document.item) for document in generation.documents.values()]

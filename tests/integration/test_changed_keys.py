@@ -284,7 +284,10 @@ async def test_commands_agree_with_a_running_server_on_the_keys(
     exchange_keys(keyring, other.public_binary())
     done = await commands.run("ready")
     assert done.returncode == 1
-    assert f"maas {INDEX} does not count under the keys of now: " in done.stdout
+    assert (
+        f"maas {INDEX} is not served: what was accepted before does not count under the keys of now: "
+        in done.stdout
+    )
     assert "which is not in the mirror's keyring" in done.stdout
 
 
