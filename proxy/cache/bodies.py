@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from proxy.cache.feed import HOLD_BACK_BYTES, FeedOptions
 from proxy.cache.fill import Fill, FillReader
 from proxy.cache.lead import BegunAnew
-from proxy.cache.liars import Liars
+from proxy.cache.liars import Culprit, Liars
 from proxy.cache.threads import Threads
 from proxy.digest import DigestMismatch, SizeMismatch, Verifier
 from proxy.errors import ProxyError
@@ -280,10 +280,10 @@ class PassingBody:
             await self._liars.wrong_lengths(self._item, pull.wrong_lengths)
             raise
         except (SizeMismatch, DigestMismatch) as error:
-            if len(pull.contributors) == 1:
-                (name,) = pull.contributors
+            if len(pull.parts) == 1:
+                culprit = Culprit(pull.parts[0].origin, pull.parts[0].place)
                 routes = [source.route for source in self._sources]
-                await self._liars.convict(self._item, name, str(error), routes)
+                await self._liars.convict(self._item, culprit, str(error), routes)
             raise
         finally:
             await pieces.aclose()

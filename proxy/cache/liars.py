@@ -15,13 +15,14 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.cache.failures import WRONG_BYTES, WRONG_LENGTH, Failures
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
 from proxy.store.ledger import Ledger, LedgerUnavailable
+from proxy.upstream.following import redirected
 from proxy.upstream.pull import Doubts, Part, WrongLength
 from proxy.upstream.route import DISTRUST_S, Route
 
@@ -46,6 +47,13 @@ class Memory:
     """Origins that lied about anything, and for how many more seconds they are asked last."""
     is_any: bool = False
     """Whether there is a record of this item that a good transfer should end."""
+
+
+class Culprit(NamedTuple):
+    """Who sent wrong bytes: an origin, and the URL that it had redirected to, if any."""
+
+    origin: str
+    place: str = ""
 
 
 class Liars:
@@ -77,7 +85,7 @@ class Liars:
     ) -> None:
         """Note whose bytes did not match; `fd` holds them, as far as `parts` says in which part of it."""
         if len(parts) == 1 and (parts[0].start, parts[0].stop) == (0, item.size_bytes):
-            await self.convict(item, parts[0].origin, problem, routes)
+            await self.convict(item, Culprit(parts[0].origin, parts[0].place), problem, routes)
             return
         evidence = await self._threads.slow(_hash_parts, fd, parts)
         log.warning(
@@ -90,13 +98,19 @@ class Liars:
         with contextlib.suppress(LedgerUnavailable):
             await self._threads.ledger(self._suspect, _mixed_key(item), evidence)
 
-    async def convict(self, item: Item, name: str, problem: str, routes: Iterable[Route]) -> None:
-        """Note that an origin sent wrong bytes of an item."""
-        for route in routes:
-            route.lied(name)
-        log.warning("origin.lied origin=%s path=%s problem=%s advice=%s", name, item.path, problem, _ADVICE)
-        await self._tell(item, name, problem, DISTRUST_S)
-        await self.failures.remember_wrong(item, {name: problem}, WRONG_BYTES)
+    async def convict(self, item: Item, culprit: Culprit, problem: str, routes: Iterable[Route]) -> None:
+        """Note that an origin sent wrong bytes of an item, or redirected to where they came from.
+
+        A redirector has other places to choose from: what it led to is blocked, and not the redirector.
+        """
+        name, place = culprit
+        if not place:
+            for route in routes:
+                route.lied(name)
+        told = problem + redirected(place)
+        log.warning("origin.lied origin=%s path=%s problem=%s advice=%s", name, item.path, told, _ADVICE)
+        await self._tell(item, name, told, 0.0 if place else DISTRUST_S)
+        await self.failures.remember_wrong(item, {place or name: problem}, WRONG_BYTES)
 
     async def settle(
         self, item: Item, fd: int, deliverers: set[str], routes: Sequence[Route], known: Doubts
@@ -106,13 +120,15 @@ class Liars:
         Who was `known` to be wrong is not convicted twice.
         """
         await self.failures.forgive(item, deliverers)
-        liars: set[str] = set()
+        liars: set[Culprit] = set()
         with contextlib.suppress(LedgerUnavailable):
             evidence = await self._threads.ledger(self._ledger.record, _mixed_key(item)) or []
             liars = await self._threads.slow(_differing, fd, evidence)
             await self._threads.ledger(self._ledger.forget, _mixed_key(item))
-        for name in sorted(liars - known.wrong_at.keys()):
-            await self.convict(item, name, "a part that it sent differs from what was proved since", routes)
+        for culprit in sorted(liars):
+            if (culprit.place or culprit.origin) not in known.wrong_at:
+                problem = "a part that it sent differs from what was proved since"
+                await self.convict(item, culprit, problem, routes)
 
     async def _tell(self, item: Item, name: str, problem: str, distrust_s: float) -> None:
         self._counters.origin(name).wrong()
@@ -161,11 +177,19 @@ def told_of_liars(ledger: Ledger) -> dict[str, dict[str, Any]]:
 
 
 def _hash_parts(fd: int, parts: Sequence[Part]) -> list[list[Any]]:
-    return [[part.origin, part.start, part.stop, _hash_range(fd, part.start, part.stop)] for part in parts]
+    return [
+        [part.origin, part.start, part.stop, _hash_range(fd, part.start, part.stop), part.place]
+        for part in parts
+    ]
 
 
-def _differing(fd: int, evidence: list[list[Any]]) -> set[str]:
-    return {name for name, start, stop, digest in evidence if _hash_range(fd, start, stop) != digest}
+def _differing(fd: int, evidence: list[list[Any]]) -> set[Culprit]:
+    # An earlier release did not say where an origin had redirected to.
+    return {
+        Culprit(name, *place)
+        for name, start, stop, digest, *place in evidence
+        if _hash_range(fd, start, stop) != digest
+    }
 
 
 def _hash_range(fd: int, start: int, stop: int) -> Digest:

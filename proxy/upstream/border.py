@@ -23,10 +23,10 @@ from proxy.upstream.sessions import BadHead
 
 
 @contextlib.contextmanager
-def border(origin: str, failed: Callable[[], None], doing: str = "") -> Iterator[None]:
+def border(origin: str, failed: Callable[[], None], doing: str = "", after: str = "") -> Iterator[None]:
     """Turn any error within into the origin's; `failed` is told of those that were none yet.
 
-    Cancelling passes. `doing` begins the sentence that says what went wrong.
+    Cancelling passes. The sentence that says what went wrong stands between `doing` and `after`.
     """
     try:
         yield
@@ -34,16 +34,16 @@ def border(origin: str, failed: Callable[[], None], doing: str = "") -> Iterator
         raise
     except Exception as error:
         failed()
-        raise _translated(origin, error, doing) from error
+        raise _translated(origin, error, doing, after) from error
 
 
-def _translated(origin: str, error: Exception, doing: str) -> OriginError:
+def _translated(origin: str, error: Exception, doing: str, after: str) -> OriginError:
     if isinstance(error, (BadHead, ProxyError)):
-        return OriginMisbehaved(origin, str(error))
+        return OriginMisbehaved(origin, str(error) + after)
     if not isinstance(error, (ClientError, OSError)):
-        return OriginMisbehaved(origin, f"its answer cannot be read: {type(error).__name__}: {error}")
+        return OriginMisbehaved(origin, f"its answer cannot be read: {type(error).__name__}: {error}{after}")
     if isinstance(error, ClientHttpProxyError):
         return ParentProxyRefused(origin, told(error))
     was_connected = not isinstance(error, (ClientConnectorError, ConnectionTimeoutError))
     kind = OriginHungUp if was_connected else OriginUnreachable
-    return kind(origin, doing + told(error))
+    return kind(origin, doing + told(error) + after)

@@ -15,7 +15,8 @@ _ETAG = re.compile(r'(?:W/)?"[!#-~]*"')
 _BARE_ETAG = re.compile(r"[!#-~]+")
 _DATE = re.compile(r"[0-9A-Za-z ,:+-]{8,40}")
 _LOCATION = re.compile(r"[\x20-\x7e]{1,4096}")
-_CODINGS = {"gzip", "x-gzip", "deflate"}
+_CODING = re.compile(r"[a-z0-9-]{1,20}")
+_LONGEST_CODINGS = 60
 
 
 def length(text: str | None) -> int | None:
@@ -57,12 +58,8 @@ def is_page(content_type: str | None) -> bool:
     return content_type is not None and content_type.partition(";")[0].strip().lower() == "text/html"
 
 
-def compression(content_encoding: str | None) -> str | None:
-    """Return how a body is encoded, None if it is not: "gzip", "deflate", or what cannot be undone here."""
-    codings = [one for one in (content_encoding or "").lower().replace(" ", "").split(",") if one]
-    codings = [one for one in codings if one != "identity"]
-    if not codings:
-        return None
-    if len(codings) > 1 or codings[0] not in _CODINGS:
-        return ", ".join(codings)[:40]
-    return codings[0].removeprefix("x-")
+def codings(content_encoding: str | None) -> tuple[str, ...]:
+    """Return how a body is encoded, in the order in which that was done; a few at most."""
+    words = re.split(r"[,\s]+", (content_encoding or "")[:_LONGEST_CODINGS].lower())
+    known = [one.removeprefix("x-") for one in words if _CODING.fullmatch(one)]
+    return tuple(one for one in known if one != "identity")

@@ -33,8 +33,10 @@ _KEPT = {
     b"etag": b"ETag",
     b"last-modified": b"Last-Modified",
     b"location": b"Location",
+    b"proxy-status": b"Proxy-Status",
     b"server": b"Server",
     b"via": b"Via",
+    b"x-squid-error": b"X-Squid-Error",
 }
 """The fields that somebody reads, besides those that are about the body's length and coding."""
 

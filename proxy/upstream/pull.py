@@ -22,9 +22,11 @@ from proxy.upstream.errors import (
     OriginMisbehaved,
     OriginUnreachable,
 )
+from proxy.upstream.following import redirected
 from proxy.upstream.freshness import Freshness
 from proxy.upstream.options import UpstreamOptions
-from proxy.upstream.origin import Origin, Reply
+from proxy.upstream.origin import Origin
+from proxy.upstream.reply import Reply
 from proxy.upstream.route import Route
 from proxy.upstream.straight import Straight
 
@@ -66,17 +68,21 @@ class ItemForbidden(ItemUnobtainable):
 class WrongCopy(OriginError):
     """An origin whose copy of an item is not what the signed list says."""
 
+    place: str = ""
+    """Where the origin had redirected to, if anywhere."""
+
 
 class WrongLength(WrongCopy):
     """An origin whose copy is longer or shorter than the signed list says."""
 
-    def __init__(self, origin: str, expected_bytes: int, actual_bytes: int, *, is_page: bool = False) -> None:
+    def __init__(self, origin: str, expected_bytes: int, actual_bytes: int, reply: Reply) -> None:
         problem = f"its copy has {actual_bytes} bytes, the list says {expected_bytes}"
-        if is_page:
+        if reply.codings:
+            problem += f"; it came encoded as {', '.join(reply.codings)}, which nobody asked for"
+        if reply.is_page:
             problem += "; it is an HTML page: does it want a login?"
-        super().__init__(origin, problem)
-        self.expected_bytes = expected_bytes
-        self.actual_bytes = actual_bytes
+        super().__init__(origin, problem + redirected(reply.place))
+        self.place = reply.place
 
 
 class Source(NamedTuple):
@@ -94,6 +100,8 @@ class Part(NamedTuple):
     origin: str
     start: int
     stop: int
+    place: str = ""
+    """The URL that it had redirected to, if any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +109,10 @@ class Doubts:
     """What speaks against an item's origins."""
 
     wrong_at: Mapping[str, str] = field(default_factory=dict)
-    """The origins whose copy was found wrong a short while ago, and how; they are not asked."""
+    """The origins whose copy was found wrong a short while ago, and how; they are not asked.
+
+    Or the URLs that they had redirected to: those are not followed.
+    """
     is_mixed: bool = False
     """Whether several origins' bytes together were wrong: now all have to come from one."""
     is_suspect: bool = False
@@ -138,6 +149,8 @@ class Pull:
         self._useless: dict[tuple[Origin, str], OriginError] = {}
         self._tries_from_start = _TriesFromStart()
         self._forbidden = _Forbidden()
+        self._bad_places: set[str] = set()
+        """Where redirects have led to copies of another size."""
         self.parts: list[Part] = []
 
     @property
@@ -247,7 +260,10 @@ class Pull:
         is_replaceable = self._has_others(candidate)
         offset = self._tries_from_start.offset(candidate, self._offset)
         freshness = Freshness.ANEW if self._doubts.is_suspect else Freshness.KEPT
-        async with candidate.origin.open(candidate.source.path, offset=offset, freshness=freshness) as reply:
+        avoided = self._bad_places | self._doubts.wrong_at.keys()
+        async with candidate.origin.open(
+            candidate.source.path, avoided=avoided, offset=offset, freshness=freshness
+        ) as reply:
             self._check_fits(name, reply, offset)
             position = reply.start
             is_exact = position == self._offset and reply.length_bytes == self._size_bytes - position
@@ -258,17 +274,17 @@ class Pull:
                         yield piece
                         position = self._size_bytes - piece.left_bytes
                         if position > self._offset:
-                            self._take(name, self._offset, position)
+                            self._take(name, self._offset, position, reply.place)
                         continue
                     fresh = piece[max(0, self._offset - position) :]
                     position += len(piece)
                     if position > self._size_bytes:
-                        raise WrongLength(name, self._size_bytes, position)
+                        raise WrongLength(name, self._size_bytes, position, reply)
                     if fresh:
-                        self._take(name, self._offset, position)
+                        self._take(name, self._offset, position, reply.place)
                         yield fresh
             if position != self._size_bytes and reply.ends_for_sure:
-                raise WrongLength(name, self._size_bytes, position)
+                raise WrongLength(name, self._size_bytes, position, reply)
             if offset and position == reply.start:
                 raise OriginMisbehaved(name, f"asked for bytes from {offset} on, it sent none")
             if position != self._size_bytes:
@@ -279,12 +295,12 @@ class Pull:
         if offset and reply.is_unplaced:
             raise OriginMisbehaved(name, f"asked for bytes from {offset} on, it does not say what it sends")
         if reply.total is not None and reply.total != self._size_bytes:
-            raise WrongLength(name, self._size_bytes, reply.total, is_page=reply.is_page)
+            raise WrongLength(name, self._size_bytes, reply.total, reply)
 
-    def _take(self, name: str, start: int, stop: int) -> None:
-        if self.parts and self.parts[-1].origin == name:
+    def _take(self, name: str, start: int, stop: int, place: str) -> None:
+        if self.parts and (self.parts[-1].origin, self.parts[-1].place) == (name, place):
             start = self.parts.pop().start
-        self.parts.append(Part(name, start, stop))
+        self.parts.append(Part(name, start, stop, place))
         self._offset = stop
 
     def _note(self, candidate: _Candidate, error: OriginError, *, has_begun: bool) -> None:
@@ -298,6 +314,10 @@ class Pull:
         if is_range_to_blame:
             return
         if self._forbidden.note(candidate, error):
+            return
+        if isinstance(error, WrongLength) and error.place and error.place not in self._bad_places:
+            # A redirector may choose another mirror the next time.
+            self._bad_places.add(error.place)
             return
         if isinstance(error, OriginAbsent) or (isinstance(error, WrongCopy) and not contradicts_itself):
             self._useless[candidate.origin, candidate.source.path] = error
