@@ -40,6 +40,10 @@ class OriginMisbehaved(OriginError):
     """An answer that makes no sense for the question."""
 
 
+class OriginOverdid(OriginMisbehaved):
+    """A document over the limit, however it is asked for."""
+
+
 class OriginStatus(OriginError):
     """A status that is neither the document nor its absence."""
 

@@ -24,6 +24,7 @@ from proxy.upstream.errors import (
     OriginForbidden,
     OriginHungUp,
     OriginMisbehaved,
+    OriginOverdid,
     OriginStatus,
     OriginUnreachable,
 )
@@ -235,9 +236,9 @@ class Origin:
         except TooLarge:
             raise self._too_large(limit) from None
 
-    def _too_large(self, limit: int) -> OriginMisbehaved:
+    def _too_large(self, limit: int) -> OriginOverdid:
         self.meter.exceeded()
-        return OriginMisbehaved(
+        return OriginOverdid(
             self.name, f"its document has more than {limit} bytes, the limit of [upstream] document_limit"
         )
 
@@ -253,7 +254,7 @@ def _may_be_about_the_question(error: OriginError) -> bool:
         return error.status not in statuses.OF_THE_MOMENT
     if isinstance(error, OriginHungUp):
         return not isinstance(error.__cause__, TimeoutError)
-    return isinstance(error, OriginMisbehaved)
+    return isinstance(error, OriginMisbehaved) and not isinstance(error, OriginOverdid)
 
 
 class Asking:
