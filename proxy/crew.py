@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from proxy.config import Config
+from proxy.equipment import Equipment
 from proxy.errors import ProxyError
 from proxy.keeper import keep
 from proxy.lifeline import STOP_SIGNALS, Lifeline
@@ -49,7 +49,7 @@ class Role(NamedTuple):
 
     name: str
     """As the process list shows it."""
-    run: Callable[[Config, Listeners, Lifeline], Awaitable[None]]
+    run: Callable[[Equipment, Listeners, Lifeline], Awaitable[None]]
 
 
 _WORKER = Role("sstream-worker", serve)
@@ -69,11 +69,12 @@ class Crew:
 
     def __init__(
         self,
-        config: Config,
+        equipment: Equipment,
         listeners: Listeners,
         on_fork: Callable[["Crew"], None] = lambda _: None,
     ) -> None:
-        self.config = config
+        self.equipment = equipment
+        self.config = equipment.config
         self.listeners = listeners
         self._on_fork = on_fork
         """Called in each child with its crew, to let go of what belongs to others alone."""
@@ -186,7 +187,7 @@ class Crew:
             share_arenas()
             lifeline = Lifeline(self._lifeline[0], self._tell)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_awaited(role.run(self.config, self.listeners, lifeline)))
+                runner.run(_awaited(role.run(self.equipment, self.listeners, lifeline)))
             status = 0
         except ProxyError as error:
             log.critical("child.failed name=%s problem=%s", role.name, error)

@@ -13,6 +13,7 @@ from random import Random
 
 from proxy.cache.service import Cache
 from proxy.config import Config
+from proxy.equipment import Equipment
 from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler
 from proxy.jobs.scrub import Scrubber
@@ -24,10 +25,11 @@ from proxy.sockets import Listeners
 log = logging.getLogger(__name__)
 
 
-async def keep(config: Config, listeners: Listeners, lifeline: Lifeline) -> None:
+async def keep(equipment: Equipment, listeners: Listeners, lifeline: Lifeline) -> None:
     """Keep house until told to stop."""
     listeners.close()  # Clients are the workers' business; their port must be free when those are gone.
-    async with lifeline.held(), open_runtime(config) as cache:
+    config = equipment.config
+    async with lifeline.held(), open_runtime(config, time.time, equipment.keyrings) as cache:
         chores = asyncio.create_task(_keep(config, cache), name="chores")
         log.info("keeper.ready pid=%d", os.getpid())
         told = asyncio.create_task(lifeline.told_to_stop(), name="stopping")

@@ -6,8 +6,9 @@ The one place that knows all concrete classes.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from proxy.cache.archive import Archive, documents_in_use
@@ -45,24 +46,34 @@ from proxy.upstream.route import Route
 from proxy.upstream.sessions import Sessions
 from proxy.upstream.throttle import TokenBucket
 
+HOMES = "gnupg"
+"""The folder, in the data directory, of what gpg needs."""
 
-def open_keyrings(config: Config) -> dict[str, Keyring]:
-    """Return the keyring of every mirror that has one, by the mirror's name.
+Keyrings = Mapping[str, Keyring]
+"""The keyring of every mirror that has one, by the mirror's name."""
 
-    Raises GpgMissing or KeyringError. Blocks.
-    """
-    homes = config.data_dir / "gnupg"
-    files = {one.name: keyring_file(one.keyring) for one in config.mirrors if one.trust is Trust.GPG}
+
+def keyring_files(config: Config) -> dict[str, Path]:
+    """Return the keyring files, by the names of the mirrors that have one."""
+    return {one.name: keyring_file(one.keyring) for one in config.mirrors if one.trust is Trust.GPG}
+
+
+def open_keyrings(config: Config) -> Keyrings:
+    """Return the keyrings of all mirrors. Raises GpgMissing, GpgFailed, HomeFault or KeyringError. Blocks."""
+    files = keyring_files(config)
+    homes = config.data_dir / HOMES
     opened = {path: Keyring.open(path, homes) for path in sorted(set(files.values()))}
     return {name: opened[path] for name, path in files.items()}
 
 
 @contextlib.asynccontextmanager
-async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -> AsyncIterator[Cache]:
+async def open_runtime(
+    config: Config, clock: Callable[[], float] = time.time, keyrings: Keyrings | None = None
+) -> AsyncIterator[Cache]:
     """Open the store and all mirrors; everything stops when the context ends.
 
-    `clock` gives Unix seconds and decides what is fresh. Raises GpgMissing or
-    KeyringError.
+    `clock` gives Unix seconds and decides what is fresh. `keyrings` are opened
+    unless given. Raises what `open_keyrings` raises.
     """
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
@@ -77,7 +88,8 @@ async def open_runtime(config: Config, clock: Callable[[], float] = time.time) -
         reading = Reading(store)
         stack.callback(reading.stop)
         storage = Storage(store, ledger, room, reading, Proofs(store, ledger), threads, counters)
-        keyrings = await threads.slow(open_keyrings, config)
+        if keyrings is None:
+            keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
         offline = await threads.disk(
             lambda: OfflineSwitch(config.data_dir / "boards" / ".offline", is_configured=config.offline)

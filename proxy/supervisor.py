@@ -4,8 +4,8 @@ SIGTERM, SIGINT   running replies get some time to end; a second one cuts them
 SIGHUP            read the configuration again: a new crew takes over, the old one
                   ends when its replies have; a faulty configuration changes nothing
 
-A certificate that was renewed is taken over in the same way, by itself. It runs
-no event loop and no thread, so that forking is safe.
+A certificate or keyring that was renewed is taken over in the same way, by
+itself. It runs no event loop and no thread, so that forking is safe.
 """
 
 import logging
@@ -17,12 +17,13 @@ from types import FrameType
 
 from proxy.config import Config
 from proxy.crew import Crew
+from proxy.equipment import Equipment, Renewals, Renewed, read_equipment
 from proxy.errors import ProxyError
 from proxy.ports import Ports
-from proxy.runtime import open_keyrings
+from proxy.runtime import HOMES
 from proxy.sockets import Listeners, shown_address
 from proxy.systemd import Notifier
-from proxy.tls import FileWatch, tls_context
+from proxy.upstream.keyhome import sweep_homes
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class Supervisor:
         self._ports = Ports()
         self._others: list[Crew] = []
         """Crews beside the one that serves: one that is being tried, and those whose last replies end."""
-        self._certificate = _watch(config)
-        self._crew = self._prepare(config)
+        self._renewals = Renewals.of(config, time.monotonic())
+        self._crew = self._prepare(read_equipment(config))
         self._ports.listen()
 
     @property
@@ -68,10 +69,9 @@ class Supervisor:
                 self._notifier.ready(self._status())
             if self._must_reload:
                 self._must_reload = False
-                self._reload(self._load)
-            elif self._certificate.has_changed(time.monotonic()):
-                log.info("certificate.changed path=%s", self._crew.config.tls.certificate)
-                self._reload(lambda: self._crew.config)
+                self._take_over(self._read_again)
+            elif renewed := self._renewals.look(self._crew.equipment, time.monotonic()):
+                self._renew(renewed)
             time.sleep(_POLL_S)
         self._notifier.stopping()
         self._stop_all()
@@ -83,34 +83,42 @@ class Supervisor:
     def _note_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._must_reload = True
 
-    def _prepare(self, config: Config) -> Crew:
-        """Return a crew for a configuration, not started. Raises ProxyError when it cannot work."""
-        config.data_dir.mkdir(parents=True, exist_ok=True)
-        open_keyrings(config)
-        tls = tls_context(config.tls)
-        handed_over = self._handed_over
+    def _prepare(self, equipment: Equipment) -> Crew:
+        """Return a crew with that equipment, not started. Raises ProxyError when it cannot work."""
+        config, handed_over = equipment.config, self._handed_over
         clients = () if handed_over.clients else config.addresses
         admins = () if handed_over.admins else config.admin_addresses
         bound = self._ports.bind([*clients, *admins])
         listeners = Listeners(
             clients=handed_over.clients or tuple(bound[address] for address in clients),
             admins=handed_over.admins or tuple(bound[address] for address in admins),
-            tls=tls,
+            tls=equipment.tls,
         )
-        return Crew(config, listeners, self._let_go)
+        for oddity in equipment.oddities():
+            log.warning("keyring.odd problem=%s", oddity)
+        identities = {keyring.identity for keyring in equipment.keyrings.values()}
+        sweep_homes(config.data_dir / HOMES, identities, time.time())
+        return Crew(equipment, listeners, self._let_go)
 
-    def _reload(self, load: Callable[[], Config]) -> None:
-        """Let a new crew take over, and tell systemd meanwhile."""
+    def _renew(self, renewed: Renewed) -> None:
+        self._take_over(lambda: renewed)
+
+    def _read_again(self) -> Renewed:
+        """Read the configuration again, and what it names."""
+        config = self._load()
+        renewals = Renewals.of(config, time.monotonic())
+        return Renewed(read_equipment(config), renewals)
+
+    def _take_over(self, read: Callable[[], Renewed]) -> None:
+        """Let a new crew take over, if it comes to life; else leave everything as it is. Systemd is told."""
         self._notifier.reloading()
-        self._take_over(load)
+        self._try(read)
         self._notifier.ready(self._status())
 
-    def _take_over(self, load: Callable[[], Config]) -> None:
-        """Let a new crew take over, if it comes to life; else leave everything as it is."""
+    def _try(self, read: Callable[[], Renewed]) -> None:
         try:
-            config = load()
-            certificate = _watch(config)  # First: what changes while it is being read is a change still.
-            crew = self._prepare(config)
+            renewed, renewals = read()
+            crew = self._prepare(renewed)
         except (ProxyError, OSError) as error:
             self._ports.keep(self.listeners.all)
             log.error("config.rejected problem=%s", error)  # noqa: TRY400 - no fault of this program
@@ -119,7 +127,7 @@ class Supervisor:
         crew.start()
         if self._comes_to_life(crew):
             self._others.remove(crew)
-            old, self._crew, self._certificate = self._crew, crew, certificate
+            old, self._crew, self._renewals = self._crew, crew, renewals
             self._end(old, signal.SIGUSR1)
             log.info("config.accepted workers=%d listen=%s", crew.config.worker_count(), self._where())
         else:
@@ -185,7 +193,3 @@ class Supervisor:
 
     def _where(self) -> str:
         return ", ".join(map(shown_address, self.listeners.clients))
-
-
-def _watch(config: Config) -> FileWatch:
-    return FileWatch(config.tls.files, config.tls.check_every_s, time.monotonic())

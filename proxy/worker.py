@@ -10,6 +10,7 @@ from functools import partial
 
 from proxy.cache.service import Cache
 from proxy.config import Config
+from proxy.equipment import Equipment
 from proxy.jobs.actions import Actions
 from proxy.jobs.scrub import Scrubber
 from proxy.lifeline import Lifeline
@@ -32,9 +33,10 @@ async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]
     )
 
 
-async def serve(config: Config, listeners: Listeners, lifeline: Lifeline) -> None:
+async def serve(equipment: Equipment, listeners: Listeners, lifeline: Lifeline) -> None:
     """Serve until told to stop; then let running replies end, within the configured time if it is urgent."""
-    async with lifeline.held(), open_runtime(config) as cache:
+    config = equipment.config
+    async with lifeline.held(), open_runtime(config, time.time, equipment.keyrings) as cache:
         operator = await open_operator(config, cache, time.time)
         gate = Gate(config.access, config.users, config.mirrors)
         listening = await _listen(config, listeners, cache, gate, operator)
