@@ -12,6 +12,7 @@ from proxy.cache.draft import Draft
 from proxy.cache.flavours import SIGNED_INDEX, Flavours
 from proxy.cache.generation import Document, Generation
 from proxy.cache.mirror import Trust
+from proxy.cache.stream import check_same_stream
 from proxy.cache.surprises import blamed_on
 from proxy.cache.together import all_or_first_failure
 from proxy.cache.vetting import DocumentRefused, Vetted, Vetting
@@ -80,7 +81,9 @@ class Assembler:
             # Two flavours of one index are signed at different moments; only what they state compares.
             former = replace(current.documents[current.index_path], signed_at=None, least_signed_at=None)
             index = self._vetting.compared(index, former)
-        draft = Draft(index_path=index.document.path)
+        draft = Draft(index_path=index.document.path, content_ids=_named_by(index))
+        if current is not None and self._trust is Trust.GPG:
+            check_same_stream(index.document.path, draft.content_ids, current.stream)
         draft.add(index)
         await self._follow(
             _Work(
@@ -126,6 +129,7 @@ class Assembler:
         pending = [start]
         asked: set[str] = {start.document.path}
         while pending:
+            work.draft.oddities += (oddity for vetted in pending for oddity in _oddities(vetted))
             entries = {
                 entry.path: entry
                 for vetted in pending
@@ -168,6 +172,16 @@ class Assembler:
             problem = FormatError(f"it is list {content_id!r}, not {entry.content_id!r}")
             raise DocumentRefused(work.origin.name, entry.path, problem)
         return vetted
+
+
+def _named_by(index: Vetted) -> list[str]:
+    return [entry.content_id for entry in index.names.entries if entry.is_followed] if index.names else []
+
+
+def _oddities(index: Vetted) -> list[str]:
+    if index.names is None:
+        return []
+    return [f"{index.document.path}: {what}" for what in (*index.names.oddities, *index.names.omissions)]
 
 
 def _check_not_bare(draft: Draft, current: Generation | None) -> None:

@@ -394,7 +394,7 @@ class Documents:
         accepts_older, self._accepts_older = self._accepts_older, False
         is_too_old = choice.offer is None or rollbacks(choice.offer.draft.losses)
         if known is not None and accepts_older and is_too_old:
-            accepted, known = known, known.without_dates()
+            accepted, known = known, known.unbound()
             offers, problems = await ask(known)
             for offer in offers:
                 offer.draft.date_as(accepted)

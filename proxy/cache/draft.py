@@ -12,6 +12,8 @@ from proxy.upstream.errors import OriginAbsent, OriginError, OriginForbidden, Or
 Loss = OriginError | DocumentRefused | RollbackError
 """Why one document of several is not in a draft."""
 
+_MOST_ODDITIES = 20
+
 
 @dataclass(kw_only=True)
 class Draft:
@@ -25,6 +27,10 @@ class Draft:
     """Why the origin seems to be in the middle of publishing, or in trouble, in words."""
     refused: dict[str, Loss] = field(default_factory=dict)
     """Lists that cannot be believed, or not be had."""
+    oddities: list[str] = field(default_factory=list)
+    """What is wrong with entries of its indexes, in words."""
+    content_ids: list[str] = field(default_factory=list)
+    """The lists that its index names."""
     refused_siblings: dict[str, DocumentRefused | OriginError] = field(default_factory=dict)
     """Flavours that cannot be believed, or that the origin has and does not give."""
 
@@ -104,6 +110,8 @@ class Draft:
             broken=tuple(
                 sorted(path for path, loss in losses.items() if isinstance(loss, OriginUnreachable))
             ),
+            oddities=tuple(self.oddities[:_MOST_ODDITIES]),
+            content_ids=tuple(sorted(self.content_ids)),
             left={} if known is None else known.left_by(self.documents),
         )
 

@@ -24,6 +24,7 @@ SIBLING = "sibling"
 
 _NO_DIGEST = Digest("0" * 64)
 _MOST_LEFT = 1000
+_TUPLES = ("absent", "gaps", "broken", "oddities", "content_ids")
 
 
 class GenerationLost(ProxyError):
@@ -89,6 +90,10 @@ class Generation:
     """Lists left out because they could not be verified or not be had, and why."""
     broken: tuple[str, ...] = ()
     """Those of them whose origin gave no answer, or not all of one."""
+    oddities: tuple[str, ...] = ()
+    """What is wrong with entries of its indexes, in words."""
+    content_ids: tuple[str, ...] = ()
+    """The lists that its index names, whether or not they could be had."""
     left: dict[str, Document] = field(default_factory=dict)
     """What earlier generations had and this one has not: nothing older than that may come back."""
 
@@ -96,6 +101,12 @@ class Generation:
     def updated(self) -> float | None:
         """The date that the index itself states."""
         return self.documents[self.index_path].updated
+
+    @property
+    def stream(self) -> frozenset[str]:
+        """The names of its lists; a record of an earlier release knows only those that were had."""
+        had = (document.content_id for document in self.documents.values())
+        return frozenset(self.content_ids or filter(None, had))
 
     def says_the_same(self, other: "Generation") -> bool:
         """Whether both would be served alike: the same bytes under the same paths."""
@@ -118,13 +129,13 @@ class Generation:
         documents = {path: document.date_only() for path, document in self.documents.items()}
         return replace(self, documents=documents)
 
-    def without_dates(self) -> Self:
-        """Return what an operator wants to be replaced by whatever there is, older or not."""
+    def unbound(self) -> Self:
+        """Return what an operator wants to be replaced by whatever there is, older or of another stream."""
         documents = {
-            path: replace(document, updated=None, signed_at=None, is_ahead=False)
+            path: replace(document, updated=None, signed_at=None, is_ahead=False, content_id="")
             for path, document in self.documents.items()
         }
-        return replace(self, documents=documents, left={})
+        return replace(self, documents=documents, left={}, content_ids=())
 
     def to_record(self) -> dict[str, Any]:
         """Return the generation as JSON values."""
@@ -135,7 +146,7 @@ class Generation:
         """Read what `to_record` wrote."""
         known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
         documents = {name: _documents(record.get(name, {})) for name in ("documents", "left")}
-        tuples = {name: tuple(record.get(name, ())) for name in ("absent", "gaps", "broken")}
+        tuples = {name: tuple(record.get(name, ())) for name in _TUPLES}
         return cls(**{**known, **tuples, **documents})
 
 

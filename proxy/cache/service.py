@@ -149,6 +149,10 @@ class Cache:
         """
         return self._documents[target.mirror.name].currency(target.item, target.edition)
 
+    def holds(self, target: Target) -> bool:
+        """Whether a target's blob is in the store."""
+        return self.storage.store.has(target.item.digest)
+
     def note_use(self, target: Target) -> None:
         """Note that a target's blob is in use."""
         self._usage.note(target.item.digest, self._clock())

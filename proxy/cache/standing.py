@@ -28,6 +28,7 @@ def standing(
         "absent": list(generation.absent),
         "refused": generation.refused,
         "lacking": _lacking(generation),
+        "oddities": list(generation.oddities),
         "ahead": [path for path, document in generation.documents.items() if is_ahead(document, now)],
     }
 

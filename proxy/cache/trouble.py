@@ -39,7 +39,7 @@ class Trouble:
     last_refusal: str = ""
     held_back_since: float | None = None
     too_old: str = ""
-    """What the last check refused for being older than what was accepted; empty if nothing."""
+    """What the last check refused for being older than what was accepted, or of another stream."""
 
     def after_failure(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
         """Return the trouble after a check that no origin passed."""

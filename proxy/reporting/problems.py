@@ -29,6 +29,7 @@ _REFUSED_ADVICE = (
 _AHEAD_ADVICE = (
     "if this machine's clock is right, tell the publisher; what is published later is taken all the same"
 )
+_ODD_ADVICE = "tell the publisher; all other entries are served"
 _MOST_TOLD = 5
 
 
@@ -78,8 +79,10 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)
         if mirror.get("too_old"):
             yield Problem(
-                subject, "warning", f"refuses to go back: {mirror['too_old']}", _too_old_advice(name)
+                subject, "warning", f"keeps what it has: {mirror['too_old']}", _too_old_advice(name)
             )
+        if mirror.get("oddities"):
+            yield Problem(subject, "warning", _what_is_odd(mirror["oddities"]), _ODD_ADVICE)
         if mirror.get("ahead"):
             text = f"has documents of the future: {', '.join(mirror['ahead'][:_MOST_TOLD])}"
             yield Problem(subject, "warning", text, _AHEAD_ADVICE)
@@ -89,10 +92,15 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
 
 
+def _what_is_odd(oddities: list[str]) -> str:
+    more = f"; and {len(oddities) - _MOST_TOLD} more" if len(oddities) > _MOST_TOLD else ""
+    return f"has an index with entries that cannot all be used: {'; '.join(oddities[:_MOST_TOLD])}{more}"
+
+
 def _too_old_advice(mirror: str) -> str:
     return (
-        "an origin may be behind, or somebody shows old documents. If the publisher went back on purpose, "
-        "or dated something wrongly, or the mirror was given other origins: "
+        "an origin may be behind, or somebody shows documents of old, or of elsewhere. If the publisher "
+        "went back on purpose, or dated something wrongly, or the mirror was given other origins: "
         f"sstream-proxy refresh --accept-older {mirror}"
     )
 

@@ -45,6 +45,8 @@ class Index:
     entries: tuple[IndexEntry, ...]
     oddities: tuple[str, ...] = ()
     """What was passed over, in words."""
+    omissions: tuple[str, ...] = ()
+    """What entries do not say though they should, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ passed over and told, a document of the wrong shape is a FormatError.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,6 +15,7 @@ from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, Inde
 from proxy.simplestreams.paths import PathError, listed_path
 from proxy.simplestreams.shape import TooComplex, check_shape
 
+_SUFFIXES = (".sjson", ".json")
 _PairsHook = Callable[[list[tuple[str, Any]]], dict[str, Any]]
 
 
@@ -58,9 +59,8 @@ def same_statement(one: bytes, other: bytes) -> bool:
     plain form; that difference alone does not count.
     """
     try:
-        return _is_same(
-            _flavourless(_load(one)), _flavourless(_load(other, object_pairs_hook=_without_repeats))
-        )
+        ours, theirs = _load(one), _load(other, object_pairs_hook=_without_repeats)
+        return _is_same(_flavourless(ours, theirs), theirs)
     except (FormatError, RecursionError):
         return False
 
@@ -101,6 +101,7 @@ def _index(document: dict[str, Any]) -> Index:
         raise FormatError("it has no 'index' object")
     entries: list[IndexEntry] = []
     oddities: list[str] = []
+    omissions: list[str] = []
     for content_id, entry in listed.items():
         if not isinstance(entry, dict):
             oddities.append(f"entry {content_id!r:.80} is not an object")
@@ -116,6 +117,7 @@ def _index(document: dict[str, Any]) -> Index:
         if canonical is None:
             oddities.append(f"entry {content_id!r:.80} has a path that is no text")
             continue
+        omissions += [f"entry {content_id!r:.80} does not say its {what}" for what in _omitted(entry)]
         entries.append(
             IndexEntry(
                 content_id=content_id,
@@ -125,8 +127,20 @@ def _index(document: dict[str, Any]) -> Index:
             )
         )
     return Index(
-        updated=parse_updated(document.get("updated")), entries=tuple(entries), oddities=tuple(oddities)
+        updated=parse_updated(document.get("updated")),
+        entries=tuple(entries),
+        oddities=tuple(oddities),
+        omissions=tuple(omissions),
     )
+
+
+def _omitted(entry: dict[str, Any]) -> Iterator[str]:
+    """Yield what an entry with a path should say and does not."""
+    kind = entry.get("format")
+    if not isinstance(kind, str) or not kind:
+        yield "format, so that nobody can tell what it is"
+    elif kind == PRODUCTS_FORMAT and not entry.get("datatype"):
+        yield "datatype, which some clients need"
 
 
 def _products(document: dict[str, Any]) -> Products:
@@ -161,14 +175,24 @@ def _is_same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other
 
 
-def _flavourless(document: dict[str, Any]) -> dict[str, Any]:
-    listed = document.get("index")
-    if document.get("format") != INDEX_FORMAT or not isinstance(listed, dict):
-        return document
-    return {**document, "index": {name: _without_flavour(entry) for name, entry in listed.items()}}
+def _flavourless(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return what `one` states: an index with the paths of `other` where only their flavour differs."""
+    listed, others = one.get("index"), other.get("index")
+    if one.get("format") != INDEX_FORMAT or not isinstance(listed, dict) or not isinstance(others, dict):
+        return one
+    return {**one, "index": {name: _in_flavour_of(others.get(name), entry) for name, entry in listed.items()}}
 
 
-def _without_flavour(entry: object) -> object:
-    if isinstance(entry, dict) and isinstance(path := entry.get("path"), str):
-        return {**entry, "path": path.removesuffix(".sjson").removesuffix(".json")}
+def _in_flavour_of(other: object, entry: object) -> object:
+    if not isinstance(entry, dict) or not isinstance(other, dict):
+        return entry
+    path, wanted = entry.get("path"), other.get("path")
+    if isinstance(path, str) and isinstance(wanted, str) and wanted in _flavours(path):
+        return {**entry, "path": wanted}
     return entry
+
+
+def _flavours(path: str) -> Iterator[str]:
+    for suffix, another in (_SUFFIXES, _SUFFIXES[::-1]):
+        if path.endswith(suffix):
+            yield path.removesuffix(suffix) + another

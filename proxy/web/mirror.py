@@ -86,7 +86,7 @@ class MirrorFace:
         has_body = request.method == "GET" and answer.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
         if not has_body:
             bodiless = _Bodiless(status=answer.status, headers=headers)
-            bodiless[OUTCOME] = (Outcome.STALE if target.is_stale else Outcome.HIT).value
+            bodiless[OUTCOME] = self._outcome(target).value
             bodiless.on_complete = partial(remember, request, bodiless, target, self._cache, self._gate)
             return bodiless
         began = time.monotonic()
@@ -97,6 +97,12 @@ class MirrorFace:
         response[FIRST_BYTE_S] = time.monotonic() - began
         response.on_complete = partial(remember, request, response, target, self._cache, self._gate)
         return response
+
+    def _outcome(self, target: Target) -> Outcome:
+        """Say what a reply without a body is: no hit, when a body would have had to be fetched."""
+        if not self._cache.holds(target):
+            return Outcome.MISS
+        return Outcome.STALE if target.is_stale else Outcome.HIT
 
 
 class _Bodiless(web.StreamResponse):

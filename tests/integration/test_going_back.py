@@ -260,6 +260,74 @@ async def test_another_stream_under_the_same_name_is_taken_on_purpose(
             )
 
 
+@pytest.mark.parametrize("is_flavour", [False, True])
+async def test_another_stream_of_the_same_key_does_not_replace_this_one_though_newer(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock, is_flavour: bool
+) -> None:
+    """MAAS' candidate and stable images differ in nothing but the names of their lists."""
+    publish(tree, "20250701", updated=clock.now - 2000)
+    other = SignedTree(tmp_path / "other", tree.key)
+    for name in ("com.ubuntu.maas:candidate:v3:download", "com.ubuntu.maas:candidate:1:bootloader-download"):
+        other.add_item(PRODUCT, "20250722", "squashfs", content_id=name)
+    other.publish(updated=clock.now - 1000, detached=True)
+    if is_flavour:
+        (other.root / INDEX).unlink()
+    config = make_config(tmp_path / "data", mirror)
+    async with run_proxy(config, clock) as proxy:
+        current = await bodies(proxy, INDEX, LIST)
+    async with Origin(other.root) as elsewhere:
+        moved = replace(mirror, origins=(elsewhere.url,))
+        async with run_proxy(make_config(tmp_path / "data", moved), clock) as proxy:
+            await proxy.documents.revalidate()
+            assert await bodies(proxy, INDEX, LIST) == current
+            told = " ".join(await problems(proxy))
+            assert "is of another stream: it names com.ubuntu.maas:candidate:1:bootloader-download" in told
+            assert "sstream-proxy refresh --accept-older test" in told
+
+            assert (await accept_older(proxy, "test"))[0] == 200
+            path = "streams/v1/com.ubuntu.maas:candidate:v3:download"
+            path += ".json" if is_flavour else ".sjson"
+            assert await bodies(proxy, path) == on_disk(other, path)
+
+
+async def test_a_stream_may_gain_lists_and_lose_others(
+    proxy: RunningProxy, tree: SignedTree, clock: Clock
+) -> None:
+    for number in range(4):
+        tree.add_item(PRODUCT, "1", "squashfs", content_id=f"list{number}")
+        tree.add_item(PRODUCT, "1", "squashfs", content_id=f"list{number + 1}")
+        tree._documents.pop(f"list{number - 1}", None)
+        tree.publish(updated=clock.now - 100 + number)
+        await proxy.documents.revalidate()
+        assert await bodies(proxy, INDEX) == on_disk(tree, INDEX)
+    assert (await stats(proxy))["refusals"] == 0
+
+
+async def test_a_record_of_an_earlier_release_binds_to_the_lists_that_it_had(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock
+) -> None:
+    publish(tree, "20250701", updated=clock.now - 2000)
+    config = make_config(tmp_path / "data", mirror)
+    async with run_proxy(config, clock) as proxy:
+        current = await bodies(proxy, INDEX, LIST)
+        storage = proxy.cache.storage
+        record = await storage.threads.ledger(storage.ledger.record, "generation/test")
+        for name in ("content_ids", "left", "broken", "oddities"):
+            del record[name]
+        for document in record["documents"].values():
+            for name in ("is_ahead", "least_updated", "least_signed_at"):
+                del document[name]
+        await storage.threads.ledger(storage.ledger.write, "generation/test", record)
+    other = SignedTree(tree.root, tree.key)
+    other.add_item(PRODUCT, "2", "squashfs", content_id="other")
+    other.publish(updated=clock.now - 1000)
+    async with run_proxy(config, clock) as proxy:
+        assert await bodies(proxy, INDEX, LIST) == current
+        await proxy.documents.revalidate()
+        assert await bodies(proxy, INDEX, LIST) == current
+        assert "is of another stream" in (await stats(proxy))["too_old"]
+
+
 async def test_whoever_goes_back_names_the_mirrors(proxy: RunningProxy, tree: SignedTree) -> None:
     publish(tree, "20250701")
     assert (await accept_older(proxy))[0] == 400

@@ -182,6 +182,24 @@ def test_an_odd_entry_is_told_and_costs_no_other_entry(odd: object, problem: str
     assert "'odd'" in found.oddities[0]
 
 
+@pytest.mark.parametrize(
+    ("fields", "omitted"),
+    [
+        ({"format": None, "datatype": "image-ids"}, ["format"]),
+        ({"format": "", "datatype": "image-ids"}, ["format"]),
+        ({"format": 7}, ["format"]),
+        ({"datatype": None}, ["datatype"]),
+        ({"datatype": "image-ids"}, []),
+        ({"format": INDEX_FORMAT}, []),
+        ({"format": "mirrors:1.0"}, []),
+    ],
+)
+def test_what_an_entry_does_not_say_is_told(fields: dict[str, object], omitted: list[str]) -> None:
+    found = index(one=entry(**fields))
+    assert [what.split(" its ")[1].split(",")[0] for what in found.omissions] == omitted
+    assert all("'one'" in what for what in found.omissions)
+
+
 def test_entry_paths_come_in_their_one_form() -> None:
     found = index(one=entry(path="streams/v1/com.ubuntu.maas%3Astable%3Av3%3Adownload.json"))
     assert found.entries[0].path == "streams/v1/com.ubuntu.maas:stable:v3:download.json"
@@ -247,6 +265,24 @@ def test_a_bad_date_rejects_nothing() -> None:
             encoded(format=INDEX_FORMAT, index={"one": entry(path="a.sjson")}),
             encoded(format=INDEX_FORMAT, index={"one": entry(path="a.json"), "two": entry()}),
             False,
+        ),
+        *(
+            (
+                encoded(format=INDEX_FORMAT, index={"one": entry(path="streams/v1/c.sjson")}),
+                encoded(format=INDEX_FORMAT, index={"one": entry(path=path)}),
+                False,
+            )
+            for path in ("streams/v1/c", "streams/v1/c.json.json", "streams/v1/c.sjson.json", "c.json")
+        ),
+        (
+            encoded(format=INDEX_FORMAT, index={"one": entry(path="c.json.sjson")}),
+            encoded(format=INDEX_FORMAT, index={"one": entry(path="c.json")}),
+            False,
+        ),
+        (
+            encoded(format=INDEX_FORMAT, index={"one": entry(path="c.json")}),
+            encoded(format=INDEX_FORMAT, index={"one": entry(path="c.json")}),
+            True,
         ),
         (
             encoded(format=PRODUCTS_FORMAT, products={"one": {"path": "a.sjson"}}),
