@@ -1,5 +1,6 @@
 """The ledger: what is known of blobs and names, shared by processes, and never a program."""
 
+import contextlib
 import json
 import pickle
 import shutil
@@ -21,7 +22,8 @@ from support.running import Clock
 
 from proxy.digest import Digest, digest_of
 from proxy.store.evict import Usage
-from proxy.store.ledger import Ledger, LedgerUnavailable
+from proxy.store.ledger import Ledger, LedgerUnavailable, Proof
+from proxy.store.table import LedgerDamaged
 
 ONE, TWO, THREE = (digest_of(name) for name in (b"one", b"two", b"three"))
 JSON = st.recursive(
@@ -449,6 +451,57 @@ def test_a_pickled_key_is_passed_over_and_not_run(
     assert tamper(directory, "records", statement, pickle.dumps(Bomb(crater)), is_plain) == 1
     assert "failure/x" not in ledger.keys("")
     assert not crater.exists()
+
+
+USES: dict[str, Callable[[Ledger], object]] = {
+    "record": lambda ledger: ledger.record("failure/x"),
+    "records_at": lambda ledger: ledger.records_at("failure/x", "generation/maas"),
+    "keys": lambda ledger: ledger.keys(""),
+    "records": lambda ledger: ledger.records(""),
+    "write": lambda ledger: ledger.write("failure/x", 1),
+    "forget": lambda ledger: ledger.forget("failure/x"),
+    "forget_expired": Ledger.forget_expired,
+    "try_out": Ledger.try_out,
+    "pin": lambda ledger: ledger.pin(ONE, "test"),
+    "repin": lambda ledger: ledger.repin("test", [ONE]),
+    "pins": Ledger.pins,
+    "protected": Ledger.protected,
+    "is_protected": lambda ledger: ledger.is_protected(ONE),
+    "add_blob": lambda ledger: ledger.add_blob(ONE, 1),
+    "note_proof": lambda ledger: ledger.note_proof(ONE, Proof(1.0, 1)),
+    "proof": lambda ledger: ledger.proof(ONE),
+    "total_bytes": Ledger.total_bytes,
+    "sizes": lambda ledger: ledger.sizes([ONE]),
+    "usages": Ledger.usages,
+    "forget_blob": lambda ledger: ledger.forget_blob(ONE),
+    "reconcile": lambda ledger: ledger.reconcile([(ONE, 1, 1.0)], lambda _: True),
+    "opened again": lambda ledger: closing(Ledger(ledger.directory)).__enter__().pins(),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+@pytest.mark.parametrize("column", ["value", "key", "file"])
+def test_nothing_that_lies_in_the_ledger_is_ever_unpickled(
+    ledger: Ledger, directory: Path, crater: Path, column: str, use: Callable[[Ledger], object]
+) -> None:
+    """CVE-2025-69872 of diskcache: whoever can write to its folder has its readers run a program."""
+    fill(ledger)
+    bomb = pickle.dumps(Bomb(crater))
+    for table in ("records", "blobs"):
+        (directory / table / "aside.val").write_bytes(bomb)
+        change, values = {
+            "value": ("mode = ?, value = ?", (diskcache.core.MODE_PICKLE, bomb)),
+            "key": ("raw = 0, key = ? || rowid", (bomb,)),
+            "file": ("mode = ?, value = NULL, filename = 'aside.val'", (diskcache.core.MODE_PICKLE,)),
+        }[column]
+        assert tamper(directory, table, f"UPDATE Cache SET {change}", *values)
+
+    with contextlib.suppress(LedgerUnavailable, LedgerDamaged):
+        use(ledger)
+
+    assert not crater.exists()
+    ledger.write("failure/x", ["absent", "path"])
+    assert ledger.record("failure/x") == ["absent", "path"]
 
 
 @pytest.mark.parametrize("value", ["no JSON", "", "{", b"bytes", 7, None], ids=repr)
