@@ -189,7 +189,7 @@ class Crew:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_awaited(role.run(self.equipment, self.listeners, lifeline)))
             status = 0
-        except ProxyError as error:
+        except (ProxyError, OSError) as error:
             log.critical("child.failed name=%s problem=%s", role.name, error)
         except BaseException:
             log.critical("child.crashed name=%s pid=%d", role.name, os.getpid(), exc_info=True)

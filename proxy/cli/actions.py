@@ -26,6 +26,7 @@ from proxy.cli.running import run_with_cache
 from proxy.config import Config
 from proxy.digest import InvalidDigest, parse_digest
 from proxy.jobs.actions import BY_HAND, Actions, Aim, Done
+from proxy.jobs.audit import BY_COMMAND
 from proxy.jobs.scrub import Scrubber
 from proxy.runtime import open_rulebook
 from proxy.words import size
@@ -155,7 +156,7 @@ def _act(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:
     async def work(cache: Cache) -> Done:
         book = await open_rulebook(config, cache)
         scrubber = Scrubber(cache, config.scrub, time.time)
-        return await act(Actions(cache, config.prefetch, book, scrubber, f"user {_user()}"))
+        return await act(Actions(cache, config.prefetch, book, scrubber, f"{BY_COMMAND}{_user()}"))
 
     done = run_with_cache(config, work)
     if done.problem:

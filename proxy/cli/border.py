@@ -67,6 +67,11 @@ def _stream(number: int, given: Any) -> io.TextIOWrapper:
     )
 
 
+def mind_modes() -> None:
+    """Let the files made here be ours to use, and no stranger's to change, whatever umask the parent left."""
+    os.umask((os.umask(0) & 0o077) | 0o002)
+
+
 @contextlib.contextmanager
 def ended_plainly() -> Iterator[None]:
     """Turn what ends a command unforeseen into what other programs do: a line of words, or silence."""

@@ -1,5 +1,6 @@
 """`serve`: running the proxy."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -79,7 +80,8 @@ def serve(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error
-    click.echo(_banner(config, supervisor.listeners, odd))
+    with contextlib.suppress(OSError):  # Clients are served, whether or not somebody reads this.
+        click.echo(_banner(config, supervisor.listeners, odd))
     raise SystemExit(supervisor.run())
 
 

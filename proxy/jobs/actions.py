@@ -5,18 +5,17 @@ the data directory notice at once. Each action is written down with who asked.
 """
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from proxy.cache.failures import forget_absence, forget_item
 from proxy.cache.generation import Generation
 from proxy.cache.service import Cache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
+from proxy.jobs.audit import audit_file, write_down
 from proxy.jobs.choosing import choose
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
@@ -26,9 +25,6 @@ from proxy.store.evict import Usage
 from proxy.words import date, meant
 
 log = logging.getLogger(__name__)
-
-_AUDIT = "audit.log"
-"""One JSON object a line: when, who, what, and what it came to."""
 
 BY_HAND = "by hand"
 """What a pin is called unless somebody names it."""
@@ -248,7 +244,7 @@ class Actions:
             done.text,
         )
         try:
-            await self._storage.threads.disk(_append, self._storage.store.root / _AUDIT, json.dumps(line))
+            await self._storage.threads.disk(write_down, audit_file(self._storage.store), line)
         except OSError as error:
             # It is done, and the log tells of it; a full disk must not make that look otherwise.
             log.error("audit.not_written problem=%s", error)  # noqa: TRY400
@@ -261,11 +257,6 @@ def _what_became(before: Generation | None, after: Generation | None) -> str:
     if before is None or before.number == after.number:
         return f"nothing had to be replaced, the index is of {date(after.updated)}"
     return f"the index of {date(before.updated)} was replaced by that of {date(after.updated)}"
-
-
-def _append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
 
 
 ActionsFor = Callable[[str], Actions]

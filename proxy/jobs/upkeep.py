@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from proxy.cache.service import Cache
 from proxy.errors import ProxyError
+from proxy.jobs.audit import AuditReader, audit_file
 from proxy.jobs.scrub import Scrubber
 from proxy.store.evict import Usage
 from proxy.store.limits import StoreLimits
@@ -21,6 +22,7 @@ _BEGIN_PAUSE_S = 1.0
 _ROOM_EVERY_S = 10.0
 _TIDY_EVERY_S = 3600.0
 _SCRUB_EVERY_S = 30.0
+_LISTEN_EVERY_S = 2.0
 _AT_ONCE = 100
 """Blobs evicted before others may use the disk."""
 
@@ -51,11 +53,15 @@ class Upkeep:
 
     async def run(self) -> None:
         """Do all chores again and again, until cancelled."""
+        reader = await self._storage.threads.disk(AuditReader, audit_file(self._storage.store))
         async with asyncio.TaskGroup() as group:
             group.create_task(_again(self._look_after_store, _ROOM_EVERY_S))
             group.create_task(_again(self._make_headroom, _ROOM_EVERY_S))
             group.create_task(_again(self.tidy, _TIDY_EVERY_S))
             group.create_task(_again(self._scrubber.run, _SCRUB_EVERY_S))
+            group.create_task(
+                _again(lambda: self._storage.threads.disk(reader.tell_commands), _LISTEN_EVERY_S)
+            )
 
     async def _look_after_store(self) -> None:
         if await self._storage.threads.slow(self._mend):

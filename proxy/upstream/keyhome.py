@@ -6,9 +6,11 @@ there is replaced, never believed.
 """
 
 import contextlib
+import errno
 import os
 import shutil
-from collections.abc import Collection
+import tempfile
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from proxy.durable import make_folder, write_file
@@ -52,6 +54,22 @@ class KeyHome:
             if not self._is_right():  # Another process may have been faster.
                 raise HomeFault(self.path, error) from error
 
+    @contextlib.contextmanager
+    def holding(self, content: bytes) -> Iterator[str]:
+        """Keep something in a file that gpg is to read, for the length of the context; give its path.
+
+        It lies in the home, or where temporary files go if the home takes none. Raises HomeFault.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(_written(content, self.path))
+            except OSError as error:
+                try:
+                    file = stack.enter_context(_written(content, None))
+                except OSError:
+                    raise HomeFault(self.path, error) from error
+            yield file
+
     def _is_right(self) -> bool:
         try:
             return self.ring_file.read_bytes() == self._ring
@@ -61,6 +79,14 @@ class KeyHome:
     def _write(self) -> None:
         make_folder(self.path, 0o700)
         write_file(self.ring_file, self._ring)
+
+
+@contextlib.contextmanager
+def _written(content: bytes, folder: Path | None) -> Iterator[str]:
+    with tempfile.NamedTemporaryFile(prefix="sstream-proxy-", suffix=".gpg", dir=folder, buffering=0) as file:
+        if file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
+        yield file.name
 
 
 def sweep_homes(homes: Path, kept: Collection[str], now: float) -> None:

@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -207,11 +206,8 @@ class Keyring:
         """Check a document against its detached signature. Raises as `verify` does."""
 
         def judge(one: bytes) -> Signed:
-            with tempfile.NamedTemporaryFile(prefix="sstream-proxy-", suffix=".gpg") as file:
-                file.write(one)
-                file.flush()
-                with _ran():
-                    result = self._gpg.verify_data(file.name, document)
+            with self._home.holding(one) as file, _ran():
+                result = self._gpg.verify_data(file, document)
             return self._judge(result.stderr, document)
 
         return self._first_good(_signatures(signature), judge)
@@ -262,7 +258,7 @@ def _content(path: Path) -> bytes:
                 raise KeyringError(path, "it is no regular file")
             if status.st_size > _LARGEST_FILE_BYTES:
                 raise KeyringError(path, f"it is no keyring: it has {status.st_size} bytes")
-            return file.read(_LARGEST_FILE_BYTES)
+            return file.read(status.st_size)
     except OSError as error:
         raise KeyringError(path, error.strerror or str(error)) from error
 

@@ -1,5 +1,7 @@
 """What an operator types: the same words and effects as over HTTP, beside a server and without one."""
 
+import asyncio
+import getpass
 import json
 import os
 import subprocess
@@ -352,3 +354,18 @@ def test_the_completion_script_is_understood_by_its_shell(shell: str, tmp_path: 
     except FileNotFoundError:
         pytest.skip(f"{shell} is not installed")
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+async def test_what_commands_do_stands_in_the_servers_log(commands: Commands, server: Service) -> None:
+    """As what is done over HTTP does; who reads the log need not know of the audit log."""
+    await right(commands, "offline", "on")
+    await right(commands, "offline", "off")
+    async with asyncio.timeout(30):
+        while "text=origins are asked again" not in server.log():  # noqa: ASYNC110 - a file tells nobody
+            await asyncio.sleep(0.1)
+    told = [line.split("INFO")[1].strip() for line in server.log().splitlines() if "admin.done" in line]
+    who = getpass.getuser()
+    assert told == [
+        f"admin.done action=offline by=user {who} what=on blobs=0 bytes=0 text=no origin is asked any more",
+        f"admin.done action=offline by=user {who} what=off blobs=0 bytes=0 text=origins are asked again",
+    ]

@@ -165,3 +165,29 @@ def test_what_is_like_no_command_is_told_no_command(tmp_path: Path) -> None:
     done = run_program("xyzzy", folder=tmp_path)
     assert done.returncode == 2
     assert "there is no command 'xyzzy'\n" in done.stderr
+
+
+@pytest.mark.parametrize("umask", ["000", "077", "777"])
+def test_whatever_the_umask_the_data_directory_is_ours_and_no_strangers(tmp_path: Path, umask: str) -> None:
+    line = f"umask {umask}; exec {sys.executable} -m proxy stats --data-dir {tmp_path}/data"
+    done = subprocess.run(["bash", "-c", line], check=False, cwd=tmp_path, **TOLD)
+    assert done.returncode == 0, done.stderr
+    for path in [tmp_path / "data", *(tmp_path / "data").rglob("*")]:
+        mode = path.stat().st_mode & 0o777
+        assert mode & 0o400, path
+        assert not mode & 0o002, path
+
+
+def test_a_server_whose_banner_nobody_reads_serves(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "proxy", "serve", "--offline", "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path / "data")], stdout=writer, stderr=subprocess.PIPE, text=True
+    ) as server:
+        os.close(writer)
+        assert server.stderr is not None
+        assert any("worker.ready" in line for line in server.stderr)
+        server.terminate()
+        server.stderr.read()
+    assert server.returncode == 0

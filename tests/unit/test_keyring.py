@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -832,3 +833,14 @@ def with_signatures(raw: bytes, *signatures: bytes) -> bytes:
 def armored(content: bytes) -> bytes:
     """Dress packets as a signature; the checksum may be left out (RFC 4880 section 6)."""
     return BEGIN_SIGNATURE + b"\n" + base64.encodebytes(content) + b"-----END PGP SIGNATURE-----\n"
+
+
+@pytest.mark.parametrize("folder", ["/nonexistent", "/proc", "/dev/null"])
+def test_a_signature_is_checked_where_there_is_no_room_for_temporary_files(
+    ring: Keyring, key: SigningKey, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, folder)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [folder])
+    assert ring.verify_detached(TEXT, key.detach(TEXT)).text == TEXT
