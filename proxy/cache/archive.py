@@ -81,6 +81,10 @@ class Archive:
         """Return how many paths of an edition can be served."""
         return await self._threads.slow(len, edition.catalog)
 
+    async def conflicts(self, edition: Edition) -> list[str]:
+        """Return in words the paths that an edition's lists name twice, and not alike."""
+        return await self._threads.slow(edition.conflicts)
+
     async def lists(self, generation: Generation) -> list[Products]:
         """Return a generation's products lists in full. Raises GenerationLost."""
         return await self._threads.slow(lambda: list(read_lists(self._store, generation)))

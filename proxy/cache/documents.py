@@ -314,6 +314,7 @@ class Documents:
         }
         if edition is not None:
             status["items"] = await self._archive.count_items(edition)
+            status["conflicts"] = await self._archive.conflicts(edition)
         return status
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from proxy.cache.reading import Reading
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.simplestreams.catalog import Catalog
+from proxy.simplestreams.listing import Entry
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Item, Products
 from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.store.files import StoreFault
@@ -163,6 +164,28 @@ class Edition:
         document = self.generation.documents.get(path)
         return None if document is None else document.item
 
+    def served(self, path: str) -> Item | None:
+        """Return what clients get at a path, whatever several lists say of it: a document, or a listed item.
+
+        Whoever fetches ahead, proves or lists asks here, so that all speak of the same bytes.
+        """
+        return self.document(path) or self.catalog.find(path)
+
+    def conflicts(self) -> list[str]:
+        """Say of each path that is named twice, and not alike, who says what and what is served. Blocks."""
+        lists = [one.path for one in self.generation.documents.values() if one.format == PRODUCTS_FORMAT]
+        told = [
+            f"{kept.path}: {_said(lists[kept_in], kept)}, which is served; {_said(lists[other_in], other)}"
+            for (kept, other), kept_in, other_in in self.catalog.conflicts()
+        ]
+        for document in self.generation.documents.values():
+            listed = self.catalog.find(document.path)
+            if listed is not None and listed != document.item:
+                told.append(
+                    f"{document.path}: a document of the mirror, which is served, and listed as an item"
+                )
+        return told
+
 
 def _documents(records: dict[str, dict[str, Any]]) -> dict[str, Document]:
     """Read documents; what a later release says of them besides is passed over."""
@@ -170,6 +193,12 @@ def _documents(records: dict[str, dict[str, Any]]) -> dict[str, Document]:
         path: Document(**{name: value for name, value in fields.items() if name in Document.__slots__})
         for path, fields in records.items()
     }
+
+
+def _said(path: str, entry: Entry) -> str:
+    return (
+        f"{path} says sha256 {str(entry.digest)[:12]}… of {entry.size_bytes} bytes (version {entry.version})"
+    )
 
 
 def load_edition(store: LocalStore, reading: Reading, generation: Generation) -> Edition:

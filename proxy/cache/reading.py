@@ -20,9 +20,9 @@ from weakref import WeakValueDictionary
 
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
-from proxy.simplestreams.catalog import list_entries
+from proxy.simplestreams.catalog import pack_list
 from proxy.simplestreams.census import take_census
-from proxy.simplestreams.listing import Listing, pack
+from proxy.simplestreams.listing import Listing
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
 from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
 from proxy.store.censuses import Census, Censuses
@@ -173,7 +173,7 @@ def _index(told: dict[str, Any]) -> Index:
 def _pack(parsed: Index | Products) -> bytes:
     if isinstance(parsed, Index):
         raise FormatError("it is an index where a products list is expected")
-    return pack(list_entries(parsed))
+    return pack_list(parsed)
 
 
 def _ask_program(arguments: list[str], *given: bytes) -> Any:

@@ -4,18 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from proxy.cache.generation import Generation
+from proxy.cache.generation import Edition, Generation
 from proxy.cache.service import Cache
 from proxy.jobs.naming import Searched, judge_names
 from proxy.jobs.plan import Wanted
 from proxy.jobs.searching import LONGEST_S, SearchTooSlow, search
 from proxy.jobs.selection import Selection, UnknownNames, explain_no_match, surprises
 from proxy.simplestreams.alternatives import alternatives
+from proxy.simplestreams.catalog import listed_path
 from proxy.simplestreams.filters import Filter
-from proxy.simplestreams.model import Products
+from proxy.simplestreams.model import Item, Products
 from proxy.simplestreams.select import Choice, Fields, select
 from proxy.simplestreams.walk import flatten, positions
 
+_MOST_DISPUTED = 10
 _MOST_SEARCHED = 1_000_000
 """Texts in which the branches of a regular expression are looked for one by one."""
 
@@ -72,11 +74,11 @@ async def choose_what_there_is(
 ) -> Chosen:
     """Return what a selection means, as `choose` does, although nothing has some of its names."""
     slow = cache.storage.threads.slow
-    lists: dict[str, list[Products]] = {}
+    lists: dict[str, tuple[Edition, list[Products]]] = {}
     told: list[str] = []
     for mirror in mirrors:
-        edition, lists[mirror] = await cache.lists(mirror)
-        told += _told(mirror, edition.generation)
+        lists[mirror] = await cache.lists(mirror)
+        told += _told(mirror, lists[mirror][0].generation)
     about_lists = "; ".join([*told, "what a list does not name today it may name tomorrow"])
     try:
         return await slow(_choose, lists, selection, search_limit_s, about_lists)
@@ -86,9 +88,13 @@ async def choose_what_there_is(
 
 
 def _choose(
-    lists: Mapping[str, list[Products]], selection: Selection, search_limit_s: float, about_lists: str
+    lists: Mapping[str, tuple[Edition, list[Products]]],
+    selection: Selection,
+    search_limit_s: float,
+    about_lists: str,
 ) -> Chosen:
-    searched = _searched(lists, selection, search_limit_s)
+    everywhere = [products for _, of_mirror in lists.values() for products in of_mirror]
+    searched = _searched(everywhere, selection, search_limit_s)
     is_wanted = searched.condition()
     chosen = Chosen(about_lists=about_lists)
     everything: list[Fields] = []
@@ -98,8 +104,15 @@ def _choose(
         return is_wanted(fields)
 
     empty = []
-    for mirror, of_mirror in lists.items():
-        found = [(mirror, one) for one in select(of_mirror, look, searched.newest_versions)]
+    disputed: list[str] = []
+    for mirror, (edition, of_mirror) in lists.items():
+        listed = list(select(of_mirror, look, searched.newest_versions))
+        found = [(mirror, choice._replace(file=_served(edition, choice))) for choice in listed]
+        disputed += [
+            f"the lists of {mirror} disagree on {one.path}: what is served has sha256 {one.digest}"
+            for (_, now), before in zip(found, listed, strict=True)
+            if (one := now.file) is not None and before.file not in {None, one}
+        ]
         chosen.choices += found
         if not found:
             empty.append(f"mirror {mirror!r} has nothing of what is selected: leave it out")
@@ -109,13 +122,19 @@ def _choose(
         (choice.fields for _, choice in chosen.choices),
         _branches(searched.filters, search_limit_s),
     )
-    chosen.warnings = [*surprises(searched, everything), *naming.warnings]
+    chosen.warnings = [*surprises(searched, everything), *naming.warnings, *disputed[:_MOST_DISPUTED]]
     chosen.unknown = naming.unknown
     if not chosen.choices:
         why = explain_no_match(searched, everything, naming.unknown, about_lists)
         raise why.with_warnings(chosen.warnings)
     chosen.unknown += tuple(empty)
     return chosen
+
+
+def _served(edition: Edition, choice: Choice) -> Item | None:
+    """Return what clients get where a chosen item says that it is, whichever list says so."""
+    path = listed_path(choice.fields.get("path"))
+    return None if path is None else edition.served(path)
 
 
 def _told(mirror: str, generation: Generation) -> list[str]:
@@ -144,17 +163,16 @@ def _branches(filters: Sequence[Filter], limit_s: float) -> list[Searched]:
     return [Searched(one, branch, bool(hits)) for (one, branch, _), hits in zip(asked, found, strict=True)]
 
 
-def _searched(lists: Mapping[str, list[Products]], selection: Selection, limit_s: float) -> Selection:
+def _searched(lists: Iterable[Products], selection: Selection, limit_s: float) -> Selection:
     """Return the selection with the work of its regular expressions done."""
     texts: dict[str, set[str]] = {one.key: set() for one in selection.filters if one.pattern is not None}
     if not texts:
         return selection
-    for of_mirror in lists.values():
-        for products in of_mirror:
-            for position in positions(products):
-                fields = flatten(position)
-                for key, known in texts.items():
-                    known.add(fields.get(key, ""))
+    for products in lists:
+        for position in positions(products):
+            fields = flatten(position)
+            for key, known in texts.items():
+                known.add(fields.get(key, ""))
     patterns = [one for one in selection.filters if one.pattern is not None]
     found = iter(search([(one.value, list(texts[one.key])) for one in patterns], limit_s))
     filters = tuple(one if one.pattern is None else one.searched(next(found)) for one in selection.filters)

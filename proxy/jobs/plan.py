@@ -24,6 +24,8 @@ class Plan:
     """One for each digest."""
     missing: tuple[Wanted, ...]
     """Those that are not in the store in full, in the order they were named."""
+    contradicted: tuple[Wanted, ...]
+    """Those of a digest that another one gives another size: one of the two cannot be had."""
     paths: int
     """How many paths name them."""
     total_bytes: int
@@ -63,18 +65,22 @@ def make_plan(wanted: Iterable[Wanted], held_bytes: Callable[[Item], int]) -> Pl
     """Sum up what a selection needs; `held_bytes` says how much of an item is here."""
     unique: dict[Digest, Wanted] = {}
     paths: set[tuple[str, str]] = set()
+    contradicted: list[Wanted] = []
     named_bytes = 0
     for one in wanted:
         if (one.mirror, one.item.path) in paths:
             continue
         paths.add((one.mirror, one.item.path))
+        if unique.setdefault(one.item.digest, one).item.size_bytes != one.item.size_bytes:
+            contradicted.append(one)
+            continue
         named_bytes += one.item.size_bytes
-        unique.setdefault(one.item.digest, one)
     held = {digest: held_bytes(one.item) for digest, one in unique.items()}
     total_bytes = sum(one.item.size_bytes for one in unique.values())
     return Plan(
         wanted=tuple(unique.values()),
         missing=tuple(one for digest, one in unique.items() if held[digest] < one.item.size_bytes),
+        contradicted=tuple(contradicted),
         paths=len(paths),
         total_bytes=total_bytes,
         shared_bytes=named_bytes - total_bytes,

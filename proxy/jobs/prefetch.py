@@ -23,6 +23,9 @@ _LEAST_MEASURED_BYTES = 10 * 1000**2
 """What a transfer must come to for its rate to tell anything."""
 
 
+_CONTRADICTED = "the lists give its sha256 another size elsewhere, and only one can be right"
+
+
 class NoSpace(ProxyError):
     """A plan that does not fit, even if all that may go were evicted."""
 
@@ -75,6 +78,7 @@ async def prefetch(
     async with asyncio.TaskGroup() as group:
         for _ in range(min(transfers, len(plan.missing))):
             group.create_task(_work(cache, queue, summary, watcher, pace))
+    summary.failures += [(one, _CONTRADICTED) for one in plan.contradicted]
     if summary.fetched_bytes >= _LEAST_MEASURED_BYTES:
         storage, rate = cache.storage, summary.fetched_bytes / (time.monotonic() - began)
         await storage.threads.ledger(storage.ledger.write, _RATE + plan.missing[0].mirror, rate)

@@ -33,6 +33,12 @@ _ODD_ADVICE = "tell the publisher; all other entries are served"
 _MOST_TOLD = 5
 
 
+_CONFLICT_ADVICE = (
+    "all clients, prefetch and ready go by the greatest version name, then by the first list; "
+    "whoever believes the other list gets what it does not say: tell the publisher"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong."""
@@ -74,6 +80,11 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
             advice = "the last verified lists are served meanwhile; look at the origin if this lasts"
             text = f"could not be checked {times(mirror['failures'])}: {mirror['last_problem']}"
             yield Problem(subject, "warning", text, advice)
+        conflicts = mirror.get("conflicts", ())
+        if conflicts:
+            more = f"; and {len(conflicts) - _MOST_TOLD} more" if len(conflicts) > _MOST_TOLD else ""
+            text = f"has lists that disagree: {'; '.join(conflicts[:_MOST_TOLD])}{more}"
+            yield Problem(subject, "warning", text, _CONFLICT_ADVICE)
         lacking = mirror.get("lacking", {})
         if lacking:
             yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)

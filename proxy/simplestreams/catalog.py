@@ -4,13 +4,17 @@ A Catalog is a value: built once from the lists of one generation, never changed
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from proxy.digest import Digest, InvalidDigest, parse_digest
-from proxy.simplestreams.listing import Entry, Listing, pack
+from proxy.simplestreams.listing import Conflict, Entry, Listing, contradict, pack
 from proxy.simplestreams.model import Item, Products
 from proxy.simplestreams.paths import PathError, listed_path
 from proxy.simplestreams.walk import Position, positions
 
+MOST_CONFLICTS = 100
+"""So many are told of."""
 _LONGEST_SIZE = 19
 """In digits: Python refuses to read a text of thousands."""
 _LARGEST_SIZE_BYTES = 2**63 - 1
@@ -21,14 +25,15 @@ class Catalog:
     """Several packed lists as one.
 
     A path is immutable by the format's rule. Where lists disagree all the same,
-    the entry of the greatest version name wins.
+    the entry of the greatest version name wins, of the first list if there are several.
     """
 
-    __slots__ = ("_count", "_listings")
+    __slots__ = ("_conflicts", "_count", "_listings")
 
     def __init__(self, listings: Iterable[Listing]) -> None:
         self._listings = tuple(listings)
         self._count: int | None = None
+        self._conflicts: list[ListConflict] | None = None
 
     def __len__(self) -> int:
         """Count what can be served, each path once.
@@ -58,6 +63,31 @@ class Catalog:
         best = max((entry for entry in found if entry.digest is not None), key=_version, default=None)
         return None if best is None else _item(best)
 
+    def conflicts(self) -> list["ListConflict"]:
+        """Return the paths that are named twice, and not alike; the first hundred of them.
+
+        The first time may take as long as counting them.
+        """
+        if self._conflicts is None:
+            self._conflicts = list(islice(self._find_conflicts(), MOST_CONFLICTS))
+        return self._conflicts
+
+    def _find_conflicts(self) -> Iterator["ListConflict"]:
+        for number, listing in enumerate(self._listings):
+            for kept, other in listing.conflicts:
+                yield ListConflict(Conflict(kept, other), number, number)
+        if Listing.are_disjoint(self._listings):
+            return
+        for found in Listing.shared(self._listings):
+            by_path: dict[str, list[tuple[int, Entry]]] = {}
+            for number, entry in found:  # Beginnings of hashes may be alike by chance.
+                by_path.setdefault(entry.path, []).append((number, entry))
+            for entries in by_path.values():
+                kept_in, kept = max(entries, key=lambda one: _rank(one[1]))
+                for other_in, other in entries:
+                    if contradict(kept, other):
+                        yield ListConflict(Conflict(kept, other), kept_in, other_in)
+
     def find_digest(self, digest: Digest) -> Item | None:
         """Return an item with a digest, None when no list names one."""
         found = (listing.find_digest(digest) for listing in self._listings)
@@ -69,14 +99,40 @@ class Catalog:
         return bool(found) and all(entry.digest is None for entry in found)
 
 
+class ListConflict(NamedTuple):
+    """A path on which lists disagree, and the numbers of the lists."""
+
+    conflict: Conflict
+    kept_in: int
+    other_in: int
+
+
 def list_entries(products: Products) -> Iterator[Entry]:
     """Yield what a list names, each path once.
 
     Items without a usable sha256 and size are yielded without a digest: they cannot be served.
     """
+    yield from _read(products)[0].values()
+
+
+def pack_list(products: Products) -> bytes:
+    """Return what a list names, packed, with the first hundred paths that it names twice and not alike."""
+    best, rivals = _read(products)
+    conflicts = (
+        Conflict(best[path], other)
+        for path, others in rivals.items()
+        for other in others
+        if contradict(best[path], other)
+    )
+    return pack(best.values(), list(islice(conflicts, MOST_CONFLICTS)))
+
+
+def _read(products: Products) -> tuple[dict[str, Entry], dict[str, list[Entry]]]:
+    """Return the entry that counts for each path, and those that another contradicts."""
     best: dict[str, Entry] = {}
+    rivals: dict[str, list[Entry]] = {}
     for position in positions(products):
-        path = _path(position)
+        path = listed_path(position.field("path"))
         if path is None:
             continue
         proof = _proof(position)
@@ -84,22 +140,26 @@ def list_entries(products: Products) -> Iterator[Entry]:
         known = best.get(path)
         if known is None or _rank(entry) > _rank(known):
             best[path] = entry
-    yield from best.values()
+        if known is not None and contradict(known, entry):
+            others = rivals.setdefault(path, [known])
+            if all(contradict(entry, other) for other in others):
+                others.append(entry)
+    return best, rivals
 
 
 def build_catalog(lists: Iterable[Products]) -> Catalog:
     """Join products lists into one catalog."""
-    return Catalog(Listing(pack(list_entries(products))) for products in lists)
+    return Catalog(Listing(pack_list(products)) for products in lists)
 
 
 def listed_file(position: Position) -> Item | None:
     """Return the file that an item names, None when it names none or nothing proves it."""
-    path, proof = _path(position), _proof(position)
+    path, proof = listed_path(position.field("path")), _proof(position)
     return None if path is None or proof is None else Item(path, *proof)
 
 
-def _path(position: Position) -> str | None:
-    path = position.field("path")
+def listed_path(path: object) -> str | None:
+    """Return the path that an item states in its canonical form, None for what is none."""
     if not isinstance(path, str):
         return None
     try:

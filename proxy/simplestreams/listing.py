@@ -12,7 +12,7 @@ binary search and makes no objects of the rest.
     u64[]     beginnings of the digests, sorted
     u32[]     the row of each
     u32[]     each path's version, by number
-    text      the paths, one after the other; then the version names, as JSON
+    text      the paths, one after the other; then as JSON the version names, and the conflicts
 
 Numbers are in this machine's own order. Knows bytes, not files.
 """
@@ -23,6 +23,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from mmap import mmap
@@ -31,7 +32,7 @@ from typing import NamedTuple
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 
-FORMAT = "sstream-listing:1"
+FORMAT = "sstream-listing:1.1"
 """Changes with the layout, or with what is read from lists."""
 
 _MAGIC = f"{FORMAT}:{sys.byteorder}".encode().ljust(32, b"\0")
@@ -59,6 +60,21 @@ class Entry(NamedTuple):
     size_bytes: int
 
 
+class Conflict(NamedTuple):
+    """Two entries of one path that do not say the same."""
+
+    kept: Entry
+    """What is served."""
+    other: Entry
+
+
+def contradict(one: Entry, other: Entry) -> bool:
+    """Whether two entries of a path have a proof each, of different contents."""
+    if one.digest is None or other.digest is None:
+        return False
+    return (one.digest, one.size_bytes) != (other.digest, other.size_bytes)
+
+
 class Listing:
     """Packed entries, each path once."""
 
@@ -73,6 +89,7 @@ class Listing:
         "_sizes",
         "_text",
         "_versions",
+        "conflicts",
         "verifiable",
     )  # fmt: skip
 
@@ -99,7 +116,10 @@ class Listing:
         self._digest_rows = take(verifiable * _ROW_BYTES).cast("I")
         self._numbers = take(rows * _ROW_BYTES).cast("I")
         self._text = take(text_bytes)
-        self._versions: list[str] = json.loads(bytes(take(version_bytes)))
+        told = json.loads(bytes(take(version_bytes)))
+        self._versions: list[str] = told["versions"]
+        self.conflicts = [Conflict(Entry(*kept), Entry(*other)) for kept, other in told["conflicts"]]
+        """Paths that this list names twice, and not alike; few of them, if there are many."""
         self.verifiable: int = verifiable
         """How many paths have a proof."""
 
@@ -115,6 +135,25 @@ class Listing:
             if len(set().union(*shares)) < sum(map(len, shares)):
                 return False
         return True
+
+    @staticmethod
+    def shared(listings: Sequence["Listing"]) -> Iterator[list[tuple[int, Entry]]]:
+        """Yield the entries of paths that several lists name, and not alike, with their lists' numbers."""
+        steps = 1 + sum(len(listing._keys) for listing in listings) // _KEYS_AT_ONCE  # noqa: SLF001
+        for step in range(steps):
+            low, high = _KEYS * step // steps, _KEYS * (step + 1) // steps
+            rows = defaultdict[int, list[tuple[int, int]]](list)
+            for number, listing in enumerate(listings):
+                first = bisect_left(listing._keys, low)  # noqa: SLF001
+                for row, key in enumerate(listing._keys_from(low, high), first):  # noqa: SLF001
+                    rows[key].append((number, row))
+            for found in rows.values():
+                if len({listings[number]._statement(row) for number, row in found}) > 1:  # noqa: SLF001
+                    yield [(number, listings[number]._entry(row)) for number, row in found]  # noqa: SLF001
+
+    def _statement(self, row: int) -> tuple[bytes, int]:
+        """Return what is said of a row's content."""
+        return bytes(self._digest(row)), self._sizes[row]
 
     def _keys_from(self, low: int, high: int) -> memoryview:
         """Return the keys in [low, high)."""
@@ -160,8 +199,8 @@ class Listing:
         return self._digests[row * _DIGEST_BYTES : (row + 1) * _DIGEST_BYTES]
 
 
-def pack(entries: Iterable[Entry]) -> bytes:
-    """Pack entries; no path may stand twice."""
+def pack(entries: Iterable[Entry], conflicts: Sequence[Conflict] = ()) -> bytes:
+    """Pack entries; no path may stand twice. `conflicts` tell of those that did in the list."""
     keyed = sorted((_path_key(entry.path.encode()), entry) for entry in entries)
     rows = [entry for _, entry in keyed]
     numbers: dict[str, int] = {}
@@ -170,7 +209,7 @@ def pack(entries: Iterable[Entry]) -> bytes:
     raw_digests = [b"" if entry.digest is None else bytes.fromhex(entry.digest) for entry in rows]
     by_digest = sorted((_beginning(raw), row) for row, raw in enumerate(raw_digests) if raw)
     text = [entry.path.encode() for entry in rows]
-    versions = json.dumps(list(numbers)).encode()
+    versions = json.dumps({"versions": list(numbers), "conflicts": conflicts}).encode()
     return b"".join(
         [
             _HEAD.pack(_MAGIC, len(rows), len(by_digest), sum(map(len, text)), len(versions)),
