@@ -11,9 +11,9 @@ from proxy.jobs.plan import Wanted
 from proxy.jobs.searching import LONGEST_S, SearchTooSlow, search
 from proxy.jobs.selection import Selection, UnknownNames, explain_no_match, surprises
 from proxy.simplestreams.alternatives import alternatives
-from proxy.simplestreams.catalog import listed_path
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import Item, Products
+from proxy.simplestreams.paths import PathError, listed_path
 from proxy.simplestreams.select import Choice, Fields, select
 from proxy.simplestreams.walk import flatten, positions
 
@@ -133,8 +133,11 @@ def _choose(
 
 def _served(edition: Edition, choice: Choice) -> Item | None:
     """Return what clients get where a chosen item says that it is, whichever list says so."""
-    path = listed_path(choice.fields.get("path"))
-    return None if path is None else edition.served(path)
+    try:
+        path = listed_path(choice.fields["path"])
+    except (KeyError, PathError):
+        return None
+    return edition.served(path)
 
 
 def _told(mirror: str, generation: Generation) -> list[str]:

@@ -132,7 +132,7 @@ def _read(products: Products) -> tuple[dict[str, Entry], dict[str, list[Entry]]]
     best: dict[str, Entry] = {}
     rivals: dict[str, list[Entry]] = {}
     for position in positions(products):
-        path = listed_path(position.field("path"))
+        path = _path(position)
         if path is None:
             continue
         proof = _proof(position)
@@ -154,12 +154,12 @@ def build_catalog(lists: Iterable[Products]) -> Catalog:
 
 def listed_file(position: Position) -> Item | None:
     """Return the file that an item names, None when it names none or nothing proves it."""
-    path, proof = listed_path(position.field("path")), _proof(position)
+    path, proof = _path(position), _proof(position)
     return None if path is None or proof is None else Item(path, *proof)
 
 
-def listed_path(path: object) -> str | None:
-    """Return the path that an item states in its canonical form, None for what is none."""
+def _path(position: Position) -> str | None:
+    path = position.field("path")
     if not isinstance(path, str):
         return None
     try:
