@@ -65,42 +65,48 @@ def find_problems(stats: dict[str, Any]) -> list[Problem]:
 
 def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
     for name, mirror in stats["mirrors"].items():
-        subject = f"mirror {name}"
-        is_local = bool(mirror["failures"] and mirror.get("is_local"))
-        if is_local:
-            severity = "warning" if mirror["is_ready"] else "error"
-            text = f"cannot take new lists, which is this machine's fault: {mirror['last_problem']}"
-            advice = "mend the data directory or gpg; the origins have nothing to do with it"
-            yield Problem(subject, severity, text, advice)
-        elif mirror["failures"] and not mirror["is_ready"]:
-            was_refused = mirror["last_refusal"] and mirror["last_refusal"] in mirror["last_problem"]
-            advice = _REFUSED_ADVICE if was_refused else _UNREACHED_ADVICE
-            yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)
-        elif mirror["failures"] and not stats["offline"]:
-            advice = "the last verified lists are served meanwhile; look at the origin if this lasts"
-            text = f"could not be checked {times(mirror['failures'])}: {mirror['last_problem']}"
-            yield Problem(subject, "warning", text, advice)
-        conflicts = mirror.get("conflicts", ())
-        if conflicts:
-            more = f"; and {len(conflicts) - _MOST_TOLD} more" if len(conflicts) > _MOST_TOLD else ""
-            text = f"has lists that disagree: {'; '.join(conflicts[:_MOST_TOLD])}{more}"
-            yield Problem(subject, "warning", text, _CONFLICT_ADVICE)
-        lacking = mirror.get("lacking", {})
-        if lacking:
-            yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)
-        if mirror.get("too_old"):
-            yield Problem(
-                subject, "warning", f"keeps what it has: {mirror['too_old']}", _too_old_advice(name)
-            )
-        if mirror.get("oddities"):
-            yield Problem(subject, "warning", _what_is_odd(mirror["oddities"]), _ODD_ADVICE)
-        if mirror.get("ahead"):
-            text = f"has documents of the future: {', '.join(mirror['ahead'][:_MOST_TOLD])}"
-            yield Problem(subject, "warning", text, _AHEAD_ADVICE)
-        is_told = mirror["last_refusal"] in [*lacking.values(), mirror.get("too_old")]
-        if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
-            advice = "if this lasts, the origin publishes something wrong, or the keyring is out of date"
-            yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
+        yield from _of_checks(f"mirror {name}", mirror, is_offline=stats["offline"])
+        yield from _of_documents(name, mirror)
+
+
+def _of_checks(subject: str, mirror: dict[str, Any], *, is_offline: bool) -> Iterator[Problem]:
+    is_local = bool(mirror["failures"] and mirror.get("is_local"))
+    if is_local:
+        severity = "warning" if mirror["is_ready"] else "error"
+        text = f"cannot take new lists, which is this machine's fault: {mirror['last_problem']}"
+        advice = "mend the data directory or gpg; the origins have nothing to do with it"
+        yield Problem(subject, severity, text, advice)
+    elif mirror["failures"] and not mirror["is_ready"]:
+        was_refused = mirror["last_refusal"] and mirror["last_refusal"] in mirror["last_problem"]
+        advice = _REFUSED_ADVICE if was_refused else _UNREACHED_ADVICE
+        yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)
+    elif mirror["failures"] and not is_offline:
+        advice = "the last verified lists are served meanwhile; look at the origin if this lasts"
+        text = f"could not be checked {times(mirror['failures'])}: {mirror['last_problem']}"
+        yield Problem(subject, "warning", text, advice)
+
+
+def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
+    subject = f"mirror {name}"
+    conflicts = mirror.get("conflicts", ())
+    if conflicts:
+        more = f"; and {len(conflicts) - _MOST_TOLD} more" if len(conflicts) > _MOST_TOLD else ""
+        text = f"has lists that disagree: {'; '.join(conflicts[:_MOST_TOLD])}{more}"
+        yield Problem(subject, "warning", text, _CONFLICT_ADVICE)
+    lacking = mirror.get("lacking", {})
+    if lacking:
+        yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)
+    if mirror.get("too_old"):
+        yield Problem(subject, "warning", f"keeps what it has: {mirror['too_old']}", _too_old_advice(name))
+    if mirror.get("oddities"):
+        yield Problem(subject, "warning", _what_is_odd(mirror["oddities"]), _ODD_ADVICE)
+    if mirror.get("ahead"):
+        text = f"has documents of the future: {', '.join(mirror['ahead'][:_MOST_TOLD])}"
+        yield Problem(subject, "warning", text, _AHEAD_ADVICE)
+    is_told = mirror["last_refusal"] in [*lacking.values(), mirror.get("too_old")]
+    if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
+        advice = "if this lasts, the origin publishes something wrong, or the keyring is out of date"
+        yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
 
 
 def _what_is_odd(oddities: list[str]) -> str:
