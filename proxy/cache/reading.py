@@ -167,7 +167,8 @@ def _summary_of_index(index: Index) -> Summary:
 def _index(told: dict[str, Any]) -> Index:
     """Return an index as the program has told it."""
     entries = tuple(IndexEntry(**entry) for entry in told["entries"])
-    return Index(**{**told, "entries": entries, "oddities": tuple(told["oddities"])})
+    texts = {name: tuple(told[name]) for name in ("oddities", "omissions")}
+    return Index(**{**told, **texts, "entries": entries})
 
 
 def _pack(parsed: Index | Products) -> bytes:
