@@ -84,10 +84,11 @@ async def open_runtime(
         counters = await threads.disk(Counters, config.data_dir / "stats", clock)
         stack.callback(counters.close)
         in_use = partial(documents_in_use, ledger)
-        room = Room(store, ledger, config.cache, in_use, counters.store.evicted)
+        room = Room(store, ledger, config.cache, in_use, counters.store.evicted, clock)
         reading = Reading(store)
         stack.callback(reading.stop)
-        storage = Storage(store, ledger, room, reading, Proofs(store, ledger), threads, counters)
+        proofs = Proofs(store, ledger, clock)
+        storage = Storage(store, ledger, room, reading, proofs, threads, counters)
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))

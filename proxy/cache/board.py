@@ -23,6 +23,7 @@ from proxy.mapped import map_descriptor
 _NUMBER = struct.Struct("<Q")
 _SLOT = struct.Struct("<8sII")
 _SLOTS = 1024
+_MOMENTS = 2**32
 _SIZE = _NUMBER.size + _SLOTS * _SLOT.size
 
 
@@ -45,7 +46,7 @@ class Board:
     def note_reader(self, client: str, number: int, now: float) -> None:
         """Remember that a client has just read the index of a generation."""
         key, offset = _slot(client)
-        _SLOT.pack_into(self._memory, offset, key, number, int(now))
+        _SLOT.pack_into(self._memory, offset, key, number, int(now) % _MOMENTS)
 
     def reader(self, client: str, now: float, within_s: float) -> int | None:
         """Return the generation whose index a client read in the last `within_s` seconds."""

@@ -8,6 +8,7 @@ What fails changes nothing but the record of failures.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,7 @@ from proxy.cache.trouble import Trouble, rollbacks
 from proxy.cache.vetting import SIGNED_SUFFIX
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
+from proxy.moments import NO_PAUSE, Pause, within
 from proxy.simplestreams.model import Item, Products
 from proxy.store.files import StoreFault
 from proxy.upstream.errors import OriginError
@@ -98,11 +100,13 @@ class Documents:
         self._offline = offline
         self._editions = Editions(mirror.name, archive, board, policy.retain_s, clock)
         self._check: asyncio.Task[None] | None = None
-        self._next_check_at = 0.0
+        self._rest = NO_PAUSE
+        """In which origins that have just failed are not asked."""
         self._demands = 0
         self._demands_met = 0
-        self._asked_at = 0.0
-        self._doubted_at = 0.0
+        self._asked_at = -math.inf
+        self._doubt_rest = NO_PAUSE
+        """In which another doubt about what is listed brings nothing."""
         self._is_doubtful = False
         self._accepts_older = False
         self._trouble = Trouble()
@@ -232,7 +236,7 @@ class Documents:
             return
         self._demands = mine = self._demands + 1
         while self._demands_met < mine:
-            self._next_check_at = 0.0
+            self._rest = NO_PAUSE
             self._begin_check()
             check = self._check
             if check is not None:
@@ -249,12 +253,12 @@ class Documents:
 
         `accept_older` lets what they have replace what is served though it is older, this once.
         """
-        began_at = self._clock()
+        before = self._generation
         self._is_doubtful = True
         self._accepts_older = accept_older
         await self.revalidate()
         generation = self._generation
-        if generation is not None and generation.checked_at >= began_at and not self._trouble.failures:
+        if generation is not None and generation is not before and not self._trouble.failures:
             return "; ".join(lists_in_trouble(generation).values()) or None
         return self._reason()
 
@@ -264,7 +268,7 @@ class Documents:
 
     async def ask_briefly(self) -> None:
         """Check with the origins for a client that waits, unless they have just failed."""
-        if self._offline.is_on or self._clock() < self._next_check_at:
+        if self._offline.is_on or self._rest.is_on(self._clock()):
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_BRIEF_WAIT_S):
@@ -282,10 +286,10 @@ class Documents:
     def doubt(self) -> None:
         """Check soon: what is listed turned out to be gone, upstream or here."""
         now = self._clock()
-        if not self._offline.is_on and now - self._doubted_at > self._policy.retry_after_s:
-            self._doubted_at = now
+        if not self._offline.is_on and not self._doubt_rest.is_on(now):
+            self._doubt_rest = Pause(now, self._policy.retry_after_s)
             self._is_doubtful = True
-            self._next_check_at = 0.0
+            self._rest = NO_PAUSE
             self._demands += 1
             self._begin_check()
 
@@ -336,10 +340,10 @@ class Documents:
             return False
         absent = [path for path in generation.absent if flavour_of(path, generation) is None]
         pause_s = recheck_after_s(generation.checked_at - generation.accepted_at, self._policy)
-        return bool(generation.refused or absent) and now - generation.checked_at >= pause_s
+        return bool(generation.refused or absent) and not within(generation.checked_at, now, pause_s)
 
     def _begin_check(self) -> None:
-        if self._offline.is_on or self._check is not None or self._clock() < self._next_check_at:
+        if self._offline.is_on or self._check is not None or self._rest.is_on(self._clock()):
             return
         self._check = asyncio.create_task(self._check_once(), name=f"check {self.mirror.name}")
         self._check.add_done_callback(self._end_check)
@@ -485,7 +489,7 @@ class Documents:
     async def _note_failure(self, problems: Sequence[ProxyError]) -> None:
         now = self._clock()
         trouble = self._trouble.after_failure(problems, now)
-        self._next_check_at = now + retry_pause_s(trouble.failures, self._policy)
+        self._rest = Pause(now, retry_pause_s(trouble.failures, self._policy))
         await self._write_trouble(trouble)
 
     async def _write_trouble(self, trouble: Trouble) -> None:

@@ -15,6 +15,7 @@ from proxy.cache.archive import Archive
 from proxy.cache.board import Board
 from proxy.cache.generation import Edition, Generation, GenerationLost
 from proxy.digest import Digest
+from proxy.moments import NO_PAUSE, Pause, lies_ahead
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 
@@ -41,7 +42,8 @@ class Editions:
         self._retired: list[Edition] = []
         self.knows_retired = False
         """Whether what an earlier run or another worker has replaced lately is loaded."""
-        self._retired_not_before = 0.0
+        self._rest = NO_PAUSE
+        """After those replaced could not be known."""
         self._loading_retired = asyncio.Lock()
         self._seen_number = -1
         self._adoption: asyncio.Task[None] | None = None
@@ -121,7 +123,7 @@ class Editions:
         """Take over what another worker has announced, or an earlier run has left behind."""
         if not self.is_announced_loaded():
             await asyncio.shield(self._begin_adoption())
-        elif not self.knows_retired and self._clock() >= self._retired_not_before:
+        elif not self.knows_retired and not self._rest.is_on(self._clock()):
             self._begin_adoption()  # What is asked for now does not wait for that.
 
     async def adopt(self) -> None:
@@ -137,7 +139,8 @@ class Editions:
         if generation is None:
             return
         if self.current is not None and self.current.generation.number == generation.number:
-            if self.current.generation.checked_at < generation.checked_at:
+            checked_at = self.current.generation.checked_at
+            if checked_at < generation.checked_at or lies_ahead(checked_at, self._clock()):
                 self.current = replace(self.current, generation=generation)
         else:
             try:
@@ -171,7 +174,7 @@ class Editions:
         replaced = [] if self.current is None else [replace(self.current, retired_at=now)]
         self.current = edition
         self._retired = [
-            old
+            replace(old, retired_at=min(old.retired_at or 0.0, now))
             for old in (*replaced, *self._retired)
             if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
         ]
@@ -183,18 +186,19 @@ class Editions:
     async def _load_retired(self) -> None:
         """Load, once, what an earlier run or another worker has replaced lately."""
         async with self._loading_retired:
-            if self.knows_retired or self._clock() < self._retired_not_before:
+            now = self._clock()
+            if self.knows_retired or self._rest.is_on(now):
                 return
             try:
-                for generation, when in await self._archive.retired(self._clock() - self._retain_s):
+                for generation, when in await self._archive.retired(now - self._retain_s):
                     if all(one.generation.number != generation.number for one in self._all()):
                         with contextlib.suppress(GenerationLost):
                             old = await self._archive.load(generation)
-                            self._retired.append(replace(old, retired_at=when))
+                            self._retired.append(replace(old, retired_at=min(when, now)))
             except (StoreFault, OSError) as error:
                 # What they name and the current one does not is missed; that is less than everything.
                 log.warning("generation.retired_unknown mirror=%s problem=%s", self._mirror, error)
-                self._retired_not_before = self._clock() + _RETIRED_PAUSE_S
+                self._rest = Pause(now, _RETIRED_PAUSE_S)
                 return
             self.knows_retired = True
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.errors import ProxyError
+from proxy.moments import lasts_until
 from proxy.simplestreams.model import Item
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent
@@ -38,6 +39,9 @@ WRONG_LENGTH = Block(5.0, 30.0)
 """Asking again costs one request."""
 WRONG_BYTES = Block(15.0, 300.0)
 """Asking again costs the whole item."""
+
+
+_LONGEST_BLOCK_S = max(WRONG_LENGTH.limit_s, WRONG_BYTES.limit_s)
 
 
 class Wrong(NamedTuple):
@@ -105,7 +109,11 @@ class Failures:
 
     def _wrong(self, record: Any) -> Wrong:
         now = self._clock()
-        blocked = {name: problem for name, (problem, _, until) in (record or {}).items() if now < until}
+        blocked = {
+            name: problem
+            for name, (problem, _, until) in (record or {}).items()
+            if lasts_until(until, now, _LONGEST_BLOCK_S)
+        }
         return Wrong(blocked, is_any=record is not None)
 
     def _recall(self, item: Item) -> tuple[Mapping[str, str], set[str]]:
@@ -114,7 +122,7 @@ class Failures:
         absent = found.get(absent_key) or {}
         now = self._clock()
         return self._wrong(found.get(bad_key)).blocked, {
-            name for name, until in absent.items() if now < until
+            name for name, until in absent.items() if lasts_until(until, now, _ABSENT_FOR_S)
         }
 
     def _add_wrong(self, key: str, wrong: Mapping[str, str], block: Block) -> None:

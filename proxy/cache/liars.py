@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from proxy.cache.failures import WRONG_BYTES, WRONG_LENGTH, Failures
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
+from proxy.moments import lasts_until
 from proxy.simplestreams.model import Item
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.upstream.following import redirected
@@ -140,13 +141,15 @@ class Liars:
         is_mixed = self._ledger.record(_mixed_key(item)) is not None
         wrong = self.failures.wrong(item)
         now = self._clock()
-        distrusted = {
-            name: told["distrusted_until"] - now for name, told in told_of_liars(self._ledger).items()
+        distrust_s = {
+            name: told["distrusted_until"] - now
+            for name, told in told_of_liars(self._ledger).items()
+            if is_distrusted(told, now)
         }
         is_any = is_mixed or wrong.is_any
         return Memory(
             doubts=Doubts(wrong_at=wrong.blocked, is_mixed=is_mixed, is_suspect=is_any),
-            distrust_s={name: left_s for name, left_s in distrusted.items() if left_s > 0},
+            distrust_s=distrust_s,
             is_any=is_any,
         )
 
@@ -158,12 +161,15 @@ class Liars:
     def _note_liar(self, name: str, path: str, problem: str, distrust_s: float) -> None:
         now = self._clock()
         with self._ledger.transaction():
-            known = self._ledger.record(_LIAR + name) or {"distrusted_until": 0.0}
+            known = self._ledger.record(_LIAR + name)
+            until = now + distrust_s if distrust_s else 0.0
+            if known is not None and is_distrusted(known, now):
+                until = max(until, known["distrusted_until"])
             told = {
                 "path": path,
                 "problem": problem,
                 "at": now,
-                "distrusted_until": max(known["distrusted_until"], now + distrust_s if distrust_s else 0.0),
+                "distrusted_until": until,
             }
             self._ledger.write(_LIAR + name, told, expire_s=_TOLD_FOR_S)
 
@@ -174,6 +180,11 @@ def told_of_liars(ledger: Ledger) -> dict[str, dict[str, Any]]:
     Each is {"path", "problem", "at", "distrusted_until"}, in Unix seconds.
     """
     return {key.removeprefix(_LIAR): told for key, told in ledger.records(_LIAR).items()}
+
+
+def is_distrusted(told: Mapping[str, Any], now: float) -> bool:
+    """Whether an origin is asked last, by what `told_of_liars` says of it."""
+    return lasts_until(told["distrusted_until"], now, DISTRUST_S)
 
 
 def _hash_parts(fd: int, parts: Sequence[Part]) -> list[list[Any]]:

@@ -7,6 +7,7 @@ from proxy.cache.age import RollbackError
 from proxy.cache.generation import GenerationLost
 from proxy.cache.vetting import DocumentRefused
 from proxy.errors import ProxyError
+from proxy.moments import lies_ahead
 from proxy.store.files import StoreFault
 from proxy.upstream.keyhome import HomeFault
 from proxy.upstream.keyring import GpgFailed, GpgMissing
@@ -46,7 +47,7 @@ class Trouble:
         refusals = _refusals(problems)
         return Trouble(
             failures=self.failures + 1,
-            since=now if self.since is None else self.since,
+            since=now if self.since is None else min(self.since, now),
             last_problem="; ".join(map(str, problems)),
             is_local=any(isinstance(error, _LOCAL) for error in problems),
             refusals=self.refusals + len(refusals),
@@ -57,7 +58,8 @@ class Trouble:
 
     def held_back(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
         """Return the trouble with since when a new index is held back, if `problems` say that one is."""
-        is_new = self.held_back_since is None and _holds_back(problems)
+        since = self.held_back_since
+        is_new = (since is None or lies_ahead(since, now)) and _holds_back(problems)
         return replace(self, held_back_since=now) if is_new else self
 
     def after_success(self, problems: Sequence[ProxyError]) -> "Trouble":

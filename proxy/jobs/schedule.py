@@ -13,6 +13,8 @@ from typing import Protocol, Self
 
 from cronsim import CronSim, CronSimError
 
+from proxy.moments import lies_ahead
+
 _NAMED = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * * 0"}
 _INTERVAL = re.compile(r"every\s+(\d{1,6})\s*(m|h|d)")
 _UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -29,7 +31,8 @@ class Schedule(Protocol):
     def due_at(self, last: float | None, now: float) -> float | None:
         """Return when it is due next, given when it began last; None for never.
 
-        What was missed meanwhile is due now, once.
+        What was missed meanwhile is due now, once. So is what began in times to come, by a clock
+        that was ahead: nobody knows when that was.
         """
 
 
@@ -49,8 +52,7 @@ class Interval:
 
     def due_at(self, last: float | None, now: float) -> float | None:
         """Return the end of the interval."""
-        # A clock that was wrong once must not stop it for long.
-        return now if last is None else max(now, min(last, now) + self.seconds)
+        return now if last is None or lies_ahead(last, now) else max(now, min(last, now) + self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Cron:
 
     def due_at(self, last: float | None, now: float) -> float | None:
         """Return the first moment after the last one that began."""
+        if last is not None and lies_ahead(last, now):
+            return now
         since = datetime.fromtimestamp(now if last is None else min(last, now), self.zone)
         following = next(CronSim(self.expression, since), None)
         return None if following is None else max(now, following.timestamp())

@@ -15,6 +15,7 @@ from proxy.jobs.progress import Nobody
 from proxy.jobs.rulebook import Result, RuleBook, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
+from proxy.moments import lies_ahead
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,14 @@ class Scheduler:
     async def _follow(self, rule: Rule) -> None:
         """Run one rule whenever it is due or asked for."""
         due_at = await self._due_at(rule)
+        seen_at = self._clock()
         while True:
             await asyncio.sleep(_LOOK_EVERY_S)
             now = self._clock()
+            if lies_ahead(seen_at, now):
+                # The clock was ahead, and what it said of times to come does not hold.
+                due_at = await self._due_at(rule)
+            seen_at = now
             is_asked = rule.name in self._asked
             if self._offline.is_on or not (is_asked or (due_at is not None and due_at <= now)):
                 continue

@@ -6,6 +6,7 @@ scrub goes on by itself, and what was proved otherwise meanwhile is passed over.
 
 import hashlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, Self
 from proxy.cache.service import Cache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
+from proxy.moments import lies_ahead, within
 from proxy.store.ledger import Ledger
 from proxy.upstream.throttle import TokenBucket
 
@@ -88,6 +90,9 @@ class Scrubber:
     async def run(self) -> None:
         """Hash all that is due, least lately proved first."""
         state = await self.state()
+        if lies_ahead(state.asked_at, self._clock()):
+            await self.ask()
+            state = await self.state()
         due = await self._storage.threads.slow(self._due, state)
         remaining_bytes = sum(size_bytes for _, size_bytes in due)
         unread = 0
@@ -105,7 +110,7 @@ class Scrubber:
                 state = replace(state, damaged=(damage, *state.damaged)[:_MOST_NAMED])
                 await self._write(state)
             remaining_bytes -= size_bytes
-        is_old = state.completed_at is None or self._clock() - state.completed_at > _TOLD_EVERY_S
+        is_old = state.completed_at is None or not within(state.completed_at, self._clock(), _TOLD_EVERY_S)
         if not unread and (due or is_old or state.due_blobs):
             await self._write(replace(state, completed_at=self._clock(), due_blobs=0, due_bytes=0))
             log.info("scrub.completed blobs=%d", len(due))
@@ -191,9 +196,9 @@ class Scrubber:
         before = max(now - self._policy.every_s, state.asked_at)
         proofs = ledger.proofs()
         due = [
-            (proofs.get(usage.digest, 0.0), usage.digest, usage.size_bytes)
+            (proofs.get(usage.digest, -math.inf), usage.digest, usage.size_bytes)
             for usage in ledger.usages()
-            if proofs.get(usage.digest, 0.0) < before
+            if proofs.get(usage.digest, -math.inf) < before
         ]
         return [(digest, size_bytes) for _, digest, size_bytes in sorted(due)]
 

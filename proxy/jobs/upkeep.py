@@ -83,6 +83,7 @@ class Upkeep:
     async def tidy(self) -> None:
         """Remove blobs that no list names and nobody used for long, and expired records."""
         await self._storage.threads.slow(self._storage.ledger.forget_expired)
+        await self._storage.threads.slow(self._storage.ledger.mend_moments)
         await self._storage.threads.slow(self._storage.room.tidy_partials)
         await self._storage.threads.slow(self._tidy_listings)
         if not await self._cache.knows_all_lists():

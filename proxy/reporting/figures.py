@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.cache.liars import is_distrusted
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Sums
 
 HOUR_S = 3600.0
@@ -86,7 +87,7 @@ def origin(sums: Sums, told: Mapping[str, Any] | None, now: float) -> dict[str, 
         "last_wrong": None
         if told is None
         else {"path": told["path"], "problem": told["problem"], "at": told["at"]},
-        "distrusted_until": told["distrusted_until"] if told and told["distrusted_until"] > now else None,
+        "distrusted_until": told["distrusted_until"] if told and is_distrusted(told, now) else None,
         "received_bytes": total["bytes"],
         "latency_s": round(hour["latency us"] / answers / 1e6, 4) if answers else None,
     }

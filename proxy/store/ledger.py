@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.digest import Digest
+from proxy.moments import lies_ahead
 from proxy.store.evict import Usage
 from proxy.store.files import StoreFault
 from proxy.store.table import Table
@@ -147,7 +148,7 @@ class Ledger:
     @_translated()
     def forget_expired(self) -> None:
         """Remove expired records from the file; nobody sees them anyway."""
-        self._records.expire()
+        self._records.forget_expired()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -277,7 +278,9 @@ class Ledger:
     @_translated()
     def proofs(self) -> dict[Digest, float]:
         """Return when each blob was hashed last, Unix seconds, of those of which that is known."""
-        return {Digest(key): row[2] for key, row in self._blob_rows() if len(row) >= _PROVED_ROW}
+        now = self._clock()
+        rows = ((key, row) for key, row in self._blob_rows() if len(row) >= _PROVED_ROW)
+        return {Digest(key): row[2] for key, row in rows if not lies_ahead(row[2], now)}
 
     @_translated()
     def touch(self, used_at: dict[Digest, float]) -> None:
@@ -316,7 +319,24 @@ class Ledger:
     @_translated()
     def usages(self) -> list[Usage]:
         """Return what is known of every blob."""
-        return [Usage(Digest(key), row[0], row[1]) for key, row in self._blob_rows()]
+        now = self._clock()
+        return [Usage(Digest(key), row[0], min(row[1], now)) for key, row in self._blob_rows()]
+
+    @_translated()
+    def mend_moments(self) -> int:
+        """Rewrite what clocks that were ahead have written; return of how many blobs.
+
+        Their last use ages from now on, and their proof does not count.
+        """
+        now = self._clock()
+        ahead = [key for key, row in self._blob_rows() if any(lies_ahead(one, now) for one in row[1:3])]
+        with self._blobs.transact():
+            for key in ahead:
+                row = self._row(Digest(key))
+                if row is not None:
+                    is_proof_ahead = len(row) >= _PROVED_ROW and lies_ahead(row[2], now)
+                    self._blobs[key] = [row[0], min(row[1], now), *(() if is_proof_ahead else row[2:])]
+        return len(ahead)
 
     def _blob_rows(self) -> Iterator[tuple[str, list[Any]]]:
         """Yield the rows of blobs that have the shape of one; reconciling mends the others."""

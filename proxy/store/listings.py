@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proxy.digest import Digest
+from proxy.moments import within
 from proxy.simplestreams.listing import Listing, ListingDamaged
 from proxy.store.files import remove
 
@@ -73,11 +74,12 @@ class Listings:
 
     def tidy(self, used: Container[str]) -> None:
         """Remove the packed lists of texts that are not in use, and old drafts."""
-        before = time.time() - _YOUNG_S
+        now = time.time()
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._directory):
                 with contextlib.suppress(OSError):
-                    if Path(entry.name).stem not in used and entry.stat().st_mtime < before:
+                    is_young = within(entry.stat().st_mtime, now, _YOUNG_S)
+                    if Path(entry.name).stem not in used and not is_young:
                         remove(Path(entry.path))
 
 

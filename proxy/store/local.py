@@ -22,6 +22,7 @@ from typing import Self
 
 from proxy.digest import Digest, InvalidDigest, digest_of, parse_digest
 from proxy.durable import sync_directory
+from proxy.moments import lies_ahead
 from proxy.store.files import StoreFault, publish, remove
 
 log = logging.getLogger(__name__)
@@ -265,7 +266,10 @@ class LocalStore:
             path = self.incoming / digest
             with contextlib.suppress(OSError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if time.time() - os.fstat(file.fileno()).st_mtime > idle_s:
+                now, written_at = time.time(), os.fstat(file.fileno()).st_mtime
+                if lies_ahead(written_at, now):
+                    os.utime(path)  # Its time begins now.
+                elif now - written_at > idle_s:
                     remove(path)
 
     def drop_partial(self, digest: Digest) -> bool:

@@ -76,11 +76,13 @@ class Room:
         limits: StoreLimits,
         in_use: Callable[[], set[Digest]] = set,
         on_evicted: Callable[[int], None] = lambda _: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._ledger = ledger
         self._limits = limits
-        self._proofs = Proofs(store, ledger)
+        self._clock = clock
+        self._proofs = Proofs(store, ledger, clock)
         self._on_evicted = on_evicted
         """Told the bytes of each evicted blob."""
         self._in_use = in_use
@@ -88,7 +90,7 @@ class Room:
 
     def arriving(self) -> list[Arriving]:
         """Return the blobs whose bytes are arriving now, in any process."""
-        now = time.time()
+        now = self._clock()
         found = []
         for key, (label, size_bytes, here_bytes, began_at, process) in self._notes().items():
             digest = Digest(key.removeprefix(_FILLING))
@@ -123,7 +125,7 @@ class Room:
             if missing <= 0:
                 if more_bytes > 0:
                     self._ledger.write(_RESERVED + digest, size_bytes)
-                note = [label, size_bytes, here_bytes, time.time(), _identity(os.getpid())]
+                note = [label, size_bytes, here_bytes, self._clock(), _identity(os.getpid())]
                 self._ledger.write(_FILLING + digest, note)
         return missing
 
@@ -381,7 +383,7 @@ class Room:
             with contextlib.suppress(FileNotFoundError):
                 written_at = (self._store.incoming / digest).stat().st_mtime
                 if digest not in busy:
-                    yield _IdlePartial(digest, reserved_bytes, written_at)
+                    yield _IdlePartial(digest, reserved_bytes, min(written_at, self._clock()))
 
     def _drop_partials(self, partials: Iterable["_IdlePartial"]) -> int:
         """Remove partial files unless somebody has gone on with them; return how many bytes that freed."""

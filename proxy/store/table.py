@@ -21,6 +21,7 @@ from typing import Any
 import diskcache
 
 from proxy.durable import make_folder, sync_directory, sync_file
+from proxy.moments import SLACK_S
 from proxy.store.files import StoreFault
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ _LEFT_PATIENCE_S = 0.1
 _LOCKED_PAUSE_S = 0.01
 _KEYS_AT_ONCE = 500
 _AFTER_ALL_TEXT = "\U0010ffff"
+_LASTS = "(expire_time IS NULL OR (expire_time > ? AND store_time <= ?))"
+"""Of a row that has not expired. What a clock that was ahead has written would last too long."""
 _SETTINGS = {
     # diskcache drops entries on its own unless told not to.
     "eviction_policy": "none",
@@ -177,9 +180,9 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     def rows(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """Yield keys that begin with `prefix`, and their values; not what has expired."""
         return self._readable(
-            "SELECT key, raw, mode, filename, value FROM Cache"
-            " WHERE key >= ? AND key < ? AND (expire_time IS NULL OR expire_time > ?) ORDER BY key",
-            (prefix, prefix + _AFTER_ALL_TEXT, time.time()),
+            "SELECT key, raw, mode, filename, value FROM Cache"  # noqa: S608 - our own words
+            f" WHERE key >= ? AND key < ? AND {_LASTS} ORDER BY key",
+            (prefix, prefix + _AFTER_ALL_TEXT, *_now()),
         )
 
     def _readable(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
@@ -199,19 +202,24 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             marks = ",".join("?" * len(some))
             found |= self._readable(
                 f"SELECT key, raw, mode, filename, value FROM Cache WHERE key IN ({marks}) AND raw = 1"  # noqa: S608
-                " AND (expire_time IS NULL OR expire_time > ?)",
-                (*some, time.time()),
+                f" AND {_LASTS}",
+                (*some, *_now()),
             )
         return found
 
-    def get(self, key: Any, default: Any = None, **options: Any) -> Any:
+    def get(self, key: Any, default: Any = None, **_: Any) -> Any:
         """Return a value; one that cannot be read is dropped and counts as absent."""
-        try:
-            return super().get(key, default, **options)
-        except LedgerDamaged as error:
-            log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
-            self._sql("DELETE FROM Cache WHERE key = ?", (key,))
-            return default
+        return self.pick([str(key)]).get(str(key), default)
+
+    def forget_expired(self) -> None:
+        """Remove what nobody sees any more."""
+        self._sql(f"DELETE FROM Cache WHERE NOT {_LASTS}", _now())  # noqa: S608 - our own words
+
+
+def _now() -> tuple[float, float]:
+    """Return what _LASTS asks for."""
+    now = time.time()
+    return now, now + SLACK_S
 
 
 def _inode(path: str) -> tuple[int, int] | None:

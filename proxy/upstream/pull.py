@@ -83,6 +83,7 @@ class WrongLength(WrongCopy):
             problem += "; it is an HTML page: does it want a login?"
         super().__init__(origin, problem + redirected(reply.place))
         self.place = reply.place
+        self.is_page = reply.is_page
 
 
 class Source(NamedTuple):
@@ -370,6 +371,9 @@ class _TriesFromStart:
         was_range = bool(self.offset(candidate, wanted))
         self._due.discard(candidate)
         if not was_range:
+            return False
+        if isinstance(error, WrongLength) and error.is_page:
+            # A login page hides the item, whatever part of it is asked for.
             return False
         if isinstance(error, OriginUnreachable):
             if not isinstance(error, OriginHungUp):

@@ -123,6 +123,12 @@ class StoreMachine(RuleBasedStateMachine):
         stop = max(start, int(len(DATA[digest]) * part))
         incoming.append(DATA[digest][start:stop])
         incoming.close()
+        if not stop:
+            # Nothing has arrived, so nothing stays: whoever fills gives the room back too.
+            self.room.give_back(digest)
+            self.reserved.pop(digest, None)
+            self.partials.pop(digest, None)
+            return
         self.partials[digest] = stop
         if is_paused and stop:
             self.room.shrink(digest, stop)
@@ -148,6 +154,8 @@ class StoreMachine(RuleBasedStateMachine):
         if not crash:
             self.room.settle(digest, len(DATA[digest]))
         incoming.close()
+        if not DATA[digest]:
+            self.partials.pop(digest, None)
         if crash:
             # What the disk does not know exactly, the ledger learns from the disk.
             if digest in self.blobs:

@@ -634,3 +634,41 @@ def test_a_table_that_breaks_later_is_unavailable(ledger: Ledger, directory: Pat
         with pytest.raises(LedgerUnavailable):
             use()
     assert ledger.total_bytes() == 10
+
+
+# Clocks that were wrong
+
+
+def test_what_a_clock_ahead_wrote_to_expire_has_expired(ledger: Ledger, directory: Path) -> None:
+    """Else it would last for as long as the clock was ahead."""
+    for key in ("ahead/expires", "ahead/lasts", "now/expires"):
+        ledger.write(key, True, expire_s=None if key.endswith("lasts") else 60)
+    tamper(
+        directory,
+        "records",
+        "UPDATE Cache SET store_time = store_time + 7200, expire_time = expire_time + 7200"
+        " WHERE key LIKE 'ahead/%'",
+    )
+    assert ledger.record("ahead/expires") is None
+    assert ledger.records_at("ahead/expires", "ahead/lasts") == {"ahead/lasts": True}
+    assert ledger.keys("") == ["ahead/lasts", "now/expires"]
+    ledger.forget_expired()
+    assert sorted(str(row[0]) for row in rows(directory, "records")) == ["ahead/lasts", "now/expires"]
+
+
+def test_moments_that_a_clock_ahead_wrote_are_mended(ledger: Ledger, clock: Clock) -> None:
+    ledger.add_blob(ONE, 1)
+    ledger.add_blob(TWO, 2)
+    ledger.note_proof(TWO, Proof(clock.now, 5))
+    clock.advance(7200)
+    ledger.touch({ONE: clock.now})
+    ledger.note_proof(ONE, Proof(clock.now, 7))
+    clock.advance(-7200)
+    assert [usage.used_at for usage in ledger.usages()] == [clock.now, clock.now]
+    assert ledger.proofs() == {TWO: clock.now}
+    assert ledger.mend_moments() == 1
+    assert ledger.mend_moments() == 0
+    assert ledger.proof(ONE) is None
+    mended_at = clock.now
+    clock.advance(7300)
+    assert {usage.digest: usage.used_at for usage in ledger.usages()} == {ONE: mended_at, TWO: mended_at}

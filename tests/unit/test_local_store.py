@@ -274,6 +274,17 @@ def test_partial_blobs_that_nobody_goes_on_with_are_removed(store: LocalStore) -
     assert set(store.partial_digests()) == {digests["young"]}
 
 
+def test_a_partial_file_from_times_to_come_begins_to_age(store: LocalStore) -> None:
+    """A clock was ahead when it was written."""
+    path = store.incoming / DIGEST
+    path.write_bytes(b"part")
+    os.utime(path, (time.time() + 1e9, time.time() + 1e9))
+    store.remove_idle_partials(100)
+    assert abs(path.stat().st_mtime - time.time()) < 10
+    store.remove_idle_partials(-1)
+    assert not path.exists()
+
+
 def test_free_space_is_what_the_file_system_says(store: LocalStore) -> None:
     status = os.statvfs(store.root)
     assert 0 <= store.free_bytes() <= status.f_blocks * status.f_frsize

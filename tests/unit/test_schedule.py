@@ -113,3 +113,13 @@ def test_a_window_is_open_from_when_it_opens_until_it_closes(start: int, end: in
         assert (
             window.opens_at(closes_at) > closes_at or closes_at - opens_at <= HOUR or abs(start - end) < 120
         )
+
+
+@pytest.mark.parametrize("text", ["every 6h", "17 3 * * *", "weekly"])
+def test_what_began_in_times_to_come_is_due(text: str) -> None:
+    """A clock was ahead: nobody knows when that was."""
+    now = 1.8e9
+    schedule = parse_schedule(text, UTC)
+    for ahead_s in (7200.0, 172800.0, 2.3e9):
+        assert schedule.due_at(now + ahead_s, now) == now
+    assert schedule.due_at(now, now) != now
