@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proxy.digest import Digest
-from proxy.moments import within
+from proxy.moments import lies_ahead
 from proxy.simplestreams.listing import Listing, ListingDamaged
 from proxy.store.files import remove
 
@@ -78,8 +78,10 @@ class Listings:
         with contextlib.suppress(OSError):
             for entry in os.scandir(self._directory):
                 with contextlib.suppress(OSError):
-                    is_young = within(entry.stat().st_mtime, now, _YOUNG_S)
-                    if Path(entry.name).stem not in used and not is_young:
+                    made_at = entry.stat().st_mtime
+                    if lies_ahead(made_at, now):
+                        os.utime(entry.path)  # Its time begins now.
+                    elif Path(entry.name).stem not in used and now - made_at > _YOUNG_S:
                         remove(Path(entry.path))
 
 

@@ -49,7 +49,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = LocalStore(self.folder)
         self.ledger = Ledger(self.folder / "ledger", self.clock)
         limits = StoreLimits(limit_bytes=LIMIT_BYTES, min_free_bytes=0)
-        self.room = Room(self.store, self.ledger, limits, lambda: self.in_use)
+        self.room = Room(self.store, self.ledger, limits, lambda: self.in_use, clock=self.clock)
 
     def teardown(self) -> None:
         """Clean up."""
