@@ -199,6 +199,12 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fuzz_origins(session: nox.Session) -> None:
+    """Let an origin send what none should, beside a good one: no client may notice."""
+    _bench(session, "fuzz_origins.py", *session.posargs)
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure, beside nginx and sstream-mirror where they are installed."""
     _bench(session, "run.py", *session.posargs)
