@@ -127,10 +127,10 @@ class FirstOrigin:
         writer.close()
 
     def _file(self, path: str) -> Script:
-        file = self._root / path
-        if not file.is_file():
+        try:
+            data = (self._root / path).read_bytes()
+        except (OSError, ValueError):
             return Script(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "close")
-        data = file.read_bytes()
         return Script(filled(ok(b"Connection: close"), len(data)) + data, "close")
 
 
