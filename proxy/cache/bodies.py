@@ -224,12 +224,13 @@ class PassingBody:
     Each client has a transfer of its own; there is nowhere to share one.
     """
 
-    def __init__(self, fill: Fill, liars: Liars, threads: Threads) -> None:
+    def __init__(self, fill: Fill, liars: Liars, threads: Threads, feed: FeedOptions) -> None:
         self._item = fill.item
         self._sources = fill.sources
         self._liars = liars
         self._threads = threads
         self._pull_from = fill.pull_from
+        self._first_byte_within_s = feed.first_byte_within_s
         self._pull: Pull | None = None
         self._pieces: AsyncGenerator[bytes | Straight, None] | None = None
         self._first = b""
@@ -247,6 +248,7 @@ class PassingBody:
         if self._pull is None:
             memory = await self._liars.recall(self._item)
             self._pull = self._pull_from(0, memory.doubts)
+            self._pull.first_byte_within_s = self._first_byte_within_s
         return self._pull
 
     def _begun(self, pull: Pull) -> AsyncGenerator[bytes | Straight, None]:

@@ -19,6 +19,8 @@ from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent
 
 _ABSENT_FOR_S = 60.0
+_IN_TROUBLE_FOR_S = 15.0
+"""Longer than the pauses between tries."""
 _REMEMBERED_FOR_S = 3600.0
 """How long a block that is over still counts for the length of the next one."""
 _MOST_DOUBLINGS = 10
@@ -94,6 +96,24 @@ class Failures:
         with contextlib.suppress(LedgerUnavailable):
             await self._threads.ledger(self.check_now, item, origins)
 
+    async def remember_trouble(self, item: Item, problem: str) -> None:
+        """Note for a moment that no origin can be had for an item."""
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._write_trouble, item, problem)
+
+    async def trouble(self, item: Item) -> str | None:
+        """Return why no origin could be had for an item a moment ago, None when nobody says so."""
+        with contextlib.suppress(LedgerUnavailable):
+            return await self._threads.ledger(self._read_trouble, item)
+        return None
+
+    def _write_trouble(self, item: Item, problem: str) -> None:
+        self._ledger.write(_trouble_key(item), [problem, self._clock()], expire_s=_IN_TROUBLE_FOR_S)
+
+    def _read_trouble(self, item: Item) -> str | None:
+        problem, at = self._ledger.record(_trouble_key(item)) or ("", 0.0)
+        return problem if 0 <= self._clock() - at <= _IN_TROUBLE_FOR_S else None
+
     def check_now(self, item: Item, origins: Collection[str]) -> None:
         """Raise what `check` raises. Blocks. Raises LedgerUnavailable too."""
         wrong, absent_at = self._recall(item)
@@ -163,6 +183,10 @@ def forget_absence(ledger: Ledger, path: str) -> None:
 
 def _bad_key(item: Item) -> str:
     return f"bad/{item.digest}/{item.size_bytes}"
+
+
+def _trouble_key(item: Item) -> str:
+    return f"trouble/{item.digest}/{item.size_bytes}"
 
 
 def _absent_key(path: str) -> str:

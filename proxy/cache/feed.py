@@ -20,6 +20,8 @@ class FeedOptions:
     """Kept back from clients of a running fill, to feed them while upstream recovers."""
     drip_interval_s: float = 3.0
     """A client that waits for upstream gets some of the reserve this often."""
+    first_byte_within_s: float = 8.0
+    """A client that has nothing yet is let go after so long, if no origin can be had: it may try again."""
 
 
 HOLD_BACK_BYTES = 64 * 1024

@@ -15,6 +15,7 @@ at again, because the blob may have been committed between a miss and the lock.
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ from proxy.errors import ProxyError
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming, Partial
+from proxy.upstream.errors import OriginError
 from proxy.upstream.pull import Doubts, Pull, Source
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ _AT_ONCE_BYTES = 4 * 1024 * 1024
 _AT_ONCE_IN_BACKGROUND_BYTES = 512 * 1024
 _FOLLOW_POLL_S = 0.02
 _POLLS_PER_TAKEOVER_TRY = 10
+_TROUBLE_TOLD_EVERY_S = 4.0
+_LOOK_AGAIN_S = 1.0
 _LINGER_S = 0.5
 """So long a transfer waits for its first byte without a client: who has lost patience asks again at once,
 and another process may follow it."""
@@ -60,6 +64,14 @@ class Tower(Protocol):
 
     def let_go(self, fill: "Fill") -> None:
         """End a fill that nobody wants, so that whoever comes begins another."""
+
+
+class OutOfReach(ProxyError):
+    """An item that nobody can be asked for at the moment, though it may come yet."""
+
+    def __init__(self, item: Item, problem: str) -> None:
+        super().__init__(f"{item.path} is not here, and no origin can be had now; last: {problem}")
+        self.problem = problem
 
 
 class Fill:
@@ -103,6 +115,9 @@ class Fill:
         """Whether another process fetches it, or has."""
         self.is_over = False
         self.error: ProxyError | None = None
+        self._trouble: str | None = None
+        """Why no origin could be had of late."""
+        self._trouble_told_at = -math.inf
 
     async def run(self) -> None:
         """Fill until the blob is committed, or record why it cannot be."""
@@ -133,12 +148,23 @@ class Fill:
         if all((source.route, source.path) != (known.route, known.path) for known in self._sources):
             self._sources.append(source)
 
-    async def begun(self) -> None:
-        """Return when there is something to read. Raises the fill's error if it failed before."""
+    async def begun(self, within_s: float) -> None:
+        """Return when there is something to read.
+
+        Raises the fill's error if it failed before, and OutOfReach after `within_s` or more when no
+        origin can be had.
+        """
+        loop = asyncio.get_running_loop()
+        told_at = loop.time() + within_s
         while not self.filled_bytes and not self.is_verified:
             if self.error is not None:
                 raise self.error
-            await self._news.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(told_at):
+                    await self._news.wait()
+            if loop.time() >= told_at:
+                await self.check_reach()
+                told_at = loop.time() + _LOOK_AGAIN_S
 
     def reader(self, client: str) -> "FillReader":
         """Return a view of the growing file for a client, once it has `begun`."""
@@ -152,6 +178,12 @@ class Fill:
         """Let go of the file; readers keep theirs."""
         if self._partial is not None:
             self._partial.close()
+
+    async def check_reach(self) -> None:
+        """Raise OutOfReach when no origin can be had for now, in whichever process leads."""
+        problem = await self._failures.trouble(self.item) if self.is_led_elsewhere else self._trouble
+        if problem is not None:
+            raise OutOfReach(self.item, problem)
 
     async def changed(self) -> None:
         """Return at the next news."""
@@ -369,7 +401,17 @@ class Fill:
         """Let clients have so much."""
         if filled_bytes != self.filled_bytes:
             self.filled_bytes = filled_bytes
+            self._trouble = None
             self._tell()
+
+    async def hear_of_trouble(self, error: OriginError) -> None:
+        """Tell those who wait, here and in other processes, that no origin can be had for now."""
+        self._trouble = str(error)
+        self._tell()
+        now = time.monotonic()
+        if now - self._trouble_told_at >= _TROUBLE_TOLD_EVERY_S:
+            self._trouble_told_at = now
+            await self._failures.remember_trouble(self.item, self._trouble)
 
     def show_verified(self) -> None:
         """Let clients have the end too."""
@@ -399,10 +441,11 @@ class FillReader:
         """Return up to which offset, past `position`, a reply of [start, stop) may be sent now.
 
         Waits for news, or until it is time for a drip of the reserve. Raises
-        the fill's error.
+        the fill's error, and OutOfReach as `begun` does while the reply has no byte.
         """
         loop = asyncio.get_running_loop()
         drip_at = loop.time() + feed.drip_interval_s
+        told_at = loop.time() + feed.first_byte_within_s if position == start else math.inf
         while True:
             fill = self._fill
             if fill.is_verified:
@@ -413,10 +456,13 @@ class FillReader:
             end = min(flowing_end(fill.filled_bytes, feed), limit)
             if end > position:
                 return end
-            try:
-                async with asyncio.timeout_at(drip_at):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(drip_at, told_at)):
                     await fill.changed()
-            except TimeoutError:
+            if loop.time() >= told_at:
+                await fill.check_reach()
+                told_at = loop.time() + _LOOK_AGAIN_S
+            if loop.time() >= drip_at:
                 drip_at = loop.time() + feed.drip_interval_s
                 end = min(drip_end(position, fill.filled_bytes), limit)
                 if end > position:

@@ -176,10 +176,10 @@ class Flights:
     async def _begin(self, fill: Fill, outcome: Outcome, client: str, again: Again) -> Opened:
         item = fill.item
         threads = self._storage.threads
-        bypass = partial(PassingBody, fill, self._liars, threads)
+        bypass = partial(PassingBody, fill, self._liars, threads, self._feed)
         try:
             with fill.company.with_client(client):
-                await fill.begun()
+                await fill.begun(self._feed.first_byte_within_s)
                 if outcome is Outcome.MISS and fill.is_led_elsewhere:
                     outcome = Outcome.JOIN
                 blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None

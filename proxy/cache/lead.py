@@ -20,6 +20,7 @@ from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming
 from proxy.store.room import Room
+from proxy.upstream.errors import OriginError
 from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source, WrongCopy
 from proxy.upstream.route import Route
 from proxy.upstream.straight import Straight
@@ -70,6 +71,9 @@ class Audience(Protocol):
     def show_verified(self) -> None:
         """Take note that all is here and proved."""
 
+    async def hear_of_trouble(self, error: OriginError) -> None:
+        """Take note that all origins have failed one after the other, the last one so."""
+
 
 class Lead:
     """The work of the one process that writes an item's partial file."""
@@ -114,6 +118,7 @@ class Lead:
             raise BegunAnew(self._item, "nobody knows any more which origin it is from")
         self._audience.report(incoming.length_bytes)
         pull = self._pull_from(incoming.length_bytes, memory.doubts)
+        pull.after_vain_round = self._audience.hear_of_trouble
         try:
             await self._receive(pull)
         except (WrongCopy, SizeMismatch, DigestMismatch) as error:

@@ -119,6 +119,10 @@ def _totals(known: dict[str, Any]) -> Table:
         "bytes",
         f"{size(sent)} sent, {size(total['fetched_bytes'])} fetched, {size(total['saved_bytes'])} saved",
     )
+    cuts = known["cuts"]["total"]
+    if any(cuts.values()):
+        told = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in cuts.items() if count)
+        table.add_row("cut", f"{sum(cuts.values())} replies: {told}")
     for name, pin in store["pins"].items():
         table.add_row("pin", f"{name}: {pin['blobs']} blobs, {size(pin['bytes'])}")
     transfers = known["transfers"]

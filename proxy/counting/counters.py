@@ -1,8 +1,8 @@
 """All counters of one process, and the sums over all processes that ever were.
 
 stats/<n>/            one process at a time, which holds a lock on stats/<n>/lock
-stats/<n>/<subject>   a Tally: "store", "limits", "transfers", "mirror <name>",
-                      "origin <base URL>"
+stats/<n>/<subject>   a Tally: "store", "limits", "transfers", "cuts",
+                      "mirror <name>", "origin <base URL>"
 """
 
 import fcntl
@@ -47,7 +47,17 @@ LIMITS = (
 )
 """What somebody can ask too much of; `config.example.toml` says which of them can be set."""
 
-_NAMES = {"mirror": _MIRROR, "origin": _ORIGIN, "store": _STORE, "limits": LIMITS, "transfers": _TRANSFERS}
+CUTS = ("unreachable", "wrong_bytes", "store", "other")
+"""Why replies were cut short: no origin could be had, its bytes were wrong, the store failed."""
+
+_NAMES = {
+    "mirror": _MIRROR,
+    "origin": _ORIGIN,
+    "store": _STORE,
+    "limits": LIMITS,
+    "transfers": _TRANSFERS,
+    "cuts": CUTS,
+}
 _LONGEST_FILE_NAME = 200
 
 
@@ -62,6 +72,7 @@ class Counters:
         self.limits = LimitTally(self._tally("limits"))
         self._now = Now(self._slot, self._lock)
         self.transfers = TransferTally(self._tally("transfers"), self._now)
+        self.cuts = CutTally(self._tally("cuts"))
 
     def mirror(self, name: str) -> "MirrorTally":
         """Return the counters of a mirror."""
@@ -215,6 +226,17 @@ class TransferTally:
         self._tally.add((1, 1))
 
 
+class CutTally:
+    """How often a reply ended before its end, for what we or upstream did."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def cut(self, reason: str) -> None:
+        """Count a reply that was cut for one of CUTS."""
+        self._tally.add((CUTS.index(reason), 1))
+
+
 class Sums:
     """The counters of one subject, over all processes, by name."""
 
@@ -257,6 +279,7 @@ class Totals:
         self.store = Sums(_STORE)
         self.limits = Sums(LIMITS)
         self.transfers = Sums(_TRANSFERS)
+        self.cuts = Sums(CUTS)
         self.mirrors: dict[str, Sums] = defaultdict(lambda: Sums(_MIRROR))
         self.origins: dict[str, Sums] = defaultdict(lambda: Sums(_ORIGIN))
         self.all_mirrors = Sums(_MIRROR)
@@ -281,6 +304,8 @@ def read_totals(directory: Path) -> Totals:
                 totals.limits.add(counts)
             case "transfers":
                 totals.transfers.add(counts)
+            case "cuts":
+                totals.cuts.add(counts)
             case _:
                 totals.store.add(counts)
     return totals

@@ -55,6 +55,12 @@ class _Once(Collector):
             ["limit"],
             [((limit,), count) for limit, count in stats["limits"].items()],
         )
+        yield _counter(
+            "cut_replies",
+            "Replies cut short, by why.",
+            ["outcome"],
+            [((reason,), count) for reason, count in stats["cuts"]["total"].items()],
+        )
         yield _gauge("fills", "Items arriving from upstream now.", [], [((), len(stats["fills"]))])
         yield from _of_transfers(stats["transfers"])
         yield from _of_rules(stats["prefetch"])

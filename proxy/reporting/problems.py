@@ -30,6 +30,13 @@ _AHEAD_ADVICE = (
     "if this machine's clock is right, tell the publisher; what is published later is taken all the same"
 )
 _ODD_ADVICE = "tell the publisher; all other entries are served"
+_CUT_FOR = {
+    "unreachable": "no origin could be had",
+    "wrong_bytes": "an origin sent wrong bytes",
+    "store": "the store failed",
+    "other": "something else failed",
+}
+_CUT_ADVICE = "look for reply.cut in the log; clients that try again get what can be had by then"
 _MOST_TOLD = 5
 
 
@@ -56,6 +63,7 @@ def find_problems(stats: dict[str, Any]) -> list[Problem]:
     found = [
         *_of_mirrors(stats),
         *_of_origins(stats),
+        *_of_cuts(stats.get("cuts", {}).get("last_hour", {})),
         *_of_store(stats["store"]),
         *_of_scrub(stats["scrub"]),
         *_of_rules(stats["prefetch"]),
@@ -138,6 +146,15 @@ def _of_origins(stats: dict[str, Any]) -> Iterator[Problem]:
             )
         if hour["wrong"] or origin["distrusted_until"] is not None:
             yield Problem(f"origin {name}", "warning", _what_was_wrong(origin), _LIAR_ADVICE)
+
+
+def _of_cuts(cuts: dict[str, int]) -> Iterator[Problem]:
+    """Tell of replies that broke off: clients that try again may get them whole, others see an error."""
+    told = [f"{count} because {_CUT_FOR[reason]}" for reason, count in cuts.items() if count]
+    if told:
+        count = sum(cuts.values())
+        text = f"had {count} {'reply' if count == 1 else 'replies'} cut in the last hour: {', '.join(told)}"
+        yield Problem("clients", "warning", text, _CUT_ADVICE)
 
 
 def _what_was_wrong(origin: dict[str, Any]) -> str:

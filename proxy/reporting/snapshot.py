@@ -99,6 +99,7 @@ class Observer:
             "scrub": _scrub(scrub, store_counts),
             "limits": totals.limits.total(),
             "transfers": {**now_doing._asdict(), **figures.transfers(totals.transfers)},
+            "cuts": {"total": totals.cuts.total(), "last_hour": totals.cuts.since(now, figures.HOUR_S)},
             "fills": [
                 {
                     "digest": one.digest,

@@ -6,7 +6,7 @@ who pulls checks what arrives.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from random import Random
@@ -153,6 +153,10 @@ class Pull:
         self._bad_places: set[str] = set()
         """Where redirects have led to copies of another size."""
         self.parts: list[Part] = []
+        self.first_byte_within_s = options.give_up_after_s
+        """A pull without a single byte fails after so long."""
+        self.after_vain_round: Callable[[OriginError], Awaitable[None]] = _do_nothing
+        """Told each time that all origins have failed one after the other, with the last one's problem."""
 
     @property
     def contributors(self) -> set[str]:
@@ -211,16 +215,24 @@ class Pull:
             if not self._able():
                 # All have spoken: no waiting, and no talk of patience.
                 continue
-            self._check_hope(last, vain_tries, loop.time() - progress_at)
-            await asyncio.sleep(max(next(pauses), self._forbidden.pause_s(self._able())))
+            silence_s = loop.time() - progress_at
+            self._check_hope(last, vain_tries, silence_s)
+            if last is not None and vain_tries:
+                await self.after_vain_round(last)
+            pause_s = max(next(pauses), self._forbidden.pause_s(self._able()))
+            await asyncio.sleep(min(pause_s, max(0.0, self._patience_s - silence_s)))
 
     def _check_hope(self, last: OriginError | None, vain_tries: int, silence_s: float) -> None:
         """Raise ItemForbidden or ItemUnobtainable when asking on makes no sense."""
         if last is not None and self._forbidden.is_final(self._able()):
             raise ItemForbidden(self._sources[0].path, last)
         is_hopeless = self._is_tied and vain_tries >= _TRIES_FROM_ONE
-        if is_hopeless or silence_s > self._options.give_up_after_s:
+        if is_hopeless or silence_s >= self._patience_s:
             raise ItemUnobtainable(self._sources[0].path, last)
+
+    @property
+    def _patience_s(self) -> float:
+        return self._options.give_up_after_s if self.parts else self.first_byte_within_s
 
     def _candidates(self) -> list[_Candidate]:
         """Return whom to ask now, the best first. Raises ItemAbsent or WrongCopy when there is nobody."""
@@ -324,6 +336,10 @@ class Pull:
             self._useless[candidate.origin, candidate.source.path] = error
         else:
             candidate.source.route.failed(candidate.origin)
+
+
+async def _do_nothing(_: OriginError) -> None:
+    """Nobody wants to be told."""
 
 
 class _Forbidden:

@@ -11,10 +11,12 @@ from aiohttp.abc import AbstractAccessLogger
 
 from proxy.counting.counters import Counters
 from proxy.web.blob_response import BlobResponse
-from proxy.web.status import fate_of
+from proxy.web.status import cut_for, fate_of
 
 MIRROR = web.ResponseKey("mirror", str)
 OUTCOME = web.ResponseKey("outcome", str)
+CUT = web.ResponseKey("cut", str)
+"""Why a reply was cut before its status line."""
 DIGEST = web.ResponseKey("digest", str)
 FIRST_BYTE_S = web.ResponseKey("first_byte_s", float)
 """How long the first byte took to be here, for replies with a body."""
@@ -55,16 +57,18 @@ class AccessLog(AbstractAccessLogger):
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note one ended request; `time` in seconds."""
         sent_bytes, is_aborted = _body_bytes(request, response), HAS_LEFT in response
-        outcome = response.get(OUTCOME, "-")
+        outcome, cut = response.get(OUTCOME, "-"), response.get(CUT)
         if isinstance(response, BlobResponse):
             sent_bytes = response.sent_bytes
             is_aborted = not response.is_complete and response.problem is None
             if response.problem is not None:
-                outcome = fate_of(response.problem).outcome
+                outcome, cut = fate_of(response.problem).outcome, cut_for(response.problem)
         mirror = response.get(MIRROR)
         if mirror is not None and isinstance(request, web.Request):
             tally = request.app[COUNTERS].mirror(mirror)
             tally.ended(outcome, sent_bytes, response.get(FIRST_BYTE_S), is_aborted=is_aborted)
+            if cut is not None:
+                request.app[COUNTERS].cuts.cut(cut)
         write_line(
             self.logger,
             Ended(

@@ -18,14 +18,14 @@ from proxy.cache.service import Cache, Target
 from proxy.errors import ProxyError
 from proxy.web.access.gate import Gate, PasswordNeeded
 from proxy.web.access.networks import parse_address
-from proxy.web.access_log import DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
+from proxy.web.access_log import CUT, DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
 from proxy.web.admission import client_of
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
 from proxy.web.mounts import Mounts, NotProxied
 from proxy.web.negotiate import negotiate
 from proxy.web.presence import ClientLeft, presence_of
 from proxy.web.remember import remember
-from proxy.web.status import fate_of
+from proxy.web.status import cut_for, fate_of
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +152,7 @@ def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
     if fate.status is None:
         log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)
         response = _Cut()
+        response[CUT] = cut_for(error)
     else:
         response = _refuse(fate.status, str(error), **{"X-Request-Id": request_id(request)})
         if fate.status is HTTPStatus.UNAUTHORIZED:

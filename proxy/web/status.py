@@ -8,8 +8,10 @@ is really absent is 404.
 from http import HTTPStatus
 from typing import NamedTuple
 
+from proxy.cache.bodies import SentDiffers
 from proxy.cache.documents import FlavourUnknown, NoGeneration
 from proxy.cache.failures import BadItem
+from proxy.cache.fill import OutOfReach
 from proxy.cache.lead import BegunAnew
 from proxy.cache.places import Crowded
 from proxy.cache.service import DocumentLost, ListBroken, ListRefused, NotListed, OfflineMiss
@@ -17,7 +19,8 @@ from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
-from proxy.upstream.pull import ItemAbsent, WrongCopy
+from proxy.upstream.errors import OriginError
+from proxy.upstream.pull import ItemAbsent, ItemForbidden, ItemUnobtainable, WrongCopy
 from proxy.web.access.gate import NetworkNotAllowed, PasswordNeeded
 from proxy.web.access.vouching import TooManyPasswords
 
@@ -53,6 +56,27 @@ _FATES: dict[type[ProxyError], Fate] = {
     DocumentLost: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
 }
 _CUT = Fate(None, "error")
+
+_CUT_FOR: dict[type[ProxyError], str] = {
+    OutOfReach: "unreachable",
+    OriginError: "unreachable",
+    ItemUnobtainable: "unreachable",
+    ItemForbidden: "unreachable",
+    BadItem: "wrong_bytes",
+    BegunAnew: "wrong_bytes",
+    WrongCopy: "wrong_bytes",
+    SizeMismatch: "wrong_bytes",
+    DigestMismatch: "wrong_bytes",
+    SentDiffers: "wrong_bytes",
+    StoreFault: "store",
+    LedgerUnavailable: "store",
+}
+
+
+def cut_for(error: ProxyError) -> str:
+    """Return for which of CUTS a reply was cut that an error ended."""
+    found = (_CUT_FOR[kind] for kind in type(error).__mro__ if kind in _CUT_FOR)
+    return next(found, "other")
 
 
 def fate_of(error: ProxyError) -> Fate:
