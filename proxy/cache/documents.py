@@ -12,27 +12,27 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from proxy.cache.archive import Archive
 from proxy.cache.assemble import PLAIN_INDEX, Assembler
 from proxy.cache.board import Board
 from proxy.cache.draft import Draft
 from proxy.cache.editions import Editions
-from proxy.cache.flavours import FLAVOURS, PLAIN_SUFFIX, SIGNED_INDEX, flavour_of
+from proxy.cache.flavours import PLAIN_SUFFIX, SIGNED_INDEX, flavour_of
 from proxy.cache.freshness import FreshnessPolicy, Verdict, decide, recheck_after_s, retry_pause_s
 from proxy.cache.generation import Edition, Generation, GenerationLost
 from proxy.cache.inquiry import ask_origins
 from proxy.cache.mirror import Mirror
 from proxy.cache.offers import choose
 from proxy.cache.offline import OfflineSwitch
-from proxy.cache.standing import lists_in_trouble, standing
+from proxy.cache.standing import Refusal, lists_in_trouble, refusal, standing
 from proxy.cache.surprises import Surprise
 from proxy.cache.trouble import Trouble, rollbacks
-from proxy.cache.vetting import SIGNED_SUFFIX
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.moments import NO_PAUSE, Pause, within
+from proxy.simplestreams.listing import ListingDamaged
 from proxy.simplestreams.model import Item, Products
 from proxy.store.files import StoreFault
 from proxy.upstream.errors import OriginError
@@ -65,14 +65,6 @@ class FlavourUnknown(ProxyError):
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be asked for now: {reason}")
         self.path = path
-
-
-class Refusal(NamedTuple):
-    """Why a document that an index names is not served."""
-
-    why: str
-    is_broken: bool
-    """Whether the origin gave no answer at all, so that it may be better soon."""
 
 
 class Documents:
@@ -155,8 +147,13 @@ class Documents:
         """
         if edition is not None:
             return partial(self._is_current, item.path, edition)
-        served = self._number if self.find_item(item.path) == item else None
+        served = self._number if self._names(item) else None
         return lambda _: self._is_settled() and served == self._number
+
+    def _names(self, item: Item) -> bool:
+        with contextlib.suppress(ListingDamaged):
+            return self.find_item(item.path) == item
+        return False
 
     @property
     def _number(self) -> int | None:
@@ -188,20 +185,15 @@ class Documents:
 
     def refusal(self, path: str) -> Refusal | None:
         """Return why the current generation has to do without a list or flavour, None when it has not."""
-        generation = self._generation
-        if generation is None:
-            return None
-        signed = next((path.removesuffix(one) for one in FLAVOURS if path.endswith(one)), path)
-        if signed + SIGNED_SUFFIX in generation.refused:
-            path = signed + SIGNED_SUFFIX
-        elif signed != path and path in generation.absent:
-            return None
-        why = generation.refused.get(path)
-        return None if why is None else Refusal(why, is_broken=path in generation.broken)
+        return None if self._generation is None else refusal(path, self._generation)
 
     def find_item(self, path: str) -> Item | None:
-        """Return a listed item: of the current edition, or of one replaced lately."""
-        return self._editions.item(path)
+        """Return a listed item: of the current edition, or of one replaced lately. Raises ListingDamaged."""
+        try:
+            return self._editions.item(path)
+        except ListingDamaged:
+            self._editions.drop_damaged()
+            raise
 
     def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
         """Return the document or item with a digest, and whether it is a document."""

@@ -7,12 +7,14 @@ from proxy.cache.age import RollbackError
 from proxy.cache.generation import Document, Generation
 from proxy.cache.vetting import DocumentRefused, Vetted
 from proxy.simplestreams.model import PRODUCTS_FORMAT
-from proxy.upstream.errors import OriginAbsent, OriginError, OriginForbidden, OriginUnreachable
+from proxy.upstream.errors import OriginAbsent, OriginError, OriginForbidden, OriginGarbled, OriginUnreachable
 
 Loss = OriginError | DocumentRefused | RollbackError
 """Why one document of several is not in a draft."""
 
 _MOST_ODDITIES = 20
+_BROKEN = (OriginUnreachable, OriginGarbled)
+"""Losses that say nothing of what was asked for."""
 
 
 @dataclass(kw_only=True)
@@ -107,9 +109,7 @@ class Draft:
             absent=tuple(sorted(self.absent)),
             gaps=tuple(sorted(self.gaps)),
             refused={path: str(loss) for path, loss in losses.items()},
-            broken=tuple(
-                sorted(path for path, loss in losses.items() if isinstance(loss, OriginUnreachable))
-            ),
+            broken=tuple(sorted(path for path, loss in losses.items() if isinstance(loss, _BROKEN))),
             oddities=tuple(self.oddities[:_MOST_ODDITIES]),
             content_ids=tuple(sorted(self.content_ids)),
             left={} if known is None else known.left_by(self.documents),

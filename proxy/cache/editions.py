@@ -115,6 +115,14 @@ class Editions:
         """Return the number of a generation that is still to be accepted."""
         return self._board.number() + 1
 
+    def drop_damaged(self) -> None:
+        """Let go of editions whose lists cannot be read any more; they are loaded again when wanted."""
+        if self.current is not None and self.current.catalog.is_damaged:
+            self.current = None
+        whole = [old for old in self._retired if not old.catalog.is_damaged]
+        self.knows_retired &= len(whole) == len(self._retired)
+        self._retired = whole
+
     def is_announced_loaded(self) -> bool:
         """Whether what all workers were told last is what this one serves."""
         return self.current is not None and self._seen_number == self._board.number()

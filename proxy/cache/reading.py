@@ -89,7 +89,9 @@ class Reading:
         Generations that share a list share this too. Raises FormatError or StoreFault.
         """
         with self._opening:
-            found = self._open.get(text) or self.listings.open(text) or self._make(text)
+            found = self._open.get(text)
+            if found is None or found.is_damaged:
+                found = self.listings.open(text) or self._make(text)
             if found is not None:
                 self._open[text] = found
             return found

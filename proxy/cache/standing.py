@@ -1,12 +1,21 @@
 """What is said of a mirror's documents: a pure reading."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.cache.age import is_ahead
-from proxy.cache.flavours import flavour_of
+from proxy.cache.flavours import FLAVOURS, flavour_of
 from proxy.cache.generation import Generation
 from proxy.cache.trouble import Trouble
+from proxy.cache.vetting import SIGNED_SUFFIX
+
+
+class Refusal(NamedTuple):
+    """Why a document that an index names is not served."""
+
+    why: str
+    is_broken: bool
+    """Whether the origin gave no answer at all, so that it may be better soon."""
 
 
 def standing(
@@ -52,3 +61,14 @@ def lists_in_trouble(generation: Generation) -> dict[str, str]:
 
 def _is_list(path: str, generation: Generation) -> bool:
     return path not in generation.absent and flavour_of(path, generation) is None
+
+
+def refusal(path: str, generation: Generation) -> Refusal | None:
+    """Return why a generation has to do without a list, or without a flavour of a document."""
+    signed = next((path.removesuffix(one) for one in FLAVOURS if path.endswith(one)), path)
+    if signed + SIGNED_SUFFIX in generation.refused:
+        path = signed + SIGNED_SUFFIX
+    elif signed != path and path in generation.absent:
+        return None
+    why = generation.refused.get(path)
+    return None if why is None else Refusal(why, is_broken=path in generation.broken)

@@ -57,6 +57,11 @@ class Catalog:
                 if item is not None:
                     yield item
 
+    @property
+    def is_damaged(self) -> bool:
+        """Whether some list of it could not be read any more."""
+        return any(listing.is_damaged for listing in self._listings)
+
     def find(self, path: str) -> Item | None:
         """Return the item at a canonical path; None when no list names it, or nothing proves it."""
         found = [entry for listing in self._listings if (entry := listing.find(path)) is not None]

@@ -1,8 +1,8 @@
 """What one products list names, packed into one run of bytes.
 
 A list may name a million files, and every worker process needs them all. Packed,
-they are written to a file once and shared by mapping it; to look one up takes a
-binary search and makes no objects of the rest.
+they are written to a file once, whose pages all of them share; to look one up takes
+a binary search and makes no objects of the rest.
 
     head      magic, rows, digests, bytes of text, bytes of version names
     u64[]     beginning of a hash of each path, sorted
@@ -26,8 +26,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
-from mmap import mmap
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from proxy.digest import Digest
 from proxy.errors import ProxyError
@@ -43,12 +42,59 @@ _KEY_BYTES = 8
 _ROW_BYTES = 4
 _UNVERIFIABLE = 2**64 - 1
 _KEYS = 2**64
+_FORMATS: dict[str, Literal["Q", "I"]] = {"Q": "Q", "I": "I"}
 _KEYS_AT_ONCE = 4096
 """So many are compared at a time, for few are soon done and need little memory."""
 
 
 class ListingDamaged(ProxyError):
     """Bytes that this program's `pack` did not write."""
+
+
+class Numbers(Protocol):
+    """Many numbers of one kind, one after the other."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, place: int, /) -> int:
+        """Return one of them."""
+
+
+class Packed(Protocol):
+    """Where packed bytes lie. Whatever is asked for raises ListingDamaged when it cannot be read any more."""
+
+    is_damaged: bool
+    """Whether that has happened."""
+
+    def __len__(self) -> int:
+        """Return how many bytes there are."""
+
+    def span(self, start: int, stop: int) -> bytes | memoryview:
+        """Return the bytes of [start, stop)."""
+
+    def numbers(self, start: int, count: int, kind: str) -> Numbers:
+        """Return `count` numbers from `start` on; `kind` is that of `array`."""
+
+
+class InMemory:
+    """Packed bytes in the memory of this process."""
+
+    is_damaged = False
+
+    def __init__(self, packed: bytes) -> None:
+        self._view = memoryview(packed)
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def span(self, start: int, stop: int) -> memoryview:
+        """Return the bytes of [start, stop)."""
+        return self._view[start:stop]
+
+    def numbers(self, start: int, count: int, kind: str) -> memoryview:
+        """Return a view of numbers, in place."""
+        return self._view[start : start + count * array(kind).itemsize].cast(_FORMATS[kind])
 
 
 class Entry(NamedTuple):
@@ -82,46 +128,53 @@ class Listing:
         "__weakref__",
         "_digest_keys",
         "_digest_rows",
-        "_digests",
+        "_digests_at",
         "_ends",
         "_keys",
         "_numbers",
+        "_packed",
         "_sizes",
-        "_text",
+        "_text_at",
         "_versions",
         "conflicts",
         "verifiable",
     )  # fmt: skip
 
-    def __init__(self, packed: bytes | mmap) -> None:
+    def __init__(self, packed: bytes | Packed) -> None:
         """Read what `pack` wrote, in place. Raises ListingDamaged for what it cannot have written."""
-        view = memoryview(packed)
-        if len(view) < _HEAD.size:
+        self._packed = source = InMemory(packed) if isinstance(packed, bytes) else packed
+        if len(source) < _HEAD.size:
             raise ListingDamaged("a packed list is cut short")
-        magic, rows, verifiable, text_bytes, version_bytes = _HEAD.unpack_from(view)
+        magic, rows, verifiable, text_bytes, version_bytes = _HEAD.unpack(source.span(0, _HEAD.size))
         if magic != _MAGIC:
             raise ListingDamaged("a packed list is of another version of this program")
         position = _HEAD.size
 
-        def take(count: int) -> memoryview:
+        def take(size_bytes: int) -> int:
             nonlocal position
-            position += count
-            return view[position - count : position]
+            position += size_bytes
+            return position - size_bytes
 
-        self._keys = take(rows * _KEY_BYTES).cast("Q")
-        self._digests = take(rows * _DIGEST_BYTES)
-        self._sizes = take(rows * _KEY_BYTES).cast("Q")
-        self._ends = take(rows * _KEY_BYTES).cast("Q")
-        self._digest_keys = take(verifiable * _KEY_BYTES).cast("Q")
-        self._digest_rows = take(verifiable * _ROW_BYTES).cast("I")
-        self._numbers = take(rows * _ROW_BYTES).cast("I")
-        self._text = take(text_bytes)
-        told = json.loads(bytes(take(version_bytes)))
+        self._keys = source.numbers(take(rows * _KEY_BYTES), rows, "Q")
+        self._digests_at = take(rows * _DIGEST_BYTES)
+        self._sizes = source.numbers(take(rows * _KEY_BYTES), rows, "Q")
+        self._ends = source.numbers(take(rows * _KEY_BYTES), rows, "Q")
+        self._digest_keys = source.numbers(take(verifiable * _KEY_BYTES), verifiable, "Q")
+        self._digest_rows = source.numbers(take(verifiable * _ROW_BYTES), verifiable, "I")
+        self._numbers = source.numbers(take(rows * _ROW_BYTES), rows, "I")
+        self._text_at = take(text_bytes)
+        versions_at = take(version_bytes)
+        told = json.loads(bytes(source.span(versions_at, position)))
         self._versions: list[str] = told["versions"]
         self.conflicts = [Conflict(Entry(*kept), Entry(*other)) for kept, other in told["conflicts"]]
         """Paths that this list names twice, and not alike; few of them, if there are many."""
         self.verifiable: int = verifiable
         """How many paths have a proof."""
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether something of it could not be read any more."""
+        return self._packed.is_damaged
 
     @staticmethod
     def are_disjoint(listings: Sequence["Listing"]) -> bool:
@@ -155,9 +208,10 @@ class Listing:
         """Return what is said of a row's content."""
         return bytes(self._digest(row)), self._sizes[row]
 
-    def _keys_from(self, low: int, high: int) -> memoryview:
+    def _keys_from(self, low: int, high: int) -> Sequence[int]:
         """Return the keys in [low, high)."""
-        return self._keys[bisect_left(self._keys, low) : bisect_left(self._keys, high)]
+        start, stop = bisect_left(self._keys, low), bisect_left(self._keys, high)
+        return array("Q", bytes(self._packed.span(*_places(_HEAD.size, start, stop, _KEY_BYTES))))
 
     def find(self, path: str) -> Entry | None:
         """Return the entry of a canonical path, None when the list does not name it."""
@@ -192,11 +246,16 @@ class Listing:
             return Entry(path, version, None, 0)
         return Entry(path, version, Digest(self._digest(row).hex()), size_bytes)
 
-    def _path(self, row: int) -> memoryview:
-        return self._text[self._ends[row - 1] if row else 0 : self._ends[row]]
+    def _path(self, row: int) -> bytes | memoryview:
+        start = self._ends[row - 1] if row else 0
+        return self._packed.span(self._text_at + start, self._text_at + self._ends[row])
 
-    def _digest(self, row: int) -> memoryview:
-        return self._digests[row * _DIGEST_BYTES : (row + 1) * _DIGEST_BYTES]
+    def _digest(self, row: int) -> bytes | memoryview:
+        return self._packed.span(*_places(self._digests_at, row, row + 1, _DIGEST_BYTES))
+
+
+def _places(base: int, start: int, stop: int, size_bytes: int) -> tuple[int, int]:
+    return base + start * size_bytes, base + stop * size_bytes
 
 
 def pack(entries: Iterable[Entry], conflicts: Sequence[Conflict] = ()) -> bytes:

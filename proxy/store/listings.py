@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import mmap
 import os
 import tempfile
 import time
@@ -20,6 +19,7 @@ from proxy.digest import Digest
 from proxy.moments import lies_ahead
 from proxy.simplestreams.listing import Listing, ListingDamaged
 from proxy.store.files import remove
+from proxy.store.on_disk import OnDisk
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ SEAL_BYTES = 32
 _MODE = 0o444
 _STEP_BYTES = 1024 * 1024
 _MAPPED_BYTES = 4 * 1024 * 1024
-"""Smaller ones are read: each mapping keeps a descriptor open."""
+"""Smaller ones are read at once; of larger ones, only what is asked for."""
 
 
 class Listings:
@@ -40,7 +40,7 @@ class Listings:
         self._directory = root / "listings"
 
     def open(self, text: Digest) -> Listing | None:
-        """Map the packed list of a text; None when there is none that can be used."""
+        """Open the packed list of a text; None when there is none that can be used."""
         path = self._directory / text
         try:
             with path.open("rb", buffering=0) as file:
@@ -48,7 +48,7 @@ class Listings:
                 if os.fstat(file.fileno()).st_size < _MAPPED_BYTES:
                     file.seek(0)
                     return Listing(file.readall())
-                return Listing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                return Listing(OnDisk(file.fileno()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, ListingDamaged) as error:

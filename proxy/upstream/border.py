@@ -13,6 +13,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientHttpProxyError, Con
 from proxy.errors import ProxyError
 from proxy.upstream.errors import (
     OriginError,
+    OriginGarbled,
     OriginHungUp,
     OriginMisbehaved,
     OriginUnreachable,
@@ -38,7 +39,9 @@ def border(origin: str, failed: Callable[[], None], doing: str = "", after: str 
 
 
 def _translated(origin: str, error: Exception, doing: str, after: str) -> OriginError:
-    if isinstance(error, (BadHead, ProxyError)):
+    if isinstance(error, BadHead):
+        return OriginGarbled(origin, str(error) + after)
+    if isinstance(error, ProxyError):
         return OriginMisbehaved(origin, str(error) + after)
     if not isinstance(error, (ClientError, OSError)):
         return OriginMisbehaved(origin, f"its answer cannot be read: {type(error).__name__}: {error}{after}")

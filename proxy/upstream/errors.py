@@ -44,6 +44,10 @@ class OriginOverdid(OriginMisbehaved):
     """A document over the limit, however it is asked for."""
 
 
+class OriginGarbled(OriginMisbehaved):
+    """An answer whose head is no HTTP."""
+
+
 class OriginStatus(OriginError):
     """A status that is neither the document nor its absence."""
 

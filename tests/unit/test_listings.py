@@ -12,7 +12,7 @@ import pytest
 from proxy.cache import reading
 from proxy.cache.reading import Reading, Summary
 from proxy.digest import Digest, digest_of
-from proxy.simplestreams.listing import Entry, pack
+from proxy.simplestreams.listing import Entry, Listing, ListingDamaged, pack
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT
 from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.store import listings as store_listings
@@ -54,11 +54,58 @@ def test_a_kept_list_is_found_by_its_text(listings: Listings) -> None:
     assert listings.open(Digest("00" * 32)) is None
 
 
-def test_a_large_list_is_mapped(listings: Listings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_list_stays_on_the_disk(listings: Listings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_listings, "_MAPPED_BYTES", 0)
     found = listings.open(TEXT)
     assert found is not None
     assert list(found) == [ENTRY]
+    assert found.find(ENTRY.path) == ENTRY
+    assert ENTRY.digest is not None
+    assert found.find_digest(ENTRY.digest) == ENTRY
+
+
+def test_a_list_on_the_disk_says_what_one_in_memory_does(
+    listings: Listings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [Entry(f"p{n}", str(n % 7), Digest(f"{n:064x}") if n % 3 else None, n % 3) for n in range(3000)]
+    entries = [one if one.digest else one._replace(size_bytes=0) for one in entries]
+    for text, chosen in ((TEXT, entries), (Digest("cd" * 32), entries[:5])):
+        with listings.draft() as draft:
+            write_sealed(draft, pack(chosen))
+            listings.keep(draft, text)
+    in_memory = Listing(pack(entries))
+    monkeypatch.setattr(store_listings, "_MAPPED_BYTES", 0)
+    found, other = listings.open(TEXT), listings.open(Digest("cd" * 32))
+    assert found is not None
+    assert other is not None
+
+    assert list(found) == list(in_memory)
+    assert [found.find(one.path) for one in entries] == entries
+    assert found.find("none") is None
+    assert all(found.find_digest(one.digest) == one for one in entries if one.digest)
+    assert not Listing.are_disjoint([found, other])
+    assert Listing.are_disjoint([found, Listing(pack([ENTRY]))])
+
+
+@pytest.mark.parametrize("left_bytes", [0, 40, 4096])
+def test_a_list_that_is_cut_while_it_is_open_is_an_error_and_no_signal(
+    listings: Listings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_bytes: int
+) -> None:
+    """A mapped one would end the process."""
+    entries = [Entry(f"{n}" * 50, "1", Digest(f"{n:064x}"), n) for n in range(3000)]
+    with listings.draft() as draft:
+        write_sealed(draft, pack(entries))
+        listings.keep(draft, TEXT)
+    monkeypatch.setattr(store_listings, "_MAPPED_BYTES", 0)
+    found = listings.open(TEXT)
+    assert found is not None
+    assert not found.is_damaged
+    os.truncate(tmp_path / "listings" / TEXT, left_bytes)
+
+    with pytest.raises(ListingDamaged):
+        list(map(found.find, (one.path for one in entries)))
+    assert found.is_damaged
+    assert listings.open(TEXT) is None
 
 
 def test_any_changed_byte_or_missing_end_makes_it_lost(listings: Listings, tmp_path: Path) -> None:
