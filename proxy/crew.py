@@ -220,7 +220,7 @@ class Crew:
             return
         name, lived_s = child.role.name, now - child.started_at
         code = os.waitstatus_to_exitcode(status)
-        log.error("child.died name=%s pid=%d status=%d seconds=%.1f", name, pid, code, lived_s)
+        log.error("child.died name=%s pid=%d status=%d seconds=%.1f", name, pid, code, round(lived_s, 1))
         self._quick_deaths[name] = self._quick_deaths[name] + 1 if lived_s < _QUICK_DEATH_S else 0
         deaths = self._quick_deaths[name]
         pause_s = min(0.1 * 2 ** min(deaths, 10), _LONGEST_PAUSE_S) if deaths > 1 else 0.0

@@ -99,7 +99,7 @@ class RuleRunner:
             result.outcome,
             result.fetched_items,
             result.fetched_bytes,
-            result.ended_at - result.started_at,
+            round(result.ended_at - result.started_at, 3),
             result.problem,
         )
         return result

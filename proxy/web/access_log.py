@@ -112,7 +112,7 @@ def write_line(logger: logging.Logger, ended: Ended) -> None:
         ended.status,
         ended.outcome,
         ended.sent_bytes,
-        ended.seconds,
+        round(ended.seconds, 6),
         ended.digest,
         "yes" if ended.is_aborted else "no",
         ended.request_id,

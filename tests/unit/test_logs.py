@@ -15,6 +15,7 @@ from support.holding import ROOT
 
 from proxy.digest import InvalidDigest
 from proxy.logs import HumanFormatter, JsonFormatter
+from proxy.web.access_log import Ended, write_line
 
 
 def record(template: object, *args: object, level: int = logging.INFO, **more: object) -> logging.LogRecord:
@@ -225,3 +226,15 @@ def test_every_event_of_the_proxy_is_a_name_and_fields() -> None:
         names = re.findall(r"(\w+)=", match[2])
         assert len(names) == len(set(names)) == len(args), where
         assert {"time", "level", "event", "traceback"}.isdisjoint(names), where
+
+
+@pytest.mark.parametrize(("began", "now"), [(1600.0, 1609.698), (2048.001, 2057.699)])
+def test_a_request_took_no_longer_than_a_clock_can_tell(
+    began: float, now: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The event loop's clock has milliseconds; a difference of two has more digits than they mean."""
+    assert len(repr(now - began)) > len("9.698")
+    caplog.set_level(logging.INFO)
+    ended = Ended(None, "GET", "/", 200, "hit", 1, now - began, "-", is_aborted=False, request_id="1")
+    write_line(logging.getLogger("proxy.test"), ended)
+    assert json.loads(JsonFormatter().format(caplog.records[0]))["seconds"] == 9.698
