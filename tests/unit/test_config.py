@@ -664,3 +664,15 @@ def test_only_the_first_fault_of_a_key_counts() -> None:
     for key in ("part", "part", "part[0]", "part[0].wait", "parts", "first.wait", "first"):
         found.add(key, "wrong")
     assert found.found() == tuple(Fault(key, "wrong") for key in ("part", "parts", "first.wait", "first"))
+
+
+@pytest.mark.parametrize(
+    "text", ["listen = " + "[" * 5000 + "]" * 5000, "a = " + "{a = " * 5000 + "1" + "}" * 5000]
+)
+def test_lists_and_tables_in_one_another_without_end_are_a_fault_and_no_crash(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        load_config(path, {})
