@@ -37,7 +37,7 @@ from proxy.jobs.scrub import ScrubPolicy
 from proxy.simplestreams.filters import Filter, FilterError
 from proxy.store.limits import StoreLimits
 from proxy.tls import Tls
-from proxy.toml_reader import Fault, Faults, masked, quoted, read, values
+from proxy.toml_reader import Fault, Faults, masked, quoted, read, spoken_key, values
 from proxy.upstream.options import UpstreamOptions
 from proxy.web.access.gate import AccessOptions, User
 from proxy.web.admin.access import AdminOptions
@@ -67,13 +67,17 @@ _MOST_AUTO_WORKERS = 4
 class ConfigError(ProxyError):
     """The configuration cannot be used; str() has one line for each fault."""
 
-    def __init__(self, source: str, faults: Iterable[Fault]) -> None:
+    def __init__(
+        self, source: str, faults: Iterable[Fault], table: Mapping[str, object] = MappingProxyType({})
+    ) -> None:
         self.source = source
         self.faults = tuple(faults)
+        self._places = [spoken_key(fault.key, table) for fault in self.faults]
         super().__init__(source, self.faults)
 
     def __str__(self) -> str:
-        return "\n".join(": ".join(filter(None, (self.source, f.key, f.problem))) for f in self.faults)
+        lines = zip(self._places, self.faults, strict=True)
+        return "\n".join(": ".join(filter(None, (self.source, at, f.problem))) for at, f in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +204,7 @@ def load_config(
     folder = path.parent if path else Path()
     config = _Checks(faults, folder, environ.get("HOME", "")).config(read(Config, table, faults))
     if found := faults.found():
-        raise ConfigError(_source(path, given, found), found)
+        raise ConfigError(_source(path, given, found), found, table)
     return config
 
 

@@ -78,6 +78,27 @@ def values(instance: Any, at: str = "") -> Iterator[tuple[str, Any]]:
             yield where, value
 
 
+def spoken_key(key: str, table: Mapping[str, object]) -> str:
+    """Return a key as its writer would say it: with the name of what it belongs to, not its index.
+
+    Of several with the same name, or without a fit one, the place in the file is told.
+    """
+    match = _IN_LIST.match(key)
+    entries = table.get(match[1]) if match else None
+    if match is None or not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        return key
+    index, names = int(match[2]), [entry.get("name") for entry in entries]
+    name = names[index]
+    if isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and names.count(name) == 1:
+        of = f'{match[1]} "{name}"'
+    else:
+        of = f"{match[1]} number {index + 1}"
+    return f"{of}: {match[3]}" if match[3] else of
+
+
+_IN_LIST = re.compile(r"(\w+)\[(\d+)\](?:\.(.+))?\Z", re.DOTALL)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
 _SECONDS = {
     "ms": Fraction(1, 1000),
     "s": Fraction(1),

@@ -9,7 +9,8 @@ import click
 from proxy.cache.mirror import EVERYBODY, Mirror
 from proxy.cli.options import UsageFault, config_option, load
 from proxy.cli.owner import warn_of_strangers
-from proxy.config import find_config_file
+from proxy.config import Config, find_config_file
+from proxy.doubts import disk_faults, hasty_clients, try_keyrings
 from proxy.exposure import exposures
 from proxy.store.owners import meant_owner
 from proxy.surroundings import oddities
@@ -25,10 +26,9 @@ def check_config(config_file: Path | None) -> None:
     """Check the configuration and say everything that is wrong with it, by key."""
     config = load(config_file)
     path = find_config_file(config_file, os.environ)
-    try:
-        tls_context(config.tls)
-    except BadCertificate as error:
-        raise UsageFault(f"{path}: {error}") from error
+    faults, warnings = _found_by_trying(config)
+    if faults:
+        raise UsageFault("\n" + "\n".join(f"{path or 'built-in defaults'}: {fault}" for fault in faults))
     click.echo(f"{path or 'built-in defaults'}: good, {counted(len(config.mirrors), 'mirror')}")
     for mirror in config.mirrors:
         click.echo(f"  {mirror.name:20} {mirror.mount}  from {', '.join(map(shown_url, mirror.origins))}")
@@ -38,10 +38,28 @@ def check_config(config_file: Path | None) -> None:
         click.echo(
             f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by hand'}"
         )
-    for problem in [*exposures(config, path), *oddities(os.environ, config.upstream.parent_proxy)]:
+    warnings += [*exposures(config, path), *oddities(os.environ, config.upstream.parent_proxy)]
+    for problem in warnings:
         click.echo(f"warning: {problem}", err=True)
     if owner := meant_owner(config.data_dir):
         warn_of_strangers(config.data_dir, owner)
+
+
+def _found_by_trying(config: Config) -> tuple[list[str], list[str]]:
+    """Return faults and warnings that only this machine can tell of."""
+    faults, warnings = list(disk_faults(config)), list(hasty_clients(config))
+    try:
+        tls_context(config.tls)
+    except BadCertificate as error:
+        faults.append(str(error))
+    try:
+        of_keyrings, odd = try_keyrings(config)
+    except OSError as error:
+        warnings.append(f"the keyrings were not tried, for want of a temporary folder: {error.strerror}")
+    else:
+        faults += of_keyrings
+        warnings += odd
+    return faults, warnings
 
 
 def _limits(access: AccessOptions, mirror: Mirror) -> Iterator[str]:

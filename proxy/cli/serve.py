@@ -15,6 +15,7 @@ from proxy.cache.mirror import Trust
 from proxy.cli.options import config_option, data_dir_option, load, read_config
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config import Config, find_config_file
+from proxy.doubts import disk_faults, hasty_clients
 from proxy.errors import ProxyError
 from proxy.exposure import exposures
 from proxy.sockets import Listeners, handed_over, shown_address
@@ -88,6 +89,8 @@ def serve(
 def _tell_exposures(config: Config, config_file: Path | None) -> None:
     for problem in exposures(config, find_config_file(config_file, os.environ)):
         log.warning("config.exposed problem=%s", problem)
+    for problem in (*disk_faults(config), *hasty_clients(config)):
+        log.warning("config.doubtful problem=%s", problem)
 
 
 def _banner(config: Config, listeners: Listeners, odd: Sequence[str]) -> str:

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 from multidict import CIMultiDict
 from support.certificates import make_certificate
+from support.fixtures import UBUNTU_KEY
+from support.keys import SigningKey
 from support.running import Service
 
 from proxy.cli import main
@@ -183,6 +185,79 @@ def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in checked.stdout
     assert "only for clients in 10.0.0.0/8, users maas" in checked.stdout
     assert f"url={service.base.replace('://', '://USER:PASSWORD@')}/images/" in service.banner
+
+
+MIRROR = '[[mirror]]\nname = "{name}"\nmount = "/{name}/"\norigins = ["https://x/"]\nkeyring = "{keyring}"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it holds no OpenPGP public key"),
+        (b"my keys\n", "it holds no OpenPGP public key"),
+        (b"-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n", "a PGP SIGNATURE"),
+        (b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "it holds a secret key"),
+        (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME", "it is cut off"),
+    ],
+)
+def test_check_config_looks_into_every_keyring(tmp_path: Path, content: bytes, why: str) -> None:
+    """A file that is there is no keyring yet; a mirror is told by its name."""
+    (tmp_path / "good.gpg").write_bytes(UBUNTU_KEY.read_bytes())
+    (tmp_path / "bad.gpg").write_bytes(content)
+    config = tmp_path / "config.toml"
+    mirrors = [MIRROR.format(name=name, keyring=f"{name}.gpg") for name in ("good", "bad")]
+    config.write_text(f'data_dir = "{tmp_path}/data"\n' + "".join(mirrors))
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 2
+    assert f'mirror "bad": keyring {tmp_path}/bad.gpg: ' in result.stderr
+    assert why in result.stderr
+    assert '"good"' not in result.stderr
+    assert ": good, " not in result.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_check_config_tells_what_is_odd_of_a_keyring(tmp_path: Path, key: SigningKey) -> None:
+    (tmp_path / "keys.gpg").write_bytes(key.public_armored() + UBUNTU_KEY.read_bytes() + key.public_binary())
+    with SigningKey.expired() as expired:
+        (tmp_path / "old.gpg").write_bytes(expired.public_binary() + key.public_binary())
+    config = tmp_path / "config.toml"
+    config.write_text(
+        MIRROR.format(name="mixed", keyring="keys.gpg") + MIRROR.format(name="old", keyring="old.gpg")
+    )
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 0
+    assert 'warning: mirror "mixed": keyring ' in result.stderr
+    assert "made of an armored and a binary part: the keys of both are used" in result.stderr
+    assert f"key {expired.fingerprint} has expired" in result.stderr
+
+
+def test_check_config_finds_what_this_disk_and_clients_do_not_allow(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    data = tmp_path / "not" / "made" / "yet"
+    config.write_text(f'data_dir = "{data}"\n[cache]\nmin_free = "900 TiB"\n')
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 2
+    assert "cache.min_free: is 900.0 TiB, and the whole disk that holds" in result.stderr
+    assert not (tmp_path / "not").exists()
+
+    config.write_text(
+        '[upstream]\nstall_timeout = "12s"\nconnect_timeout = "20s"\n[feed]\ndrip_interval = "10s"\n'
+    )
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 0
+    for key, wait in (
+        ("upstream.stall_timeout", "12 s"),
+        ("upstream.connect_timeout", "20 s"),
+        ("feed.drip_interval", "10 s"),
+    ):
+        assert f"warning: {key} is {wait}, and MAAS gives up after 10 s" in result.stderr
 
 
 def test_check_config_reads_the_certificate(tmp_path: Path) -> None:

@@ -476,6 +476,32 @@ def test_all_faults_are_reported_at_once_one_a_line(tmp_path: Path) -> None:
     assert all(line.startswith(f"{tmp_path}/config.toml and command line: ") for line in lines)
 
 
+def test_a_fault_of_one_of_several_is_told_by_its_name(tmp_path: Path) -> None:
+    """Nobody counts brackets from zero."""
+    toml = mirror(name='"one"', mount='"/one/"') + mirror(name='"maas-v2"', origins='["ftp://x/"]')
+    toml += mirror(name='"twin"', mount='"/a/"', trust='"no"') + mirror(name='"twin"', mount='"/b/"')
+    toml += mirror(name='"Not Good"', mount='"/c/"', origins="[]")
+    toml += '[[prefetch]]\nname = "lab"\nmirror = "one"\nschedule = "often"\n[[user]]\nname = "eve"\n'
+    toml += 'password_hash = "x"\n[[user]]\nwrong = 1\n'
+
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, toml)
+
+    told = {line.split(": ", 1)[1] for line in str(caught.value).splitlines()}
+    for place in (
+        'mirror "maas-v2": origins[0]: ',
+        "mirror number 3: trust: ",
+        "mirror number 4: name: ",
+        "mirror number 5: name: ",
+        "mirror number 5: origins: ",
+        'prefetch "lab": schedule: ',
+        'user "eve": password_hash: ',
+        "user number 2: wrong: ",
+    ):
+        assert any(line.startswith(place) for line in told), place
+    assert not any("mirror[" in line or "prefetch[" in line or "user[" in line for line in told)
+
+
 SECRET = "hunter2"
 
 
