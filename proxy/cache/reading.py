@@ -6,7 +6,6 @@ them. So large texts are read by a process of their own, which is this module ru
 as a program: the text comes by standard input, the result goes out as JSON.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from proxy.apart import ask_program, program
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.catalog import pack_list
@@ -69,7 +69,7 @@ class Reading:
             return self._summarise_here(text, digest)
         try:
             with self.listings.draft() as draft:
-                told = _ask_program([_READ, str(draft)], text)
+                told = ask_program(__name__, [_READ, str(draft)], text, longest_s=_TIMEOUT_S)
                 if "problem" in told:
                     raise _PROBLEMS[told["kind"]](told["problem"])
                 if told["format"] == PRODUCTS_FORMAT:
@@ -123,7 +123,7 @@ class Reading:
         with self._censuses.turn() as is_ours, self.listings.draft() as draft:
             if not is_ours:
                 return None
-            with subprocess.Popen(**_program([_COUNT, str(source), text, str(draft)])) as counting:
+            with subprocess.Popen(**program(__name__, [_COUNT, str(source), text, str(draft)])) as counting:
                 self._counting = counting
                 try:
                     status = counting.wait(_TIMEOUT_S)
@@ -145,7 +145,7 @@ class Reading:
         if len(text) + len(plain) < _LARGE_BYTES:
             return same_statement(text, plain)
         try:
-            return bool(_ask_program([_COMPARE, str(len(text))], text, plain))
+            return bool(ask_program(__name__, [_COMPARE, str(len(text))], text, plain, longest_s=_TIMEOUT_S))
         except (OSError, subprocess.SubprocessError) as error:
             raise StoreFault(f"the two cannot be compared: {error}") from error
 
@@ -177,37 +177,6 @@ def _pack(parsed: Index | Products) -> bytes:
     if isinstance(parsed, Index):
         raise FormatError("it is an index where a products list is expected")
     return pack_list(parsed)
-
-
-def _ask_program(arguments: list[str], *given: bytes) -> Any:
-    """Run this module as a program; return what it says. Raises OSError or SubprocessError."""
-    with subprocess.Popen(**_program(arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asked:
-        timer = threading.Timer(_TIMEOUT_S, asked.kill)
-        timer.start()
-        try:
-            assert asked.stdin is not None  # noqa: S101 - pipes, as told above
-            assert asked.stdout is not None  # noqa: S101
-            # It reads all before it says anything. What it does not take it tells by its end.
-            with contextlib.suppress(BrokenPipeError), asked.stdin:
-                for part in given:
-                    asked.stdin.write(part)
-            told = asked.stdout.read()
-            status = asked.wait()
-        finally:
-            timer.cancel()
-            asked.kill()
-    if status:
-        raise subprocess.CalledProcessError(status, asked.args)
-    return json.loads(told)
-
-
-def _program(arguments: list[str]) -> dict[str, Any]:
-    """Return how this module is run as a program. Nothing of that comes from a document."""
-    # -P: modules from where this program has its own, never from the current directory.
-    return {
-        "args": [sys.executable, "-P", "-m", __name__, *arguments],
-        "env": {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    }
 
 
 def _read(draft: Path, text: bytes) -> dict[str, object]:

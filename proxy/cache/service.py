@@ -219,6 +219,10 @@ class Cache:
         """Return why nothing of the generation accepted last may be served, "" when something may."""
         return self._documents[mirror].unproved()
 
+    async def edition(self, mirror: str) -> Edition:
+        """Return a mirror's current edition. Raises NoGeneration."""
+        return await self._documents[mirror].current()
+
     async def lists(self, mirror: str) -> tuple[Edition, list[Products]]:
         """Return a mirror's current edition and its products lists in full. Raises NoGeneration."""
         return await self._documents[mirror].lists()

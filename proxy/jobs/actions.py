@@ -16,7 +16,7 @@ from proxy.cache.service import Cache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.jobs.audit import audit_file, write_down
-from proxy.jobs.choosing import choose
+from proxy.jobs.choosing_apart import choose_wanted
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber
@@ -198,8 +198,7 @@ class Actions:
         """Return what an aim means, here or not. Raises NothingMatches or NotPossible."""
         found: dict[Digest, Usage] = {}
         if aim.selection is not None:
-            chosen = await choose(self._cache, aim.mirrors, aim.selection)
-            for wanted in chosen.wanted:
+            for wanted in await choose_wanted(self._cache, aim.mirrors, aim.selection):
                 item = wanted.item
                 found[item.digest] = Usage(item.digest, item.size_bytes, 0.0)
         for digest in aim.digests:
@@ -214,8 +213,8 @@ class Actions:
         found = [self._cache.find_digest(digest) for digest in aim.digests]
         paths = {item.path for _, item, _ in filter(None, found)}
         if aim.selection is not None:
-            chosen = await choose(self._cache, aim.mirrors, aim.selection)
-            paths |= {wanted.item.path for wanted in chosen.wanted}
+            chosen = await choose_wanted(self._cache, aim.mirrors, aim.selection)
+            paths |= {wanted.item.path for wanted in chosen}
         return paths
 
     def _remove(self, usages: Iterable[Usage], spared: Callable[[], set[Digest]]) -> tuple[list[Usage], int]:

@@ -74,17 +74,23 @@ async def choose_what_there_is(
 ) -> Chosen:
     """Return what a selection means, as `choose` does, although nothing has some of its names."""
     slow = cache.storage.threads.slow
-    lists: dict[str, tuple[Edition, list[Products]]] = {}
-    told: list[str] = []
-    for mirror in mirrors:
-        lists[mirror] = await cache.lists(mirror)
-        told += _told(mirror, lists[mirror][0].generation)
-    about_lists = "; ".join([*told, "what a list does not name today it may name tomorrow"])
+    lists = {mirror: await cache.lists(mirror) for mirror in mirrors}
     try:
-        return await slow(_choose, lists, selection, search_limit_s, about_lists)
+        return await slow(choose_from, lists, selection, search_limit_s)
     except SearchTooSlow:
         cache.storage.counters.limits.met("filter_time")
         raise
+
+
+def choose_from(
+    lists: Mapping[str, tuple[Edition, list[Products]]],
+    selection: Selection,
+    search_limit_s: float = LONGEST_S,
+) -> Chosen:
+    """Return what a selection means in lists, as `choose_what_there_is` does. Blocks."""
+    told = [one for mirror, (edition, _) in lists.items() for one in _told(mirror, edition.generation)]
+    about_lists = "; ".join([*told, "what a list does not name today it may name tomorrow"])
+    return _choose(lists, selection, search_limit_s, about_lists)
 
 
 def _choose(

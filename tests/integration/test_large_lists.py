@@ -7,16 +7,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.keys import SigningKey
 from support.running import RunningProxy
 from support.serving import run_service, write_config
 from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
-from support.wire import Wire
+from support.wire import Wire, request
 
 from proxy.cache import reading
 from proxy.cache.mirror import Mirror
+from proxy.jobs import choosing_apart
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -88,7 +90,32 @@ async def test_a_list_that_cannot_be_counted_says_why(
             await asyncio.sleep(0.05)
 
 
-async def test_pages_of_many_items_cost_a_worker_little_memory(
+@pytest.mark.parametrize("large_bytes", [0, 2**30], ids=["apart", "here"])
+async def test_what_an_order_selects_is_chosen_alike_here_and_apart(
+    proxy: RunningProxy, item: TreeItem, monkeypatch: pytest.MonkeyPatch, large_bytes: int
+) -> None:
+    monkeypatch.setattr(choosing_apart, "_LARGE_BYTES", large_bytes)
+    await proxy.read(item.path)
+
+    async def order(action: str, *filters: str) -> tuple[int, dict[str, Any]]:
+        url = proxy.base + f"/-/api/v1/{action}"
+        headers = {"X-Sstream-Proxy": "1"}
+        async with proxy.session.post(url, json={"filters": filters}, headers=headers) as response:
+            return response.status, await response.json()
+
+    assert (await order("pin", "release=noble"))[1]["blobs"] == 1
+    assert (await order("evict", "ftype~^squash")) == (
+        200,
+        {"action": "evict", "text": "0 blobs gone; 1 are pinned or being read", "blobs": 0, "bytes": 0},
+    )
+    assert (await order("purge", "release=noble"))[1]["bytes"] == item.size
+    status, told = await order("pin", "release=nobel")
+    assert (status, "noble" in told["problem"]) == (400, True)
+    status, told = await order("pin", "path~(a+)+$")
+    assert (status, "problem" in told) == (400, True)
+
+
+async def test_pages_and_orders_of_many_items_cost_a_worker_little_memory(
     tmp_path: Path, mirror: Mirror, tree: SignedTree, key: SigningKey
 ) -> None:
     """Twenty people look at it at once, and at figures and metrics."""
@@ -113,7 +140,14 @@ async def test_pages_of_many_items_cost_a_worker_little_memory(
             while any(b"still being counted" in text for text in texts):
                 texts = await asyncio.gather(*(ask("/-/") for _ in range(BROWSERS)))
                 await asyncio.gather(*(ask(f"/-/{name}") for name in ("stats", "metrics", "live") * 3))
+            headers = {"X_Sstream_Proxy": "1", "Host": "localhost"}
+            async with Wire.to(service.base) as wire:
+                order = b'{"filters": ["item_name=f7"]}'
+                head = request("/-/api/v1/pin", "POST", Content_Length=str(len(order)), **headers)
+                await wire.send(head + order)
+                pinned = await wire.reply()
         assert all(b"noble" in text.partition(b'id="images"')[2] for text in texts)
+        assert (pinned.status, json.loads(pinned.body)["blobs"]) == (200, 1)
         assert _peak_bytes(worker) - before < 50 * 1024 * 1024
 
 

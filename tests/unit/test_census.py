@@ -87,7 +87,7 @@ def test_a_large_list_is_counted_apart_and_once(
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
     first = Reading(store).census(digest)
     assert first is not None
-    monkeypatch.setattr(reading, "_program", None)
+    monkeypatch.setattr(reading, "program", None)
     again = Reading(store).census(digest)
     assert again is not None
     assert first.kinds == again.kinds == [Kind("noble", "x", "1", 1, 5)]

@@ -1,0 +1,100 @@
+"""Choosing from large lists without reading them here: a server has neither the memory nor the time.
+
+A process of its own does it, which is this module run as a program. It is told where
+the store is, which generations, and what is selected; it says which files that means.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from proxy.apart import ask_program
+from proxy.cache.generation import Generation, load_edition, read_lists
+from proxy.cache.reading import Reading
+from proxy.cache.service import Cache
+from proxy.errors import ProxyError
+from proxy.jobs.choosing import choose, choose_from
+from proxy.jobs.plan import Wanted
+from proxy.jobs.searching import SearchTooSlow
+from proxy.jobs.selection import Selection, UnknownNames
+from proxy.simplestreams.filters import Filter
+from proxy.simplestreams.model import PRODUCTS_FORMAT, Item
+from proxy.store.files import StoreFault
+from proxy.store.local import LocalStore
+
+_LARGE_BYTES = 8 * 1024 * 1024
+"""Of lists, in all."""
+
+
+class NotChosen(ProxyError):
+    """A selection from which nothing came, for the reason that the process told."""
+
+
+async def choose_wanted(cache: Cache, mirrors: Sequence[str], selection: Selection) -> list[Wanted]:
+    """Return the files that a selection means in the current lists of the mirrors.
+
+    Raises NotChosen or StoreFault, and what `choose` raises.
+    """
+    generations = {mirror: (await cache.edition(mirror)).generation for mirror in mirrors}
+    if sum(map(_lists_bytes, generations.values())) < _LARGE_BYTES:
+        return (await choose(cache, mirrors, selection)).wanted
+    given = {
+        "store": str(cache.storage.store.root),
+        "generations": {mirror: one.to_record() for mirror, one in generations.items()},
+        "selection": _told(selection),
+    }
+    try:
+        found = await cache.storage.threads.slow(ask_program, __name__, [], json.dumps(given).encode())
+    except (OSError, subprocess.SubprocessError) as error:
+        raise StoreFault(f"what is selected cannot be looked up: {error}") from error
+    if "problem" in found:
+        if found["kind"] == SearchTooSlow.__name__:
+            cache.storage.counters.limits.met("filter_time")
+        raise NotChosen(found["problem"])
+    return [Wanted(mirror, Item(*item)) for mirror, *item in found["wanted"]]
+
+
+def _lists_bytes(generation: Generation) -> int:
+    return sum(one.size_bytes for one in generation.documents.values() if one.format == PRODUCTS_FORMAT)
+
+
+def _told(selection: Selection) -> dict[str, Any]:
+    return {
+        "filters": [one.expression for one in selection.filters],
+        "maas_releases": selection.maas_releases,
+        "maas_arches": selection.maas_arches,
+        "newest": selection.newest,
+    }
+
+
+def _selection(told: dict[str, Any]) -> Selection:
+    return Selection(
+        filters=tuple(map(Filter.parse, told["filters"])),
+        maas_releases=tuple(told["maas_releases"]),
+        maas_arches=tuple(told["maas_arches"]),
+        newest=told["newest"],
+    )
+
+
+def _choose(given: dict[str, Any]) -> dict[str, Any]:
+    store = LocalStore(Path(given["store"]))
+    reading = Reading(store)
+    generations = {mirror: Generation.from_record(one) for mirror, one in given["generations"].items()}
+    try:
+        lists = {
+            mirror: (load_edition(store, reading, one), list(read_lists(store, one)))
+            for mirror, one in generations.items()
+        }
+        chosen = choose_from(lists, _selection(given["selection"]))
+        if chosen.unknown:
+            raise UnknownNames(chosen.unknown, chosen.about_lists)
+    except ProxyError as error:
+        return {"kind": type(error).__name__, "problem": str(error)}
+    return {"wanted": [[one.mirror, *one.item] for one in chosen.wanted]}
+
+
+if __name__ == "__main__":
+    json.dump(_choose(json.load(sys.stdin)), sys.stdout)
