@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from proxy.cache.bodies import MemoryBody, StoredBody
@@ -11,6 +12,7 @@ from proxy.cache.generation import Edition, Generation
 from proxy.cache.mirror import Mirror
 from proxy.cache.offline import OfflineSwitch
 from proxy.cache.pace import Pace
+from proxy.cache.shared import Shared
 from proxy.cache.storage import Storage
 from proxy.cache.usage import UsageNotes
 from proxy.digest import Digest
@@ -100,6 +102,8 @@ class Cache:
         self.storage = storage
         self._usage = usage
         self._flights = flights
+        self._lost = Shared[Digest, bytes | None]()
+        """Documents that are fetched past the store: each is held in memory, so once for all."""
         self.offline = offline
         self._clock = clock
 
@@ -187,7 +191,7 @@ class Cache:
         blob = self.storage.store.open(item.digest, item.size_bytes)
         if blob is not None:
             return Opened(StoredBody(blob, self.storage.threads), Outcome.MISS)
-        data = await documents.fetch_again(item)
+        data = await self._lost.get(item.digest, partial(documents.fetch_again, item))
         if data is None:
             raise DocumentLost(item.path)
         return Opened(MemoryBody(data), Outcome.BYPASS)
