@@ -7,11 +7,13 @@ cannot be had costs only itself. Whether a draft is accepted is decided elsewher
 import asyncio
 from dataclasses import dataclass, replace
 
+from proxy.cache import patience
 from proxy.cache.age import RollbackError
 from proxy.cache.draft import Draft
 from proxy.cache.flavours import SIGNED_INDEX, Flavours
 from proxy.cache.generation import Document, Generation
 from proxy.cache.mirror import Trust
+from proxy.cache.patience import Patience
 from proxy.cache.stream import check_same_stream
 from proxy.cache.surprises import blamed_on
 from proxy.cache.together import all_or_first_failure
@@ -43,6 +45,8 @@ class _Work:
     """What was accepted before: fetched only if it has changed, and never replaced by something older."""
     draft: Draft
     slots: asyncio.Semaphore
+    patience: Patience | None
+    """None where the last generation is served meanwhile."""
 
 
 class Assembler:
@@ -92,6 +96,7 @@ class Assembler:
                 known=known,
                 draft=draft,
                 slots=asyncio.Semaphore(_LISTS_AT_ONCE),
+                patience=Patience(patience.FIRST_PATIENCE_S) if current is None else None,
             ),
             index,
         )
@@ -148,8 +153,7 @@ class Assembler:
         """Add what an entry of an index names; return it, or None if the draft has to do without."""
         draft = work.draft
         try:
-            async with work.slots:
-                vetted = await self._fetch_named(work, entry)
+            vetted = await self._fetch_in_time(work, entry)
         except (OriginError, DocumentRefused, RollbackError) as loss:
             draft.lose(entry.path, loss, work.current)
             return None
@@ -159,10 +163,20 @@ class Assembler:
             draft.gaps.append(f"{entry.path} is older than the index says")
         return vetted
 
+    async def _fetch_in_time(self, work: _Work, entry: IndexEntry) -> Vetted:
+        if work.patience is None:
+            return await self._fetch_named(work, entry)
+        fetching = self._fetch_named(work, entry)
+        vetted = await work.patience.wait_for(work.origin.name, entry.path, fetching)
+        if vetted.document.format == PRODUCTS_FORMAT:
+            work.patience.note_list()
+        return vetted
+
     async def _fetch_named(self, work: _Work, entry: IndexEntry) -> Vetted:
         """Fetch the list or index that an entry means: a good signature alone lets one replace another."""
-        with blamed_on(work.origin.name):
-            vetted = await self._vetting.fetch(work.origin, entry.path, work.known)
+        async with work.slots:
+            with blamed_on(work.origin.name):
+                vetted = await self._vetting.fetch(work.origin, entry.path, work.known)
         content_id = vetted.document.content_id
         if (
             self._trust is Trust.GPG

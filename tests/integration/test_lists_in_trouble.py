@@ -10,6 +10,7 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
+from proxy.cache import patience
 from proxy.cache.mirror import Mirror
 from proxy.jobs.ready import inspect_documents
 from proxy.upstream.options import UpstreamOptions
@@ -78,6 +79,47 @@ async def test_the_first_generation_does_without_a_list_in_trouble(
         await proxy.documents.revalidate()
         assert await bodies(proxy, SECOND_LIST, lost) == on_disk(tree, SECOND_LIST, lost)
         assert (await stats(proxy))["refused"] == {}
+
+
+async def test_a_list_that_only_drips_in_keeps_no_client_from_the_others(
+    tmp_path: Path,
+    mirror: Mirror,
+    tree: SignedTree,
+    origin: Origin,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next check has all the time that it needs, for nobody waits for that."""
+    monkeypatch.setattr(patience, "FIRST_PATIENCE_S", 0.5)
+    good, lost = add_two_lists(tree, "20250701")
+    dripping = origin.fault(SECOND_LIST, Fault(rate_bytes_s=200))
+    options = UpstreamOptions(stall_timeout_s=20, document_timeout_s=30)
+    config = make_config(tmp_path / "data", mirror, upstream=options)
+    async with run_proxy(config, clock) as proxy:
+        assert await bodies(proxy, INDEX, LIST, good) == on_disk(tree, INDEX, LIST, good)
+        reply = await proxy.read(SECOND_LIST)
+        assert (reply.status, b"takes longer than 0.5 s" in reply.body) == (503, True)
+        assert dripping.hits == 1
+
+        await proxy.documents.revalidate()
+
+        assert dripping.hits == 2
+        assert await bodies(proxy, SECOND_LIST, lost) == on_disk(tree, SECOND_LIST, lost)
+
+
+async def test_where_all_lists_are_slow_they_are_waited_for(
+    proxy: RunningProxy, tree: SignedTree, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PATIENCE_S", 0.1)
+    add_two_lists(tree, "20250701")
+    origin.fault("streams/v1/*com*", Fault(latency_s=0.5))
+    origin.fault(SECOND_LIST, Fault(latency_s=0.5))
+
+    [first] = await bodies(proxy, INDEX)
+
+    assert [first] == on_disk(tree, INDEX)
+    await proxy.documents.revalidate()
+    assert await bodies(proxy, LIST, SECOND_LIST) == on_disk(tree, LIST, SECOND_LIST)
 
 
 @in_trouble
