@@ -20,6 +20,7 @@ from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming
 from proxy.store.room import Room
+from proxy.store.without_room import note_without_room
 from proxy.upstream.errors import OriginError
 from proxy.upstream.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source, WrongCopy
 from proxy.upstream.route import Route
@@ -92,6 +93,7 @@ class Lead:
         self._sources = sources
         self._incoming = incoming
         self._room = storage.room
+        self._ledger = storage.ledger
         self._threads = storage.threads
         self._liars = liars
         self._failures = liars.failures
@@ -213,15 +215,21 @@ class Lead:
         if look is None or is_stale:
             look = await self._threads.ledger(look_up, self._item, self._room, self._liars)
         if not look.has_room:
-            raise NoRoom(self._item)
+            raise await self._without_room()
         return look.memory
+
+    async def _without_room(self) -> NoRoom:
+        """Return the error, for people to see elsewhere too."""
+        item = self._item
+        await self._threads.ledger(note_without_room, self._ledger, item.digest, item.path, item.size_bytes)
+        return NoRoom(item)
 
     async def _make_room(self) -> None:
         """Set space aside for all while the first bytes are written, and only then let clients have those."""
         item, here_bytes = self._item, self._incoming.resumed_bytes
         reserve = self._room.reserve
         if not await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes):
-            raise NoRoom(item)
+            raise await self._without_room()
         self._has_room = True
         self._report_written(self._written_bytes)
 

@@ -162,6 +162,8 @@ def _act(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:
     if done.problem:
         raise click.ClickException(done.problem)
     click.echo(f"{done.text} ({size(done.bytes)})" if done.blobs else done.text)
+    if done.pins:
+        click.echo(f"kept by the pins {', '.join(map(repr, done.pins))}", err=True)
 
 
 def _user() -> str:

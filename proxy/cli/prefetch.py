@@ -20,7 +20,15 @@ from proxy.cli.show import make_view, plan_event, plan_lines, summary_event, sum
 from proxy.config import Config
 from proxy.jobs.choosing import choose
 from proxy.jobs.plan import Plan
-from proxy.jobs.prefetch import NoSpace, estimate_s, pin_also, pin_only, plan_prefetch, plan_space
+from proxy.jobs.prefetch import (
+    NoSpace,
+    estimate_s,
+    pin_also,
+    pin_only,
+    plan_prefetch,
+    plan_space,
+    unpin_if_nothing_came,
+)
 from proxy.jobs.prefetch import prefetch as run_prefetch
 from proxy.jobs.progress import Summary
 from proxy.jobs.ready import UNPROVABLE
@@ -91,8 +99,13 @@ class _Job:
         plan = await self._plan(cache)
         # Pinned before it arrives, so that clients' items do not push it out again.
         await pin_also(cache, self._pin, plan)
-        summary = await self._fetch(cache, plan)
+        try:
+            summary = await self._fetch(cache, plan)
+        except BaseException:
+            await asyncio.shield(unpin_if_nothing_came(cache, self._pin))
+            raise
         if not summary.is_complete or self._flaws:
+            await unpin_if_nothing_came(cache, self._pin)
             return PARTIAL
         await pin_only(cache, self._pin, plan, self._hold_s)
         return COMPLETE
@@ -121,7 +134,7 @@ class _Job:
             click.echo(f"from {', '.join(self._mirrors)}: {self._selection}")
             click.echo("\n".join(plan_lines(plan, space, seconds)))
         if space.missing_bytes > 0:
-            raise NoSpace(space.missing_bytes)
+            raise NoSpace(space)
         return plan
 
     async def _fetch(self, cache: Cache, plan: Plan) -> Summary:

@@ -124,7 +124,8 @@ def _totals(known: dict[str, Any]) -> Table:
         told = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in cuts.items() if count)
         table.add_row("cut", f"{sum(cuts.values())} replies: {told}")
     for name, pin in store["pins"].items():
-        table.add_row("pin", f"{name}: {pin['blobs']} blobs, {size(pin['bytes'])}")
+        awaited = f", {pin['awaited_blobs']} more not here yet" if pin["awaited_blobs"] else ""
+        table.add_row("pin", f"{name}: {pin['blobs']} blobs, {size(pin['bytes'])}{awaited}")
     transfers = known["transfers"]
     if transfers["running"] or transfers["waiting"]:
         table.add_row("transfers", f"{transfers['running']} running, {transfers['waiting']} waiting")

@@ -61,6 +61,8 @@ class Done:
     """In words."""
     blobs: int = 0
     bytes: int = 0
+    pins: tuple[str, ...] = ()
+    """What keeps blobs that were meant and are still here."""
     problem: str = ""
     """Why it did not come about, or not in full."""
 
@@ -97,6 +99,10 @@ class Actions:
 
         def unpin() -> list[Usage]:
             ledger = self._storage.ledger
+            there = {name for names in ledger.pins().values() for name in names}
+            if name not in there:
+                named = ", ".join(map(repr, sorted(there))) or "none"
+                raise NotPossible(f"there is no pin {name!r}; there are: {named}")
             with ledger.transaction():
                 pinned = ledger.pinned_by(name)
                 released = pinned if wanted is None else pinned & wanted
@@ -112,13 +118,14 @@ class Actions:
         """Remove blobs that no pin keeps and nobody reads; they come back when somebody asks for them."""
         usages = await self._find(aim)
 
-        def evict() -> tuple[list[Usage], int]:
-            return self._remove(usages, self._storage.room.protected)
+        def evict() -> tuple[list[Usage], int, list[str]]:
+            gone, kept = self._remove(usages, self._storage.room.protected)
+            pins = self._storage.ledger.pins() if kept else {}
+            return gone, kept, sorted({name for one in usages for name in pins.get(one.digest, ())})
 
-        gone, kept = await self._storage.threads.slow(evict)
-        return await self._done(
-            "evict", f"gone; {kept} are pinned or being read" if kept else "gone", gone, aim
-        )
+        gone, kept, pins = await self._storage.threads.slow(evict)
+        text = f"gone; {kept} are pinned or being read" if kept else "gone"
+        return await self._done("evict", text, gone, aim, pins)
 
     async def purge(self, aim: Aim) -> Done:
         """Remove blobs, their pins, beginnings of transfers, and the memory of failures."""
@@ -225,9 +232,12 @@ class Actions:
         gone = [usage for usage in here if not store.has(usage.digest)]
         return gone, len(here) - len(gone)
 
-    async def _done(self, action: str, what: str, usages: Iterable[Usage], aim: Aim) -> Done:
+    async def _done(
+        self, action: str, what: str, usages: Iterable[Usage], aim: Aim, pins: Sequence[str] = ()
+    ) -> Done:
         sizes = [usage.size_bytes for usage in usages]
-        done = Done(action=action, text=f"{len(sizes)} blobs {what}", blobs=len(sizes), bytes=sum(sizes))
+        text = f"{len(sizes)} blobs {what}"
+        done = Done(action=action, text=text, blobs=len(sizes), bytes=sum(sizes), pins=tuple(pins))
         return await self._told(done, str(aim))
 
     async def _told(self, done: Done, what: str) -> Done:

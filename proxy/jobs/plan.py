@@ -54,6 +54,8 @@ class Space:
     """Blobs that would have to go."""
     missing_bytes: int
     """What would still be lacking when all that may go is gone; zero when it fits."""
+    min_free_bytes: int
+    """What is kept free on the disk, whatever is wanted."""
 
     @property
     def evicted_bytes(self) -> int:

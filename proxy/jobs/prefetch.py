@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from proxy.cache.pace import Pace
 from proxy.cache.service import Cache
+from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.jobs.plan import Plan, Space, Wanted, make_plan
 from proxy.jobs.progress import Summary, Watcher
@@ -19,6 +20,8 @@ from proxy.words import size
 log = logging.getLogger(__name__)
 
 _RATE = "rate/"
+_ANY_BYTES = 2**63
+"""More than any file has: whatever is here counts."""
 _LEAST_MEASURED_BYTES = 10 * 1000**2
 """What a transfer must come to for its rate to tell anything."""
 
@@ -29,12 +32,16 @@ _CONTRADICTED = "the lists give its sha256 another size elsewhere, and only one 
 class NoSpace(ProxyError):
     """A plan that does not fit, even if all that may go were evicted."""
 
-    def __init__(self, missing_bytes: int) -> None:
-        super().__init__(
-            f"it does not fit, {size(missing_bytes)} are lacking: raise cache.limit, free disk space, "
-            "or let go of pins (`stats` lists them, `unpin --name` drops one)"
+    def __init__(self, space: Space) -> None:
+        kept, free = size(space.min_free_bytes), size(space.free_bytes)
+        reserve = (
+            f" ([cache] min_free keeps {kept} of the disk's {free} free)" if space.min_free_bytes else ""
         )
-        self.missing_bytes = missing_bytes
+        super().__init__(
+            f"it does not fit, {size(space.missing_bytes)} are lacking{reserve}: raise cache.limit, free "
+            "disk space, or let go of pins (`stats` lists them, `unpin --name` drops one)"
+        )
+        self.missing_bytes = space.missing_bytes
 
 
 async def plan_prefetch(cache: Cache, wanted: Iterable[Wanted]) -> Plan:
@@ -51,7 +58,12 @@ async def plan_space(cache: Cache, plan: Plan) -> Space:
     free_bytes, evicted, missing_bytes = await storage.threads.ledger(
         storage.room.foresee, plan.fetch_bytes, plan.digests
     )
-    return Space(free_bytes=free_bytes, evicted=tuple(evicted), missing_bytes=missing_bytes)
+    return Space(
+        free_bytes=free_bytes,
+        evicted=tuple(evicted),
+        missing_bytes=missing_bytes,
+        min_free_bytes=storage.room.min_free_bytes,
+    )
 
 
 async def estimate_s(cache: Cache, plan: Plan) -> float | None:
@@ -108,6 +120,23 @@ async def _work(
 async def pin_also(cache: Cache, name: str, plan: Plan) -> None:
     """Pin what a plan wants, here or about to be, under a name; let go of nothing."""
     await cache.storage.threads.ledger(cache.storage.ledger.pin_all, name, plan.digests)
+
+
+async def unpin_if_nothing_came(cache: Cache, name: str) -> None:
+    """Let go of a pin that keeps nothing at all, such as that of a prefetch of which all has failed."""
+    storage, store = cache.storage, cache.storage.store
+
+    def is_any_here(digest: Digest) -> bool:
+        return store.has(digest) or store.held_bytes(digest, _ANY_BYTES) > 0
+
+    def unpin() -> None:
+        with storage.ledger.lasting_transaction():
+            pinned = storage.ledger.pinned_by(name)
+            if not any(map(is_any_here, pinned)):
+                for digest in pinned:
+                    storage.ledger.unpin(digest, name)
+
+    await storage.threads.ledger(unpin)
 
 
 async def pin_only(cache: Cache, name: str, plan: Plan, hold_s: float) -> int:

@@ -139,7 +139,7 @@ class RuleRunner:
         run.plan = plan = await plan_prefetch(cache, chosen.wanted)
         space = await plan_space(cache, plan)
         if space.missing_bytes > 0:
-            raise NoSpace(space.missing_bytes)
+            raise NoSpace(space)
         # Pinned before it arrives, so that clients' items do not push it out again.
         await pin_also(cache, rule.pin, plan)
         run.summary = summary = Summary.of(plan)

@@ -171,7 +171,17 @@ def _of_store(store: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("store", "error", f"cannot be written: {'; '.join(store['faults'])}", advice)
     elif store["free_bytes"] < _NEARLY_FULL * store["min_free_bytes"]:
         advice = "set [cache] limit, free disk space, or unpin what you no longer need"
-        yield Problem("store", "warning", f"has only {size(store['free_bytes'])} left on its disk", advice)
+        text = (
+            f"has only {size(store['free_bytes'])} left on its disk, "
+            f"of which [cache] min_free keeps {size(store['min_free_bytes'])} free"
+        )
+        yield Problem("store", "warning", text, advice)
+    if too_large := store.get("without_room"):
+        one = too_large[0]
+        more = f" and {len(too_large) - 1} more" if len(too_large) > 1 else ""
+        text = f"has no room for {one['path']} ({size(one['size_bytes'])}){more}, not even after eviction"
+        advice = "clients are served past it: raise [cache] limit, lower min_free, free disk space, or unpin"
+        yield Problem("store", "warning", text, advice)
     strangers = store.get("strangers")
     if strangers is not None:
         yield Problem("store", "error", strangers["text"], f"give them back: {strangers['remedy']}")

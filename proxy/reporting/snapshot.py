@@ -24,6 +24,7 @@ from proxy.store.files import StoreFault
 from proxy.store.health import find_faults
 from proxy.store.owners import Owner, find_strangers
 from proxy.store.room import Arriving
+from proxy.store.without_room import WithoutRoom, read_without_room
 
 _Read = TypeVar("_Read")
 
@@ -68,6 +69,9 @@ class Observer:
         arriving = await self._read(storage.room.arriving, list[Arriving])
         scrub = await self._read(lambda: read_scrub_state(storage.ledger), ScrubState)
         rules = await self._read(self._read_rules, list[dict[str, Any]])
+        without_room = await self._read(
+            lambda: read_without_room(storage.ledger, storage.store), list[WithoutRoom]
+        )
         faults = await storage.threads.slow(find_faults, storage.store, storage.ledger)
         strangers = await storage.threads.slow(find_strangers, storage.store.root, Owner.running())
         liars = await self._read(lambda: told_of_liars(storage.ledger), dict[str, dict[str, Any]])
@@ -90,6 +94,7 @@ class Observer:
                 **usage._asdict(),
                 "is_writable": not faults,
                 "faults": faults,
+                "without_room": [one._asdict() for one in without_room],
                 "strangers": None
                 if strangers is None
                 else {"text": str(strangers), "remedy": strangers.remedy, "files": len(strangers.paths)},

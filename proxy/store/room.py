@@ -56,7 +56,7 @@ class StoreUsage(NamedTuple):
     pinned_blobs: int
     pinned_bytes: int
     pins: dict[str, dict[str, int]]
-    """Blobs and bytes that each named pin keeps."""
+    """Blobs and bytes that each named pin keeps, and blobs that it will keep once they are here."""
     reserved_bytes: int
     """For blobs that are arriving, or that will go on some time."""
     free_bytes: int
@@ -288,16 +288,22 @@ class Room:
             return (self._store.incoming / digest).stat().st_size
         return 0
 
+    @property
+    def min_free_bytes(self) -> int:
+        """What is kept free on the disk."""
+        return self._limits.min_free_bytes
+
     def usage(self) -> StoreUsage:
         """Return what the store holds and may hold."""
         names = self._ledger.pins()
         sizes = self._ledger.sizes(names)
         pins: dict[str, dict[str, int]] = {}
-        for digest, size_bytes in sizes.items():
-            for name in names[digest]:
-                pin = pins.setdefault(name, {"blobs": 0, "bytes": 0})
-                pin["blobs"] += 1
-                pin["bytes"] += size_bytes
+        for digest, its_pins in names.items():
+            for name in its_pins:
+                pin = pins.setdefault(name, {"blobs": 0, "bytes": 0, "awaited_blobs": 0})
+                pin["blobs"] += digest in sizes
+                pin["bytes"] += sizes.get(digest, 0)
+                pin["awaited_blobs"] += digest not in sizes
         return StoreUsage(
             blobs=self._ledger.blob_count(),
             bytes=self._ledger.total_bytes(),
