@@ -112,7 +112,7 @@ class Failures:
 
     def _read_trouble(self, item: Item) -> str | None:
         problem, at = self._ledger.record(_trouble_key(item)) or ("", 0.0)
-        return problem if 0 <= self._clock() - at <= _IN_TROUBLE_FOR_S else None
+        return problem if abs(self._clock() - at) <= _IN_TROUBLE_FOR_S else None
 
     def check_now(self, item: Item, origins: Collection[str]) -> None:
         """Raise what `check` raises. Blocks. Raises LedgerUnavailable too."""
