@@ -99,6 +99,7 @@ EXPECTED: dict[str, dict[str, str]] = {
             "one byte wrong": "cut: error problem wrong",
             "200 for a Range": "right: error",
             "Range from another start": "right: error",
+            "Range of another total": "right: error",
             "Range that starts too late": "right: error",
             "416 for any Range": "right: error",
         },
