@@ -243,7 +243,8 @@ async def test_a_connection_that_ends_without_a_length_is_resumed_and_no_proof_o
             got = await proxy.read(item.path)
 
     assert got.body == item.read()
-    assert asked == 2
+    # The second time for the rest. An answer without a length may be just that: it is asked for the whole.
+    assert asked == 3
 
 
 async def test_a_document_that_only_drips_in_keeps_nobody_waiting(
