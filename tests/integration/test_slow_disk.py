@@ -2,14 +2,19 @@
 
 import asyncio
 import os
+import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.running import RunningProxy
+from support.origin import Origin
+from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
+from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
+from proxy.upstream.names import NameNotResolved, Names
 from proxy.web import sinks
 
 MIB = 1024 * 1024
@@ -125,3 +130,56 @@ async def test_who_is_cancelled_while_the_disk_is_slow_waits_for_the_thread() ->
         await sending
 
     assert ended
+
+
+async def test_a_hung_disk_stops_no_name_from_being_looked_up(
+    tmp_path: Path,
+    mirror: Mirror,
+    origin: Origin,
+    large: TreeItem,
+    small: TreeItem,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many clients wait for the disk: an item that is not here is asked for, and arrives."""
+    by_name = replace(mirror, origins=(f"http://localhost:{origin.port}/",))
+    config = make_config(tmp_path / "data", by_name)
+    async with run_proxy(config) as proxy:
+        await stored(proxy, large)
+    async with run_proxy(config) as proxy:  # Which has looked nothing up yet.
+        disk = HeldDisk(monkeypatch)
+        waiting = [asyncio.create_task(proxy.read(large.path)) for _ in range(40)]
+        await disk.is_waited_for.wait()
+
+        async with asyncio.timeout(10):
+            begun = asyncio.create_task(proxy.read(small.path))
+            await origin.arrived(small.path)
+
+        disk.release()
+        assert (await begun).body == small.read()
+        assert {(await one).is_complete for one in waiting} == {True}
+
+
+async def test_hung_name_servers_stop_nobody_who_waits_for_the_disk(
+    tmp_path: Path, mirror: Mirror, large: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do names that nobody knows keep those waiting that somebody knows."""
+    is_over = threading.Event()
+    look_up = socket.getaddrinfo
+
+    def hang(host: str, *args: object, **options: object) -> object:
+        if host.endswith(".invalid"):
+            is_over.wait(30)
+        return look_up(host, *args, **options)  # type: ignore[call-overload]
+
+    names = Names(5.0, hang)
+    lookups = [asyncio.create_task(names.resolve(f"hung-{number}.invalid", 80)) for number in range(12)]
+    await asyncio.sleep(0)
+    monkeypatch.setattr(sinks, "_is_in_memory", lambda *_: False)
+    async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
+        async with asyncio.timeout(10):
+            await stored(proxy, large)
+            assert (await proxy.read(large.path)).body == large.read()
+            assert await names.resolve("localhost", 80, socket.AF_UNSPEC)
+    is_over.set()
+    found = await asyncio.gather(*lookups, return_exceptions=True)
+    assert all(isinstance(error, NameNotResolved) for error in found)
