@@ -63,18 +63,21 @@ class Observer:
     async def _take(self) -> Snapshot:
         now, storage = self._clock(), self._cache.storage
         mirrors = await self._cache.status()
+        unread: list[str] = []
         totals = await storage.threads.slow(read_totals, self._counts)
         now_doing = await storage.threads.slow(read_now, self._counts)
-        usage = await self._read(storage.room.usage, storage.room.usage_on_disk)
-        arriving = await self._read(storage.room.arriving, list[Arriving])
-        scrub = await self._read(lambda: read_scrub_state(storage.ledger), ScrubState)
-        rules = await self._read(self._read_rules, list[dict[str, Any]])
+        usage = await self._read(unread, storage.room.usage, storage.room.usage_on_disk)
+        arriving = await self._read(unread, storage.room.arriving, list[Arriving])
+        scrub = await self._read(unread, lambda: read_scrub_state(storage.ledger), ScrubState)
+        rules = await self._read(unread, self._read_rules, list[dict[str, Any]])
         without_room = await self._read(
-            lambda: read_without_room(storage.ledger, storage.store), list[WithoutRoom]
+            unread, lambda: read_without_room(storage.ledger, storage.store), list[WithoutRoom]
         )
-        faults = await storage.threads.slow(find_faults, storage.store, storage.ledger)
         strangers = await storage.threads.slow(find_strangers, storage.store.root, Owner.running())
-        liars = await self._read(lambda: told_of_liars(storage.ledger), dict[str, dict[str, Any]])
+        liars = await self._read(unread, lambda: told_of_liars(storage.ledger), dict[str, dict[str, Any]])
+        unwritten = await storage.threads.slow(find_faults, storage.store, storage.ledger)
+        # A damaged ledger may take what it cannot give.
+        faults = list(dict.fromkeys([*unwritten, *unread]))
         store_counts = totals.store.total()
         stats: dict[str, Any] = {
             "format": FORMAT,
@@ -121,11 +124,14 @@ class Observer:
         stats["problems"] = [asdict(problem) for problem in find_problems(stats)]
         return Snapshot(stats, totals, now)
 
-    async def _read(self, read: Callable[[], _Read], otherwise: Callable[[], _Read]) -> _Read:
-        """Return what the ledger says, or what can be said without it: that it fails is told as a fault."""
+    async def _read(
+        self, unread: list[str], read: Callable[[], _Read], otherwise: Callable[[], _Read]
+    ) -> _Read:
+        """Return what the ledger says, or what can be said without it; `unread` gets why that was needed."""
         try:
             return await self._cache.storage.threads.slow(read)
-        except StoreFault:
+        except StoreFault as fault:
+            unread.append(str(fault))
             return await self._cache.storage.threads.slow(otherwise)
 
     def _end(self, _: asyncio.Task[Snapshot]) -> None:
