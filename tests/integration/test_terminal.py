@@ -14,6 +14,7 @@ from support.tree import SignedTree
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 TOLD = {"capture_output": True, "text": True}
+FULL_DISK = pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="/dev/full cannot be written here")
 LONG = "a-version-whose-name-is-as-long-as-that-of-a-file-that-somebody-keeps-for-ten-years-in-a-box"
 
 
@@ -66,6 +67,7 @@ async def test_a_reader_that_leaves_ends_a_command_in_silence(commands: Commands
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
+@FULL_DISK
 async def test_progress_whose_reader_leaves_ends_a_prefetch_and_a_disk_that_is_full_does_not(
     commands: Commands,
 ) -> None:
@@ -76,6 +78,7 @@ async def test_progress_whose_reader_leaves_ends_a_prefetch_and_a_disk_that_is_f
     assert "fetched" in full.stdout
 
 
+@FULL_DISK
 @pytest.mark.parametrize(
     "command", ["--version", "check-config $C", "query $C", "stats $C", "stats $C --json"]
 )
