@@ -16,7 +16,7 @@ from proxy.cache.bodies import Body
 from proxy.cache.flights import Opened
 from proxy.errors import ProxyError
 from proxy.web.negotiate import Answer
-from proxy.web.presence import presence_of
+from proxy.web.presence import UndisturbedSink, presence_of
 from proxy.web.sinks import SocketSink, TlsSink
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,10 @@ class BlobResponse(web.StreamResponse):
         is_tls = transport.get_extra_info("sslcontext") is not None
         sink: SocketSink | TlsSink = TlsSink(writer) if is_tls else SocketSink(transport, writer)
         try:
-            with presence_of(request).needed():
-                await self._opened.body.send_to(sink, self._answer.start, self._answer.stop)
+            presence = presence_of(request)
+            with presence.needed():
+                answer, patient = self._answer, UndisturbedSink(sink, presence)
+                await self._opened.body.send_to(patient, answer.start, answer.stop)
         except ProxyError as error:
             log.warning("reply.cut path=%s sent=%d problem=%s", request.path, sink.sent_bytes, error)
             self.problem = error

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from proxy.cache.bodies import Sink
+
 
 class ClientLeft(ConnectionResetError):
     """The client hung up before its reply was complete."""
@@ -38,11 +40,46 @@ class Presence:
         finally:
             self._working = None
 
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Let what is done in the context come to its end: sending finds out by itself who has left.
+
+        A client may leave as soon as it has everything, before we know that it has.
+        """
+        task, self._working = self._working, None
+        try:
+            yield
+        finally:
+            self._working = task
+            if self._is_over:
+                asyncio.get_running_loop().call_soon(self._interrupt)
+
     def end(self) -> None:
         """Take note that the client has left."""
         self._is_over = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
         if self._working is not None:
             self._working.cancel()
+
+
+class UndisturbedSink:
+    """A sink whose every piece is sent to its end, or to where sending fails."""
+
+    def __init__(self, sink: Sink, presence: Presence) -> None:
+        self._sink = sink
+        self._presence = presence
+
+    async def send_file(self, fd: int, offset: int, count: int) -> None:
+        """Send `count` bytes of a file."""
+        with self._presence.undisturbed():
+            await self._sink.send_file(fd, offset, count)
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send bytes from memory."""
+        with self._presence.undisturbed():
+            await self._sink.send_bytes(data)
 
 
 def presence_of(request: web.BaseRequest) -> Presence:
