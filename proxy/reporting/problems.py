@@ -26,6 +26,10 @@ _REFUSED_ADVICE = (
     "the origin answers, but what it sends is refused: check the mirror's keyring, "
     "and whether that is the right origin; clients get 503 until then"
 )
+_HELD_BACK_ADVICE = (
+    "another origin's, which has all lists, is served meanwhile; "
+    "the newer one is taken once it is whole, or after [freshness] hold_back"
+)
 _AHEAD_ADVICE = (
     "if this machine's clock is right, tell the publisher; what is published later is taken all the same"
 )
@@ -101,6 +105,8 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
         more = f"; and {len(conflicts) - _MOST_TOLD} more" if len(conflicts) > _MOST_TOLD else ""
         text = f"has lists that disagree: {'; '.join(conflicts[:_MOST_TOLD])}{more}"
         yield Problem(subject, "warning", text, _CONFLICT_ADVICE)
+    if mirror.get("held_back_since") is not None and not mirror["failures"]:
+        yield Problem(subject, "warning", "holds a newer index back, for it lacks lists", _HELD_BACK_ADVICE)
     lacking = mirror.get("lacking", {})
     if lacking:
         yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)

@@ -229,6 +229,7 @@ async def test_an_older_origin_that_has_all_lists_delays_a_newer_one_that_lacks_
             clock.advance(6 * HOUR_S - 1)
             await proxy.documents.revalidate()
             assert await bodies(proxy, *paths) == on_disk(old_tree, *paths)
+            assert "holds a newer index back, for it lacks lists" in await problems(proxy)
 
             clock.advance(1)
             await proxy.documents.revalidate()
