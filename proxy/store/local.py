@@ -219,7 +219,14 @@ class LocalStore:
             self.path(digest).replace(self.quarantine / digest)
 
     def remove(self, digest: Digest) -> bool:
-        """Remove a blob that nobody reads; say whether it is gone."""
+        """Remove a blob that nobody reads, for good even if power fails; say whether it is gone."""
+        is_gone = self.unlink(digest)
+        if is_gone:
+            self.sync_removal(digest)
+        return is_gone
+
+    def unlink(self, digest: Digest) -> bool:
+        """Remove a blob that nobody reads, at once; say whether it is gone."""
         path = self.path(digest)
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -232,8 +239,12 @@ class LocalStore:
             return False
         finally:
             os.close(fd)
-        sync_directory(path.parent)
         return True
+
+    def sync_removal(self, digest: Digest) -> None:
+        """Make sure that a blob that was unlinked stays away after a power cut."""
+        with contextlib.suppress(FileNotFoundError):
+            sync_directory(self.path(digest).parent)
 
     def begun_with(self, beginning: str) -> dict[str, int]:
         """Return how many bytes are here of each blob whose digest begins with these two letters.

@@ -345,22 +345,33 @@ class Room:
     def evict(self, usages: Sequence[Usage], *, spared: Callable[[], set[Digest]] | None = None) -> int:
         """Remove these blobs unless they are being read, or `spared`; return how many bytes that freed.
 
-        What is spared (what `protected` says unless told otherwise) is asked again and
-        again, and pins right before each blob: somebody may pin one while others go.
+        What is spared (what `protected` says unless told otherwise) is asked again and again:
+        somebody may pin one while others go.
         """
-        is_pinned = self._ledger.is_protected if spared is None else lambda _: False
+        remove = self._remove_unpinned if spared is None else self._store.remove
         spared = self.protected if spared is None else spared
         freed_bytes = 0
         for start in range(0, len(usages), _EVICTED_AT_ONCE):
             kept = spared()
             for usage in usages[start : start + _EVICTED_AT_ONCE]:
-                if usage.digest in kept or is_pinned(usage.digest) or not self._store.remove(usage.digest):
+                if usage.digest in kept or not remove(usage.digest):
                     continue
                 if self._ledger.forget_blob(usage.digest):
                     freed_bytes += usage.size_bytes
                     self._on_evicted(usage.size_bytes)
                     log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
         return freed_bytes
+
+    def _remove_unpinned(self, digest: Digest) -> bool:
+        """Remove a blob unless it is being read or pinned; say whether it is gone.
+
+        Nobody can pin it between our look and its removal: pins wait for the transaction.
+        """
+        with self._ledger.transaction():
+            is_gone = not self._ledger.is_protected(digest) and self._store.unlink(digest)
+        if is_gone:
+            self._store.sync_removal(digest)
+        return is_gone
 
     def _evict(self, needed_bytes: int, *spared: Digest) -> None:
         protected = self.protected() | set(spared)

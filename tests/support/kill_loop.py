@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -97,6 +97,13 @@ class Report:
     """Hashed by audits."""
     back_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """How long it took until what was killed worked again, by kind."""
+
+
+class Answer(NamedTuple):
+    """What the service says to an order."""
+
+    is_good: bool
+    text: str
 
 
 class KillLoop:
@@ -241,7 +248,7 @@ class KillLoop:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._order(order, bodies.get(order, {}))
 
-    async def _order(self, order: str, body: dict[str, object]) -> str:
+    async def _order(self, order: str, body: dict[str, object]) -> Answer:
         """Have the service do something, or tell its figures; return what it says."""
         headers = {"Host": "localhost", "X-Sstream-Proxy": "1"}
         is_question = order == "stats"
@@ -255,10 +262,10 @@ class KillLoop:
             if response.status >= 500:
                 self.report.replies[f"{order} {response.status}"] += 1
                 self.report.troubles.append(text)
-        return text
+        return Answer(response.ok, text)
 
     async def _figures(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(await self._order("stats", {}))
+        found: dict[str, Any] = json.loads((await self._order("stats", {})).text)
         return found
 
     async def _fills_ended(self) -> None:
@@ -395,7 +402,9 @@ class KillLoop:
         wanted = {item.digest for item in self._items.values() if item.path.endswith(_PINNED)}
         for order, digests in (("pin", wanted - self._pinned), ("unpin", self._pinned - wanted)):
             if digests:
-                await self._order(order, {"digests": sorted(digests)})
+                answer = await self._order(order, {"digests": sorted(digests)})
+                if not answer.is_good:
+                    self._fault(f"{order} is refused: {answer.text[:200]!r}")
         here = await asyncio.to_thread(take_stock, self._data)
         for digest in wanted - self._pinned:
             if digest in self._had and not here.has_all_of(digest, self._had[digest]):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from support.failing_disk import locked
@@ -97,6 +98,7 @@ def test_what_nobody_fetches_now_reserves_no_more_than_it_has(store: LocalStore,
 
 FILLS = """
 from pathlib import Path
+from threading import Event, Thread
 from proxy.store.incoming import Incoming
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
@@ -239,16 +241,44 @@ def test_a_blob_that_is_pinned_while_others_go_stays(
     store: LocalStore, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, second, _ = fill(store, ledger, clock, 30, 30, 30)
-    remove = LocalStore.remove
+    unlink = LocalStore.unlink
 
-    def remove_and_pin(self: LocalStore, digest: Digest) -> bool:
+    def unlink_and_pin(self: LocalStore, digest: Digest) -> bool:
         ledger.pin(second, "just now")
-        return remove(self, digest)
+        return unlink(self, digest)
 
-    monkeypatch.setattr(LocalStore, "remove", remove_and_pin)
+    monkeypatch.setattr(LocalStore, "unlink", unlink_and_pin)
     room(store, ledger).evict(ledger.usages())
 
     assert here(store, ledger) == {second}
+
+
+def test_what_is_here_when_a_pin_is_told_stays(
+    store: LocalStore, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever pins a blob whose removal has begun is told after it has gone, not before."""
+    (digest,) = fill(store, ledger, clock, 30)
+    unlink = LocalStore.unlink
+    told = Event()
+    was_here: list[bool] = []
+
+    def pin() -> None:
+        ledger.pin(digest, "just now")
+        was_here.append(store.has(digest))
+        told.set()
+
+    pinning = Thread(target=pin)
+
+    def unlink_while_somebody_pins(self: LocalStore, digest: Digest) -> bool:
+        pinning.start()
+        told.wait(0.3)
+        return unlink(self, digest)
+
+    monkeypatch.setattr(LocalStore, "unlink", unlink_while_somebody_pins)
+    room(store, ledger).evict(ledger.usages())
+    pinning.join()
+
+    assert was_here == [False]
 
 
 def test_reservations_are_not_evicted(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
