@@ -37,7 +37,7 @@ from proxy.simplestreams.model import Item, Products
 from proxy.store.files import StoreFault
 from proxy.upstream.errors import OriginError
 from proxy.upstream.freshness import Freshness
-from proxy.upstream.origin import Validators
+from proxy.upstream.origin import Terms, Validators
 from proxy.upstream.route import Route
 
 log = logging.getLogger(__name__)
@@ -270,7 +270,7 @@ class Documents:
         """Return a document's bytes as an origin has them now, None if none has those that were proved."""
         for origin in self.route.order():
             with contextlib.suppress(OriginError):
-                fetched = await origin.fetch(document.path, Validators(), Freshness.ANEW)
+                fetched = await origin.fetch(document.path, Validators(), Terms(Freshness.ANEW))
                 if fetched is not None and digest_of(fetched.data) == document.digest:
                     return fetched.data
         return None

@@ -13,7 +13,7 @@ from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
 from proxy.upstream.errors import OriginError
 from proxy.upstream.freshness import Freshness
-from proxy.upstream.origin import Asking
+from proxy.upstream.origin import Asking, Terms
 from proxy.upstream.route import Route
 
 
@@ -36,10 +36,12 @@ async def ask_origins(
     `known` is what was accepted last, `siblings` the flavours of documents that clients ask for.
     """
     answers = Answers([], [])
-    for origin in route.order():
+    origins = route.order()
+    for origin in origins:
+        terms = Terms(freshness, is_replaceable=origin is not origins[-1])
         try:
             with blamed_on(origin.name):
-                draft = await assembler.assemble(Asking(origin, freshness), known, siblings)
+                draft = await assembler.assemble(Asking(origin, terms), known, siblings)
         except StoreFault as error:
             # No other origin's lists could be stored either; those that are here are served on.
             answers.problems.append(error)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from io import BytesIO
-from typing import Self
+from typing import NamedTuple, Self
 
 from yarl import URL
 
@@ -68,6 +68,17 @@ class Fetched:
     validators: Validators
 
 
+class Terms(NamedTuple):
+    """How a document is asked for."""
+
+    freshness: Freshness
+    is_replaceable: bool = False
+    """Whether another origin can be asked, so that one that only trickles is left."""
+
+
+CONFIRMED = Terms(Freshness.CONFIRMED)
+
+
 class Origin:
     """One base URL that a mirror's files are fetched from."""
 
@@ -109,53 +120,54 @@ class Origin:
                 reply = self._reply(arrival, offset)
             yield reply
 
-    async def fetch(
-        self, path: str, validators: Validators, freshness: Freshness = Freshness.CONFIRMED
-    ) -> Fetched | None:
+    async def fetch(self, path: str, validators: Validators, terms: Terms = CONFIRMED) -> Fetched | None:
         """Return a whole document; None when `validators` still hold (304).
 
         Raises what `open` raises, OriginMisbehaved for one over the size limit,
-        and OriginUnreachable for one that takes longer than `document_timeout_s`.
+        and OriginUnreachable for one that takes longer than `document_timeout_s`,
+        or only trickles though the origin is replaceable.
         """
         timeout_s = self._sessions.options.document_timeout_s
         conditions = validators.conditions()
         try:
             async with asyncio.timeout(timeout_s):
                 if conditions:
-                    return await self._fetch_if_changed(path, conditions, freshness)
-                return await self._fetch(path, {}, freshness)
+                    return await self._fetch_if_changed(path, conditions, terms)
+                return await self._fetch(path, {}, terms)
         except TimeoutError as error:
             self.meter.failed()
             raise OriginUnreachable(self.name, f"{path} took longer than {timeout_s:g} s") from error
 
     async def _fetch_if_changed(
-        self, path: str, conditions: Mapping[str, str], freshness: Freshness
+        self, path: str, conditions: Mapping[str, str], terms: Terms
     ) -> Fetched | None:
         """Ask with conditions, and plainly once when it may be the conditions that are not liked."""
         try:
-            return await self._fetch(path, conditions, freshness)
+            return await self._fetch(path, conditions, terms)
         except OriginError as error:
             if not _may_be_about_the_question(error):
                 raise
             log.info("origin.asked_plainly path=%s problem=%s", path, error)
-        found = await self._fetch(path, {}, freshness)
+        found = await self._fetch(path, {}, terms)
         # Nothing to ask with next time.
         return None if found is None else replace(found, validators=Validators())
 
-    async def _fetch(self, path: str, conditions: Mapping[str, str], freshness: Freshness) -> Fetched | None:
-        headers = {"Accept-Encoding": "identity", **freshness.fields, **conditions}
+    async def _fetch(self, path: str, conditions: Mapping[str, str], terms: Terms) -> Fetched | None:
+        headers = {"Accept-Encoding": "identity", **terms.freshness.fields, **conditions}
         avoided: set[str] = set()
         while True:
             async with self._get(path, headers, avoided) as arrival:
                 try:
                     with self.border():
-                        return await self._read_fetched(arrival, path, is_conditional=bool(conditions))
+                        return await self._read_fetched(arrival, path, terms, is_conditional=bool(conditions))
                 except OriginError:
                     if not arrival.place or len(avoided) >= MOST_ASKED:
                         raise
                     avoided.add(arrival.place)
 
-    async def _read_fetched(self, arrival: Arrival, path: str, *, is_conditional: bool) -> Fetched | None:
+    async def _read_fetched(
+        self, arrival: Arrival, path: str, terms: Terms, *, is_conditional: bool
+    ) -> Fetched | None:
         response = arrival.response
         if response.status == HTTPStatus.NOT_MODIFIED:
             if is_conditional:
@@ -163,7 +175,7 @@ class Origin:
             raise self._misbehaved(f"it says that {path} has not changed (304), but was not asked that")
         if response.status not in statuses.WHOLE:
             raise self._unfit(response.status)
-        data = await self._read_document(arrival)
+        data = await self._read_document(arrival, terms)
         return Fetched(data=data, validators=Validators.sent_in(response.headers))
 
     @contextlib.asynccontextmanager
@@ -216,14 +228,14 @@ class Origin:
     def _body(self, arrival: Arrival, start: int, total: int | None) -> Reply:
         return Reply(self.name, arrival, start, total, self.options, self.meter)
 
-    async def _read_document(self, arrival: Arrival) -> bytes:
+    async def _read_document(self, arrival: Arrival, terms: Terms) -> bytes:
         limit = self.options.document_limit_bytes
         if (fields.length(arrival.response.headers.get("Content-Length")) or 0) > limit:
             raise self._too_large(limit)
         # Bytes that are written to it are not copied again in the end, while all else would stand still.
         written = BytesIO()
         reply = self._body(arrival, 0, None)
-        async for chunk in reply.chunks():
+        async for chunk in reply.chunks(is_replaceable=terms.is_replaceable):
             written.write(chunk)
             if written.tell() > limit:
                 raise self._too_large(limit)
@@ -258,13 +270,13 @@ def _may_be_about_the_question(error: OriginError) -> bool:
 
 
 class Asking:
-    """An origin that is asked for several documents, all as current as one says."""
+    """An origin that is asked for several documents, all on the same terms."""
 
-    def __init__(self, origin: Origin, freshness: Freshness) -> None:
+    def __init__(self, origin: Origin, terms: Terms) -> None:
         self._origin = origin
-        self._freshness = freshness
+        self._terms = terms
         self.name = origin.name
 
     async def fetch(self, path: str, validators: Validators) -> Fetched | None:
         """Do what `Origin.fetch` does."""
-        return await self._origin.fetch(path, validators, self._freshness)
+        return await self._origin.fetch(path, validators, self._terms)

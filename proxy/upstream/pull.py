@@ -150,6 +150,8 @@ class Pull:
         self._useless: dict[tuple[Origin, str], OriginError] = {}
         self._tries_from_start = _TriesFromStart()
         self._forbidden = _Forbidden()
+        self._put_off: set[_Candidate] = set()
+        """Who is asked once more only when others have failed."""
         self._bad_places: set[str] = set()
         """Where redirects have led to copies of another size."""
         self.parts: list[Part] = []
@@ -210,10 +212,10 @@ class Pull:
                     progress_at = loop.time()
                     pauses = pauses_s(self._random)
                     vain_tries = 0
-                    if self._doubts.is_mixed:
+                    if self._doubts.is_mixed or self._is_whole:
                         break
-            if not self._able():
-                # All have spoken: no waiting, and no talk of patience.
+            if self._is_whole or not self._able():
+                # Nothing is missing, but for the end of an answer; or all have spoken: no talk of patience.
                 continue
             silence_s = loop.time() - progress_at
             self._check_hope(last, vain_tries, silence_s)
@@ -229,6 +231,10 @@ class Pull:
         is_hopeless = self._is_tied and vain_tries >= _TRIES_FROM_ONE
         if is_hopeless or silence_s >= self._patience_s:
             raise ItemUnobtainable(self._sources[0].path, last)
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._offset == self._size_bytes
 
     @property
     def _patience_s(self) -> float:
@@ -278,6 +284,7 @@ class Pull:
             candidate.source.path, avoided=avoided, offset=offset, freshness=freshness
         ) as reply:
             self._check_fits(name, reply, offset)
+            self._check_not_put_off(candidate, reply)
             position = reply.start
             is_exact = position == self._offset and reply.length_bytes == self._size_bytes - position
             read = reply.pieces if is_exact else reply.chunks
@@ -309,6 +316,19 @@ class Pull:
             raise OriginMisbehaved(name, f"asked for bytes from {offset} on, it does not say what it sends")
         if reply.total is not None and reply.total != self._size_bytes:
             raise WrongLength(name, self._size_bytes, reply.total, reply)
+
+    def _check_not_put_off(self, candidate: _Candidate, reply: Reply) -> None:
+        """Raise OriginMisbehaved the first time that what others may have plain comes encoded, at any length.
+
+        Often it is the item all the same: some say so of files that are compressed themselves.
+        """
+        is_doubtful = bool(reply.codings) and reply.length_bytes is None and self._has_others(candidate)
+        if is_doubtful and candidate not in self._put_off:
+            self._put_off.add(candidate)
+            raise OriginMisbehaved(
+                candidate.origin.name,
+                f"it came encoded as {', '.join(reply.codings)}, which nobody asked for",
+            )
 
     def _take(self, name: str, start: int, stop: int, place: str) -> None:
         if self.parts and (self.parts[-1].origin, self.parts[-1].place) == (name, place):

@@ -89,12 +89,18 @@ class Reply:
     async def _wait(self, straight: Straight) -> float:
         """Return once there is something to receive, and how many seconds that took."""
         began = time.monotonic()
+        async with self._patient():
+            await straight.ready()
+        return time.monotonic() - began
+
+    @contextlib.asynccontextmanager
+    async def _patient(self) -> AsyncGenerator[None]:
+        """Wait within only so long."""
         try:
             async with asyncio.timeout(self._stall_timeout_s):
-                await straight.ready()
-        except TimeoutError:
-            raise TimeoutError(f"no byte for {self._stall_timeout_s:g} s") from None
-        return time.monotonic() - began
+                yield
+        except TimeoutError as error:
+            raise TimeoutError(f"no byte for {self._stall_timeout_s:g} s") from error
 
     def _broken_off(self) -> contextlib.AbstractContextManager[None]:
         return border(self._origin, self._meter.failed, "its answer broke off: ", redirected(self.place))
@@ -110,12 +116,14 @@ class Reply:
     async def _next_chunk(self) -> bytes:
         content = self._response.content
         began = time.monotonic()
-        if self.length_bytes is not None:
-            # Large pieces as they came from the socket: to join them costs as much as to receive them.
-            chunk, _ = await content.readchunk()
-            if len(chunk) < _SMALL_PIECE_BYTES:
-                chunk += content.read_nowait()
-        else:
-            chunk = await content.readany()
+        # The library watches for silence; but chunk sizes and trailers may come for ever, and are no body.
+        async with self._patient():
+            if self.length_bytes is not None:
+                # Large pieces as they came from the socket: to join them costs as much as to receive them.
+                chunk, _ = await content.readchunk()
+                if len(chunk) < _SMALL_PIECE_BYTES:
+                    chunk += content.read_nowait()
+            else:
+                chunk = await content.readany()
         self._note(len(chunk), time.monotonic() - began)
         return chunk

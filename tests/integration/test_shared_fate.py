@@ -151,6 +151,7 @@ async def test_an_origin_that_accepts_and_says_nothing_takes_no_room(
     limits = StoreLimits(limit_bytes=2 * MIB + MIB // 2, min_free_bytes=0)
     async with run_proxy(make_config(tmp_path / "data", mirror, cache=limits)) as proxy:
         await proxy.read(kept.path)
+        await proxy.fills_ended()  # Clients have it all before the disk has.
         gate = origin.gate(silent.path)
         waiting = asyncio.create_task(proxy.read(silent.path))
         await gate.waiting(1)

@@ -26,6 +26,7 @@ __all__ = ["Fault", "FaultHandle", "Gate", "Origin", "Request"]
 
 _BLOCK_BYTES = 256 * 1024
 _RATE_STEP_S = 0.02
+_REPEATED_EVERY_S = 0.02
 _HEAD_LIMIT_BYTES = 64 * 1024
 
 
@@ -274,6 +275,8 @@ class _Delivery:
         head = _head(self._answer.status, self._headers()) if self._fault.head is None else self._fault.head
         self._writer.write(head)
         await self._writer.drain()
+        if self._fault.endless is not None:
+            await self._repeat(self._fault.endless)
         if self._request.method == "HEAD" or self._answer.status in {204, 304}:
             return
         self._started_s = asyncio.get_running_loop().time()
@@ -324,6 +327,14 @@ class _Delivery:
         wait_s = due_s - asyncio.get_running_loop().time()
         if wait_s > 0:
             await any_of(self._handle.removed, self._gone, timeout_s=wait_s)
+
+    async def _repeat(self, data: bytes) -> None:
+        """Send the same until the client has left."""
+        while not self._gone.is_set():
+            self._writer.write(data)
+            await self._writer.drain()
+            await any_of(self._gone, timeout_s=_REPEATED_EVERY_S)
+        raise ConnectionResetError
 
     async def _happen(self, event: str) -> None:
         """Stall or break off, unless the fault was removed meanwhile."""
