@@ -15,7 +15,6 @@ that later checks can go on; `Faults` hears no second complaint about it. What a
 field that is left out of `repr` was given instead is not told either.
 """
 
-import difflib
 import math
 import re
 import types
@@ -25,6 +24,8 @@ from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from proxy.words import like
 
 T = TypeVar("T")
 
@@ -216,7 +217,7 @@ class _Reader:
             return self.table(_class(hint), {}, at) if is_dataclass(hint) else hint()
 
     def _unknown(self, name: str, keys: Mapping[str, Any], at: str) -> str:
-        near = difflib.get_close_matches(name, keys, n=1)
+        near = like(name, keys)
         if near:
             return f'is no known key: did you mean "{near[0]}"?'
         if at and name in self._root_keys:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
-_LONGEST_NAME = 200
+_LONGEST_COMPARED = 200
 """Likeness takes time by the square of the length."""
 
 
@@ -43,10 +43,16 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
+def like(wanted: str, there: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return those most like what is wanted, the likest first."""
+    short = [one for one in there if len(one) <= _LONGEST_COMPARED]
+    return difflib.get_close_matches(wanted[:_LONGEST_COMPARED], short, n=most, cutoff=cutoff)
+
+
 def meant(name: str, there: Iterable[str]) -> str:
     """Return what to say after a name that is none of those there, if one of them is like it."""
     known = {_plain(one): one for one in there}
-    near = difflib.get_close_matches(_plain(name[:_LONGEST_NAME]), known, n=1)
+    near = like(_plain(name), known)
     return f"; did you mean {known[near[0]]!r}?" if near else ""
 
 

@@ -7,13 +7,13 @@ cannot be had costs only itself. Whether a draft is accepted is decided elsewher
 import asyncio
 from dataclasses import dataclass, replace
 
-from proxy.cache import patience
+from proxy.cache import grace
 from proxy.cache.age import RollbackError
 from proxy.cache.draft import Draft
 from proxy.cache.flavours import SIGNED_INDEX, Flavours
 from proxy.cache.generation import Document, Generation
+from proxy.cache.grace import Grace
 from proxy.cache.mirror import Trust
-from proxy.cache.patience import Patience
 from proxy.cache.stream import check_same_stream
 from proxy.cache.surprises import blamed_on
 from proxy.cache.together import all_or_first_failure
@@ -45,7 +45,7 @@ class _Work:
     """What was accepted before: fetched only if it has changed, and never replaced by something older."""
     draft: Draft
     slots: asyncio.Semaphore
-    patience: Patience | None
+    grace: Grace | None
     """None where the last generation is served meanwhile."""
 
 
@@ -96,7 +96,7 @@ class Assembler:
                 known=known,
                 draft=draft,
                 slots=asyncio.Semaphore(_LISTS_AT_ONCE),
-                patience=Patience(patience.FIRST_PATIENCE_S) if current is None else None,
+                grace=Grace(grace.GRACE_S) if current is None else None,
             ),
             index,
         )
@@ -164,12 +164,12 @@ class Assembler:
         return vetted
 
     async def _fetch_in_time(self, work: _Work, entry: IndexEntry) -> Vetted:
-        if work.patience is None:
+        if work.grace is None:
             return await self._fetch_named(work, entry)
         fetching = self._fetch_named(work, entry)
-        vetted = await work.patience.wait_for(work.origin.name, entry.path, fetching)
+        vetted = await work.grace.wait_for(work.origin.name, entry.path, fetching)
         if vetted.document.format == PRODUCTS_FORMAT:
-            work.patience.note_list()
+            work.grace.note_list()
         return vetted
 
     async def _fetch_named(self, work: _Work, entry: IndexEntry) -> Vetted:

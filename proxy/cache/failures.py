@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.errors import ProxyError
-from proxy.moments import lasts_until
+from proxy.moments import lasts_until, within
 from proxy.simplestreams.model import Item
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.upstream.pull import ItemAbsent
@@ -112,7 +112,7 @@ class Failures:
 
     def _read_trouble(self, item: Item) -> str | None:
         problem, at = self._ledger.record(_trouble_key(item)) or ("", 0.0)
-        return problem if abs(self._clock() - at) <= _IN_TROUBLE_FOR_S else None
+        return problem if within(at, self._clock(), _IN_TROUBLE_FOR_S) else None
 
     def check_now(self, item: Item, origins: Collection[str]) -> None:
         """Raise what `check` raises. Blocks. Raises LedgerUnavailable too."""

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from proxy.jobs.maas import Image, images
 from proxy.jobs.selection import Selection
-from proxy.jobs.suggestions import like, listed
+from proxy.jobs.suggestions import listed
 from proxy.simplestreams.alternatives import Alternative
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.select import Fields
+from proxy.words import like
 
 _SEPARATORS = re.compile(r"[,;\s]+")
 _OTHER_NAMES = {
@@ -128,7 +129,7 @@ def _unknown(kind: str, name: str, values: Counter[str], aliases: Iterable[str])
     if len(parts) > 1 and all(part in values or part in set(aliases) for part in parts):
         return f"no {kind} {name!r}: write {' and '.join(map(repr, parts))} as names of their own; {there}"
     meant = _OTHER_NAMES.get(name.lower())
-    near = [meant] if meant in values else like(name.lower(), [*values, *aliases], most=1, cutoff=0.6)
+    near = [meant] if meant in values else like(name.lower(), [*values, *aliases])
     return f"no {kind} {name!r}{f', {near[0]!r} was probably meant' if near else ''}; {there}"
 
 

@@ -1,14 +1,13 @@
 """What a person probably meant, and what there is: advice that is quick however long the lists are."""
 
-import difflib
 from collections import Counter
-from collections.abc import Iterable
+
+from proxy.words import like
 
 _MOST_VALUES_SHOWN = 12
 _MOST_KEYS_SHOWN = 40
 _MOST_COMPARED = 2000
-_LONGEST_COMPARED = 200
-"""Likeness takes time by the square of the length."""
+_LONGEST_KEY_SHOWN = 200
 
 
 def listed(wanted: str, values: Counter[str]) -> str:
@@ -24,14 +23,8 @@ def listed(wanted: str, values: Counter[str]) -> str:
 def near_key(key: str, keys: set[str]) -> str:
     """Return the key that was probably meant, or which there are."""
     there = sorted(keys)
-    near = like(key, there[:_MOST_COMPARED], most=1, cutoff=0.6)
+    near = like(key, there[:_MOST_COMPARED])
     if near:
         return f"; {near[0]!r} was probably meant"
     more = f" and {len(there) - _MOST_KEYS_SHOWN} more" if len(there) > _MOST_KEYS_SHOWN else ""
-    return f"; there are: {', '.join(one[:_LONGEST_COMPARED] for one in there[:_MOST_KEYS_SHOWN])}{more}"
-
-
-def like(wanted: str, there: Iterable[str], *, most: int, cutoff: float) -> list[str]:
-    """Return those most like what is wanted, the likest first."""
-    short = [one for one in there if len(one) <= _LONGEST_COMPARED]
-    return difflib.get_close_matches(wanted[:_LONGEST_COMPARED], short, n=most, cutoff=cutoff)
+    return f"; there are: {', '.join(one[:_LONGEST_KEY_SHOWN] for one in there[:_MOST_KEYS_SHOWN])}{more}"

@@ -6,21 +6,21 @@ from typing import Any, TypeVar
 
 from proxy.upstream.errors import OriginUnreachable
 
-FIRST_PATIENCE_S = 12.0
+GRACE_S = 12.0
 """MAAS allows its whole metadata pass 30 s, and there may be another origin to ask."""
 
 T = TypeVar("T")
 
 
-class Patience:
+class Grace:
     """The time that a first generation may take once some list of it has arrived.
 
     What takes longer is left to the next check, which nobody waits for.
     """
 
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._is_over_at = asyncio.get_running_loop().time() + patience_s
+    def __init__(self, grace_s: float) -> None:
+        self._grace_s = grace_s
+        self._is_over_at = asyncio.get_running_loop().time() + grace_s
         self._has_list = asyncio.Event()
 
     def note_list(self) -> None:
@@ -37,7 +37,7 @@ class Patience:
                 return task.result()
             raise OriginUnreachable(
                 origin,
-                f"{path} takes longer than {self._patience_s:g} s; the lists that are here do not wait",
+                f"{path} takes longer than {self._grace_s:g} s; the lists that are here do not wait",
             )
         finally:
             for one in (task, giving_up):
