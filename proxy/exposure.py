@@ -12,7 +12,8 @@ from proxy.config import Config
 def exposures(config: Config, file: Path | None) -> Iterator[str]:
     """Yield warnings that say what to do and hold no secret; `file` is the configuration. Blocks."""
     if file is not None and _is_open_to_all(file) and _has_secrets(config):
-        yield f"everybody on this machine can read the passwords in {file}: chmod o-rwx {file}"
+        what = f"the passwords or their hashes in {file}"
+        yield f"everybody on this machine can read {what}: chmod o-rwx {file}"
     key = config.tls.key
     if key is not None and _is_open_to_all(key):
         yield f"everybody on this machine can read the private key {key}: chmod o-rwx {key}"

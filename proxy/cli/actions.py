@@ -33,7 +33,11 @@ from proxy.words import size
 
 _name_option = click.option("--name", default=BY_HAND, show_default=True, help="What the pin is called.")
 _digest_option = click.option(
-    "--digest", "digests", multiple=True, metavar="SHA256", help="A blob, whether or not a list names it."
+    "--digest",
+    "digests",
+    multiple=True,
+    metavar="SHA256",
+    help="A stored image, whether or not a list names it.",
 )
 
 
@@ -79,7 +83,10 @@ def evict(**options: Any) -> None:
 @click.command(short_help="Remove with pins and all memory of it.")
 @_aimed
 def purge(**options: Any) -> None:
-    """Remove what the FILTERs select with pins, beginnings, and the memory of failures."""
+    """Remove what the FILTERs select, pinned or not, and all that is remembered of it.
+
+    Pins, partial downloads, and failures go, too: the next client has it fetched anew.
+    """
     _act_on_aim(lambda actions, aim: actions.purge(aim), **options)
 
 
@@ -125,7 +132,10 @@ def scrub(config_file: Path | None, data_dir: Path | None) -> None:
 @data_dir_option
 @click.argument("state", type=click.Choice(["on", "off"]))
 def offline(config_file: Path | None, data_dir: Path | None, state: str) -> None:
-    """Stop asking origins, or ask them again; running servers obey at once."""
+    """Stop asking origins, or ask them again; running servers obey at once.
+
+    A server that was started with --offline, or is configured so, stays offline.
+    """
     _act(load(config_file, data_dir=data_dir), lambda actions: actions.offline(on=state == "on"))
 
 

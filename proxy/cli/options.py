@@ -112,7 +112,12 @@ def selection_options(command: Command) -> Command:
     options = [
         click.argument("filters", nargs=-1, metavar="[FILTER]..."),
         click.option("--mirror", "mirrors", multiple=True, metavar="NAME", help="Default: the first one."),
-        click.option("--max", "newest", type=click.IntRange(1), help="Newest versions of each product."),
+        click.option(
+            "--max",
+            "newest",
+            type=click.IntRange(1),
+            help="Only the newest versions of each product; else all, with --maas 1.",
+        ),
         click.option("--maas", metavar="RELEASES", help="What MAAS needs for these, such as noble,jammy."),
         click.option("--arch", metavar="ARCHES", help="With --maas: architectures, such as amd64,arm64."),
     ]

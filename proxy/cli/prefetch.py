@@ -52,7 +52,8 @@ def prefetch(
 ) -> None:
     """Fetch and verify everything that the FILTERs select, and keep it.
 
-    Filters are those of sstream-mirror, so its command lines can be pasted:
+    Filters are those of sstream-mirror, so its command lines can be pasted: KEY=VALUE,
+    KEY!=VALUE, KEY~REGEX, KEY!~REGEX. An item must pass them all; `query --json` shows its keys.
 
     \b
       sstream-proxy prefetch 'arch=amd64' 'release~(noble|jammy)' --max=1

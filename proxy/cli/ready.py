@@ -64,6 +64,9 @@ def ready(
             *([f"{counted(count, 'file is', 'files are')} missing or wrong"] if count else []),
         ]
         click.echo(f"not ready: {'; '.join(problems)}", err=True)
+        if count:
+            again = "`prefetch` with the same words" if rule is None else f"`sync {rule} --anytime`"
+            click.echo(f"{again} fetches what can be had", err=True)
         raise SystemExit(FAILED)
     click.echo(
         f"ready: {counted(inspection.files, 'file')}, {'all hashed again' if deep else 'all verified'}"

@@ -21,7 +21,7 @@ from proxy.cli.running import run_with_cache
 from proxy.reporting.problems import find_problems
 from proxy.reporting.snapshot import Observer
 from proxy.runtime import open_observer
-from proxy.words import duration, share, size
+from proxy.words import counted, duration, share, size
 
 _WATCH_EVERY_S = 2.0
 
@@ -43,7 +43,8 @@ def stats(config_file: Path | None, data_dir: Path | None, watch: bool, as_json:
     config = load(config_file, data_dir=data_dir, offline=True)
 
     async def work(cache: Cache) -> None:
-        looking = _Looking(await open_observer(config, cache, time.time), cache, is_offline)
+        observer = await open_observer(config, cache, time.time)
+        looking = _Looking(observer, cache, config.data_dir, is_offline)
         await _show(looking, is_watching=watch, as_json=as_json)
 
     run_with_cache(config, work)
@@ -54,6 +55,7 @@ class _Looking(NamedTuple):
 
     observer: Observer
     cache: Cache
+    data_dir: Path
     is_offline: bool
     """Whether the configuration says so."""
 
@@ -63,35 +65,36 @@ class _Looking(NamedTuple):
         known = {**known, "offline": self.is_offline or self.cache.offline.is_switched}
         return {**known, "problems": [asdict(problem) for problem in find_problems(known)]}
 
+    async def view(self) -> Group:
+        """Return everything as a person reads it."""
+        return Group(*_parts(await self.look(), self.data_dir))
+
 
 async def _show(looking: _Looking, *, is_watching: bool, as_json: bool) -> None:
     console = PlainConsole()
     if not is_watching:
-        known = await looking.look()
-        click.echo(json.dumps(known, indent=2)) if as_json else console.print(_view(known))
+        if as_json:
+            click.echo(json.dumps(await looking.look(), indent=2))
+        else:
+            console.print(await looking.view())
     elif as_json:
         while True:
             click.echo(json.dumps(await looking.look()))
             await asyncio.sleep(_WATCH_EVERY_S)
     elif not console.is_terminal:
         while True:
-            console.print(_view(await looking.look()), "")
+            console.print(await looking.view(), "")
             await asyncio.sleep(_WATCH_EVERY_S)
     else:
-        view = _view(await looking.look())
-        with Live(view, console=console, screen=True, auto_refresh=False) as live:
+        with Live(await looking.view(), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 await asyncio.sleep(_WATCH_EVERY_S)
-                live.update(_view(await looking.look()), refresh=True)
+                live.update(await looking.view(), refresh=True)
 
 
-def _view(known: dict[str, Any]) -> Group:
-    """Return everything as a person reads it."""
-    return Group(*_parts(known))
-
-
-def _parts(known: dict[str, Any]) -> Iterator[Text | Table]:
-    yield Text(f"sstream-proxy {known['version']}{', offline' if known['offline'] else ''}", style="bold")
+def _parts(known: dict[str, Any], data_dir: Path) -> Iterator[Text | Table]:
+    state = ", offline" if known["offline"] else ""
+    yield Text(f"sstream-proxy {known['version']}{state}, storing in {data_dir}", style="bold")
     yield _totals(known)
     yield _mirrors(known)
     if known["fills"]:
@@ -100,7 +103,7 @@ def _parts(known: dict[str, Any]) -> Iterator[Text | Table]:
         yield _rules(known)
     for problem in known["problems"]:
         style = "red" if problem["severity"] == "error" else "yellow"
-        yield Text(f"{problem['subject']} {problem['text']}: {problem['advice']}", style=style)
+        yield Text(f"{problem['subject']} {problem['text']}\n  -> {problem['advice']}", style=style)
 
 
 def _totals(known: dict[str, Any]) -> Table:
@@ -109,8 +112,8 @@ def _totals(known: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row(
         "store",
-        f"{size(store['bytes'])} ({limit}), {store['blobs']} blobs, {size(store['pinned_bytes'])} pinned, "
-        f"{size(store['free_bytes'])} free on disk",
+        f"{size(store['bytes'])} ({limit}), {counted(store['blobs'], 'blob')}, "
+        f"{size(store['pinned_bytes'])} pinned, {size(store['free_bytes'])} free on disk",
     )
     ratios = total["hit_ratio"]
     table.add_row("hits", ", ".join(f"{share(ratios[key])} {key.replace('_', ' ')}" for key in ratios))
@@ -122,10 +125,10 @@ def _totals(known: dict[str, Any]) -> Table:
     cuts = known["cuts"]["total"]
     if any(cuts.values()):
         told = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in cuts.items() if count)
-        table.add_row("cut", f"{sum(cuts.values())} replies: {told}")
+        table.add_row("cut", f"{counted(sum(cuts.values()), 'reply', 'replies')}: {told}")
     for name, pin in store["pins"].items():
         awaited = f", {pin['awaited_blobs']} more not here yet" if pin["awaited_blobs"] else ""
-        table.add_row("pin", f"{name}: {pin['blobs']} blobs, {size(pin['bytes'])}{awaited}")
+        table.add_row("pin", f"{name}: {counted(pin['blobs'], 'blob')}, {size(pin['bytes'])}{awaited}")
     transfers = known["transfers"]
     if transfers["running"] or transfers["waiting"]:
         table.add_row("transfers", f"{transfers['running']} running, {transfers['waiting']} waiting")
@@ -135,7 +138,7 @@ def _totals(known: dict[str, Any]) -> Table:
 
 def _scrub_line(now: float, scrub: dict[str, Any]) -> str:
     if scrub["due_blobs"]:
-        return f"{scrub['due_blobs']} blobs ({size(scrub['due_bytes'])}) to go"
+        return f"{counted(scrub['due_blobs'], 'blob')} ({size(scrub['due_bytes'])}) to go"
     done = "never" if scrub["completed_at"] is None else f"{duration(now - scrub['completed_at'])} ago"
     return f"complete {done}, {scrub['damaged_blobs']} damaged, {scrub['repaired_blobs']} fetched again"
 
@@ -143,7 +146,7 @@ def _scrub_line(now: float, scrub: dict[str, Any]) -> str:
 def _mirrors(known: dict[str, Any]) -> Table:
     table = Table("mirror", "state", "index age", "checked", "hits/day", "sent", "fetched", box=None)
     for name, mirror in known["mirrors"].items():
-        state = "never asked for" if not mirror["is_ready"] else "stale" if mirror["is_stale"] else "fresh"
+        state = _state(mirror)
         age, checked = mirror.get("index_age_s"), mirror.get("checked_s_ago")
         table.add_row(
             name,
@@ -155,6 +158,12 @@ def _mirrors(known: dict[str, Any]) -> Table:
             size(mirror["fetched_bytes"]),
         )
     return table
+
+
+def _state(mirror: dict[str, Any]) -> str:
+    if not mirror["is_ready"]:
+        return "no verified lists" if mirror["failures"] else "never asked for"
+    return "stale" if mirror["is_stale"] else "fresh"
 
 
 def _fills(fills: list[dict[str, Any]]) -> Table:

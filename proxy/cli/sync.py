@@ -31,7 +31,7 @@ _BUSY = "busy"
 @data_dir_option
 @click.argument("names", nargs=-1, metavar="[RULE]...")
 @click.option("--list", "is_list", is_flag=True, help="Show what came of the last runs, and what is due.")
-@click.option("--anytime", is_flag=True, help="Do not wait for a rule's window.")
+@click.option("--anytime", is_flag=True, help="Run rules whose window is closed, too.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: lines for a run, one object for --list.")
 def sync(
     config_file: Path | None,

@@ -22,12 +22,13 @@ from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber
 from proxy.jobs.selection import Selection
 from proxy.store.evict import Usage
-from proxy.words import date, meant
+from proxy.words import counted, date, meant
 
 log = logging.getLogger(__name__)
 
 BY_HAND = "by hand"
 """What a pin is called unless somebody names it."""
+_IS_CONFIGURED = "the proxy was told to be offline by its configuration or `serve --offline`: change that"
 
 
 class NotPossible(ProxyError):
@@ -124,7 +125,7 @@ class Actions:
             return gone, kept, sorted({name for one in usages for name in pins.get(one.digest, ())})
 
         gone, kept, pins = await self._storage.threads.slow(evict)
-        text = f"gone; {kept} are pinned or being read" if kept else "gone"
+        text = f"gone; {kept} {_are(kept)} pinned or being read" if kept else "gone"
         return await self._done("evict", text, gone, aim, pins)
 
     async def purge(self, aim: Aim) -> Done:
@@ -148,22 +149,24 @@ class Actions:
             return self._remove(usages, spared)
 
         gone, kept = await self._storage.threads.slow(purge)
-        return await self._done("purge", f"gone; {kept} are being read" if kept else "gone", gone, aim)
+        return await self._done(
+            "purge", f"gone; {kept} {_are(kept)} being read" if kept else "gone", gone, aim
+        )
 
     async def refresh(self, mirrors: Sequence[str]) -> Done:
         """Check mirrors with their origins now."""
         if self._cache.offline.is_on:
-            raise NotPossible("the proxy is offline: switch that off first")
+            raise self._offline_now()
         found = await asyncio.gather(*(self._cache.refresh(mirror) for mirror in mirrors))
         problems = [f"{name}: {why}" for name, why in zip(mirrors, found, strict=True) if why is not None]
-        problem = "; ".join(problems)
-        text = problem or f"checked {', '.join(mirrors)}"
-        return await self._told(Done(action="refresh", text=text, problem=problem), " ".join(mirrors))
+        text = "; ".join(problems) or f"checked {', '.join(mirrors)}"
+        done = Done(action="refresh", text=text, problem="\n".join(problems))
+        return await self._told(done, " ".join(mirrors))
 
     async def accept_older(self, mirrors: Sequence[str]) -> Done:
         """Check mirrors, and let what their origins publish replace what was accepted, older or not, once."""
         if self._cache.offline.is_on:
-            raise NotPossible("the proxy is offline: switch that off first")
+            raise self._offline_now()
         if not mirrors:
             raise NotPossible("say which mirrors may go back to what is older")
         told, problems = [], []
@@ -172,7 +175,7 @@ class Actions:
             why = await self._cache.refresh(mirror, accept_older=True)
             told.append(f"{mirror}: {_what_became(before, await self._cache.recorded(mirror))}")
             problems += [] if why is None else [f"{mirror}: {why}"]
-        done = Done(action="refresh", text="; ".join([*told, *problems]), problem="; ".join(problems))
+        done = Done(action="refresh", text="; ".join([*told, *problems]), problem="\n".join(problems))
         return await self._told(done, f"{' '.join(mirrors)}, older ones accepted")
 
     async def scrub(self) -> Done:
@@ -196,10 +199,16 @@ class Actions:
     async def offline(self, *, on: bool) -> Done:
         """Stop or resume asking origins, in all processes."""
         if self._cache.offline.is_configured:
-            raise NotPossible("the configuration says offline = true; change it there")
+            raise NotPossible(_IS_CONFIGURED)
         self._cache.offline.turn(on=on)
         text = "no origin is asked any more" if on else "origins are asked again"
         return await self._told(Done(action="offline", text=text), "on" if on else "off")
+
+    def _offline_now(self) -> NotPossible:
+        is_configured = self._cache.offline.is_configured
+        return NotPossible(
+            _IS_CONFIGURED if is_configured else "the proxy is offline: sstream-proxy offline off, first"
+        )
 
     async def _find(self, aim: Aim) -> list[Usage]:
         """Return what an aim means, here or not. Raises NothingMatches or NotPossible."""
@@ -236,7 +245,7 @@ class Actions:
         self, action: str, what: str, usages: Iterable[Usage], aim: Aim, pins: Sequence[str] = ()
     ) -> Done:
         sizes = [usage.size_bytes for usage in usages]
-        text = f"{len(sizes)} blobs {what}"
+        text = f"{counted(len(sizes), 'blob')} {what}"
         done = Done(action=action, text=text, blobs=len(sizes), bytes=sum(sizes), pins=tuple(pins))
         return await self._told(done, str(aim))
 
@@ -258,6 +267,10 @@ class Actions:
             # It is done, and the log tells of it; a full disk must not make that look otherwise.
             log.error("audit.not_written problem=%s", error)  # noqa: TRY400
         return done
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _what_became(before: Generation | None, after: Generation | None) -> str:

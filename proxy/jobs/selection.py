@@ -59,7 +59,8 @@ class NothingMatches(ProxyError):
 
     def with_warnings(self, warnings: Iterable[str]) -> "NothingMatches":
         """Return the error with what was probably meant, first."""
-        return NothingMatches("; ".join([*warnings, str(self)]))
+        said = str(self)
+        return NothingMatches("; ".join([*(one for one in warnings if one not in said), said]))
 
 
 class UnknownNames(NothingMatches):

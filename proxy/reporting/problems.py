@@ -173,7 +173,7 @@ def _what_was_wrong(origin: dict[str, Any]) -> str:
 
 def _of_store(store: dict[str, Any]) -> Iterator[Problem]:
     if not store["is_writable"]:
-        advice = "clients are served past the store: check the disk, its mount and permissions"
+        advice = "clients are served past it: free space, or check the disk, its mount and permissions"
         yield Problem("store", "error", f"cannot be written: {'; '.join(store['faults'])}", advice)
     elif store["free_bytes"] < _NEARLY_FULL * store["min_free_bytes"]:
         advice = "set [cache] limit, free disk space, or unpin what you no longer need"
@@ -216,6 +216,14 @@ def _of_rules(rules: list[dict[str, Any]]) -> Iterator[Problem]:
             )
             text = f"names what no list has: {'; '.join(unknown)}"
             yield Problem(subject, "warning", text, advice)
-        if not unknown or not last["problem"].startswith("; ".join(unknown)):
+        rest = _but_for("; ".join(unknown), last["problem"])
+        if rest:
             advice = "run it again, or read the log"
-            yield Problem(subject, "warning", f"was not complete: {last['problem']}", advice)
+            yield Problem(subject, "warning", f"was not complete: {rest}", advice)
+
+
+def _but_for(told: str, problem: str) -> str:
+    """Return what a run says of itself without what is told apart: names first, or last."""
+    if told and problem.startswith(told):
+        return ""
+    return problem.removesuffix(f"; {told}")

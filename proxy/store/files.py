@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shlex
 from pathlib import Path
 
 from proxy.durable import sync_directory
@@ -16,6 +17,7 @@ _ADVICE = {
     errno.EIO: "; the disk fails: see dmesg",
     errno.EMFILE: "; raise the limit of open files (LimitNOFILE, ulimit -n)",
 }
+_BARRED = {errno.EACCES, errno.EPERM}
 
 
 class StoreFault(ProxyError):
@@ -25,17 +27,29 @@ class StoreFault(ProxyError):
     def of(cls, what: str | Path, error: OSError) -> "StoreFault":
         """Return an error of this machine in words: what it is about, where, and what to do."""
         where = f" ({error.filename})" if error.filename and str(error.filename) != str(what) else ""
-        return cls(f"{what}: {error.strerror or error}{where}{_advice(error)}")
+        is_new = isinstance(what, Path) and error.errno in _BARRED and Owner.of(what) is None
+        advice = _advice_for_new(Path(what)) if is_new else _advice(error)
+        return cls(f"{what}: {error.strerror or error}{where}{advice}")
 
 
 def _advice(error: OSError) -> str:
-    if error.errno not in {errno.EACCES, errno.EPERM} or not error.filename:
+    if error.errno not in _BARRED or not error.filename:
         return _ADVICE.get(error.errno or 0, "")
     path, running = Path(os.fsdecode(error.filename)), Owner.running()
     theirs = next(filter(None, map(Owner.of, (path, *path.parents))), None)
     if theirs is None or theirs.uid == running.uid:
         return f"; {running} may not: look at the modes of it and of the folders above"
     return f"; it belongs to {theirs}, and this is {running}: sudo chown -R {running.for_chown} the data_dir"
+
+
+def _advice_for_new(folder: Path) -> str:
+    """Say what to do about a data directory that is not there yet, or not for this user to see."""
+    running = Owner.running()
+    above = next(filter(Owner.of, folder.parents), folder)
+    if not os.access(above, os.X_OK):
+        return f"; {running} may not look into {above}: name another data_dir (--data-dir)"
+    make = f"sudo install -d -o {running.for_chown.partition(':')[0]} {shlex.quote(str(folder))}"
+    return f"; {running} cannot make it in {above}: {make}, or name another data_dir (--data-dir)"
 
 
 def publish(draft: Path, final: Path) -> None:

@@ -40,6 +40,8 @@ class Welcome:
         near = [mirror for mirror in self._mirrors if self._gate.is_near(mirror, request.remote or "")]
         lines = [f"sstream-proxy {__version__}: a verified cache of simplestreams mirrors.", ""]
         lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in near]
+        if not near:
+            lines += ["  None of its mirrors is for clients at your address."]
         if self._has_state:
             lines += ["", f"  {'state and figures':20} {base}/-/"]
         return web.Response(text="\n".join(lines) + "\n", headers={"Server": SERVER_NAME})

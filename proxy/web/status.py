@@ -14,7 +14,7 @@ from proxy.cache.failures import BadItem
 from proxy.cache.fill import OutOfReach
 from proxy.cache.lead import BegunAnew
 from proxy.cache.places import Crowded
-from proxy.cache.service import DocumentLost, ListBroken, ListRefused, NotListed, OfflineMiss
+from proxy.cache.service import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.errors import ProxyError
 from proxy.store.files import StoreFault
@@ -58,6 +58,7 @@ _FATES: dict[type[ProxyError], Fate] = {
 _CUT = Fate(None, "error")
 
 _CUT_FOR: dict[type[ProxyError], str] = {
+    NothingKnown: "unreachable",
     OutOfReach: "unreachable",
     OriginError: "unreachable",
     ItemUnobtainable: "unreachable",

@@ -104,6 +104,12 @@ async def test_who_is_outside_a_mirrors_networks_gets_a_403_that_says_why(
     assert all("client=127.0.0.2" in line and "network" in line for line in denied)
 
 
+async def test_the_first_page_says_so_to_whom_no_mirror_is_for(tmp_path: Path, mirror: Mirror) -> None:
+    far = replace(mirror, allow=("10.0.0.0/8",))
+    async with run_proxy(make_config(tmp_path / "data", far)) as proxy, proxy.session.get(proxy.base) as page:
+        assert "None of its mirrors is for clients at your address." in await page.text()
+
+
 async def test_one_mirror_may_be_for_everybody_and_another_for_one_network(
     tmp_path: Path, narrow: Mirror, item: TreeItem
 ) -> None:

@@ -209,7 +209,7 @@ async def test_evict_tells_what_it_removed_not_what_was_never_here(
 
     done = await act(proxy, "evict", filters=["arch=amd64"])
 
-    assert (done["blobs"], done["bytes"], done["text"]) == (1, item.size, "1 blobs gone")
+    assert (done["blobs"], done["bytes"], done["text"]) == (1, item.size, "1 blob gone")
     assert (await act(proxy, "purge", max=1))["blobs"] == 0
 
 

@@ -106,7 +106,7 @@ async def test_what_an_order_selects_is_chosen_alike_here_and_apart(
     assert (await order("pin", "release=noble"))[1]["blobs"] == 1
     assert (await order("evict", "ftype~^squash")) == (
         200,
-        {"action": "evict", "text": "0 blobs gone; 1 are pinned or being read", "blobs": 0, "bytes": 0},
+        {"action": "evict", "text": "0 blobs gone; 1 is pinned or being read", "blobs": 0, "bytes": 0},
     )
     assert (await order("purge", "release=noble"))[1]["bytes"] == item.size
     status, told = await order("pin", "release=nobel")

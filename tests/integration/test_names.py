@@ -157,6 +157,29 @@ async def test_a_rule_fetches_what_there_is_and_the_rest_is_a_problem(
     assert len(await commands.held(noble)) >= len(noble) - 2  # MAAS wants no manifests.
 
 
+async def test_what_a_rule_names_wrongly_is_told_once(tmp_path: Path, origin: Origin, keyring: Path) -> None:
+    settings = '[[prefetch]]\nname = "lab"\nmirror = "maas"\nmaas = ["noble", "nobel"]\n'
+    commands = Commands(tmp_path, origin, keyring, settings)
+    await commands.run("sync")
+    await origin.stop()
+
+    await commands.run("sync")
+    stats = await commands.run("stats")
+    problems = [line for line in stats.stdout.splitlines() if line.startswith("rule lab")]
+
+    assert len(problems) == 2
+    assert "names what no list has: no release 'nobel'" in problems[0]
+    assert "was not complete: its lists could not be checked" in problems[1]
+    assert "nobel" not in problems[1]
+
+
+async def test_a_field_that_no_item_has_is_told_once(tmp_path: Path, origin: Origin, keyring: Path) -> None:
+    told = (await Commands(tmp_path, origin, keyring).run("query", "relase=noble")).stderr
+
+    assert told.count("'release' was probably meant") == 1
+    assert "filter 'relase=noble' matches nothing" in told
+
+
 async def test_a_rule_of_which_no_list_has_anything_says_so(
     tmp_path: Path, origin: Origin, keyring: Path
 ) -> None:

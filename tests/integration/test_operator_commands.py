@@ -107,7 +107,7 @@ async def test_pin_and_unpin_by_path_version_and_digest(
     await right(commands, "pin", "--digest", three.digest)
     await right(commands, "pin", "--max", "1", "--name", "newest")
 
-    assert said == "1 blobs pinned as 'by hand' (1000 B)\n"
+    assert said == "1 blob pinned as 'by hand' (1000 B)\n"
     assert await pinned(commands, items) == set(items)
     assert await pinned(commands, items, "newest") == {"20250801"}
 
@@ -127,12 +127,12 @@ async def test_evict_spares_what_is_pinned_and_purge_does_not(
     await right(filled, "pin", "version_name=20250718")
 
     assert await right(filled, "evict", "ftype=squashfs") == (
-        "2 blobs gone; 1 are pinned or being read (2.0 KiB)\n"
+        "2 blobs gone; 1 is pinned or being read (2.0 KiB)\n"
     )
     assert await held(filled, items) == {"20250718"}
     assert (await stats(filled))["store"]["evicted_blobs"] == 2
 
-    assert await right(filled, "purge", "ftype=squashfs") == "1 blobs gone (1001 B)\n"
+    assert await right(filled, "purge", "ftype=squashfs") == "1 blob gone (1001 B)\n"
     assert await held(filled, items) == await pinned(filled, items) == set()
 
 
@@ -285,7 +285,7 @@ async def test_stats_for_people_tell_what_is_held_and_pinned(
     said = await right(filled, "stats")
 
     assert f"{(await stats(filled))['store']['blobs']} blobs, " in said
-    assert "[/bold] [red]mine: 1 blobs" in said
+    assert "[/bold] [red]mine: 1 blob," in said
     assert "maas" in said
 
 
@@ -295,6 +295,30 @@ async def test_stats_need_neither_a_server_nor_a_store(commands: Commands, origi
     assert (told["store"]["blobs"], told["mirrors"]["maas"]["is_ready"]) == (0, False)
     assert "never asked for" in await right(commands, "stats")
     assert origin.requests == []
+
+
+async def test_stats_tell_where_they_looked_and_who_was_asked_in_vain(
+    commands: Commands, origin: Origin
+) -> None:
+    await origin.stop()
+    await wrong(commands, "refresh")
+
+    said = await right(commands, "stats")
+
+    assert f"storing in {commands.data}" in said
+    assert "never asked for" not in said
+    assert "no verified lists" in said
+
+
+async def test_what_is_missing_is_told_with_what_fetches_it(commands: Commands) -> None:
+    told = await wrong(commands, "ready", "ftype=squashfs")
+
+    assert "`prefetch` with the same words fetches what can be had" in told.stderr
+
+
+async def test_offline_commands_tell_the_way_back(commands: Commands) -> None:
+    await right(commands, "offline", "on")
+    assert "sstream-proxy offline off, first" in (await wrong(commands, "refresh")).stderr
 
 
 # Around them

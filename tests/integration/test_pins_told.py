@@ -51,7 +51,7 @@ async def test_evict_and_unpin_name_the_pins(commands: Commands) -> None:
     assert unknown.returncode == 1
     assert f"there is no pin 'no such pin'; there are: {name!r}" in unknown.stderr
     assert let_go.returncode == 0
-    assert "1 blobs gone" in gone.stdout
+    assert "1 blob gone" in gone.stdout
 
 
 async def test_a_prefetch_of_which_nothing_comes_leaves_no_pin(commands: Commands, item: TreeItem) -> None:

@@ -265,6 +265,37 @@ def test_an_owner_with_a_name_is_told_by_it() -> None:
     assert Owner(nobody.pw_uid, nobody.pw_gid).for_chown == "nobody:"
 
 
+@pytest.mark.parametrize(
+    ("mode", "advice"),
+    [
+        (0o755, "cannot make it in {above}: sudo install -d -o 61234 '{data}', or name another data_dir"),
+        (0o700, "may not look into {above}: name another data_dir"),
+    ],
+)
+def test_nobody_is_told_to_give_away_what_is_above_a_folder_that_is_not_there(
+    folder: Path, mode: int, advice: str
+) -> None:
+    above = folder / "above"
+    above.mkdir(mode=mode)
+    data = above / "the data"
+
+    def attempt() -> str:
+        os.setgroups([])
+        os.setresgid(SERVICE, SERVICE, SERVICE)
+        os.setresuid(SERVICE, SERVICE, SERVICE)
+        try:
+            data.mkdir()
+        except OSError as error:
+            return str(StoreFault.of(data, error))
+        return "made"
+
+    told = in_child(attempt)
+
+    assert told == (
+        f"{data}: Permission denied; user {SERVICE} {advice.format(above=above, data=data)} (--data-dir)"
+    )
+
+
 def in_child(act: Callable[[], str]) -> str:
     """Return what `act` returns or raises, in a process that may become somebody else."""
     read, write = os.pipe()

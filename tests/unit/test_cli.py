@@ -175,7 +175,7 @@ def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
 
     assert checked.returncode == mended.returncode == 0
     for told in (checked.stderr, log):
-        assert f"read the passwords in {config}: chmod o-rwx {config}" in told
+        assert f"read the passwords or their hashes in {config}: chmod o-rwx {config}" in told
         assert f"read the private key {key}: chmod o-rwx {key}" in told
         assert "figures about them are" in told
         assert "hunter2" not in told
