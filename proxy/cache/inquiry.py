@@ -38,7 +38,8 @@ async def ask_origins(
     answers = Answers([], [])
     origins = route.order()
     for origin in origins:
-        terms = Terms(freshness, is_replaceable=origin is not origins[-1])
+        is_last = origin is origins[-1]
+        terms = Terms(freshness, is_replaceable=not is_last, is_held=known is not None)
         try:
             with blamed_on(origin.name):
                 draft = await assembler.assemble(Asking(origin, terms), known, siblings)

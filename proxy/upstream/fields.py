@@ -17,6 +17,7 @@ _DATE = re.compile(r"[0-9A-Za-z ,:+-]{8,40}")
 _LOCATION = re.compile(r"[\x20-\x7e]{1,4096}")
 _CODING = re.compile(r"[a-z0-9-]{1,20}")
 _LONGEST_CODINGS = 60
+_UNCONFIRMED = re.compile(r"11[012]\b")
 
 
 def length(text: str | None) -> int | None:
@@ -56,6 +57,11 @@ def location(text: str | None) -> str | None:
 def is_page(content_type: str | None) -> bool:
     """Whether a Content-Type says that the body is a page for people to read."""
     return content_type is not None and content_type.partition(";")[0].strip().lower() == "text/html"
+
+
+def is_unconfirmed(warning: str | None) -> bool:
+    """Whether a cache says that it answers from memory, for it could not ask (RFC 7234 section 5.5)."""
+    return warning is not None and _UNCONFIRMED.match(warning) is not None
 
 
 def codings(content_encoding: str | None) -> tuple[str, ...]:

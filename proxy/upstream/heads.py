@@ -36,6 +36,7 @@ _KEPT = {
     b"proxy-status": b"Proxy-Status",
     b"server": b"Server",
     b"via": b"Via",
+    b"warning": b"Warning",
     b"x-squid-error": b"X-Squid-Error",
 }
 """The fields that somebody reads, besides those that are about the body's length and coding."""

@@ -74,6 +74,8 @@ class Terms(NamedTuple):
     freshness: Freshness
     is_replaceable: bool = False
     """Whether another origin can be asked, so that one that only trickles is left."""
+    is_held: bool = False
+    """Whether what was accepted before is served meanwhile."""
 
 
 CONFIRMED = Terms(Freshness.CONFIRMED)
@@ -169,6 +171,12 @@ class Origin:
         self, arrival: Arrival, path: str, terms: Terms, *, is_conditional: bool
     ) -> Fetched | None:
         response = arrival.response
+        can_wait = terms.is_held or terms.is_replaceable
+        if can_wait and fields.is_unconfirmed(response.headers.get("Warning")):
+            self.meter.failed()
+            raise OriginUnreachable(
+                self.name, f"a cache on the way answered for it, from memory: it cannot be asked for {path}"
+            )
         if response.status == HTTPStatus.NOT_MODIFIED:
             if is_conditional:
                 return None

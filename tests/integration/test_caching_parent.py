@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.caching_proxy import CachingProxy, run_caching_proxy
+from support.faults import Fault
 from support.generations import INDEX, LIST, PRODUCT, STALE_S, bodies, on_disk, stats
 from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
@@ -153,5 +154,33 @@ async def test_a_listed_item_that_is_gone_makes_the_proxy_look_for_new_lists_pas
 
     assert (await proxy.read(item.path)).status == 404
     await proxy.documents.revalidate()
+
+    assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
+
+
+async def test_what_a_cache_repeats_because_it_cannot_ask_is_no_confirmation(
+    proxy: RunningProxy, tree: SignedTree, origin: Origin, clock: Clock
+) -> None:
+    """Squid answers `max-age=0` from memory, with 200, when the origin is gone; it says so in Warning."""
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    await bodies(proxy, INDEX, LIST)
+    warning = '111 squid/5.7 "Revalidation failed"'
+    origin.fault(INDEX, Fault(headers={"Warning": warning}, no_etag=True))
+    clock.advance(STALE_S)
+    await proxy.documents.revalidate()
+
+    told = await stats(proxy)
+    assert told["failures"] == 1
+    assert "a cache on the way answered for it, from memory" in told["last_problem"]
+    assert (await proxy.read(INDEX)).cache_status == "hit; detail=stale"
+
+
+async def test_what_a_cache_repeats_is_better_than_nothing(
+    proxy: RunningProxy, tree: SignedTree, origin: Origin
+) -> None:
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    origin.fault("streams/*", Fault(headers={"Warning": '110 cache "Response is stale"'}))
 
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
