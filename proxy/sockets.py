@@ -6,10 +6,23 @@ import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from proxy.errors import ProxyError
+
 _FIRST_HANDED_OVER = 3
 """File descriptor, by systemd's rule (sd_listen_fds)."""
+_FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
 _ADMINS = "admin"
 """FileDescriptorName= of sockets that are the operator's."""
+
+
+class BadHandover(ProxyError):
+    """What whoever started this process has opened for it cannot be listened on."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"the sockets of systemd cannot be used: {problem}; "
+            "in the socket unit write ListenStream=, and Accept=no"
+        )
 
 
 class Listeners(NamedTuple):
@@ -33,18 +46,33 @@ class Listeners(NamedTuple):
 
 
 def handed_over(environ: Mapping[str, str], pid: int) -> Listeners:
-    """Return the sockets that systemd has opened for this process."""
+    """Return the sockets that systemd has opened for this process. Raises BadHandover."""
     if environ.get("LISTEN_PID") != str(pid):
         return Listeners()
-    count = int(environ.get("LISTEN_FDS", "0"))
+    number = environ.get("LISTEN_FDS", "0")
+    if not (number.isascii() and number.isdigit()):
+        raise BadHandover(f"LISTEN_FDS is {number!r}, which is no number")
+    count = int(number)
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     groups: dict[bool, list[socket.socket]] = {True: [], False: []}
     for index in range(count):
-        one = socket.socket(fileno=_FIRST_HANDED_OVER + index)
+        one = _taken(_FIRST_HANDED_OVER + index)
         os.set_inheritable(one.fileno(), False)
         one.setblocking(False)
         groups[index < len(names) and names[index] == _ADMINS].append(one)
     return Listeners(clients=tuple(groups[False]), admins=tuple(groups[True]))
+
+
+def _taken(fd: int) -> socket.socket:
+    """Return a socket that was handed over, if clients can connect to it."""
+    try:
+        one = socket.socket(fileno=fd)
+        is_listening = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise BadHandover(f"file descriptor {fd} is no socket ({error.strerror})") from error
+    if one.family not in _FAMILIES or one.type != socket.SOCK_STREAM or not is_listening:
+        raise BadHandover(f"file descriptor {fd} is no socket that clients connect to")
+    return one
 
 
 def shown_address(one: socket.socket) -> str:

@@ -18,7 +18,9 @@ class Notifier:
         self._address = environ.get("NOTIFY_SOCKET", "")
         every = environ.get("WATCHDOG_USEC", "")
         is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self._watchdog_s = int(every) * _MICRO / 2 if every.isdigit() and is_ours else None
+        self._watchdog_s = (
+            int(every) * _MICRO / 2 if every.isascii() and every.isdigit() and is_ours else None
+        )
         self._fed_at = 0.0
 
     def ready(self, status: str) -> None:

@@ -20,6 +20,7 @@ from proxy.cli.options import (
     config_option,
     data_dir_option,
     load,
+    option_once,
     selection_options,
 )
 from proxy.cli.running import run_with_cache
@@ -31,7 +32,7 @@ from proxy.jobs.scrub import Scrubber
 from proxy.runtime import open_rulebook
 from proxy.words import size
 
-_name_option = click.option("--name", default=BY_HAND, show_default=True, help="What the pin is called.")
+_name_option = option_once("--name", default=BY_HAND, show_default=True, help="What the pin is called.")
 _digest_option = click.option(
     "--digest",
     "digests",

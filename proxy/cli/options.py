@@ -14,7 +14,7 @@ from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter
-from proxy.words import meant
+from proxy.words import meant, times
 
 Command = Callable[..., Any]
 
@@ -47,8 +47,24 @@ config_option = click.option(
     help="Configuration; else $SSTREAM_PROXY_CONFIG, /etc/sstream-proxy/config.toml, or built-in defaults.",
 )
 
+
+def _tell_if_new(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    """Tell of a folder that is not there: with a typing error, nothing that is meant is in it."""
+    try:
+        if value is not None:
+            value.lstat()
+    except FileNotFoundError:
+        click.echo(f"note: there was no folder {value}; it is made now", err=True)
+    except OSError:
+        pass  # Whoever opens it tells.
+    return value
+
+
 data_dir_option = click.option(
-    "--data-dir", type=GivenPath(path_type=Path), help="Where blobs and the ledger are kept."
+    "--data-dir",
+    type=GivenPath(path_type=Path),
+    callback=_tell_if_new,
+    help="Where blobs and the ledger are kept.",
 )
 
 offline_option = click.option(
@@ -63,26 +79,26 @@ class Asked:
     filters: tuple[str, ...]
     mirrors: tuple[str, ...]
     newest: int | None
-    maas: str | None
-    arch: str | None
+    maas: tuple[str, ...]
+    arch: tuple[str, ...]
 
     @property
     def is_selecting(self) -> bool:
         """Whether it says more than a mirror."""
-        return bool(self.filters or self.newest or self.maas is not None)
+        return bool(self.filters or self.newest or self.maas)
 
     def selection(self) -> Selection:
         """Return what is selected; raises UsageFault."""
-        if self.arch is not None and self.maas is None:
+        if self.arch and not self.maas:
             raise UsageFault("--arch goes with --maas; as a filter write 'arch=amd64'")
-        for option, text in (("--maas", self.maas), ("--arch", self.arch)):
-            if text is not None and not _parts(text):
+        for option, texts in (("--maas", self.maas), ("--arch", self.arch)):
+            if not all(map(_parts, texts)):
                 raise UsageFault(f"{option} is empty: write names, such as {option} {_EXAMPLES[option]}")
         try:
             return Selection(
                 filters=tuple(Filter.parse(one) for one in self.filters),
-                maas_releases=_parts(self.maas),
-                maas_arches=_parts(self.arch),
+                maas_releases=_parts(",".join(self.maas)),
+                maas_arches=_parts(",".join(self.arch)),
                 newest=self.newest,
             )
         except ProxyError as error:
@@ -91,6 +107,19 @@ class Asked:
     def of_mirrors(self, config: Config) -> list[str]:
         """Return the names of the mirrors meant; raises UsageFault."""
         return chosen_mirrors(config, self.mirrors)
+
+
+def option_once(*names: str, **how: Any) -> Callable[[Command], Command]:
+    """Return an option that says what is meant: of two of them, none may be passed over in silence."""
+
+    def only(_: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> Any:
+        if len(values) > 1:
+            raise click.UsageError(f"{param.opts[0]} is given {times(len(values))}: give it once")
+        return values[0] if values else None
+
+    if "default" in how:
+        how["default"] = [how["default"]]
+    return click.option(*names, multiple=True, callback=only, **how)
 
 
 def selection_options(command: Command) -> Command:
@@ -102,24 +131,31 @@ def selection_options(command: Command) -> Command:
         filters: tuple[str, ...],
         mirrors: tuple[str, ...],
         newest: int | None,
-        maas: str | None,
-        arch: str | None,
+        maas: tuple[str, ...],
+        arch: tuple[str, ...],
         **others: Any,
     ) -> Any:
         asked = Asked(filters=filters, mirrors=mirrors, newest=newest, maas=maas, arch=arch)
         return command(asked=asked, **others)
 
-    options = [
+    options: list[Callable[[Command], Command]] = [
         click.argument("filters", nargs=-1, metavar="[FILTER]..."),
         click.option("--mirror", "mirrors", multiple=True, metavar="NAME", help="Default: the first one."),
-        click.option(
+        option_once(
             "--max",
             "newest",
             type=click.IntRange(1),
             help="Only the newest versions of each product; else all, with --maas 1.",
         ),
-        click.option("--maas", metavar="RELEASES", help="What MAAS needs for these, such as noble,jammy."),
-        click.option("--arch", metavar="ARCHES", help="With --maas: architectures, such as amd64,arm64."),
+        click.option(
+            "--maas",
+            multiple=True,
+            metavar="RELEASES",
+            help="What MAAS needs for these, such as noble,jammy.",
+        ),
+        click.option(
+            "--arch", multiple=True, metavar="ARCHES", help="With --maas: architectures, such as amd64,arm64."
+        ),
     ]
     extended: Command = with_asked
     for option in reversed(options):
@@ -164,5 +200,5 @@ def read_config(config_file: Path | None, **overrides: object) -> Config:
     return load_config(found, os.environ, overrides=overrides, uid=_STARTED_AS)
 
 
-def _parts(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

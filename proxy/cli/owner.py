@@ -15,11 +15,13 @@ import click
 
 from proxy.cli.options import UsageFault
 from proxy.config import Config
-from proxy.store.owners import Owner, established_owner, find_strangers
+from proxy.store.owners import Owner, established_owner, find_strangers, is_closed
 from proxy.upstream.keyring import keyring_file
 
 _PRIVATE = Path("/var/lib/private")
 """Where systemd keeps the folders of users that exist only while their service runs."""
+
+_ROOT = Owner(0, 0)
 
 # linux/capability.h, linux/prctl.h
 _CAP_DAC_READ_SEARCH = 2
@@ -39,6 +41,10 @@ def become_owner(config: Config) -> None:
     Raises UsageFault with the command that works, when this user is another and cannot.
     """
     data_dir, running = config.data_dir, Owner.running()
+    if running.uid != 0 and is_closed(data_dir):
+        theirs = Owner.of(data_dir) or _ROOT  # Root can tell whose it is, and becomes them.
+        if theirs.uid != running.uid:
+            raise UsageFault(f"{data_dir} is closed to {running}: {_as(theirs, data_dir)}")
     owner = established_owner(data_dir) or (Owner.of(data_dir) if running.uid == 0 else None)
     if owner is None or owner.uid == running.uid:
         return

@@ -1,6 +1,7 @@
 """`query`: list what the verified lists name, and what of it is here."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import click
 from proxy.cache.service import Cache
 from proxy.cli.options import (
     Asked,
+    UsageFault,
     config_option,
     data_dir_option,
     load,
     offline_option,
+    option_once,
     selection_options,
 )
 from proxy.cli.running import run_with_cache
@@ -24,6 +27,9 @@ from proxy.words import size
 
 Row = dict[str, str]
 
+_TOO_WIDE = re.compile(r"%(\([^)]*\))?[#0 +-]*\d{5,}")
+"""A place in a format that would be filled up with more blanks than any field has letters."""
+
 
 @click.command(short_help="List what the verified lists name.")
 @config_option
@@ -31,7 +37,7 @@ Row = dict[str, str]
 @offline_option
 @selection_options
 @click.option("--json", "as_json", is_flag=True, help="Write a list of flat objects.")
-@click.option("--format", "form", metavar="FORMAT", help="Write each as FORMAT, such as '%(path)s %(size)s'.")
+@option_once("--format", "form", metavar="FORMAT", help="Write each as FORMAT, such as '%(path)s %(size)s'.")
 def query(
     config_file: Path | None,
     data_dir: Path | None,
@@ -46,6 +52,8 @@ def query(
     """
     config = load(config_file, data_dir=data_dir, offline=offline)
     selection, names = asked.selection(), asked.of_mirrors(config)
+    if form is not None and _TOO_WIDE.search(form):
+        raise UsageFault(f"--format {form!r} has a width of more than 4 digits")
     rows = run_with_cache(config, lambda cache: _rows(cache, names, selection))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
@@ -75,10 +83,11 @@ def _row(mirror: str, choice: Choice, held: Callable[[Digest, int], int]) -> Row
 def _filled(form: str, row: Row) -> str:
     try:
         return form % row
-    except (KeyError, ValueError, TypeError) as error:
-        raise click.ClickException(
-            f"--format {form!r} does not fit: {error}; fields: {', '.join(sorted(row))}"
-        ) from error
+    except KeyError as error:
+        problem = f"an item has no field {error}"
+    except (ValueError, TypeError) as error:
+        problem = str(error)
+    raise click.ClickException(f"--format {form!r} does not fit: {problem}; fields: {', '.join(sorted(row))}")
 
 
 def _print_table(rows: list[Row]) -> None:

@@ -13,6 +13,7 @@ from proxy.cli.options import (
     config_option,
     data_dir_option,
     load,
+    option_once,
     selection_options,
 )
 from proxy.cli.running import FAILED, run_with_cache
@@ -26,7 +27,7 @@ from proxy.words import counted
 @config_option
 @data_dir_option
 @selection_options
-@click.option("--rule", metavar="NAME", help="What this [[prefetch]] rule selects, instead of filters.")
+@option_once("--rule", metavar="NAME", help="What this [[prefetch]] rule selects, instead of filters.")
 @click.option("--deep", is_flag=True, help="Hash every file again, however lately it was hashed.")
 def ready(
     config_file: Path | None,
@@ -44,9 +45,10 @@ def ready(
     code 1: the list of what is missing or wrong stands on standard output.
     """
     config = load(config_file, data_dir=data_dir, offline=True)
-    selection, names = asked.selection(), asked.of_mirrors(config)
-    if rule is not None:
-        if asked.is_selecting or asked.mirrors:
+    if rule is None:
+        selection, names = asked.selection(), asked.of_mirrors(config)
+    else:
+        if asked.is_selecting or asked.arch or asked.mirrors:
             raise UsageFault("--rule says it all: leave filters and other selections out")
         (found,) = chosen_rules(config, (rule,))
         selection, names = found.selection(), [found.mirror]

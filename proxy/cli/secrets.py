@@ -21,13 +21,17 @@ def hash_password() -> None:
     given the password in a URL, http://USER:PASSWORD@HOST:8080/..., where
     anything else must be percent-encoded.
     """
-    if sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        if sys.stdin.isatty():
+            password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        else:
+            password = sys.stdin.readline().rstrip("\r\n")
+        secret = password.encode()
+    except UnicodeError:
+        raise UsageFault("the password is no UTF-8 text: have it converted, with iconv for example") from None
     if not 0 < len(password) <= _LONGEST:
         raise UsageFault(f"a password has 1 to {_LONGEST} characters")
-    click.echo(str(PasswordHash.of(password.encode(), secrets.token_bytes(SALT_BYTES))))
+    click.echo(str(PasswordHash.of(secret, secrets.token_bytes(SALT_BYTES))))
 
 
 @click.command("new-token", short_help="Make a token for admins, for [admin].")

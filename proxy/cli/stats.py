@@ -128,7 +128,8 @@ def _totals(known: dict[str, Any]) -> Table:
         table.add_row("cut", f"{counted(sum(cuts.values()), 'reply', 'replies')}: {told}")
     for name, pin in store["pins"].items():
         awaited = f", {pin['awaited_blobs']} more not here yet" if pin["awaited_blobs"] else ""
-        table.add_row("pin", f"{name}: {counted(pin['blobs'], 'blob')}, {size(pin['bytes'])}{awaited}")
+        shown = name if name.isprintable() else repr(name)
+        table.add_row("pin", f"{shown}: {counted(pin['blobs'], 'blob')}, {size(pin['bytes'])}{awaited}")
     transfers = known["transfers"]
     if transfers["running"] or transfers["waiting"]:
         table.add_row("transfers", f"{transfers['running']} running, {transfers['waiting']} waiting")

@@ -7,7 +7,7 @@ the data directory notice at once. Each action is written down with who asked.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from proxy.cache.failures import forget_absence, forget_item
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 BY_HAND = "by hand"
 """What a pin is called unless somebody names it."""
 _IS_CONFIGURED = "the proxy was told to be offline by its configuration or `serve --offline`: change that"
+_LONGEST_NAME = 200
 
 
 class NotPossible(ProxyError):
@@ -88,6 +89,11 @@ class Actions:
 
     async def pin(self, aim: Aim, name: str = BY_HAND) -> Done:
         """Keep blobs from eviction, those that are still to come included."""
+        if not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
+            shown = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+            raise NotPossible(
+                f"{shown!r} is no name for a pin: write 1 to {_LONGEST_NAME} letters, no control characters"
+            )
         usages = await self._find(aim)
 
         digests = [usage.digest for usage in usages]
@@ -103,10 +109,12 @@ class Actions:
             there = {name for names in ledger.pins().values() for name in names}
             if name not in there:
                 named = ", ".join(map(repr, sorted(there))) or "none"
-                raise NotPossible(f"there is no pin {name!r}; there are: {named}")
+                raise NotPossible(f"there is no pin {name!r}; there are: {named}{meant(name, there)}")
             with ledger.transaction():
                 pinned = ledger.pinned_by(name)
                 released = pinned if wanted is None else pinned & wanted
+                if not released:
+                    raise NotPossible(_keeps_none(name, wanted or (), ledger.pins()))
                 for digest in released:
                     ledger.unpin(digest, name)
                 sizes = ledger.sizes(released)
@@ -125,7 +133,7 @@ class Actions:
             return gone, kept, sorted({name for one in usages for name in pins.get(one.digest, ())})
 
         gone, kept, pins = await self._storage.threads.slow(evict)
-        text = f"gone; {kept} {_are(kept)} pinned or being read" if kept else "gone"
+        text = f"gone; {counted(kept, 'is', 'are')} pinned or being read" if kept else "gone"
         return await self._done("evict", text, gone, aim, pins)
 
     async def purge(self, aim: Aim) -> Done:
@@ -150,7 +158,7 @@ class Actions:
 
         gone, kept = await self._storage.threads.slow(purge)
         return await self._done(
-            "purge", f"gone; {kept} {_are(kept)} being read" if kept else "gone", gone, aim
+            "purge", f"gone; {counted(kept, 'is', 'are')} being read" if kept else "gone", gone, aim
         )
 
     async def refresh(self, mirrors: Sequence[str]) -> Done:
@@ -269,8 +277,11 @@ class Actions:
         return done
 
 
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
+def _keeps_none(name: str, wanted: Iterable[Digest], pins: Mapping[Digest, Collection[str]]) -> str:
+    """Say that a pin keeps nothing of what is wanted, and which pins do."""
+    others = sorted({other for digest in wanted for other in pins.get(digest, ())})
+    kept = f"it is kept by: {', '.join(map(repr, others))}" if others else "no pin does"
+    return f"the pin {name!r} keeps nothing of what is meant; {kept}"
 
 
 def _what_became(before: Generation | None, after: Generation | None) -> str:

@@ -60,6 +60,17 @@ def established_owner(data_dir: Path) -> Owner | None:
     return next(filter(None, (Owner.of(data_dir / one) for one in _ESTABLISHED)), None)
 
 
+def is_closed(data_dir: Path) -> bool:
+    """Whether this user may not look into a data directory."""
+    try:
+        (data_dir / _ESTABLISHED[0]).stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def meant_owner(data_dir: Path) -> Owner | None:
     """Return whose files should be in a data directory: its own owner's, unless that is root."""
     owner = Owner.of(data_dir)

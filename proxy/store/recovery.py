@@ -37,6 +37,8 @@ def _problem(database: Path) -> str | None:
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if answer == "ok" and _is_begun_only(connection):
+                return None
             connection.execute("SELECT count(*) FROM Cache").fetchone()
             connection.execute("SELECT count(*) FROM Settings").fetchone()
     except sqlite3.OperationalError as error:
@@ -45,3 +47,13 @@ def _problem(database: Path) -> str | None:
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if answer == "ok" else str(answer)
+
+
+def _is_begun_only(connection: sqlite3.Connection) -> bool:
+    """Whether the disk was full when the database was made: opening it goes on, and nothing is lost.
+
+    A table that is lost leaves its pages behind.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    (left,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return "Cache" not in tables and not left

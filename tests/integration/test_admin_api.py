@@ -194,7 +194,7 @@ async def test_evict_removes_what_is_aimed_at_but_what_is_pinned(
     gone = meant - {"20250701/squashfs"}
     assert here(proxy, items) == set(items) - gone
     assert (done["blobs"], done["bytes"]) == (len(gone), sum(items[one].size for one in gone))
-    assert ("1 are pinned" in done["text"]) == (gone != meant)
+    assert ("1 is pinned" in done["text"]) == (gone != meant)
     origin.clear()
     for one in gone:
         assert (await proxy.read(items[one].path)).body == items[one].read()
@@ -211,6 +211,15 @@ async def test_evict_tells_what_it_removed_not_what_was_never_here(
 
     assert (done["blobs"], done["bytes"], done["text"]) == (1, item.size, "1 blob gone")
     assert (await act(proxy, "purge", max=1))["blobs"] == 0
+
+
+async def test_evict_names_the_pins_that_keep_what_is_still_here(
+    proxy: RunningProxy, items: dict[str, TreeItem]
+) -> None:
+    await fetch(proxy, *items.values())
+    await act(proxy, "pin", filters=["arch=amd64"], name="lab")
+
+    assert (await act(proxy, "evict", filters=["arch=amd64"]))["pins"] == ["lab"]
 
 
 @AIMS

@@ -212,3 +212,58 @@ async def test_a_release_that_comes_later_is_found_by_the_next_run(
     assert (before.returncode, after.returncode, ready.returncode) == (3, 0, 0)
     assert f"+ {product} 20260801" in after.stdout
     assert "names what no list has" not in stats.stdout.replace("\n", " ")
+
+
+async def test_names_may_be_given_one_by_one_and_none_is_passed_over(commands: Commands) -> None:
+    """The last of several is not all of them: its success would pass for theirs."""
+    misspelt = [
+        ("--maas", "nobel", "--maas", "noble"),
+        ("--maas", "noble", "--arch", "x86", "--arch", "amd64"),
+    ]
+    for selection in misspelt:
+        result = await commands.run("prefetch", *selection)
+        assert result.returncode == 1, selection
+        assert "was probably meant" in result.stderr
+
+    both = await commands.run(
+        "query", "--maas", "noble", "--maas", "jammy", "--format", "%(mirror)s %(path)s"
+    )
+    in_one = await commands.run("query", "--maas", "noble,jammy", "--format", "%(mirror)s %(path)s")
+    assert both.returncode == 0
+    assert both.stdout == in_one.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("ready", "--rule", "bad", "--rule", "good"), "--rule"),
+        (("prefetch", "--max", "3", "release=noble", "--max", "1"), "--max"),
+        (("unpin", "--name", "a", "--name", "b"), "--name"),
+        (("query", "--format", "a", "--format", "b"), "--format"),
+    ],
+)
+async def test_what_can_be_said_once_is_not_said_twice(
+    commands: Commands, command: tuple[str, ...], option: str
+) -> None:
+    result = await commands.run(*command)
+
+    assert result.returncode == 2
+    assert f"{option} is given 2 times: give it once" in result.stderr
+
+
+async def test_what_a_rule_selects_is_not_narrowed(commands: Commands) -> None:
+    result = await commands.run("ready", "--rule", "lab", "--arch", "amd64")
+
+    assert result.returncode == 2
+    assert "--rule says it all" in result.stderr
+
+
+async def test_a_data_directory_that_was_not_there_is_told_of(commands: Commands) -> None:
+    """`--data-dir` with a typing error does something, and to nobody's cache."""
+    elsewhere = commands.data.with_name("dta")
+
+    first = await commands.run("offline", "on", "--data-dir", str(elsewhere))
+    second = await commands.run("offline", "off", "--data-dir", str(elsewhere))
+
+    assert first.stderr.splitlines()[0] == f"note: there was no folder {elsewhere}; it is made now"
+    assert second.stderr == ""

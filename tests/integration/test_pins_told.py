@@ -90,3 +90,27 @@ async def test_an_item_that_is_too_large_for_the_store_is_told_of(
     assert stats["store"]["without_room"] == [{"path": item.path, "size_bytes": item.size}]
     (problem,) = [one["text"] for one in stats["problems"] if "no room" in one["text"]]
     assert f"has no room for {item.path} (4.9 KiB), not even after eviction" in problem
+
+
+async def test_a_pin_has_a_name_that_can_be_read(commands: Commands) -> None:
+    """`--name "$NAME"` with nothing in it; a name that would write on the terminal of whoever looks."""
+    for name in ("", " ", "a\nb", "\x1b[2J", "x" * 201):
+        refused = await commands.run("pin", "release=noble", "--name", name)
+        assert refused.returncode == 1
+        assert "is no name for a pin: write 1 to 200 letters" in refused.stderr
+    assert await pins_of(commands) == {}
+
+
+async def test_unpin_of_what_the_pin_does_not_keep_names_those_that_do(commands: Commands) -> None:
+    await commands.run("pin", "release=noble", "--name", "lab")
+    await commands.run("pin", "--digest", "0" * 64)
+
+    by_another = await commands.run("unpin", "release=noble")
+    by_none = await commands.run("unpin", "--digest", "1" * 64)
+    misspelt = await commands.run("unpin", "--name", "by-hand")
+
+    assert [one.returncode for one in (by_another, by_none, misspelt)] == [1, 1, 1]
+    assert "the pin 'by hand' keeps nothing of what is meant; it is kept by: 'lab'" in by_another.stderr
+    assert "keeps nothing of what is meant; no pin does" in by_none.stderr
+    assert "did you mean 'by hand'?" in misspelt.stderr
+    assert set(await pins_of(commands)) == {"lab", "by hand"}

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from proxy.digest import Digest
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
 from proxy.store.evict import Usage
+from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.recovery import set_damaged_ledger_aside
 
@@ -232,6 +234,27 @@ async def test_a_damaged_ledger_is_set_aside_and_no_blob_is_lost(
     assert [reply.body for reply in replies] == [item.read() for item in items]
     assert {reply.cache_status for reply in replies} == {"hit"}
     assert count >= len(items)
+
+
+@pytest.mark.parametrize("begun", ["", "CREATE TABLE Settings (key TEXT NOT NULL UNIQUE, value)"])
+async def test_a_ledger_that_a_full_disk_did_not_let_begin_is_not_damaged(tmp_path: Path, begun: str) -> None:
+    """Or there would be another folder and another error every second."""
+
+    def begin() -> list[Path]:
+        for table in ("records", "blobs"):
+            (tmp_path / table).mkdir()
+            with closing(sqlite3.connect(tmp_path / table / "cache.db")) as connection:
+                connection.execute("PRAGMA journal_mode = wal")
+                connection.execute(begun)
+        return set_damaged_ledger_aside(tmp_path)
+
+    def use() -> int:
+        with closing(Ledger(tmp_path)) as ledger:
+            ledger.try_out()
+            return ledger.blob_count()
+
+    assert await asyncio.to_thread(begin) == []
+    assert await asyncio.to_thread(use) == 0
 
 
 async def test_a_good_ledger_is_left_alone(tmp_path: Path, mirror: Mirror, items: list[TreeItem]) -> None:

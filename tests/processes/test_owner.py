@@ -244,6 +244,27 @@ async def test_another_user_is_told_who_may(commands: Commands) -> None:
     assert not_of(SERVICE, commands.data) == []
 
 
+@pytest.mark.parametrize("closed", [".", ".."])
+async def test_another_user_whom_the_folder_is_closed_to_is_not_told_to_take_it(
+    commands: Commands, closed: str
+) -> None:
+    """As the folder that systemd makes: with StateDirectoryMode=0700, or below /var/lib/private."""
+    await commands.run("refresh")
+    (commands.data / closed).resolve().chmod(0o700)
+
+    def attempt() -> str:
+        os.setgroups([])
+        os.setresgid(SOMEBODY, SOMEBODY, SOMEBODY)
+        os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
+        become_owner(make_config(commands.data))
+        return "nothing"
+
+    told = in_child(attempt)
+
+    assert f"{commands.data} is closed to user {SOMEBODY}: run it as `sudo " in told
+    assert (f"setpriv --reuid={SERVICE}" in told) == (closed == ".")
+
+
 async def test_a_first_start_in_a_folder_that_a_group_may_write_is_nobody_elses(folder: Path) -> None:
     data = folder / "data"
     data.mkdir()

@@ -1,5 +1,6 @@
 """The commands as a person meets them: help, banner, errors, exit codes."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -132,6 +133,29 @@ def test_no_password_is_no_password(password: str) -> None:
     result = CliRunner().invoke(main, ["hash-password"], input=password)
     assert result.exit_code == 2
     assert "1 to 256 characters" in result.output
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape"])
+def test_a_password_that_is_no_text_is_refused(encoding: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "proxy", "hash-password"],
+        input=b"caf\xe9\n",
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"Error: the password is no UTF-8 text")
+
+
+@pytest.mark.parametrize("form", ["%(size)9999999999s", "%99999d", "x%(path)-050000s"])
+def test_a_format_as_wide_as_the_memory_is_refused(form: str) -> None:
+    result = run("query", "--format", form)
+
+    assert result.returncode == 2
+    assert "has a width of more than 4 digits" in result.stderr
 
 
 def test_a_new_token_is_one_that_its_line_lets_in() -> None:

@@ -95,7 +95,13 @@ class Api:
             return answer(HTTPStatus.BAD_GATEWAY, {"problem": done.problem})
         return answer(
             HTTPStatus.OK,
-            {"action": done.action, "text": done.text, "blobs": done.blobs, "bytes": done.bytes},
+            {
+                "action": done.action,
+                "text": done.text,
+                "blobs": done.blobs,
+                "bytes": done.bytes,
+                "pins": done.pins,
+            },
         )
 
     async def get_description(self, _: web.Request) -> web.Response:
