@@ -47,7 +47,6 @@ class BlobResponse(web.StreamResponse):
                 raise ConnectionResetError("the client is gone")
             await self._send_body(request, writer)
             await super().write_eof()
-            self.is_complete = True
             self.on_complete(self._answer, self._opened.body)
         finally:
             await self._opened.body.close()
@@ -69,5 +68,7 @@ class BlobResponse(web.StreamResponse):
             self.problem = error
             raise ConnectionResetError(str(error)) from error
         finally:
+            # Some hang up with the last byte, before we have looked that it went.
             self.sent_bytes = sink.sent_bytes
+            self.is_complete = sink.sent_bytes == self._answer.stop - self._answer.start
             sink.close()

@@ -62,13 +62,24 @@ class SocketSink:
                 self.sent_bytes += push.sent_bytes
             if not push.sent_bytes:
                 length = min(stop - offset, _FROM_DISK_BYTES)
-                sent = await _in_thread(_send_waiting, self._socket_fd, fd, offset, length)
+                sent = await _in_thread(self._send_waiting, fd, offset, length)
                 offset += sent
-                self.sent_bytes += sent
                 if not sent:
                     await self._writable()
             if offset < stop and self._transport.is_closing():
                 raise ConnectionResetError("the client is gone")
+
+    def _send_waiting(self, fd: int, offset: int, length: int) -> int:
+        """Send once, waiting for the disk but not for the client; return how many bytes went, maybe none.
+
+        Counted here: whoever waits for it may be cancelled meanwhile.
+        """
+        try:
+            sent = _send(self._socket_fd, fd, offset, length)
+        except BlockingIOError:
+            return 0
+        self.sent_bytes += sent
+        return sent
 
     async def send_bytes(self, data: bytes) -> None:
         """Send bytes from memory."""
@@ -231,14 +242,6 @@ def _send(socket_fd: int, fd: int, offset: int, length: int) -> int:
     if sent == 0:
         raise ConnectionResetError("the file ended before its promised size")
     return sent
-
-
-def _send_waiting(socket_fd: int, fd: int, offset: int, length: int) -> int:
-    """Send once, waiting for the disk but not for the client; return how many bytes went, maybe none."""
-    try:
-        return _send(socket_fd, fd, offset, length)
-    except BlockingIOError:
-        return 0
 
 
 def _is_in_memory(fd: int, offset: int, length: int) -> bool:
