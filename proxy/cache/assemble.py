@@ -185,7 +185,25 @@ class Assembler:
         ):
             problem = FormatError(f"it is list {content_id!r}, not {entry.content_id!r}")
             raise DocumentRefused(work.origin.name, entry.path, problem)
+        if self._trust is Trust.GPG:
+            for former in _formerly_elsewhere(vetted.document, work.known):
+                vetted = self._vetting.compared(vetted, former)
         return vetted
+
+
+def _formerly_elsewhere(document: Document, known: dict[str, Document]) -> list[Document]:
+    """Return what was accepted of a list at other paths, when nothing was at this one: flavours of it.
+
+    They are signed at different moments; only what they state compares.
+    """
+    accepted = known.get(document.path)
+    if accepted is not None and accepted.format == PRODUCTS_FORMAT:
+        return []
+    return [
+        replace(one, signed_at=None, least_signed_at=None)
+        for one in known.values()
+        if one.format == PRODUCTS_FORMAT and one.content_id == document.content_id != ""
+    ]
 
 
 def _named_by(index: Vetted) -> list[str]:

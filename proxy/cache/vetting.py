@@ -61,6 +61,8 @@ class Vetting:
         older than the known one.
         """
         previous = known.get(path)
+        if previous is not None and previous.format == SIBLING:
+            previous = None  # Another document proved it, which is not at hand here.
         held = previous if await self.holds(previous, known.get(path + SIGNATURE_SUFFIX)) else None
         validators = Validators()
         if held is not None and held.origin == origin.name:

@@ -169,3 +169,49 @@ async def test_a_second_origin_that_lags_behind_is_not_used(
 
             assert await bodies(proxy, INDEX, LIST) == current
             assert second.count(INDEX) == 1
+
+
+async def test_an_older_list_does_not_come_back_in_another_flavour(
+    proxy: RunningProxy, tree: SignedTree, clock: Clock
+) -> None:
+    """A current index of the other flavour names it by a path at which nothing was accepted yet."""
+    plain = LIST.replace(".sjson", ".json")
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish(updated=clock.now - 3000, detached=True)
+    earlier = on_disk(tree, plain, f"{plain}.gpg")
+    tree.add_item(PRODUCT, "20250722", "squashfs")
+    tree.publish(updated=clock.now - 2000, detached=True)
+    current = await bodies(proxy, INDEX, LIST)
+    for path, raw in zip((plain, f"{plain}.gpg"), earlier, strict=True):
+        tree.write(path, raw)
+    (tree.root / INDEX).unlink()
+
+    for _ in range(3):
+        await proxy.documents.revalidate()
+        clock.now += 7 * HOUR_S
+
+    assert await bodies(proxy, INDEX, LIST) == current
+    assert (await proxy.read(plain)).status != 200
+    assert "is older than the one already accepted" in (await stats(proxy))["last_refusal"]
+
+
+@pytest.mark.parametrize("is_asked_for", [False, True])
+async def test_a_plain_index_takes_over_when_the_signed_one_is_gone(
+    proxy: RunningProxy, tree: SignedTree, clock: Clock, is_asked_for: bool
+) -> None:
+    """Also where clients had its documents before, beside the signed ones."""
+    plain = [path.replace(".sjson", ".json") for path in (INDEX, LIST)]
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish(updated=clock.now - 3000, detached=True)
+    await bodies(proxy, INDEX, LIST, *(plain if is_asked_for else ()))
+    (tree.root / INDEX).unlink()
+
+    await proxy.documents.revalidate()
+
+    assert (await stats(proxy))["last_problem"] == ""
+    assert await bodies(proxy, *plain) == on_disk(tree, *plain)
+    tree.add_item(PRODUCT, "20250722", "squashfs")
+    tree.publish(updated=clock.now - 2000, detached=True)
+    (tree.root / INDEX).unlink()
+    await proxy.documents.revalidate()
+    assert await bodies(proxy, *plain) == on_disk(tree, *plain)
