@@ -247,8 +247,12 @@ class Documents:
         """
         before = self._generation
         self._is_doubtful = True
-        self._accepts_older = accept_older
-        await self.revalidate()
+        self._accepts_older |= accept_older
+        try:
+            await self.revalidate()
+        finally:
+            # Whatever came of it: what is checked later was not meant.
+            self._accepts_older &= not accept_older
         generation = self._generation
         if generation is not None and generation is not before and not self._trouble.failures:
             return "; ".join(lists_in_trouble(generation).values()) or None

@@ -65,13 +65,14 @@ class Incoming:
                 os.close(fd)
                 return None
             if _is_named(fd, path):
-                break
+                if os.fstat(fd).st_size <= size_bytes:
+                    break
+                # Not emptied: who reads it must not take what comes next for its end.
+                remove(path)
             # It was committed or discarded between our open and our lock.
             os.close(fd)
         try:
             os.fchmod(fd, _PARTIAL_MODE)
-            if os.fstat(fd).st_size > size_bytes:
-                os.ftruncate(fd, 0)
             verifier = Verifier(digest, size_bytes)
             _hash_again(fd, verifier)
         except BaseException:

@@ -1,5 +1,6 @@
 """Ways out of dates that block what is right: those in the future do not count; an operator may go back."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -172,6 +173,42 @@ async def test_an_operator_may_go_back_once(
     for path, raw in zip((INDEX, LIST), oldest, strict=True):
         tree.write(path, raw)
     await proxy.documents.revalidate()
+    assert await bodies(proxy, INDEX, LIST) == earlier
+
+
+async def test_leave_to_go_back_ends_with_the_order_that_gave_it(
+    proxy: RunningProxy, tree: SignedTree, clock: Clock
+) -> None:
+    """Also when no origin could be asked then: a later check, which nobody ordered so, has none."""
+    publish(tree, "20250601", updated=clock.now - 3000)
+    earlier = on_disk(tree, INDEX, LIST)
+    publish(tree, "20250701", updated=clock.now - 2000)
+    current = await bodies(proxy, INDEX, LIST)
+    for path, raw in zip((INDEX, LIST), earlier, strict=True):
+        tree.write(path, raw)
+    proxy.cache.offline.turn(on=True)
+    assert await proxy.cache.refresh("test", accept_older=True) is not None
+    proxy.cache.offline.turn(on=False)
+
+    await proxy.documents.revalidate()
+
+    assert await bodies(proxy, INDEX, LIST) == current
+
+
+async def test_another_order_does_not_take_the_leave_to_go_back(
+    proxy: RunningProxy, tree: SignedTree, clock: Clock
+) -> None:
+    publish(tree, "20250601", updated=clock.now - 3000)
+    earlier = on_disk(tree, INDEX, LIST)
+    publish(tree, "20250701", updated=clock.now - 2000)
+    await bodies(proxy, INDEX, LIST)
+    for path, raw in zip((INDEX, LIST), earlier, strict=True):
+        tree.write(path, raw)
+
+    await asyncio.gather(
+        proxy.cache.refresh("test", accept_older=True), *(proxy.cache.refresh("test") for _ in range(3))
+    )
+
     assert await bodies(proxy, INDEX, LIST) == earlier
 
 

@@ -453,10 +453,14 @@ def test_a_partial_file_that_is_whole_needs_nothing_more(store: LocalStore) -> N
 
 
 def test_a_partial_file_longer_than_the_blob_starts_anew(store: LocalStore) -> None:
-    leave(store, DATA + b"x")
+    """As another file: who has read part of this one must not be given the rest of what is right."""
+    leave(store, b"wrong" + DATA)
+    follower = partial(store)
     incoming = acquired(store)
     assert (incoming.resumed_bytes, (store.incoming / DIGEST).stat().st_size) == (0, 0)
+    assert (follower.look().is_discarded, follower.is_same(incoming.fd)) == (True, False)
     finish(incoming)
+    assert not follower.look().is_verified
     assert store.read(DIGEST) == DATA
 
 
