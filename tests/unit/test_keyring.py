@@ -255,6 +255,18 @@ def test_a_revoked_key_does_not_count(tmp_path: Path, revoked: SigningKey) -> No
     )
 
 
+def test_a_key_that_is_newer_than_the_clock_counts(tmp_path: Path) -> None:
+    """A machine without a battery begins in 1970: it must start, and not call its keyring empty."""
+    with SigningKey(created_s=int(time.time()) + 20 * 365 * DAY_S) as newer:
+        ring = open_ring(tmp_path, newer.public_binary())
+
+        assert (ring.usable, ring.oddities) == ({newer.fingerprint}, ())
+        signed = newer.clearsign(TEXT, faked_time=int(time.time()) + 20 * 365 * DAY_S + 60)
+        assert ring.verify(signed).text == TEXT
+        with pytest.raises(SignatureError, match="the text was changed"):
+            ring.verify(signed.replace(TEXT[:8], b"!" + TEXT[1:8]))
+
+
 def test_an_expired_signature_by_a_good_key_does_not_count(tmp_path: Path, veteran: SigningKey) -> None:
     ring = open_ring(tmp_path, veteran.public_binary())
     long_ago = int(time.time()) - 365 * DAY_S
