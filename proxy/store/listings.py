@@ -29,7 +29,7 @@ SEAL_BYTES = 32
 """The digest at the end of each file."""
 _MODE = 0o444
 _STEP_BYTES = 1024 * 1024
-_MAPPED_BYTES = 4 * 1024 * 1024
+_READ_AT_ONCE_BYTES = 4 * 1024 * 1024
 """Smaller ones are read at once; of larger ones, only what is asked for."""
 
 
@@ -45,7 +45,7 @@ class Listings:
         try:
             with path.open("rb", buffering=0) as file:
                 check_seal(file)
-                if os.fstat(file.fileno()).st_size < _MAPPED_BYTES:
+                if os.fstat(file.fileno()).st_size < _READ_AT_ONCE_BYTES:
                     file.seek(0)
                     return Listing(file.readall())
                 return Listing(OnDisk(file.fileno()))

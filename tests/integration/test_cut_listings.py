@@ -16,7 +16,7 @@ from proxy.store import listings
 async def test_a_packed_list_that_is_cut_under_the_server_is_made_anew(
     proxy: RunningProxy, tree: SignedTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_bytes: int
 ) -> None:
-    monkeypatch.setattr(listings, "_MAPPED_BYTES", 0)
+    monkeypatch.setattr(listings, "_READ_AT_ONCE_BYTES", 0)
     items = [tree.add_item(f"{PRODUCT}{n}", "1", "squashfs") for n in range(5)]
     tree.publish()
     await bodies(proxy, INDEX, items[0].path)

@@ -55,7 +55,7 @@ def test_a_kept_list_is_found_by_its_text(listings: Listings) -> None:
 
 
 def test_a_large_list_stays_on_the_disk(listings: Listings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_listings, "_MAPPED_BYTES", 0)
+    monkeypatch.setattr(store_listings, "_READ_AT_ONCE_BYTES", 0)
     found = listings.open(TEXT)
     assert found is not None
     assert list(found) == [ENTRY]
@@ -74,7 +74,7 @@ def test_a_list_on_the_disk_says_what_one_in_memory_does(
             write_sealed(draft, pack(chosen))
             listings.keep(draft, text)
     in_memory = Listing(pack(entries))
-    monkeypatch.setattr(store_listings, "_MAPPED_BYTES", 0)
+    monkeypatch.setattr(store_listings, "_READ_AT_ONCE_BYTES", 0)
     found, other = listings.open(TEXT), listings.open(Digest("cd" * 32))
     assert found is not None
     assert other is not None
@@ -96,7 +96,7 @@ def test_a_list_that_is_cut_while_it_is_open_is_an_error_and_no_signal(
     with listings.draft() as draft:
         write_sealed(draft, pack(entries))
         listings.keep(draft, TEXT)
-    monkeypatch.setattr(store_listings, "_MAPPED_BYTES", 0)
+    monkeypatch.setattr(store_listings, "_READ_AT_ONCE_BYTES", 0)
     found = listings.open(TEXT)
     assert found is not None
     assert not found.is_damaged
