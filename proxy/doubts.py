@@ -19,11 +19,14 @@ _MAAS_PATIENCE_S = 10.0
 
 
 def disk_faults(config: Config) -> Iterator[str]:
-    """Yield why nothing could ever be stored."""
+    """Yield why nothing could ever be stored; nothing to a user who may not look there."""
     place = config.data_dir
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    disk_bytes = shutil.disk_usage(place).total
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        disk_bytes = shutil.disk_usage(place).total
+    except OSError:
+        return  # Whoever has to store there says so.
     if config.cache.min_free_bytes >= disk_bytes:
         yield (
             f"cache.min_free: is {size(config.cache.min_free_bytes)}, and the whole disk that holds "

@@ -36,7 +36,7 @@ def check_config(config_file: Path | None) -> None:
             click.echo(f"  {'':20} only for {', '.join(limits)}")
     for rule in config.prefetch:
         click.echo(
-            f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by hand'}"
+            f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by sync only'}"
         )
     warnings += [*exposures(config, path), *oddities(os.environ, config.upstream.parent_proxy)]
     for problem in warnings:

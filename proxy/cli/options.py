@@ -179,10 +179,8 @@ def chosen_rules(config: Config, names: tuple[str, ...]) -> list[Rule]:
     known = {rule.name: rule for rule in config.prefetch}
     for name in names:
         if name not in known:
-            raise UsageFault(
-                f"there is no [[prefetch]] rule {name!r}; there are: {', '.join(known) or 'none'}"
-                f"{meant(name, known)}"
-            )
+            there = f"there are: {', '.join(known)}" if known else "none is configured"
+            raise UsageFault(f"there is no [[prefetch]] rule {name!r}; {there}{meant(name, known)}")
     return [known[name] for name in dict.fromkeys(names)] or list(config.prefetch)
 
 

@@ -108,8 +108,9 @@ class Actions:
             ledger = self._storage.ledger
             there = {name for names in ledger.pins().values() for name in names}
             if name not in there:
-                named = ", ".join(map(repr, sorted(there))) or "none"
-                raise NotPossible(f"there is no pin {name!r}; there are: {named}{meant(name, there)}")
+                named = ", ".join(map(repr, sorted(there)))
+                others = f"there are: {named}" if named else "there are no pins at all"
+                raise NotPossible(f"there is no pin {name!r}; {others}{meant(name, there)}")
             with ledger.transaction():
                 pinned = ledger.pinned_by(name)
                 released = pinned if wanted is None else pinned & wanted

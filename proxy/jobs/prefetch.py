@@ -38,7 +38,7 @@ class NoSpace(ProxyError):
             f" ([cache] min_free keeps {kept} of the disk's {free} free)" if space.min_free_bytes else ""
         )
         super().__init__(
-            f"it does not fit, {size(space.missing_bytes)} are lacking{reserve}: raise cache.limit, free "
+            f"it does not fit, {size(space.missing_bytes)} are lacking{reserve}: raise [cache] limit, free "
             "disk space, or let go of pins (`stats` lists them, `unpin --name` drops one)"
         )
         self.missing_bytes = space.missing_bytes

@@ -148,7 +148,10 @@ def _of_origins(stats: dict[str, Any]) -> Iterator[Problem]:
         if hour["error"] > hour["ok"]:
             text = f"failed {hour['error']} of {hour['ok'] + hour['error']} requests in the last hour"
             yield Problem(
-                f"origin {name}", "warning", text, "add another origin to the mirror, or mend this one"
+                f"origin {name}",
+                "warning",
+                text,
+                "look at it if this lasts, or add another origin to the mirror",
             )
         if hour["wrong"] or origin["distrusted_until"] is not None:
             yield Problem(f"origin {name}", "warning", _what_was_wrong(origin), _LIAR_ADVICE)

@@ -24,6 +24,7 @@ from support.tree import SignedTree
 from proxy.cache.mirror import Mirror
 from proxy.cli.options import UsageFault
 from proxy.cli.owner import become_owner
+from proxy.doubts import disk_faults
 from proxy.store.files import StoreFault
 from proxy.store.owners import Owner, find_strangers
 
@@ -315,6 +316,19 @@ def test_nobody_is_told_to_give_away_what_is_above_a_folder_that_is_not_there(
     assert told == (
         f"{data}: Permission denied; user {SERVICE} {advice.format(above=above, data=data)} (--data-dir)"
     )
+
+
+def test_a_folder_that_one_may_not_look_into_is_no_fault_of_the_configuration(folder: Path) -> None:
+    (folder / "above").mkdir(mode=0o700)
+    config = make_config(folder / "above" / "data")
+
+    def attempt() -> str:
+        os.setgroups([])
+        os.setresgid(SERVICE, SERVICE, SERVICE)
+        os.setresuid(SERVICE, SERVICE, SERVICE)
+        return str(list(disk_faults(config)))
+
+    assert in_child(attempt) == "[]"
 
 
 def in_child(act: Callable[[], str]) -> str:
