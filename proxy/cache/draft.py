@@ -111,7 +111,7 @@ class Draft:
             refused={path: str(loss) for path, loss in losses.items()},
             broken=tuple(sorted(path for path, loss in losses.items() if isinstance(loss, _BROKEN))),
             oddities=tuple(self.oddities[:_MOST_ODDITIES]),
-            content_ids=tuple(sorted(self.content_ids)),
+            content_ids=tuple(sorted(self.content_ids or (known.stream if known else ()))),
             left={} if known is None else known.left_by(self.documents),
         )
 

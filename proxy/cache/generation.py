@@ -94,7 +94,7 @@ class Generation:
     oddities: tuple[str, ...] = ()
     """What is wrong with entries of its indexes, in words."""
     content_ids: tuple[str, ...] = ()
-    """The lists that its index names, whether or not they could be had."""
+    """The lists that its index names, whether or not they could be had; of one without any, those before."""
     left: dict[str, Document] = field(default_factory=dict)
     """What earlier generations had and this one has not: nothing older than that may come back."""
 

@@ -327,6 +327,30 @@ async def test_another_stream_of_the_same_key_does_not_replace_this_one_though_n
             assert await bodies(proxy, path) == on_disk(other, path)
 
 
+async def test_an_index_without_lists_takes_none_away_at_once_and_frees_from_no_stream(
+    proxy: RunningProxy, tree: SignedTree, clock: Clock
+) -> None:
+    """The programs of publishers fail; whoever stands between may keep what they did then."""
+    publish(tree, "20250701", updated=clock.now - 3000)
+    current = await bodies(proxy, INDEX, LIST)
+    tree._documents.clear()
+    tree.publish(updated=clock.now - 2000)
+    empty = on_disk(tree, INDEX)
+    assert said_by(empty[0])["index"] == {}
+    await proxy.documents.revalidate()
+    assert await bodies(proxy, INDEX, LIST) == current
+    assert "names no list any more" in (await stats(proxy))["last_problem"]
+
+    clock.now += 7 * HOUR_S
+    await proxy.documents.revalidate()
+    assert await bodies(proxy, INDEX) == empty
+    tree.add_item(PRODUCT, "20250722", "squashfs", content_id="com.ubuntu.maas:candidate:v3:download")
+    tree.publish(updated=clock.now - 1000)
+    await proxy.documents.revalidate()
+    assert await bodies(proxy, INDEX) == empty
+    assert "is of another stream" in (await stats(proxy))["too_old"]
+
+
 async def test_a_stream_may_gain_lists_and_lose_others(
     proxy: RunningProxy, tree: SignedTree, clock: Clock
 ) -> None:
