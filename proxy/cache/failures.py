@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
+from proxy.cache import told
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
 from proxy.errors import ProxyError
@@ -111,7 +112,7 @@ class Failures:
         self._ledger.write(_trouble_key(item), [problem, self._clock()], expire_s=_IN_TROUBLE_FOR_S)
 
     def _read_trouble(self, item: Item) -> str | None:
-        problem, at = self._ledger.record(_trouble_key(item)) or ("", 0.0)
+        problem, at = told.trouble(self._ledger.record(_trouble_key(item))) or ("", 0.0)
         return problem if within(at, self._clock(), _IN_TROUBLE_FOR_S) else None
 
     def check_now(self, item: Item, origins: Collection[str]) -> None:
@@ -131,7 +132,7 @@ class Failures:
         now = self._clock()
         blocked = {
             name: problem
-            for name, (problem, _, until) in (record or {}).items()
+            for name, (problem, _, until) in told.wrong_copies(record).items()
             if lasts_until(until, now, _LONGEST_BLOCK_S)
         }
         return Wrong(blocked, is_any=record is not None)
@@ -139,7 +140,7 @@ class Failures:
     def _recall(self, item: Item) -> tuple[Mapping[str, str], set[str]]:
         bad_key, absent_key = _bad_key(item), _absent_key(item.path)
         found = self._ledger.records_at(bad_key, absent_key)
-        absent = found.get(absent_key) or {}
+        absent = told.absences(found.get(absent_key))
         now = self._clock()
         return self._wrong(found.get(bad_key)).blocked, {
             name for name, until in absent.items() if lasts_until(until, now, _ABSENT_FOR_S)
@@ -147,7 +148,7 @@ class Failures:
 
     def _add_wrong(self, key: str, wrong: Mapping[str, str], block: Block) -> None:
         with self._ledger.transaction():
-            record = self._ledger.record(key) or {}
+            record = told.wrong_copies(self._ledger.record(key))
             for name, problem in wrong.items():
                 times = record[name][1] + 1 if name in record else 1
                 record[name] = [problem, times, self._clock() + block.length_s(times)]
@@ -155,7 +156,7 @@ class Failures:
 
     def _remove_wrong(self, key: str, origins: Collection[str]) -> None:
         with self._ledger.transaction():
-            record = self._ledger.record(key) or {}
+            record = told.wrong_copies(self._ledger.record(key))
             left = {name: known for name, known in record.items() if name not in origins}
             if left:
                 self._ledger.write(key, left, expire_s=_REMEMBERED_FOR_S)
@@ -164,7 +165,7 @@ class Failures:
 
     def _add_absent(self, key: str, origins: Collection[str]) -> None:
         with self._ledger.transaction():
-            record = self._ledger.record(key) or {}
+            record = told.absences(self._ledger.record(key))
             record |= dict.fromkeys(origins, self._clock() + _ABSENT_FOR_S)
             self._ledger.write(key, record, expire_s=_ABSENT_FOR_S)
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from proxy.cache import told
 from proxy.cache.failures import WRONG_BYTES, WRONG_LENGTH, Failures
 from proxy.cache.storage import Storage
 from proxy.digest import Digest
@@ -108,9 +109,9 @@ class Liars:
         if not place:
             for route in routes:
                 route.lied(name)
-        told = problem + redirected(place)
-        log.warning("origin.lied origin=%s path=%s problem=%s advice=%s", name, item.path, told, _ADVICE)
-        await self._tell(item, name, told, 0.0 if place else DISTRUST_S)
+        where = problem + redirected(place)
+        log.warning("origin.lied origin=%s path=%s problem=%s advice=%s", name, item.path, where, _ADVICE)
+        await self._tell(item, name, where, 0.0 if place else DISTRUST_S)
         await self.failures.remember_wrong(item, {place or name: problem}, WRONG_BYTES)
 
     async def settle(
@@ -123,7 +124,7 @@ class Liars:
         await self.failures.forgive(item, deliverers)
         liars: set[Culprit] = set()
         with contextlib.suppress(LedgerUnavailable):
-            evidence = await self._threads.ledger(self._ledger.record, _mixed_key(item)) or []
+            evidence = told.parts(await self._threads.ledger(self._ledger.record, _mixed_key(item)))
             liars = await self._threads.slow(_differing, fd, evidence)
             await self._threads.ledger(self._ledger.forget, _mixed_key(item))
         for culprit in sorted(liars):
@@ -142,9 +143,9 @@ class Liars:
         wrong = self.failures.wrong(item)
         now = self._clock()
         distrust_s = {
-            name: told["distrusted_until"] - now
-            for name, told in told_of_liars(self._ledger).items()
-            if is_distrusted(told, now)
+            name: copy["distrusted_until"] - now
+            for name, copy in told_of_liars(self._ledger).items()
+            if is_distrusted(copy, now)
         }
         is_any = is_mixed or wrong.is_any
         return Memory(
@@ -155,23 +156,23 @@ class Liars:
 
     def _suspect(self, key: str, evidence: list[list[Any]]) -> None:
         with self._ledger.transaction():
-            known = self._ledger.record(key) or []
+            known = told.parts(self._ledger.record(key))
             self._ledger.write(key, known + evidence, expire_s=_MIXED_FOR_S)
 
     def _note_liar(self, name: str, path: str, problem: str, distrust_s: float) -> None:
         now = self._clock()
         with self._ledger.transaction():
-            known = self._ledger.record(_LIAR + name)
+            known = told.wrong_copy(self._ledger.record(_LIAR + name))
             until = now + distrust_s if distrust_s else 0.0
             if known is not None and is_distrusted(known, now):
                 until = max(until, known["distrusted_until"])
-            told = {
+            copy = {
                 "path": path,
                 "problem": problem,
                 "at": now,
                 "distrusted_until": until,
             }
-            self._ledger.write(_LIAR + name, told, expire_s=_TOLD_FOR_S)
+            self._ledger.write(_LIAR + name, copy, expire_s=_TOLD_FOR_S)
 
 
 def told_of_liars(ledger: Ledger) -> dict[str, dict[str, Any]]:
@@ -179,12 +180,13 @@ def told_of_liars(ledger: Ledger) -> dict[str, dict[str, Any]]:
 
     Each is {"path", "problem", "at", "distrusted_until"}, in Unix seconds.
     """
-    return {key.removeprefix(_LIAR): told for key, told in ledger.records(_LIAR).items()}
+    copies = {key.removeprefix(_LIAR): told.wrong_copy(known) for key, known in ledger.records(_LIAR).items()}
+    return {name: copy for name, copy in copies.items() if copy is not None}
 
 
-def is_distrusted(told: Mapping[str, Any], now: float) -> bool:
+def is_distrusted(copy: Mapping[str, Any], now: float) -> bool:
     """Whether an origin is asked last, by what `told_of_liars` says of it."""
-    return lasts_until(told["distrusted_until"], now, DISTRUST_S)
+    return lasts_until(copy["distrusted_until"], now, DISTRUST_S)
 
 
 def _hash_parts(fd: int, parts: Sequence[Part]) -> list[list[Any]]:
