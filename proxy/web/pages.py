@@ -71,7 +71,9 @@ class Pages:
     async def get_ready(self, request: web.Request) -> web.Response:
         """Say whether the proxy can do its work; mirrors without lists are woken up.
 
-        Why not is for those who may read the operator's pages: it names mirrors and origins.
+        One whose origins fail goes on serving what it has: a load balancer is to keep it, for its
+        neighbours have the same origins. Its problems are told all the same, as why it is not ready is,
+        to those who may read the operator's pages: they name mirrors and origins.
         """
         stats = (await self._observer.look()).stats
         reasons = []
@@ -83,5 +85,8 @@ class Pages:
         if not stats["store"]["is_writable"]:
             reasons.append(f"the store cannot be written: {'; '.join(stats['store']['faults'])}")
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        told = reasons if self._may_read(request) else [_UNTOLD] * bool(reasons)
-        return answer(status, {"ready": not reasons, "reasons": told})
+        if not self._may_read(request):
+            return answer(status, {"ready": not reasons, "reasons": [_UNTOLD] * bool(reasons)})
+        problems = [f"{problem['subject']} {problem['text']}" for problem in stats["problems"]]
+        told = {} if reasons or not problems else {"problems": problems}
+        return answer(status, {"ready": not reasons, "reasons": reasons, **told})

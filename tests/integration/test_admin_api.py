@@ -849,3 +849,28 @@ async def test_readiness_is_told_with_reasons(
     (before, unready), (after, ready) = replies
     assert (before, after, ready) == (503, 200, {"ready": True, "reasons": []})
     assert [reason.split()[:2] for reason in unready["reasons"]] == [["mirror", "test"], ["mirror", "second"]]
+
+
+async def test_a_mirror_whose_origins_fail_stays_ready_and_tells_of_it(
+    proxy: RunningProxy, validated: Described, items: dict[str, TreeItem], origin: Origin
+) -> None:
+    """A load balancer has nothing to gain from another one; who looks after it has to know."""
+    assert items
+    for path in (INDEX, f"/second/{INDEX}"):
+        assert (await proxy.read(path)).status == 200
+    async with with_admin(proxy, read="admins") as other, Wire.to(other.base) as wire:
+        for path in (INDEX, f"/second/{INDEX}"):
+            assert (await other.read(path)).status == 200
+        await origin.stop()
+        await other.documents.revalidate()
+        stranger = await wire.ask("/-/ready", Host="cache.example.test")
+    await proxy.documents.revalidate()
+
+    async with proxy.get("/-/ready") as response:
+        status, told = response.status, await response.json()
+
+    await validated.check("/ready", "get", status, told)
+    assert (status, told["ready"], told["reasons"]) == (200, True, [])
+    (problem,) = told["problems"]
+    assert problem.startswith("mirror test could not be checked once: http://127.0.0.1:")
+    assert json.loads(stranger.body) == {"ready": True, "reasons": []}
