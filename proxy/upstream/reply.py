@@ -114,16 +114,31 @@ class Reply:
         self._meter.received(count)
 
     async def _next_chunk(self) -> bytes:
-        content = self._response.content
         began = time.monotonic()
-        # The library watches for silence; but chunk sizes and trailers may come for ever, and are no body.
-        async with self._patient():
-            if self.length_bytes is not None:
-                # Large pieces as they came from the socket: to join them costs as much as to receive them.
-                chunk, _ = await content.readchunk()
-                if len(chunk) < _SMALL_PIECE_BYTES:
-                    chunk += content.read_nowait()
-            else:
-                chunk = await content.readany()
+        try:
+            # The library watches for silence, but sizes of chunks and trailers, endless perhaps, are no body.
+            async with self._patient():
+                chunk = await self._read()
+        except Exception:
+            chunk = self._left_over()
+            if not chunk:
+                raise
         self._note(len(chunk), time.monotonic() - began)
         return chunk
+
+    async def _read(self) -> bytes:
+        content = self._response.content
+        if self.length_bytes is None:
+            return await content.readany()
+        # Large pieces as they came from the socket: to join them costs as much as to receive them.
+        chunk, _ = await content.readchunk()
+        return chunk if len(chunk) >= _SMALL_PIECE_BYTES else chunk + content.read_nowait()
+
+    def _left_over(self) -> bytes:
+        """Take what had come before the connection broke, and nobody had read yet.
+
+        The library offers no other way to it, and tells only of the break.
+        """
+        content = self._response.content
+        has_any = content.exception() is not None and bool(content._buffer)  # noqa: SLF001
+        return content._read_nowait(-1) if has_any else b""  # noqa: SLF001
