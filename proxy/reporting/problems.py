@@ -1,10 +1,10 @@
 """What is wrong, in words that say what to do: a pure reading of the figures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.words import size, times
+from proxy.words import counted, size, times
 
 _NEARLY_FULL = 2
 """Free space below this many times the configured reserve is told of."""
@@ -41,13 +41,11 @@ _CUT_FOR = {
     "other": "something else failed",
 }
 _CUT_ADVICE = "look for reply.cut in the log; clients that try again get what can be had by then"
-_MOST_TOLD = 5
-
-
 _CONFLICT_ADVICE = (
     "all clients, prefetch and ready go by the greatest version name, then by the first list; "
     "whoever believes the other list gets what it does not say: tell the publisher"
 )
+_MOST_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +100,22 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
     subject = f"mirror {name}"
     conflicts = mirror.get("conflicts", ())
     if conflicts:
-        more = f"; and {len(conflicts) - _MOST_TOLD} more" if len(conflicts) > _MOST_TOLD else ""
-        text = f"has lists that disagree: {'; '.join(conflicts[:_MOST_TOLD])}{more}"
+        text = f"has lists that disagree: {_told(conflicts, '; ')}"
         yield Problem(subject, "warning", text, _CONFLICT_ADVICE)
     if mirror.get("held_back_since") is not None and not mirror["failures"]:
         yield Problem(subject, "warning", "holds a newer index back, for it lacks lists", _HELD_BACK_ADVICE)
     lacking = mirror.get("lacking", {})
     if lacking:
-        yield Problem(subject, "warning", _what_is_lacking(lacking), _LACKING_ADVICE)
+        told = [f"{path} ({why})" for path, why in sorted(lacking.items())]
+        text = f"does without what its index names: {_told(told, ', ')}"
+        yield Problem(subject, "warning", text, _LACKING_ADVICE)
     if mirror.get("too_old"):
         yield Problem(subject, "warning", f"keeps what it has: {mirror['too_old']}", _too_old_advice(name))
     if mirror.get("oddities"):
-        yield Problem(subject, "warning", _what_is_odd(mirror["oddities"]), _ODD_ADVICE)
+        text = f"has an index with entries that cannot all be used: {_told(mirror['oddities'], '; ')}"
+        yield Problem(subject, "warning", text, _ODD_ADVICE)
     if mirror.get("ahead"):
-        text = f"has documents of the future: {', '.join(mirror['ahead'][:_MOST_TOLD])}"
+        text = f"has documents of the future: {_told(mirror['ahead'], ', ')}"
         yield Problem(subject, "warning", text, _AHEAD_ADVICE)
     is_told = mirror["last_refusal"] in [*lacking.values(), mirror.get("too_old")]
     if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
@@ -123,9 +123,10 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
 
 
-def _what_is_odd(oddities: list[str]) -> str:
-    more = f"; and {len(oddities) - _MOST_TOLD} more" if len(oddities) > _MOST_TOLD else ""
-    return f"has an index with entries that cannot all be used: {'; '.join(oddities[:_MOST_TOLD])}{more}"
+def _told(what: Sequence[str], joint: str) -> str:
+    """Return the first few, and how many more there are."""
+    more = [f"and {len(what) - _MOST_TOLD} more"] if len(what) > _MOST_TOLD else []
+    return joint.join([*what[:_MOST_TOLD], *more])
 
 
 def _too_old_advice(mirror: str) -> str:
@@ -134,12 +135,6 @@ def _too_old_advice(mirror: str) -> str:
         "went back on purpose, or dated something wrongly, or the mirror was given other origins: "
         f"sstream-proxy refresh --accept-older {mirror}"
     )
-
-
-def _what_is_lacking(lacking: dict[str, str]) -> str:
-    told = [f"{path} ({why})" for path, why in sorted(lacking.items())]
-    more = f", and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
-    return f"does without what its index names: {', '.join(told[:_MOST_TOLD])}{more}"
 
 
 def _of_origins(stats: dict[str, Any]) -> Iterator[Problem]:
@@ -162,7 +157,7 @@ def _of_cuts(cuts: dict[str, int]) -> Iterator[Problem]:
     told = [f"{count} because {_CUT_FOR[reason]}" for reason, count in cuts.items() if count]
     if told:
         count = sum(cuts.values())
-        text = f"had {count} {'reply' if count == 1 else 'replies'} cut in the last hour: {', '.join(told)}"
+        text = f"had {counted(count, 'reply', 'replies')} cut in the last hour: {', '.join(told)}"
         yield Problem("clients", "warning", text, _CUT_ADVICE)
 
 

@@ -112,16 +112,11 @@ class ListConflict(NamedTuple):
     other_in: int
 
 
-def list_entries(products: Products) -> Iterator[Entry]:
-    """Yield what a list names, each path once.
-
-    Items without a usable sha256 and size are yielded without a digest: they cannot be served.
-    """
-    yield from _read(products)[0].values()
-
-
 def pack_list(products: Products) -> bytes:
-    """Return what a list names, packed, with the first hundred paths that it names twice and not alike."""
+    """Return what a list names, packed, with the first hundred paths that it names twice and not alike.
+
+    Items without a usable sha256 and size are in it without a digest: they cannot be served.
+    """
     best, rivals = _read(products)
     conflicts = (
         Conflict(best[path], other)

@@ -10,8 +10,9 @@ from support.fixtures import FIXTURES, INDEX_2016, INDEX_2020_OTHER_KEY, MAAS_20
 from support.reference import flattened, signed_text
 
 from proxy.digest import digest_of
-from proxy.simplestreams.catalog import Catalog, build_catalog, list_entries
+from proxy.simplestreams.catalog import Catalog, build_catalog, pack_list
 from proxy.simplestreams.clearsign import check_envelope, looks_clearsigned
+from proxy.simplestreams.listing import Listing
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Index, Products
 from proxy.simplestreams.parse import FormatError, parse_document, parse_index, same_statement
 from proxy.simplestreams.walk import flatten, positions
@@ -115,7 +116,7 @@ def test_the_2016_list_has_the_known_figures(ubuntu_2016: Products, catalog_2016
     assert sum(1 for _ in positions(ubuntu_2016)) == 7008
     assert len(catalog_2016) == 6996
     assert len({item.digest for item in catalog_2016}) == 6967
-    assert all(entry.digest is not None for entry in list_entries(ubuntu_2016))
+    assert all(entry.digest is not None for entry in Listing(pack_list(ubuntu_2016)))
 
 
 def test_the_2016_lists_sizes_are_known(ubuntu_2016: Products, catalog_2016: Catalog) -> None:
@@ -179,7 +180,7 @@ def test_every_item_inherits_as_with_the_reference_client(path: Path) -> None:
 def test_what_can_be_proved_is_served(path: Path, counts: tuple[int, int, int]) -> None:
     parsed = products(path)
     catalog = build_catalog([parsed])
-    unprovable = sum(catalog.is_unverifiable(entry.path) for entry in list_entries(parsed))
+    unprovable = sum(catalog.is_unverifiable(entry.path) for entry in Listing(pack_list(parsed)))
     assert (sum(1 for _ in positions(parsed)), len(catalog), unprovable) == counts
 
 
