@@ -46,6 +46,8 @@ _FOLLOW_POLL_S = 0.02
 _POLLS_PER_TAKEOVER_TRY = 10
 _TROUBLE_TOLD_EVERY_S = 4.0
 _LOOK_AGAIN_S = 1.0
+_UNCOMMITTED_BYTES = 8 * 1024 * 1024
+"""So much of what is proved is sent before another look whether the disk has taken it."""
 _LINGER_S = 0.5
 """So long a transfer waits for its first byte without a client: who has lost patience asks again at once,
 and another process may follow it."""
@@ -448,10 +450,11 @@ class FillReader:
         told_at = loop.time() + feed.first_byte_within_s if position == start else math.inf
         while True:
             fill = self._fill
-            if fill.is_verified:
-                return stop
             if fill.error is not None:
+                # Also of what was proved: what the disk did not take may be gone from memory too.
                 raise fill.error
+            if fill.is_verified:
+                return stop if fill.is_over else min(stop, position + _UNCOMMITTED_BYTES)
             limit = held_end(start, stop)
             end = min(flowing_end(fill.filled_bytes, feed), limit)
             if end > position:

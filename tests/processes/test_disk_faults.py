@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -286,6 +287,39 @@ async def start_without(
             assert (passed.body, passed.cache_status) == (item.read(), NOT_STORED)
             fault.close()
             assert await set_up.recovers(item, is_stored=False) == []
+
+
+@pytest.mark.skipif(not FailingDisk.can_be_built(), reason="needs gcc")
+async def test_what_the_disk_did_not_take_completes_no_slow_client(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree
+) -> None:
+    """A kernel may forget pages that it could not write, and read from the disk what was there before."""
+    disk = await asyncio.to_thread(FailingDisk, tmp_path)
+    item = tree.add_item(PRODUCT, "20250718", "slow", size=64 * 1024 * KIB)
+    async with stage(tmp_path, mirror, tree, 0, disk) as set_up:
+        workers = set_up.workers
+        (client,) = await workers.ask(workers.pids[0], item.path)
+        with set_up.failing(f"fsync /incoming/ {errno.EIO} 0"):
+            assert await client.begin() == 200
+            await client.received(64 * KIB)
+            await workers.log.seen("blob.not_filled")
+        for lost in open_files(workers.pids[0], f"/incoming/{item.digest}"):
+            with contextlib.suppress(FileNotFoundError):  # The fill lets go of its own.
+                await asyncio.to_thread(lost.write_bytes, bytes(64 * 1024 * KIB))
+
+        reply = await client.rest()
+
+    assert not reply.is_complete or reply.body == item.read()
+
+
+def open_files(pid: int, part: str) -> list[Path]:
+    """Return the files that a process has open and whose path, when they had one, contains `part`."""
+    found = []
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if part in os.readlink(one):  # noqa: PTH115 - it may name nothing any more
+                found.append(one)
+    return found
 
 
 # Documents
