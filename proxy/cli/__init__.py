@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from proxy import __version__
-from proxy.cli.border import ended_plainly, mind_modes, open_standard_streams
+from proxy.cli.border import ended_plainly, mind_interruptions, mind_modes, open_standard_streams
 from proxy.words import meant
 
 _COMMANDS = {
@@ -43,6 +43,7 @@ class Commands(click.Group):
         """Run the program."""
         open_standard_streams()
         mind_modes()
+        mind_interruptions()
         return super().main(args, *others, **more)
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:

@@ -72,6 +72,12 @@ def mind_modes() -> None:
     os.umask((os.umask(0) & 0o077) | 0o002)
 
 
+def mind_interruptions() -> None:
+    """Hear Ctrl-C from now on, unless the parent wants it ignored; until now it ended the program."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def ended_plainly() -> Iterator[None]:
     """Turn what ends a command unforeseen into what other programs do: a line of words, or silence."""

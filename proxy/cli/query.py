@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -19,10 +18,10 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import run_with_cache
-from proxy.digest import Digest
 from proxy.jobs.choosing import choose
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.select import Choice
+from proxy.store.local import LocalStore
 from proxy.words import size
 
 Row = dict[str, str]
@@ -66,17 +65,18 @@ def query(
 
 async def _rows(cache: Cache, mirrors: list[str], selection: Selection) -> list[Row]:
     chosen = await choose(cache, mirrors, selection)
-    held = cache.storage.store.held_bytes
+    store = cache.storage.store
     return await cache.storage.threads.slow(
-        lambda: [_row(mirror, choice, held) for mirror, choice in chosen.choices]
+        lambda: [_row(mirror, choice, store) for mirror, choice in chosen.choices]
     )
 
 
-def _row(mirror: str, choice: Choice, held: Callable[[Digest, int], int]) -> Row:
+def _row(mirror: str, choice: Choice, store: LocalStore) -> Row:
     row = {"mirror": mirror, **choice.fields}
     if choice.file is not None:
-        here = held(choice.file.digest, choice.file.size_bytes)
-        row["cached"] = "yes" if here == choice.file.size_bytes else "partial" if here else "no"
+        what = choice.file.digest, choice.file.size_bytes
+        is_begun = store.held_bytes(*what) > 0
+        row["cached"] = "yes" if store.is_whole(*what) else "partial" if is_begun else "no"
     return row
 
 

@@ -63,8 +63,10 @@ class Space:
         return sum(usage.size_bytes for usage in self.evicted)
 
 
-def make_plan(wanted: Iterable[Wanted], held_bytes: Callable[[Item], int]) -> Plan:
-    """Sum up what a selection needs; `held_bytes` says how much of an item is here."""
+def make_plan(
+    wanted: Iterable[Wanted], held_bytes: Callable[[Item], int], is_whole: Callable[[Item], bool]
+) -> Plan:
+    """Sum up what a selection needs; it is said how much of an item is here, and whether it is proved."""
     unique: dict[Digest, Wanted] = {}
     paths: set[tuple[str, str]] = set()
     contradicted: list[Wanted] = []
@@ -81,7 +83,7 @@ def make_plan(wanted: Iterable[Wanted], held_bytes: Callable[[Item], int]) -> Pl
     total_bytes = sum(one.item.size_bytes for one in unique.values())
     return Plan(
         wanted=tuple(unique.values()),
-        missing=tuple(one for digest, one in unique.items() if held[digest] < one.item.size_bytes),
+        missing=tuple(one for one in unique.values() if not is_whole(one.item)),
         contradicted=tuple(contradicted),
         paths=len(paths),
         total_bytes=total_bytes,

@@ -48,7 +48,10 @@ async def plan_prefetch(cache: Cache, wanted: Iterable[Wanted]) -> Plan:
     """Return what fetching the wanted items would take."""
     store = cache.storage.store
     return await cache.storage.threads.slow(
-        make_plan, list(wanted), lambda item: store.held_bytes(item.digest, item.size_bytes)
+        make_plan,
+        list(wanted),
+        lambda item: store.held_bytes(item.digest, item.size_bytes),
+        lambda item: store.is_whole(item.digest, item.size_bytes),
     )
 
 

@@ -192,6 +192,5 @@ def _add_held(storage: Storage, census: Census, rows: list[Row], partial: set[Di
                 row.cached_bytes += size_bytes
             elif digest in partial:
                 arrived_bytes = storage.store.held_bytes(digest, size_bytes)
-                row.cached_items += arrived_bytes == size_bytes
-                row.partial_items += 0 < arrived_bytes < size_bytes
+                row.partial_items += arrived_bytes > 0
                 row.cached_bytes += arrived_bytes

@@ -118,9 +118,13 @@ class LocalStore:
         except OSError:
             return None
 
+    def is_whole(self, digest: Digest, size_bytes: int) -> bool:
+        """Say whether a blob of that size is here: no beginning, however long, has been proved."""
+        return self.size_bytes(digest) == size_bytes
+
     def held_bytes(self, digest: Digest, size_bytes: int) -> int:
         """Return how much of a blob is here: all, the beginning of an interrupted fill, or nothing."""
-        if self.size_bytes(digest) == size_bytes:
+        if self.is_whole(digest, size_bytes):
             return size_bytes
         with contextlib.suppress(OSError):
             return min((self.incoming / digest).stat().st_size, size_bytes)

@@ -90,6 +90,39 @@ async def test_one_digest_with_two_sizes_is_not_complete(tree: SignedTree, comma
     assert "maas b has 15 bytes instead of 16" in ready.stdout
 
 
+@pytest.mark.parametrize("data", [b"", NEW], ids=["empty", "all of it"])
+async def test_what_has_arrived_and_was_not_proved_is_not_complete(
+    tree: SignedTree, commands: Commands, data: bytes
+) -> None:
+    """A file without a byte, and one whose transfer was cut between its last byte and its proof."""
+    item = tree.add_item("p", "1", "squashfs", path="a", data=data)
+    tree.publish()
+    await commands.run("refresh")
+    (commands.data / "incoming" / item.digest).write_bytes(data)
+
+    before = json.loads((await commands.run("query", "--json")).stdout)
+    fetched = await commands.run("prefetch")
+    ready = await commands.run("ready")
+    after = json.loads((await commands.run("query", "--json")).stdout)
+
+    assert [row["cached"] for row in before] == ["partial" if data else "no"]
+    assert (fetched.returncode, ready.returncode) == (0, 0), fetched.stderr + ready.stdout
+    assert [row["cached"] for row in after] == ["yes"]
+
+
+async def test_a_list_that_gives_a_file_no_bytes_is_not_complete(
+    tree: SignedTree, commands: Commands
+) -> None:
+    tree.add_item("p", "1", "squashfs", path="a", data=NEW)
+    tree.version("p", "1")["items"]["squashfs"]["size"] = 0
+    tree.publish()
+
+    fetched = await commands.run("prefetch")
+    ready = await commands.run("ready")
+
+    assert (fetched.returncode, ready.returncode) == (3, 1)
+
+
 async def test_an_item_at_a_documents_path_is_the_document(tree: SignedTree, commands: Commands) -> None:
     tree.add_item("p", "1", "squashfs", path="a", data=NEW)
     tree.add_item("p", "1", "list", path="b", data=OLD)

@@ -1,6 +1,7 @@
 """The commands as a person meets them: help, banner, errors, exit codes."""
 
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -156,6 +157,25 @@ def test_a_format_as_wide_as_the_memory_is_refused(form: str) -> None:
 
     assert result.returncode == 2
     assert "has a width of more than 4 digits" in result.stderr
+
+
+@pytest.mark.parametrize(("interrupted", "ends"), [("click", -signal.SIGINT), ("proxy.cli.stats", 130)])
+def test_an_interruption_at_any_moment_leaves_no_traceback(
+    tmp_path: Path, interrupted: str, ends: int
+) -> None:
+    """Reading the program takes a second on a busy machine."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {interrupted!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+
+    result = run("stats", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+    assert (result.returncode, result.stderr) == (ends, "")
 
 
 def test_a_new_token_is_one_that_its_line_lets_in() -> None:
