@@ -96,6 +96,10 @@ class Follower:
         for _ in range(LONGEST_CHAIN + 1):
             with self._border(trail):
                 response = await self._request(url, headers)
+                if response.status == HTTPStatus.REQUEST_TIMEOUT:
+                    # Said to a connection that was idle for too long, and not to what was just asked.
+                    response.close()
+                    response = await self._request(url, headers)
                 target = self._redirect_target(url, response)
             if target is None:
                 return self._judged(response, path, trail)

@@ -4,6 +4,7 @@ Owns aiohttp's sessions, and what its parser gets to see of a reply's head.
 """
 
 import asyncio
+import select
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -29,7 +30,11 @@ class BadHead(ClientError):
 
 
 class ForgivingHandler(ResponseHandler):
-    """One connection; aiohttp's parser is strict, so it gets each reply's head rewritten."""
+    """One connection; aiohttp's parser is strict, so it gets each reply's head rewritten.
+
+    What comes without having been asked for would answer the next request: a server that is tired
+    of waiting says 408 before it closes, others send more than they announced. So it ends the connection.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
@@ -40,8 +45,15 @@ class ForgivingHandler(ResponseHandler):
         self._head = HeadReader()
         super().set_response_params(**params)
 
+    def is_connected(self) -> bool:
+        """Whether it is open and may be used for another request."""
+        return super().is_connected() and not self.should_close and self._is_quiet()
+
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket, or none when the parser is to go on."""
+        if data and self._is_idle and self.transport is not None:
+            self.transport.close()
+            return
         if self._head is not None and data and self._parser is not None:
             try:
                 clean = self._head.feed(data)
@@ -56,6 +68,18 @@ class ForgivingHandler(ResponseHandler):
             self._head = None
             data = clean
         super().data_received(data)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._head is None and (self._payload is None or self._payload.is_eof())
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing has come that nobody has seen yet."""
+        if self.transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
 
 
 class Sessions:

@@ -50,6 +50,8 @@ class Fault:
     """Compress the body and say so; ranges are ignored, as Apache's mod_deflate does."""
     head: bytes | None = None
     """Send these bytes in place of status line and headers; marks count from their end."""
+    surplus: bytes | None = None
+    """After the body, send these bytes too, which nobody asked for; the connection stays open."""
     endless: bytes | None = None
     """After the head, send nothing but these bytes, again and again, until the client leaves."""
     range_status: int | None = None

@@ -288,6 +288,9 @@ class _Delivery:
         if self._fault.chunked:
             self._writer.write(b"0\r\n\r\n")
             await self._writer.drain()
+        if self._fault.surplus is not None:
+            self._writer.write(self._fault.surplus)
+            await self._writer.drain()
 
     def _headers(self) -> Mapping[str, str]:
         headers = CIMultiDict({"Date": formatdate(usegmt=True), "Server": "Apache/2.4.29 (Ubuntu)"})
