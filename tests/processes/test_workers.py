@@ -344,8 +344,8 @@ def test_a_bad_configuration_is_told_with_all_its_faults(tmp_path: Path) -> None
     ended_with = serve("--config", str(config))
 
     assert ended_with.returncode == 2
-    keys = ["listen[0]", "workers", "colour", "cache.limit", "feed.drip_interval", "mirror[0].mount"]
-    for key in [*keys, "mirror[0].origins[0]", "mirror[0].keyring"]:
+    keys = ["listen[0]", "workers", "colour", "cache.limit", "feed.drip_interval"]
+    for key in [*keys, 'mirror "x": mount', 'mirror "x": origins[0]', 'mirror "x": keyring']:
         assert f": {key}:" in ended_with.stderr, key
     assert "Traceback" not in ended_with.stderr
 
