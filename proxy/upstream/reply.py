@@ -100,7 +100,9 @@ class Reply:
             async with asyncio.timeout(self._stall_timeout_s):
                 yield
         except TimeoutError as error:
-            raise TimeoutError(f"no byte for {self._stall_timeout_s:g} s") from error
+            raise TimeoutError(
+                f"no byte for {self._stall_timeout_s:g} s, [upstream] stall_timeout"
+            ) from error
 
     def _broken_off(self) -> contextlib.AbstractContextManager[None]:
         return border(self._origin, self._meter.failed, "its answer broke off: ", redirected(self.place))

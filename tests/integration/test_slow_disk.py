@@ -51,18 +51,19 @@ class HeldDisk:
         self._is_released = threading.Event()
         self._loop = asyncio.get_running_loop()
         self.is_waited_for = asyncio.Event()
-        self._send = sinks._send_waiting
+        send = sinks.SocketSink._send_waiting
+
+        def wait_and_send(sink: sinks.SocketSink, fd: int, offset: int, length: int) -> int:
+            self._loop.call_soon_threadsafe(self.is_waited_for.set)
+            self._is_released.wait(30)
+            return send(sink, fd, offset, length)
+
         monkeypatch.setattr(sinks, "_is_in_memory", lambda *_: False)
-        monkeypatch.setattr(sinks, "_send_waiting", self._wait_and_send)
+        monkeypatch.setattr(sinks.SocketSink, "_send_waiting", wait_and_send)
 
     def release(self) -> None:
         """Let the disk answer from now on."""
         self._is_released.set()
-
-    def _wait_and_send(self, *args: int) -> int:
-        self._loop.call_soon_threadsafe(self.is_waited_for.set)
-        self._is_released.wait(30)
-        return self._send(*args)
 
 
 async def stored(proxy: RunningProxy, *items: TreeItem) -> None:
