@@ -250,8 +250,8 @@ async def test_who_answers_ranges_wrongly_is_asked_for_the_whole(
     tmp_path: Path, mirror: Mirror, origin: Origin, item: TreeItem, fault: Fault
 ) -> None:
     """However often: else the part that is here already would keep the item away for ever."""
-    async with impatient_proxy(tmp_path, mirror, PERSISTENT) as proxy:
-        origin.fault(item.path, Fault(stall_after=MIB), times=1)
+    async with impatient_proxy(tmp_path, mirror, replace(PERSISTENT, stall_timeout_s=2)) as proxy:
+        origin.fault(item.path, Fault(cut_after=MIB), times=1)
         origin.fault(item.path, fault)
 
         assert is_right(await read(proxy.url(item.path)), item)

@@ -273,7 +273,7 @@ class _Delivery:
         """Send status line, headers and body."""
         self._request.status = self._answer.status
         head = _head(self._answer.status, self._headers()) if self._fault.head is None else self._fault.head
-        self._writer.write(head)
+        self._write(head)
         await self._writer.drain()
         if self._fault.endless is not None:
             await self._repeat(self._fault.endless)
@@ -286,10 +286,10 @@ class _Delivery:
                 await self._happen(event)
         await self._send_until(self._answer.length_bytes)
         if self._fault.chunked:
-            self._writer.write(b"0\r\n\r\n")
+            self._write(b"0\r\n\r\n")
             await self._writer.drain()
         if self._fault.surplus is not None:
-            self._writer.write(self._fault.surplus)
+            self._write(self._fault.surplus)
             await self._writer.drain()
 
     def _headers(self) -> Mapping[str, str]:
@@ -314,8 +314,13 @@ class _Delivery:
                 raise ConnectionAbortedError("the file shrank while it was sent")
             # Counted first: once the client has the bytes, a test may look.
             self._request.sent_bytes += len(block)
-            self._writer.write(b"%x\r\n%b\r\n" % (len(block), block) if self._fault.chunked else block)
+            self._write(b"%x\r\n%b\r\n" % (len(block), block) if self._fault.chunked else block)
             await self._writer.drain()
+
+    def _write(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():
+            raise ConnectionAbortedError("the client is gone")  # uvloop has no such word for it.
+        self._writer.write(data)
 
     def _block_bytes(self) -> int:
         if self._fault.rate_bytes_s is None or self._handle.removed.is_set():
@@ -334,7 +339,7 @@ class _Delivery:
     async def _repeat(self, data: bytes) -> None:
         """Send the same until the client has left."""
         while not self._gone.is_set():
-            self._writer.write(data)
+            self._write(data)
             await self._writer.drain()
             await any_of(self._gone, timeout_s=_REPEATED_EVERY_S)
         raise ConnectionResetError
