@@ -31,7 +31,7 @@ from support.running import MOUNT, make_config, run_proxy
 from support.tree import SignedTree
 from support.wire import Wire, WireReply, request
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 from proxy.web.blob_response import SERVER_NAME
 
 ROOT = Path(__file__).parent.parent

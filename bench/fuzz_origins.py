@@ -32,9 +32,9 @@ from support.origin import Origin
 from support.running import MOUNT, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.heads import HeadError, HeadReader
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.http.heads import HeadError, HeadReader
+from proxy.sources.options import UpstreamOptions
 
 FINDINGS = Path(__file__).parent.parent / "build" / "findings" / "origins"
 INDEX = "streams/v1/index.sjson"

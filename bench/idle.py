@@ -26,7 +26,7 @@ from support.serving import run_service, write_config
 from support.tree import SignedTree
 from support.wire import Wire
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 ADDRESSES = 200
 

@@ -21,8 +21,8 @@ from support.origin import Origin
 from support.running import MOUNT, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 
 PER_VERSION = 100
 

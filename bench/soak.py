@@ -38,7 +38,7 @@ from support.running import MOUNT, Service
 from support.serving import write_config
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 _SETTINGS = """
 [cache]

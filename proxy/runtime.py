@@ -6,64 +6,44 @@ The one place that knows all concrete classes.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 from random import Random
 
-from proxy.cache.archive import Archive, documents_in_use
-from proxy.cache.assemble import Assembler
-from proxy.cache.board import Board
-from proxy.cache.demand import Demand
-from proxy.cache.documents import Documents
-from proxy.cache.failures import Failures
-from proxy.cache.flights import Flights
-from proxy.cache.liars import Liars
-from proxy.cache.mirror import Trust
-from proxy.cache.offline import OfflineSwitch
-from proxy.cache.pace import Background
-from proxy.cache.places import Places, places_by_files
-from proxy.cache.reading import Reading
-from proxy.cache.reproof import Reproof
-from proxy.cache.service import Cache
-from proxy.cache.storage import Storage
-from proxy.cache.threads import Threads
-from proxy.cache.usage import UsageNotes
-from proxy.cache.vetting import Vetting
-from proxy.config import Config
+from proxy.config.config import Config
+from proxy.config.keyrings import Keyrings, open_keyrings
 from proxy.counting.counters import Counters, OriginMeter
-from proxy.descriptors import most_open_files
+from proxy.documents.assembling import Assembler
+from proxy.documents.documents import Documents
+from proxy.documents.mirror_records import MirrorRecords, documents_in_use
+from proxy.documents.reading import Reading
+from proxy.documents.reproof import Reproof
+from proxy.documents.shared_facts import SharedFacts
+from proxy.documents.vetting import Vetting
+from proxy.fills.demand import Demand
+from proxy.fills.failures import Failures
+from proxy.fills.flights import Flights
+from proxy.fills.liars import Liars
+from proxy.fills.pace import Background
+from proxy.fills.places import Places, places_by_files
 from proxy.jobs.rulebook import RuleBook
+from proxy.mirror import Trust
 from proxy.reporting.snapshot import Observer
+from proxy.service.cache import Cache
+from proxy.service.usage import UsageNotes
+from proxy.sources.http.origin import Origin, shown_url
+from proxy.sources.http.redirects import RedirectGuard
+from proxy.sources.http.sessions import Sessions
+from proxy.sources.offline import OfflineSwitch
+from proxy.sources.route import Route
+from proxy.sources.throttle import TokenBucket
 from proxy.store.ledger import Ledger
 from proxy.store.local import LocalStore
 from proxy.store.proofs import Proofs
 from proxy.store.room import Room
-from proxy.upstream.keyring import Keyring, keyring_file
-from proxy.upstream.origin import Origin, shown_url
-from proxy.upstream.redirects import RedirectGuard
-from proxy.upstream.route import Route
-from proxy.upstream.sessions import Sessions
-from proxy.upstream.throttle import TokenBucket
-
-HOMES = "gnupg"
-"""The folder, in the data directory, of what gpg needs."""
-
-Keyrings = Mapping[str, Keyring]
-"""The keyring of every mirror that has one, by the mirror's name."""
-
-
-def keyring_files(config: Config) -> dict[str, Path]:
-    """Return the keyring files, by the names of the mirrors that have one."""
-    return {one.name: keyring_file(one.keyring) for one in config.mirrors if one.trust is Trust.GPG}
-
-
-def open_keyrings(config: Config) -> Keyrings:
-    """Return the keyrings of all mirrors. Raises GpgMissing, GpgFailed, HomeFault or KeyringError. Blocks."""
-    files = keyring_files(config)
-    homes = config.data_dir / HOMES
-    opened = {path: Keyring.open(path, homes) for path in sorted(set(files.values()))}
-    return {name: opened[path] for name, path in files.items()}
+from proxy.store.storage import Storage
+from proxy.system.descriptors import most_open_files
+from proxy.system.threads import Threads
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +68,7 @@ async def open_runtime(
         reading = Reading(store)
         stack.callback(reading.stop)
         proofs = Proofs(store, ledger, clock)
-        storage = Storage(store, ledger, room, reading, proofs, threads, counters)
+        storage = Storage(store, ledger, room, proofs, threads, counters)
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
@@ -115,9 +95,9 @@ async def open_runtime(
             documents[mirror.name] = Documents(
                 mirror,
                 route,
-                Assembler(mirror.trust, Vetting(keyring, storage, clock)),
-                Archive(mirror.name, reproof, storage),
-                await threads.disk(Board, config.data_dir / "boards" / mirror.name),
+                Assembler(mirror.trust, Vetting(keyring, storage, reading, clock)),
+                MirrorRecords(mirror.name, reproof, storage, reading),
+                await threads.disk(SharedFacts, config.data_dir / "boards" / mirror.name),
                 config.freshness,
                 clock,
                 offline,
@@ -141,7 +121,7 @@ async def open_runtime(
             *(asyncio.create_task(one.watch(), name=f"watch {name}") for name, one in documents.items()),
         ]
         stack.push_async_callback(_cancel, tasks)
-        yield Cache(documents, storage, usage, flights, clock, offline)
+        yield Cache(documents, reading, storage, usage, flights, clock, offline)
 
 
 async def open_rulebook(config: Config, cache: Cache) -> RuleBook:

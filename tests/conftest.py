@@ -10,7 +10,7 @@ from support.origin import Origin
 from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.border import ended_plainly, mind_interruptions, mind_modes, open_standard_streams
-from proxy.words import meant
+from proxy.readable import meant
 
 _COMMANDS = {
     "serve": "proxy.cli.serve",

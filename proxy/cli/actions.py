@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from proxy.cache.service import Cache
 from proxy.cli.options import (
     Asked,
     UsageFault,
@@ -24,13 +23,14 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import run_with_cache
-from proxy.config import Config
+from proxy.config.config import Config
 from proxy.digest import InvalidDigest, parse_digest
 from proxy.jobs.actions import BY_HAND, Actions, Aim, Done
 from proxy.jobs.audit import BY_COMMAND
 from proxy.jobs.scrub import Scrubber
+from proxy.readable import size
 from proxy.runtime import open_rulebook
-from proxy.words import size
+from proxy.service.cache import Cache
 
 _name_option = option_once("--name", default=BY_HAND, show_default=True, help="What the pin is called.")
 _digest_option = click.option(

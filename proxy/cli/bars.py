@@ -14,7 +14,7 @@ from rich.text import Text
 
 from proxy.cli.console import PlainConsole
 from proxy.jobs.plan import Plan, Wanted
-from proxy.words import size
+from proxy.readable import size
 
 _LONGEST_NAME = 44
 

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from proxy.cache.mirror import EVERYBODY, Mirror
 from proxy.cli.options import UsageFault, config_option, load
 from proxy.cli.owner import warn_of_strangers
-from proxy.config import Config, find_config_file
-from proxy.doubts import disk_faults, hasty_clients, try_keyrings
-from proxy.exposure import exposures
+from proxy.config.config import Config, find_config_file
+from proxy.config.doubts import disk_faults, hasty_clients, try_keyrings
+from proxy.config.exposure import exposures
+from proxy.config.surroundings import oddities
+from proxy.config.tls import BadCertificate, tls_context
+from proxy.mirror import EVERYBODY, Mirror
+from proxy.readable import counted
+from proxy.sources.http.origin import shown_url
 from proxy.store.owners import meant_owner
-from proxy.surroundings import oddities
-from proxy.tls import BadCertificate, tls_context
-from proxy.upstream.origin import shown_url
 from proxy.web.access.gate import AccessOptions
-from proxy.words import counted
 
 
 @click.command("check-config", short_help="Name every fault of a configuration.")

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from proxy.config import Config, ConfigError, find_config_file, load_config
+from proxy.config.config import Config, ConfigError, find_config_file, load_config
 from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection
+from proxy.readable import meant, times
 from proxy.simplestreams.filters import Filter
-from proxy.words import meant, times
 
 Command = Callable[..., Any]
 

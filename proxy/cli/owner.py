@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from proxy.cli.options import UsageFault
-from proxy.config import Config
+from proxy.config.config import Config
+from proxy.signatures.keyring import keyring_file
 from proxy.store.owners import Owner, established_owner, find_strangers, is_closed
-from proxy.upstream.keyring import keyring_file
 
 _PRIVATE = Path("/var/lib/private")
 """Where systemd keeps the folders of users that exist only while their service runs."""

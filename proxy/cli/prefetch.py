@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from proxy.cache.service import Cache
 from proxy.cli.options import (
     Asked,
     config_option,
@@ -17,7 +16,7 @@ from proxy.cli.options import (
 )
 from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
 from proxy.cli.show import make_view, plan_event, plan_lines, summary_event, summary_lines, tell
-from proxy.config import Config
+from proxy.config.config import Config
 from proxy.jobs.choosing import choose
 from proxy.jobs.plan import Plan
 from proxy.jobs.prefetch import (
@@ -31,8 +30,9 @@ from proxy.jobs.prefetch import (
 )
 from proxy.jobs.prefetch import prefetch as run_prefetch
 from proxy.jobs.progress import Summary
-from proxy.jobs.ready import UNPROVABLE
+from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.selection import Selection
+from proxy.service.cache import Cache
 
 
 @click.command(short_help="Fetch a selection before anybody asks for it.")

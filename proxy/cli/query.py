@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from proxy.cache.service import Cache
 from proxy.cli.options import (
     Asked,
     UsageFault,
@@ -20,9 +19,10 @@ from proxy.cli.options import (
 from proxy.cli.running import run_with_cache
 from proxy.jobs.choosing import choose
 from proxy.jobs.selection import Selection
+from proxy.readable import size
+from proxy.service.cache import Cache
 from proxy.simplestreams.select import Choice
 from proxy.store.local import LocalStore
-from proxy.words import size
 
 Row = dict[str, str]
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import click
 
-from proxy.cache.documents import NoGeneration
-from proxy.cache.service import Cache
 from proxy.cli.options import (
     Asked,
     UsageFault,
@@ -17,10 +15,12 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import FAILED, run_with_cache
+from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_what_there_is
-from proxy.jobs.ready import UNPROVABLE, Flaw, Inspection, inspect_documents, inspect_items
+from proxy.jobs.readiness import UNPROVABLE, Flaw, Inspection, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection, UnknownNames
-from proxy.words import counted
+from proxy.readable import counted
+from proxy.service.cache import Cache
 
 
 @click.command(short_help="Prove that a selection can be served offline.")

@@ -7,13 +7,13 @@ from typing import TypeVar
 import click
 import uvloop
 
-from proxy.cache.service import Cache
 from proxy.cli.border import is_of_output
 from proxy.cli.owner import become_owner, warn_of_strangers
-from proxy.config import Config
+from proxy.config.config import Config
 from proxy.errors import ProxyError
-from proxy.logs import set_up_logging
+from proxy.processes.logs import set_up_logging
 from proxy.runtime import open_runtime
+from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
 from proxy.store.owners import Owner
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import click
 
 from proxy import __version__
-from proxy.cache.mirror import Trust
 from proxy.cli.options import config_option, data_dir_option, load, read_config
 from proxy.cli.owner import become_owner, warn_of_strangers
-from proxy.config import Config, find_config_file
-from proxy.doubts import disk_faults, hasty_clients
+from proxy.config.config import Config, find_config_file
+from proxy.config.doubts import disk_faults, hasty_clients
+from proxy.config.exposure import exposures
+from proxy.config.surroundings import oddities
 from proxy.errors import ProxyError
-from proxy.exposure import exposures
-from proxy.sockets import Listeners, handed_over, shown_address
+from proxy.mirror import Trust
+from proxy.processes.sockets import Listeners, handed_over, shown_address
 from proxy.store.owners import Owner
-from proxy.surroundings import oddities
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ def serve(
         return again
 
     # Late: the other commands start faster without the server's imports.
-    from proxy.logs import set_up_logging  # noqa: PLC0415
+    from proxy.processes.logs import set_up_logging  # noqa: PLC0415
+    from proxy.processes.supervisor import Supervisor  # noqa: PLC0415
+    from proxy.processes.systemd import Notifier  # noqa: PLC0415
     from proxy.store.files import StoreFault  # noqa: PLC0415
     from proxy.store.recovery import set_damaged_ledger_aside  # noqa: PLC0415
-    from proxy.supervisor import Supervisor  # noqa: PLC0415
-    from proxy.systemd import Notifier  # noqa: PLC0415
 
     set_up_logging(config.log.level, config.log.format)
     become_owner(config)

@@ -9,7 +9,7 @@ import click
 
 from proxy.jobs.plan import Plan, Space, Wanted
 from proxy.jobs.progress import Summary, Watcher
-from proxy.words import counted, duration, size
+from proxy.readable import counted, duration, size
 
 
 def plan_lines(plan: Plan, space: Space, seconds: float | None) -> list[str]:

@@ -14,14 +14,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from proxy.cache.service import Cache
 from proxy.cli.console import PlainConsole
 from proxy.cli.options import config_option, data_dir_option, load
 from proxy.cli.running import run_with_cache
+from proxy.readable import counted, duration, share, size
 from proxy.reporting.problems import find_problems
 from proxy.reporting.snapshot import Observer
 from proxy.runtime import open_observer
-from proxy.words import counted, duration, share, size
+from proxy.service.cache import Cache
 
 _WATCH_EVERY_S = 2.0
 

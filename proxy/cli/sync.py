@@ -10,17 +10,17 @@ from pathlib import Path
 
 import click
 
-from proxy.cache.service import Cache
 from proxy.cli.options import UsageFault, chosen_rules, config_option, data_dir_option, load
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_with_cache
 from proxy.cli.show import make_view, tell
-from proxy.config import Config
+from proxy.config.config import Config
+from proxy.config.surroundings import oddities
 from proxy.jobs.rulebook import Page, Result, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
+from proxy.readable import counted, duration, size
 from proxy.runtime import open_rulebook
-from proxy.surroundings import oddities
-from proxy.words import counted, duration, size
+from proxy.service.cache import Cache
 
 _PASSED_OVER = "passed over"
 _BUSY = "busy"

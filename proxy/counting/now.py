@@ -8,8 +8,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.mapped import map_file
-from proxy.marks import is_marked, mark
+from proxy.system.file_marks import is_marked, mark
+from proxy.system.mapped_files import map_file
 
 _WORDS = struct.Struct("=QQ")
 

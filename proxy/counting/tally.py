@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.mapped import map_file
+from proxy.system.mapped_files import map_file
 
 STEP_S = 300
 STEPS = 288

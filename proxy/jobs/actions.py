@@ -10,19 +10,19 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from proxy.cache.failures import forget_absence, forget_item
-from proxy.cache.generation import Generation
-from proxy.cache.service import Cache
 from proxy.digest import Digest
+from proxy.documents.generation import Generation
 from proxy.errors import ProxyError
+from proxy.fills.failures import forget_absence, forget_item
 from proxy.jobs.audit import audit_file, write_down
 from proxy.jobs.choosing_apart import choose_wanted
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber
 from proxy.jobs.selection import Selection
+from proxy.readable import counted, date, meant
+from proxy.service.cache import Cache
 from proxy.store.evict import Usage
-from proxy.words import counted, date, meant
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from proxy.cache.generation import Edition, Generation
-from proxy.cache.service import Cache
+from proxy.documents.generation import Edition, Generation
 from proxy.jobs.naming import Searched, judge_names
 from proxy.jobs.plan import Wanted
 from proxy.jobs.searching import LONGEST_S, SearchTooSlow, search
 from proxy.jobs.selection import Selection, UnknownNames, explain_no_match, surprises
+from proxy.service.cache import Cache
 from proxy.simplestreams.alternatives import alternatives
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import Item, Products

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proxy.apart import ask_program
-from proxy.cache.generation import Generation, load_edition, read_lists
-from proxy.cache.reading import Reading
-from proxy.cache.service import Cache
+from proxy.documents.generation import Generation, load_edition, read_lists
+from proxy.documents.reading import Reading
 from proxy.errors import ProxyError
 from proxy.jobs.choosing import choose, choose_from
 from proxy.jobs.plan import Wanted
 from proxy.jobs.searching import SearchTooSlow
 from proxy.jobs.selection import Selection, UnknownNames
+from proxy.service.cache import Cache
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Item
 from proxy.store.files import StoreFault
 from proxy.store.local import LocalStore
+from proxy.system.programs import ask_program
 
 _LARGE_BYTES = 8 * 1024 * 1024
 """Of lists, in all."""

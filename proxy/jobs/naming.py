@@ -12,10 +12,10 @@ from typing import NamedTuple
 from proxy.jobs.maas import Image, images
 from proxy.jobs.selection import Selection
 from proxy.jobs.suggestions import listed
+from proxy.readable import like
 from proxy.simplestreams.alternatives import Alternative
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.select import Fields
-from proxy.words import like
 
 _SEPARATORS = re.compile(r"[,;\s]+")
 _OTHER_NAMES = {

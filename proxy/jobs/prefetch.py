@@ -9,13 +9,13 @@ import logging
 import time
 from collections.abc import Iterable
 
-from proxy.cache.pace import Pace
-from proxy.cache.service import Cache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
+from proxy.fills.pace import Pace
 from proxy.jobs.plan import Plan, Space, Wanted, make_plan
 from proxy.jobs.progress import Summary, Watcher
-from proxy.words import size
+from proxy.readable import size
+from proxy.service.cache import Cache
 
 log = logging.getLogger(__name__)
 

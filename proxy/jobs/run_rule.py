@@ -8,19 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.cache.pace import Limited, Pace
-from proxy.cache.service import Cache
 from proxy.errors import ProxyError
+from proxy.fills.pace import Limited, Pace
 from proxy.jobs.choosing import Chosen, choose_what_there_is
 from proxy.jobs.plan import Plan
 from proxy.jobs.prefetch import NoSpace, pin_also, pin_only, plan_prefetch, plan_space, prefetch
 from proxy.jobs.progress import Summary, Watcher
-from proxy.jobs.ready import UNPROVABLE
+from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import UnknownNames
-from proxy.upstream.throttle import TokenBucket
-from proxy.words import counted
+from proxy.readable import counted
+from proxy.service.cache import Cache
+from proxy.sources.throttle import TokenBucket
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ import logging
 from collections.abc import Callable, Sequence
 from random import Random
 
-from proxy.cache.service import Cache
 from proxy.errors import ProxyError
 from proxy.jobs.progress import Nobody
 from proxy.jobs.rulebook import Result, RuleBook, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
 from proxy.moments import lies_ahead
+from proxy.service.cache import Cache
 
 log = logging.getLogger(__name__)
 

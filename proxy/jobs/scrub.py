@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from proxy.cache.service import Cache
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.moments import lies_ahead, within
+from proxy.service.cache import Cache
+from proxy.sources.throttle import TokenBucket
 from proxy.store.ledger import Ledger
-from proxy.upstream.throttle import TokenBucket
 
 log = logging.getLogger(__name__)
 

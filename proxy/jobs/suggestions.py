@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from proxy.words import like
+from proxy.readable import like
 
 _MOST_VALUES_SHOWN = 12
 _MOST_KEYS_SHOWN = 40

@@ -8,10 +8,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from proxy.cache.service import Cache
 from proxy.errors import ProxyError
 from proxy.jobs.audit import AuditReader, audit_file
 from proxy.jobs.scrub import Scrubber
+from proxy.service.cache import Cache
 from proxy.store.evict import Usage
 from proxy.store.limits import StoreLimits
 from proxy.store.recovery import set_damaged_ledger_aside
@@ -93,7 +93,7 @@ class Upkeep:
             await self._storage.threads.slow(self._storage.room.evict, old[start : start + _AT_ONCE])
 
     def _tidy_listings(self) -> None:
-        self._storage.reading.listings.tidy(self._storage.room.documents_in_use())
+        self._cache.reading.listings.tidy(self._storage.room.documents_in_use())
 
     def _unlisted(self) -> list[Usage]:
         """Return the blobs that may go. Blocks."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.cache.liars import is_distrusted
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Sums
+from proxy.fills.liars import is_distrusted
 
 HOUR_S = 3600.0
 DAY_S = 86400.0

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.words import counted, size, times
+from proxy.readable import counted, size, times
 
 _NEARLY_FULL = 2
 """Free space below this many times the configured reserve is told of."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from proxy.cache.service import Cache
-from proxy.cache.storage import Storage
 from proxy.digest import Digest
+from proxy.service.cache import Cache
 from proxy.simplestreams.model import PRODUCTS_FORMAT
 from proxy.store.censuses import Census
 from proxy.store.files import StoreFault
+from proxy.store.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class ProductTable:
 
     async def _take_census(self, text: Digest) -> None:
         try:
-            census = await self._storage.threads.slow(self._storage.reading.census, text)
+            census = await self._storage.threads.slow(self._cache.reading.census, text)
         except StoreFault as error:
             log.warning("list.not_counted text=%s problem=%s", text, error)
             self._failed[text] = _Failure(str(error), time.monotonic() + _PAUSE_S)

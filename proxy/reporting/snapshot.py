@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from proxy import __version__
-from proxy.cache.liars import told_of_liars
-from proxy.cache.service import Cache
 from proxy.counting.counters import Totals, read_totals
 from proxy.counting.now import read_now
+from proxy.fills.liars import told_of_liars
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import ScrubState
 from proxy.jobs.scrub import read_state as read_scrub_state
 from proxy.reporting import figures
 from proxy.reporting.problems import find_problems
+from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
 from proxy.store.health import find_faults
 from proxy.store.owners import Owner, find_strangers

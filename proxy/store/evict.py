@@ -15,7 +15,7 @@ class Usage:
     used_at: float
 
 
-def choose(usages: Iterable[Usage], protected: Container[Digest], needed_bytes: int) -> list[Usage]:
+def choose_evicted(usages: Iterable[Usage], protected: Container[Digest], needed_bytes: int) -> list[Usage]:
     """Return the blobs to remove, least recently used first, so that `needed_bytes` become free.
 
     Protected blobs are never chosen. When all the rest together would not be

@@ -6,9 +6,9 @@ import os
 import shlex
 from pathlib import Path
 
-from proxy.durable import sync_directory
 from proxy.errors import ProxyError
 from proxy.store.owners import Owner
+from proxy.system.durable import sync_directory
 
 _ADVICE = {
     errno.ENOSPC: "; free disk space, or set [cache] limit",

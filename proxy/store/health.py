@@ -5,10 +5,10 @@ import fcntl
 import os
 from pathlib import Path
 
-from proxy.durable import sync_directory
 from proxy.store.files import StoreFault, remove
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.local import DRAFT_PREFIX, LocalStore
+from proxy.system.durable import sync_directory
 
 _PROBE_BYTES = 64 * 1024
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.digest import Digest, Verifier
-from proxy.marks import is_marked, mark
 from proxy.store.files import publish, remove
 from proxy.store.local import VERIFIED_MODE, LocalStore
+from proxy.system.file_marks import is_marked, mark
 
 _PIECE_BYTES = 512 * 1024
 """Hashed and written one after the other, so that a piece is read from cache the second time.

@@ -21,9 +21,9 @@ from types import TracebackType
 from typing import Self
 
 from proxy.digest import Digest, InvalidDigest, digest_of, parse_digest
-from proxy.durable import sync_directory
 from proxy.moments import lies_ahead
 from proxy.store.files import StoreFault, publish, remove
+from proxy.system.durable import sync_directory
 
 log = logging.getLogger(__name__)
 

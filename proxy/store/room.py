@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.digest import Digest
-from proxy.store.evict import Usage, choose
+from proxy.store.evict import Usage, choose_evicted
 from proxy.store.ledger import Ledger, is_count
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
@@ -136,7 +136,7 @@ class Room:
         missing = self._missing_bytes(size_bytes - held_bytes, reserved)
         if held_bytes >= size_bytes or missing <= 0:
             return True
-        return bool(choose(self._evictable(), self.protected() | {digest}, missing))
+        return bool(choose_evicted(self._evictable(), self.protected() | {digest}, missing))
 
     def foresee(self, needed_bytes: int, wanted: Collection[Digest]) -> tuple[int, list[Usage], int]:
         """Say what fetching `needed_bytes` would do, without doing it.
@@ -150,7 +150,7 @@ class Room:
         missing = self._missing_bytes(max(0, needed_bytes - outstanding), reserved)
         usages = self._evictable()
         protected = self.protected() | set(wanted)
-        chosen = choose(usages, protected, missing)
+        chosen = choose_evicted(usages, protected, missing)
         may_go = sum(usage.size_bytes for usage in usages if usage.digest not in protected)
         lacking = 0 if chosen or missing <= 0 else missing - may_go
         return self._store.free_bytes(), chosen, lacking
@@ -375,7 +375,7 @@ class Room:
 
     def _evict(self, needed_bytes: int, *spared: Digest) -> None:
         protected = self.protected() | set(spared)
-        while chosen := choose(self._evictable(), protected, needed_bytes):
+        while chosen := choose_evicted(self._evictable(), protected, needed_bytes):
             partials = [usage for usage in chosen if isinstance(usage, _IdlePartial)]
             freed_bytes = self._drop_partials(partials)
             freed_bytes += self.evict([usage for usage in chosen if not isinstance(usage, _IdlePartial)])

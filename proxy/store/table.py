@@ -20,9 +20,9 @@ from typing import Any
 
 import diskcache
 
-from proxy.durable import make_folder, sync_directory, sync_file
 from proxy.moments import SLACK_S
 from proxy.store.files import StoreFault
+from proxy.system.durable import make_folder, sync_directory, sync_file
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 /               who we are             Pages
 /-/...          the operator's pages   Pages, Dashboard, Api
-anything else   mirrors                MirrorFace
+anything else   mirrors                MirrorHandler
 
 The operator's pages may be an application of their own, with its own listeners.
 """
@@ -19,24 +19,24 @@ from weakref import WeakSet
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
-from proxy.cache.mirror import Mirror
-from proxy.cache.service import Cache
 from proxy.errors import ProxyError
 from proxy.jobs.actions import ActionsFor
+from proxy.mirror import Mirror
 from proxy.reporting.snapshot import Observer
+from proxy.service.cache import Cache
 from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, AccessLog
-from proxy.web.admin.access import Access, AdminOptions
 from proxy.web.admin.api import Api, answer, asker_of
 from proxy.web.admin.dashboard import Dashboard
-from proxy.web.admission import Admission, connections_by_descriptors
+from proxy.web.admin.permission import Access, AdminOptions
 from proxy.web.blob_response import SERVER_NAME
 from proxy.web.clients import ClientOptions
-from proxy.web.connection import Connection
-from proxy.web.hot import HotReplies
-from proxy.web.mirror import MirrorFace, local_address
+from proxy.web.mirror_handler import MirrorHandler, local_address
 from proxy.web.mounts import Mounts
 from proxy.web.pages import Pages, Welcome
+from proxy.web.wire.admission import Admission, connections_by_descriptors
+from proxy.web.wire.connection import Connection
+from proxy.web.wire.hot import HotReplies
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def create_app(
 ) -> web.Application:
     """Return the application that serves `cache`; without an operator, without the operator's pages."""
     mounts = Mounts(mirrors)
-    face = MirrorFace(cache, mounts, gate)
+    face = MirrorHandler(cache, mounts, gate)
     app = _create(cache, mounts, face.get_path, operator)
     if operator is not None:
         _add_operators_routes(app, cache, mirrors, operator)

@@ -12,12 +12,12 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from proxy import __version__
-from proxy.cache.bodies import Body
-from proxy.cache.flights import Opened
 from proxy.errors import ProxyError
+from proxy.fills.bodies import Body
+from proxy.fills.flights import Opened
 from proxy.web.negotiate import Answer
-from proxy.web.presence import UndisturbedSink, presence_of
-from proxy.web.sinks import SocketSink, TlsSink
+from proxy.web.wire.presence import UndisturbedSink, presence_of
+from proxy.web.wire.sinks import SocketSink, TlsSink
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from proxy.cache.mirror import Mirror
 from proxy.errors import ProxyError
+from proxy.mirror import Mirror
 from proxy.web.access.networks import parse_address
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -12,10 +12,10 @@ from http import HTTPStatus
 from aiohttp import web
 
 from proxy import __version__
-from proxy.cache.mirror import Mirror
-from proxy.cache.service import Cache
+from proxy.mirror import Mirror
 from proxy.reporting.metrics import CONTENT_TYPE, exposition
 from proxy.reporting.snapshot import Observer
+from proxy.service.cache import Cache
 from proxy.web.access.gate import Gate
 from proxy.web.admin.api import answer
 from proxy.web.blob_response import SERVER_NAME
@@ -37,10 +37,10 @@ class Welcome:
         """List the mirrors that somebody may read from where they are, as URLs to give to a client."""
         host = request.headers.get("Host", "")
         base = f"{request.scheme}://{host if _HOST.fullmatch(host) else 'THIS-HOST'}"
-        near = [mirror for mirror in self._mirrors if self._gate.is_near(mirror, request.remote or "")]
+        readable = [mirror for mirror in self._mirrors if self._gate.admits(mirror, request.remote or "")]
         lines = [f"sstream-proxy {__version__}: a verified cache of simplestreams mirrors.", ""]
-        lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in near]
-        if not near:
+        lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in readable]
+        if not readable:
             lines += ["  None of its mirrors is for clients at your address."]
         if self._has_state:
             lines += ["", f"  {'state and figures':20} {base}/-/"]

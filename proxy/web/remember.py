@@ -10,16 +10,16 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from proxy.cache.bodies import Body
-from proxy.cache.flights import Outcome
-from proxy.cache.service import Cache, Target
+from proxy.fills.bodies import Body
+from proxy.fills.flights import Outcome
+from proxy.service.cache import Cache, Target
 from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, OUTCOME, Ended, shown_path
 from proxy.web.blob_response import BlobResponse
-from proxy.web.connection import Connection
-from proxy.web.hot import HotReply
 from proxy.web.negotiate import Answer
-from proxy.web.ready import Ready, ReadyParts, ReadyWhole, shared_head
+from proxy.web.wire.connection import Connection
+from proxy.web.wire.hot import HotReply
+from proxy.web.wire.ready_replies import Ready, ReadyParts, ReadyWhole, shared_head
 
 
 def remember(
@@ -74,7 +74,7 @@ def _currency(cache: Cache, gate: Gate, target: Target) -> Callable[[str], bool]
     is_current = cache.currency(target)
     if not gate.asks_networks(target.mirror):
         return is_current
-    return lambda address: gate.is_near(target.mirror, address) and is_current(address)
+    return lambda address: gate.admits(target.mirror, address) and is_current(address)
 
 
 def _ready(

@@ -8,21 +8,21 @@ is really absent is 404.
 from http import HTTPStatus
 from typing import NamedTuple
 
-from proxy.cache.bodies import SentDiffers
-from proxy.cache.documents import FlavourUnknown, NoGeneration
-from proxy.cache.failures import BadItem
-from proxy.cache.fill import OutOfReach
-from proxy.cache.lead import BegunAnew
-from proxy.cache.places import Crowded
-from proxy.cache.service import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
 from proxy.digest import DigestMismatch, SizeMismatch
+from proxy.documents.documents import FlavourUnknown, NoGeneration
 from proxy.errors import ProxyError
+from proxy.fills.bodies import SentDiffers
+from proxy.fills.failures import BadItem
+from proxy.fills.fill import OutOfReach
+from proxy.fills.leader import BegunAnew
+from proxy.fills.places import Crowded
+from proxy.service.cache import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
+from proxy.sources.errors import OriginError
+from proxy.sources.pull import ItemAbsent, ItemForbidden, ItemUnobtainable, WrongCopy
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
-from proxy.upstream.errors import OriginError
-from proxy.upstream.pull import ItemAbsent, ItemForbidden, ItemUnobtainable, WrongCopy
 from proxy.web.access.gate import NetworkNotAllowed, PasswordNeeded
-from proxy.web.access.vouching import TooManyPasswords
+from proxy.web.access.password_checks import TooManyPasswords
 
 
 class Fate(NamedTuple):

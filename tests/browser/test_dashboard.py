@@ -18,12 +18,12 @@ from support.running import MOUNT, Clock, RunningProxy, Service, make_config, ru
 from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
 from proxy.jobs.rules import Rule
-from proxy.upstream.options import UpstreamOptions
-from proxy.web.admin.access import AdminOptions
-from proxy.words import size
+from proxy.mirror import Mirror
+from proxy.readable import size
+from proxy.sources.options import UpstreamOptions
+from proxy.web.admin.permission import AdminOptions
 
 INDEX = "streams/v1/index.sjson"
 HALF_HOUR = 1800.0

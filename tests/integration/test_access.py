@@ -18,10 +18,10 @@ from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.cache.mirror import EVERYBODY, Mirror
+from proxy.mirror import EVERYBODY, Mirror
 from proxy.web.access.gate import AccessOptions
 from proxy.web.access.passwords import PasswordHash
-from proxy.web.admin.access import AdminOptions
+from proxy.web.admin.permission import AdminOptions
 from proxy.web.app import Listening, create_app
 
 KIB = 1024

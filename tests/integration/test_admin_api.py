@@ -27,10 +27,10 @@ from support.wire import Wire, WireReply, request
 from support.workers import frozen
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
 from proxy.jobs.rules import Rule
-from proxy.web.admin.access import AdminOptions
+from proxy.mirror import Mirror
+from proxy.web.admin.permission import AdminOptions
 
 INDEX = "streams/v1/index.sjson"
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"

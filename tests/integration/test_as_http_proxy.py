@@ -13,7 +13,7 @@ from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"

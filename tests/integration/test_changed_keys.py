@@ -31,8 +31,8 @@ from support.power import PowerCuts
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
-from proxy.config import Config
+from proxy.config.config import Config
+from proxy.mirror import Mirror
 
 PLAIN = [path.removesuffix(".sjson") + suffix for path in (INDEX, LIST) for suffix in (".json", ".json.gpg")]
 

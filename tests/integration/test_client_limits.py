@@ -13,7 +13,7 @@ from support.running import MOUNT, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, request
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 from proxy.web.clients import ClientOptions
 
 INDEX = f"{MOUNT}streams/v1/index.sjson"

@@ -12,17 +12,17 @@ from support.rules import HOUR, due_at, ran, scheduled
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.liars import Liars, told_of_liars
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
+from proxy.fills.liars import Liars, told_of_liars
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
+from proxy.mirror import Mirror
 from proxy.simplestreams.model import Item
+from proxy.sources.route import DISTRUST_S
 from proxy.store.ledger import Proof
 from proxy.store.limits import StoreLimits
-from proxy.upstream.route import DISTRUST_S
 
 MIB = 1024 * 1024
 INDEX = "streams/v1/index.sjson"

@@ -9,7 +9,7 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 INDEX = "streams/v1/index.sjson"
 LIST = "streams/v1/com.ubuntu.maas:stable:v3:download.sjson"

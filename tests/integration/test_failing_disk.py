@@ -11,10 +11,10 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
+from proxy.mirror import Mirror
 from proxy.store.limits import StoreLimits
 
 INDEX = "streams/v1/index.sjson"

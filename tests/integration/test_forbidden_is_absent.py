@@ -10,7 +10,7 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror, Trust
+from proxy.mirror import Mirror, Trust
 
 PLAIN_INDEX, PLAIN_LIST = (path.replace(".sjson", ".json") for path in (INDEX, LIST))
 SIGNATURES = (f"{PLAIN_INDEX}.gpg", f"{PLAIN_LIST}.gpg")

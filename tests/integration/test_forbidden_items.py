@@ -12,8 +12,8 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 
 PATIENT = UpstreamOptions(connect_timeout_s=2, stall_timeout_s=1, give_up_after_s=60)
 INDEX = "streams/v1/index.sjson"

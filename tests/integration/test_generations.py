@@ -27,8 +27,8 @@ from support.origin import Origin
 from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
-from proxy.cache.freshness import FreshnessPolicy
-from proxy.cache.mirror import Mirror
+from proxy.documents.freshness import FreshnessPolicy
+from proxy.mirror import Mirror
 
 
 @pytest.fixture

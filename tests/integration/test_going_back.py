@@ -26,7 +26,7 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 DAY_S = 24 * HOUR_S
 

@@ -16,8 +16,8 @@ from support.running import MOUNT, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from support.wire import Wire, request
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 
 LIST = f"streams/v1/{MAAS_CONTENT_ID}.sjson"
 PLAIN = f"streams/v1/{MAAS_CONTENT_ID}.json"

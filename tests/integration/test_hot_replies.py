@@ -15,11 +15,11 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.web import connection, ready
 from proxy.web.access_log import Ended
-from proxy.web.connection import Connection
-from proxy.web.hot import HotReplies, HotReply
-from proxy.web.ready import ReadyParts, ReadyWhole
+from proxy.web.wire import connection, ready_replies
+from proxy.web.wire.connection import Connection
+from proxy.web.wire.hot import HotReplies, HotReply
+from proxy.web.wire.ready_replies import ReadyParts, ReadyWhole
 
 KIB = 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -367,7 +367,7 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
     def not_there(*_: object) -> int:
         raise BlockingIOError
 
-    monkeypatch.setattr(ready.os, "preadv", not_there)
+    monkeypatch.setattr(ready_replies.os, "preadv", not_there)
     slow = Slow(proxy)
     reply = await wire.ask(MOUNT + large.path, Range="bytes=3-9")
     assert (slow.times, reply.body) == (1, large.read()[3:10])
@@ -410,7 +410,7 @@ async def test_a_large_ready_reply_is_the_same_though_it_cannot_be_sent_from_a_f
     def none_left(_: str) -> int:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(ready.os, "memfd_create", none_left)
+    monkeypatch.setattr(ready_replies.os, "memfd_create", none_left)
     made = await warm(wire, request(MOUNT + initrd.path))
     slow = Slow(proxy)
     await wire.send(request(MOUNT + initrd.path))

@@ -24,10 +24,10 @@ from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from support.wire import Wire, request
 
-from proxy.cache.feed import FeedOptions
-from proxy.cache.mirror import Mirror
+from proxy.fills.feed import FeedOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 from proxy.store.limits import StoreLimits
-from proxy.upstream.options import UpstreamOptions
 
 KIB = 1024
 MIB = 1024 * KIB

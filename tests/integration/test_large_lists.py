@@ -16,9 +16,9 @@ from support.serving import run_service, write_config
 from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from support.wire import Wire, request
 
-from proxy.cache import reading
-from proxy.cache.mirror import Mirror
+from proxy.documents import reading
 from proxy.jobs import choosing_apart
+from proxy.mirror import Mirror
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"

@@ -16,10 +16,10 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 from proxy.store.limits import StoreLimits
-from proxy.upstream.options import UpstreamOptions
 
 KIB = 1024
 MIB = 1024 * KIB

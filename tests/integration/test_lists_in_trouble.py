@@ -10,10 +10,10 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
-from proxy.cache import grace
-from proxy.cache.mirror import Mirror
-from proxy.jobs.ready import inspect_documents
-from proxy.upstream.options import UpstreamOptions
+from proxy.documents import grace
+from proxy.jobs.readiness import inspect_documents
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 
 TROUBLE = {
     **{str(status): Fault(status=status) for status in (400, 401, 402, 403, 405, 406, 407, 408, 421, 429)},

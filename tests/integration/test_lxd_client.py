@@ -20,7 +20,7 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem, random_blocks
 
-from proxy.cache.mirror import Mirror, Trust
+from proxy.mirror import Mirror, Trust
 
 pytestmark = pytest.mark.skipif(
     shutil.which("lxc") is None,

@@ -23,9 +23,9 @@ from support.wire import Wire
 from support.workers import Workers, frozen, run_workers
 
 from proxy import __version__
-from proxy.cache.mirror import Mirror
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES
 from proxy.jobs.rules import Rule
+from proxy.mirror import Mirror
 from proxy.runtime import open_rulebook
 from proxy.store.limits import StoreLimits
 

@@ -18,8 +18,8 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.freshness import FreshnessPolicy
-from proxy.cache.mirror import Mirror
+from proxy.documents.freshness import FreshnessPolicy
+from proxy.mirror import Mirror
 
 
 async def test_a_list_that_upstream_does_not_have_is_passed_over(

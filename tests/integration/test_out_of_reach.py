@@ -14,8 +14,8 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.feed import FeedOptions
-from proxy.cache.mirror import Mirror
+from proxy.fills.feed import FeedOptions
+from proxy.mirror import Mirror
 from proxy.store.limits import StoreLimits
 
 MIB = 1024 * 1024

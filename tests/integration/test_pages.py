@@ -12,7 +12,7 @@ from support.tree import SignedTree
 from support.wire import Wire
 
 from proxy import __version__
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"

@@ -9,7 +9,7 @@ from support.origin import Origin
 from support.running import make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 from proxy.store.limits import StoreLimits
 
 

@@ -14,11 +14,11 @@ from support.origin import Origin
 from support.running import MOUNT, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 from proxy.store.local import LocalStore
 from proxy.store.proofs import Proofs
-from proxy.upstream.options import UpstreamOptions
 
 
 @pytest.fixture

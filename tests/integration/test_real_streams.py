@@ -22,7 +22,7 @@ from support.fixtures import (
 from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 
-from proxy.cache.mirror import Mirror, Trust
+from proxy.mirror import Mirror, Trust
 
 INDEX = "streams/v1/index.sjson"
 PLAIN_INDEX = "streams/v1/index.json"

@@ -14,9 +14,9 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 
 MIB = 1024 * 1024
 INDEX = "streams/v1/index.sjson"

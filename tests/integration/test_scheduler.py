@@ -18,11 +18,11 @@ from support.rules import HOUR, Silent, due_at, ran, runner_of, scheduled
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
 from proxy.jobs.local_time import LocalTime
 from proxy.jobs.rulebook import Result
 from proxy.jobs.rules import Rule
+from proxy.mirror import Mirror
 from proxy.runtime import open_rulebook
 from proxy.store.limits import StoreLimits
 

@@ -14,11 +14,11 @@ from support.origin import Origin
 from support.running import MOUNT, Got, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 from proxy.store.incoming import Incoming
 from proxy.store.limits import StoreLimits
-from proxy.upstream.options import UpstreamOptions
 
 MIB = 1024 * 1024
 PRODUCT = "p"

@@ -14,7 +14,7 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
-from proxy.cache.mirror import Mirror, Trust
+from proxy.mirror import Mirror, Trust
 
 INDEX = "streams/v1/index"
 LIST = f"streams/v1/{MAAS_CONTENT_ID}"

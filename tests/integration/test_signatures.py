@@ -13,8 +13,8 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.keyring import GpgMissing, KeyringError
+from proxy.mirror import Mirror
+from proxy.signatures.keyring import GpgMissing, KeyringError
 
 INDEX = "streams/v1/index.sjson"
 LIST = f"streams/v1/{MAAS_CONTENT_ID}.sjson"

@@ -12,10 +12,10 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
-from proxy.upstream.names import NameNotResolved, Names
-from proxy.web import sinks
+from proxy.mirror import Mirror
+from proxy.sources.http.names import NameNotResolved, Names
+from proxy.web.wire import sinks
 
 MIB = 1024 * 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"

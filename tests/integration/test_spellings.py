@@ -10,7 +10,7 @@ from support.exchange import read
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 
 @pytest.mark.parametrize(

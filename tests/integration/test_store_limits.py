@@ -18,10 +18,10 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.feed import FeedOptions
-from proxy.cache.mirror import Mirror
-from proxy.config import Config
+from proxy.config.config import Config
 from proxy.digest import Digest
+from proxy.fills.feed import FeedOptions
+from proxy.mirror import Mirror
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 

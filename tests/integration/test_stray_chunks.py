@@ -15,7 +15,7 @@ from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, request
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 MARKER = b"0\r\n\r\n"
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"

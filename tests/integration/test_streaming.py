@@ -15,10 +15,10 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
-from proxy.cache.feed import FeedOptions
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
-from proxy.upstream.options import UpstreamOptions
+from proxy.fills.feed import FeedOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -10,8 +10,8 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 
 INDEX = "streams/v1/index.sjson"
 OPTIONS = UpstreamOptions(connections=1, connect_timeout_s=5, stall_timeout_s=5, give_up_after_s=5)

@@ -19,10 +19,10 @@ from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
+from proxy.mirror import Mirror
 from proxy.store.evict import Usage
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits

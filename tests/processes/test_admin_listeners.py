@@ -23,7 +23,7 @@ from support.tree import SignedTree
 from support.wire import Wire, WireReply, request
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 INDEX = "streams/v1/index.sjson"
 MIB = 1024 * 1024

@@ -13,7 +13,7 @@ from support.tree import SignedTree
 from support.workers import Workers, run_workers
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 ASKED = 3000

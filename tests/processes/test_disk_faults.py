@@ -31,8 +31,8 @@ from support.tree import SignedTree, TreeItem
 from support.workers import Workers, run_workers
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
 from proxy.digest import Digest
+from proxy.mirror import Mirror
 from proxy.store.ledger import Ledger
 
 KIB = 1024

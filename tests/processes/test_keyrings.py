@@ -16,7 +16,7 @@ from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 QUICKLY = '[freshness]\nfresh_for = "1s"\nretry_after = "1s"\nretry_limit = "1s"\n[cache]\nmin_free = "0"\n'

@@ -21,10 +21,10 @@ from support.running import Service, make_config
 from support.serving import run_service, write_config
 from support.tree import SignedTree
 
-from proxy.cache.mirror import Mirror
 from proxy.cli.options import UsageFault
 from proxy.cli.owner import become_owner
-from proxy.doubts import disk_faults
+from proxy.config.doubts import disk_faults
+from proxy.mirror import Mirror
 from proxy.store.files import StoreFault
 from proxy.store.owners import Owner, find_strangers
 

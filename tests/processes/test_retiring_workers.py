@@ -8,7 +8,7 @@ from support.process_tree import descriptors
 from support.tree import SignedTree
 from support.workers import Workers, ended, frozen, run_workers
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 INDEX = "streams/v1/index.sjson"
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"

@@ -20,7 +20,7 @@ from support.tree import SignedTree, TreeItem
 from support.workers import Workers, ended, run_workers
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 MIB = 1024 * 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"

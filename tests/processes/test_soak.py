@@ -16,7 +16,7 @@ from support.process_tree import Process, descriptors, processes, thread_count
 from support.tree import SignedTree
 from support.workers import Workers, ended, run_workers
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 CLIENTS = 20
 VISITS = 12

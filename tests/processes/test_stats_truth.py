@@ -19,8 +19,8 @@ from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 from support.workers import Workers, frozen, run_workers
 
-from proxy.cache.mirror import Mirror
 from proxy.counting.counters import OUTCOMES
+from proxy.mirror import Mirror
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -17,7 +17,7 @@ from support.origin import Origin
 from support.tree import SignedTree, TreeItem
 from support.workers import ended, run_workers
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 
 KIB = 1024
 MIB = 1024 * KIB

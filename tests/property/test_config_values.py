@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.addresses import base_url_problem, host_problem, mount_problem, split_address, url_problem
-from proxy.config import Config, load_config
-from proxy.toml_reader import Faults, masked, parse_duration, parse_size, quoted, read
+from proxy.config.addresses import base_url_problem, host_problem, mount_problem, split_address, url_problem
+from proxy.config.config import Config, load_config
+from proxy.config.toml_reader import Faults, masked, parse_duration, parse_size, quoted, read
 
 SECONDS = {
     "d": Fraction(86400),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.digest import Digest
-from proxy.store.evict import Usage, choose
+from proxy.store.evict import Usage, choose_evicted
 
 USAGES = st.lists(
     st.builds(
@@ -31,7 +31,7 @@ def test_what_goes_is_the_shortest_run_of_the_oldest_that_helps(
     usages: list[Usage], protected: set[Digest], needed_bytes: int
 ) -> None:
     """No protected one, none newer than one that stays, none too many, and none at all if it is in vain."""
-    chosen = choose(usages, protected, needed_bytes)
+    chosen = choose_evicted(usages, protected, needed_bytes)
     free = sorted(
         (usage for usage in usages if usage.digest not in protected), key=lambda usage: usage.used_at
     )
@@ -44,7 +44,7 @@ def test_what_goes_is_right_in_other_words(
     usages: list[Usage], protected: set[Digest], needed_bytes: int
 ) -> None:
     """The same, said one property at a time."""
-    chosen = choose(usages, protected, needed_bytes)
+    chosen = choose_evicted(usages, protected, needed_bytes)
     staying = [usage for usage in usages if usage not in chosen and usage.digest not in protected]
     assert protected.isdisjoint(usage.digest for usage in chosen)
     assert all(gone.used_at <= stays.used_at for gone in chosen for stays in staying)

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.upstream import fields
-from proxy.upstream.heads import LONGEST_HEAD_BYTES, HeadError, HeadReader
+from proxy.sources.http import fields
+from proxy.sources.http.heads import LONGEST_HEAD_BYTES, HeadError, HeadReader
 
 NAMES = st.sampled_from(
     [

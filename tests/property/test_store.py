@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
-from proxy.store.evict import Usage, choose
+from proxy.store.evict import Usage, choose_evicted
 from proxy.store.incoming import Incoming
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
@@ -79,7 +79,7 @@ class StoreMachine(RuleBasedStateMachine):
         usages += [Usage(here, self.reserved[here], at) for here, at in self.paused.items() if here != digest]
         read = {here for here, _ in self.readers}
         needed = self.used_bytes() + size - held - LIMIT_BYTES if held < size else 0
-        wanted = choose(usages, protected | read, needed)
+        wanted = choose_evicted(usages, protected | read, needed)
         freed = sum(usage.size_bytes for usage in wanted)
 
         is_foreseen = self.room.may_fit(digest, size)

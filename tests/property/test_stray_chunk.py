@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.web.stray_chunk import StrayChunkFilter
+from proxy.web.wire.stray_chunk import StrayChunkFilter
 
 MARKER = b"0\r\n\r\n"
 VALUES = st.text(st.sampled_from("0 \tax:/-\r"), max_size=8).map(lambda text: text.replace("\r", "").strip())

@@ -23,8 +23,8 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 from support.keys import SigningKey
 from support.running import MOUNT, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem

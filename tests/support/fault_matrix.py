@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from proxy.cache.mirror import Mirror
-from proxy.upstream.options import UpstreamOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 from support.exchange import Reply, read
 from support.faults import Fault
 from support.keys import SigningKey

@@ -14,21 +14,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
-from proxy.config import Config
+from proxy.config.config import Config
+from proxy.config.toml_reader import Faults, read
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
+from proxy.signatures.signature_shape import check_signature
 from proxy.simplestreams.catalog import build_catalog
 from proxy.simplestreams.clearsign import check_covered, check_envelope, signature_of
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import Index, Item, Products
 from proxy.simplestreams.parse import parse_document, same_statement
 from proxy.simplestreams.paths import canonical_path, url_paths
-from proxy.simplestreams.signature import check_signature
 from proxy.simplestreams.walk import flatten, positions
 from proxy.store.ledger import Ledger, Proof
-from proxy.toml_reader import Faults, read
 from proxy.web.negotiate import negotiate
-from proxy.web.stray_chunk import StrayChunkFilter
+from proxy.web.wire.stray_chunk import StrayChunkFilter
 
 _A, _B = Digest("a" * 64), Digest("b" * 64)
 _BODY = bytes(range(100))

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 from support.audit import Holdings, take_stock
 from support.exchange import Exchange, Reply
 from support.faults import Fault

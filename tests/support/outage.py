@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from proxy.cache.feed import FeedOptions
-from proxy.cache.mirror import Mirror
-from proxy.upstream.options import UpstreamOptions
+from proxy.fills.feed import FeedOptions
+from proxy.mirror import Mirror
+from proxy.sources.options import UpstreamOptions
 from support.exchange import Exchange
 from support.faults import Fault
 from support.keys import SigningKey

@@ -22,19 +22,19 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
-from proxy.cache.documents import Documents
-from proxy.cache.feed import FeedOptions
-from proxy.cache.freshness import FreshnessPolicy
-from proxy.cache.mirror import Mirror
-from proxy.cache.service import Cache
-from proxy.config import Config
+from proxy.config.config import Config
+from proxy.documents.documents import Documents
+from proxy.documents.freshness import FreshnessPolicy
+from proxy.fills.feed import FeedOptions
+from proxy.mirror import Mirror
+from proxy.processes.worker import open_operator
 from proxy.runtime import open_runtime
+from proxy.service.cache import Cache
+from proxy.sources.options import UpstreamOptions
 from proxy.store.limits import StoreLimits
 from proxy.store.local import LocalStore
-from proxy.upstream.options import UpstreamOptions
 from proxy.web.access.gate import Gate
 from proxy.web.app import Listening, Operator, create_app
-from proxy.worker import open_operator
 
 MOUNT = "/images/test/"
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 from support.certificates import Certificate
 from support.running import Service
 

@@ -1,8 +1,8 @@
 """The proxy's side of an origin, alone: without a cache around it."""
 
-from proxy.upstream.origin import Origin as Upstream
-from proxy.upstream.redirects import RedirectGuard
-from proxy.upstream.sessions import Sessions
+from proxy.sources.http.origin import Origin as Upstream
+from proxy.sources.http.redirects import RedirectGuard
+from proxy.sources.http.sessions import Sessions
 from support.origin import Origin
 
 

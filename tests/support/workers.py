@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yarl import URL
 
-from proxy.cache.mirror import Mirror
+from proxy.mirror import Mirror
 from support.exchange import Exchange
 from support.running import Service
 from support.serving import write_config

@@ -1,5 +1,5 @@
 """Who may read the mirrors: networks, users and their passwords.
 
 Decides; which header asks for a password and which status says no is
-`web/mirror.py`'s and `web/status.py`'s business.
+`web/mirror_handler.py`'s and `web/status.py`'s business.
 """

@@ -5,11 +5,11 @@ from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from proxy.cache.mirror import EVERYBODY, Mirror
 from proxy.errors import ProxyError
+from proxy.mirror import EVERYBODY, Mirror
 from proxy.web.access.networks import Networks
+from proxy.web.access.password_checks import PasswordChecks
 from proxy.web.access.passwords import PasswordHash
-from proxy.web.access.vouching import Vouching
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,9 @@ class Gate:
         self._everywhere = Networks(options.allow)
         self._networks = {mirror.name: Networks(mirror.allow) for mirror in mirrors}
         self._users = {mirror.name: frozenset(mirror.users or options.users) for mirror in mirrors}
-        self._vouching = Vouching({user.name: PasswordHash.parse(user.password_hash) for user in users})
+        self._passwords = PasswordChecks(
+            {user.name: PasswordHash.parse(user.password_hash) for user in users}
+        )
 
     def is_open(self, mirror: Mirror) -> bool:
         """Whether everybody may read a mirror."""
@@ -72,7 +74,7 @@ class Gate:
         """Whether it matters to a mirror where clients are."""
         return not all(one.is_everybody for one in (self._everywhere, self._networks[mirror.name]))
 
-    def is_near(self, mirror: Mirror, address: str) -> bool:
+    def admits(self, mirror: Mirror, address: str) -> bool:
         """Whether somebody at an address may read a mirror, as far as that is enough to know."""
         return self._everywhere.hold(address) and self._networks[mirror.name].hold(address)
 
@@ -81,7 +83,7 @@ class Gate:
 
         Raises NetworkNotAllowed, PasswordNeeded, PasswordRefused or TooManyPasswords.
         """
-        if not self.is_near(mirror, address):
+        if not self.admits(mirror, address):
             raise NetworkNotAllowed(address, mirror.name)
         users = self._users[mirror.name]
         if not users:
@@ -91,12 +93,12 @@ class Gate:
             raise PasswordNeeded(mirror.name)
         user, password = given
         # The password first: who may read what is not for strangers to find out.
-        if not await self._vouching.is_right(user, password, address) or user not in users:
+        if not await self._passwords.is_right(user, password, address) or user not in users:
             raise PasswordRefused(mirror.name)
 
     def close(self) -> None:
         """Let nobody in any more."""
-        self._vouching.close()
+        self._passwords.close()
 
 
 def _credentials(authorization: str) -> tuple[str, bytes] | None:

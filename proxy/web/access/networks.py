@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from proxy.cache.mirror import EVERYBODY
+from proxy.mirror import EVERYBODY
 
 _MOST_REMEMBERED = 4096
 

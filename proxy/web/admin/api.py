@@ -13,16 +13,16 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.cache.threads import Threads
 from proxy.digest import InvalidDigest, parse_digest
 from proxy.errors import ProxyError
 from proxy.jobs.actions import BY_HAND, Actions, ActionsFor, Aim, Done
 from proxy.jobs.selection import Selection
+from proxy.readable import meant
 from proxy.simplestreams.filters import Filter
+from proxy.system.threads import Threads
 from proxy.web.access_log import COUNTERS
-from proxy.web.admin.access import LOCAL_SOCKET, NOBODY, Access, Asker
+from proxy.web.admin.permission import LOCAL_SOCKET, NOBODY, Access, Asker
 from proxy.web.blob_response import SERVER_NAME
-from proxy.words import meant
 
 _BODY_TIMEOUT_S = 15.0
 _MOST_FILTERS = 32

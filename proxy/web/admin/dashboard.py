@@ -14,13 +14,13 @@ from importlib.resources import files
 import jinja2
 from aiohttp import web
 
-from proxy.cache.service import Cache
+from proxy.readable import duration, share, size
 from proxy.reporting.plots import HEIGHT, PLOTS, THEMES, WIDTH, draw
 from proxy.reporting.products import ProductTable
 from proxy.reporting.snapshot import Observer
-from proxy.web.admin.access import CHANGE_HEADER
+from proxy.service.cache import Cache
+from proxy.web.admin.permission import CHANGE_HEADER
 from proxy.web.blob_response import SERVER_NAME
-from proxy.words import duration, share, size
 
 _PAGE_POLICY = (
     "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "

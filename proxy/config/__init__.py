@@ -1,0 +1,1 @@
+"""The configuration: read, validated as a whole, and held against the machine it is for."""

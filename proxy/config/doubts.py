@@ -1,0 +1,68 @@
+"""What of a configuration can be read, and cannot do on this machine what its writer means by it.
+
+All functions block, and yield texts that hold no secret and say what to do.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.config.config import Config
+from proxy.config.keyrings import keyring_files
+from proxy.errors import ProxyError
+from proxy.readable import duration, size
+from proxy.signatures.keyring import Keyring
+
+_MAAS_PATIENCE_S = 10.0
+"""MAAS gives up when it gets nothing for longer."""
+
+
+def disk_faults(config: Config) -> Iterator[str]:
+    """Yield why nothing could ever be stored; nothing to a user who may not look there."""
+    place = config.data_dir
+    try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        disk_bytes = shutil.disk_usage(place).total
+    except OSError:
+        return  # Whoever has to store there says so.
+    if config.cache.min_free_bytes >= disk_bytes:
+        yield (
+            f"cache.min_free: is {size(config.cache.min_free_bytes)}, and the whole disk that holds "
+            f"{config.data_dir} has {size(disk_bytes)}, so that nothing could be stored: write less"
+        )
+
+
+def hasty_clients(config: Config) -> Iterator[str]:
+    """Yield which waits are longer than clients wait."""
+    waits_s = {
+        "upstream.connect_timeout": config.upstream.connect_timeout_s,
+        "upstream.stall_timeout": config.upstream.stall_timeout_s,
+        "feed.drip_interval": config.feed.drip_interval_s,
+    }
+    for key, wait_s in waits_s.items():
+        if wait_s >= _MAAS_PATIENCE_S:
+            yield (
+                f"{key} is {duration(wait_s)}, and MAAS gives up after {duration(_MAAS_PATIENCE_S)} of "
+                "silence, before anything else is tried: write less"
+            )
+
+
+def try_keyrings(config: Config) -> tuple[list[str], list[str]]:
+    """Open each keyring as a server would; return what keeps some from being used, and what is odd of others.
+
+    Raises OSError when there is no temporary folder to do that in.
+    """
+    faults, oddities = [], []
+    files = keyring_files(config)
+    with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
+        for path in sorted(set(files.values())):
+            names = " and ".join(f'"{name}"' for name, file in files.items() if file == path)
+            try:
+                found = Keyring.open(path, Path(folder)).oddities
+            except ProxyError as error:
+                faults.append(f"mirror {names}: {error}")
+            else:
+                oddities += [f"mirror {names}: keyring {path}: {oddity}" for oddity in found]
+    return faults, oddities

@@ -1,0 +1,348 @@
+"""How any frozen dataclass is read from TOML, every fault collected on the way.
+
+Knows nothing of the proxy: field names and types say it all.
+
+* A key is the field's name without its unit, and the unit picks the parser:
+  `stall_timeout_s` is `stall_timeout = "8s"`, `limit_bytes` is
+  `limit = "200 GiB"`. A size that may be None is also "unlimited".
+* Types drive the rest: str, int, bool, Path (an empty text is None where that
+  is allowed), Literal texts, enums by value, tuples of texts, nested
+  dataclasses as tables, and tuples of dataclasses as arrays of tables under
+  the singular of their name.
+
+A field that could not be read keeps its default, or is blank if it has none, so
+that later checks can go on; `Faults` hears no second complaint about it. What a
+field that is left out of `repr` was given instead is not told either.
+"""
+
+import math
+import re
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from proxy.readable import like
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong, and what to do about it."""
+
+    key: str
+    """Where, as TOML names it: "cache.limit", "mirror[1].origins[0]"; empty for the whole file."""
+    problem: str
+    """What is wrong, in plain words; never holds a credential."""
+
+
+class Faults:
+    """The faults found so far; of each key only the first."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, str] = {}
+
+    def add(self, key: str, problem: str) -> None:
+        """Note a fault, unless the key or a table that holds it already has one."""
+        if not any(key == known or key.startswith((f"{known}.", f"{known}[")) for known in self._problems):
+            self._problems[key] = problem
+
+    def found(self) -> tuple[Fault, ...]:
+        """Return all faults in the order they were found."""
+        return tuple(Fault(key, problem) for key, problem in self._problems.items())
+
+
+def read(kind: type[T], table: Mapping[str, object], faults: Faults) -> T:
+    """Return the dataclass `kind` as the parsed TOML `table` describes it.
+
+    With faults the result is only good for finding more of them.
+    """
+    result: T = _Reader(kind, faults).table(kind, table, "")
+    return result
+
+
+def values(instance: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value of a dataclass with its TOML key; "cache.limit", "mirror[0].name"."""
+    for key, field in _keys(type(instance)).items():
+        value = getattr(instance, field.name)
+        where = _below(at, key)
+        if is_dataclass(value):
+            yield from values(value, where)
+        elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+            for index, part in enumerate(value):
+                yield from values(part, f"{where}[{index}]")
+        else:
+            yield where, value
+
+
+def spoken_key(key: str, table: Mapping[str, object]) -> str:
+    """Return a key as its writer would say it: with the name of what it belongs to, not its index.
+
+    Of several with the same name, or without a fit one, the place in the file is told.
+    """
+    match = _IN_LIST.match(key)
+    entries = table.get(match[1]) if match else None
+    if match is None or not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        return key
+    index, names = int(match[2]), [entry.get("name") for entry in entries]
+    name = names[index]
+    if isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and names.count(name) == 1:
+        of = f'{match[1]} "{name}"'
+    else:
+        of = f"{match[1]} number {index + 1}"
+    return f"{of}: {match[3]}" if match[3] else of
+
+
+_IN_LIST = re.compile(r"(\w+)\[(\d+)\](?:\.(.+))?\Z", re.DOTALL)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_SECONDS = {
+    "ms": Fraction(1, 1000),
+    "s": Fraction(1),
+    "m": Fraction(60),
+    "h": Fraction(3600),
+    "d": Fraction(86400),
+}
+_NUMBER = r"[0-9]{1,19}(?:\.[0-9]{1,9})?"
+_DURATION_PART = re.compile(rf"\s*({_NUMBER})\s*(ms|s|m|h|d)\s*")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+|\s*({_NUMBER})\s*")
+_LONGEST_S = 3650 * 86400
+
+_DECIMAL = {"kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
+_BINARY = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+_BYTES = {"": 1, "B": 1, **_DECIMAL, **_BINARY}
+_SIZE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BYTES)})\s*")
+_LARGEST_BYTES = 1024**6
+
+A_DURATION = 'a time such as "300ms", "15s", "5m" or "1h30m", at most "3650d"'
+A_SIZE = 'a size such as "64 KiB", "200 GiB" or "10 GB", less than 1 EiB'
+
+
+def parse_duration(raw: object) -> float:
+    """Return seconds from "300ms", "5m", "1h30m" or a number of seconds.
+
+    Raises ValueError for anything else, for less than nothing and for more
+    than ten years.
+    """
+    seconds = _as_seconds(raw)
+    if seconds is None or not 0 <= seconds <= _LONGEST_S:
+        raise ValueError(f"write {A_DURATION}, not {_found(raw)}")
+    return float(seconds)
+
+
+def parse_size(raw: object) -> int:
+    """Return bytes from "64 KiB" (1024s), "10GB" (1000s) or a whole number of bytes.
+
+    Raises ValueError for anything else, for less than nothing and for an
+    exbibyte or more.
+    """
+    match = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
+    size = int(Fraction(match[1]) * _BYTES[match[2]]) if match else raw
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < _LARGEST_BYTES:
+        raise ValueError(f"write {A_SIZE}, not {_found(raw)}")
+    return size
+
+
+def quoted(text: str) -> str:
+    """Return `text` fit for a message: one line, shortened, without credentials."""
+    shown = masked(text)
+    return repr(shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "…")
+
+
+def masked(text: str) -> str:
+    """Return `text` with all that precedes its last "@" hidden, unless it is a plain absolute path.
+
+    What was meant as a URL need not be one, so no URL parser decides here.
+    """
+    if text.startswith("/") and ":" not in text:
+        return text
+    return re.sub(r"(?s)\A([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1***@", text)
+
+
+_LONGEST_SHOWN = 80
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class _Reader:
+    """Reads tables below one root, to know where a stray key belongs."""
+
+    def __init__(self, root: type[Any], faults: Faults) -> None:
+        self._root_keys = _keys(root)
+        self._faults = faults
+
+    def table(self, kind: type[Any], table: Mapping[str, object], at: str) -> Any:
+        keys, hints = _keys(kind), get_type_hints(kind)
+        for name in table:
+            if name not in keys:
+                self._faults.add(_below(at, _key_text(name)), self._unknown(name, keys, at))
+        taken: dict[str, object] = {}
+        for key, field in keys.items():
+            where, hint = _below(at, key), hints[field.name]
+            if key not in table and _is_required(field):
+                self._faults.add(where, f"is missing: write {_expected(field.name, hint)}")
+            elif key in table:
+                try:
+                    taken[field.name] = self._value(field.name, hint, table[key], where)
+                except ValueError as error:
+                    problem = str(error) if field.repr else f"write {_expected(field.name, hint)}"
+                    self._faults.add(where, problem)
+            if field.name not in taken and _is_required(field):
+                taken[field.name] = (get_origin(hint) or hint)()
+        return kind(**taken)
+
+    def _value(self, name: str, hint: Any, raw: object, at: str) -> object:
+        if is_dataclass(hint):
+            if not isinstance(raw, dict):
+                raise ValueError(f"write a line [{at}] with its keys below it, not {_found(raw)}")
+            return self.table(_class(hint), raw, at)
+        if get_origin(hint) is not tuple:
+            return _scalar(name, hint, raw)
+        part = get_args(hint)[0]
+        if not isinstance(raw, list):
+            raise ValueError(f"write {_expected(name, hint)}, not {_found(raw)}")  # noqa: TRY004 - one kind to catch
+        return tuple(self._part(name, part, item, f"{at}[{index}]") for index, item in enumerate(raw))
+
+    def _part(self, name: str, hint: Any, raw: object, at: str) -> object:
+        """Return one element of a list, blank if faulty so that its neighbours keep their index."""
+        try:
+            if is_dataclass(hint) and not isinstance(raw, dict):
+                raise ValueError(f"write {_expected(name, tuple[hint, ...])}, not {_found(raw)}")  # noqa: TRY301
+            return self._value(name, hint, raw, at)
+        except ValueError as error:
+            self._faults.add(at, str(error))
+            return self.table(_class(hint), {}, at) if is_dataclass(hint) else hint()
+
+    def _unknown(self, name: str, keys: Mapping[str, Any], at: str) -> str:
+        near = like(name, keys)
+        if near:
+            return f'is no known key: did you mean "{near[0]}"?'
+        if at and name in self._root_keys:
+            return (
+                f'does not belong into [{at}]: move "{name}" to the top of the file, above the first [table]'
+            )
+        return f"is no known key: remove it, or use one of {', '.join(keys)}"
+
+
+def _scalar(name: str, hint: Any, raw: object) -> object:
+    try:
+        return _taken(name, _options(hint), raw)
+    except ValueError:
+        raise ValueError(f"write {_expected(name, hint)}, not {_found(raw)}") from None
+
+
+def _taken(name: str, options: tuple[Any, ...], raw: object) -> object:
+    """Return `raw` as the first of a field's types that it fits."""
+    nullable = types.NoneType in options
+    if name.endswith("_s"):
+        return parse_duration(raw)
+    if name.endswith("_bytes"):
+        return None if nullable and raw == "unlimited" else parse_size(raw)
+    for option in options:
+        if get_origin(option) is Literal and isinstance(raw, str) and raw in get_args(option):
+            return raw
+        if option is Path and isinstance(raw, str):
+            return _path(raw, nullable=nullable)
+        if isinstance(option, type) and issubclass(option, Enum):
+            return option(raw)
+        # By exact type: to Python a bool is an int, to a reader it is not.
+        if option in (str, int, bool) and type(raw) is option:
+            return raw
+    raise ValueError(raw)
+
+
+def _path(raw: str, *, nullable: bool) -> Path | None:
+    if not raw and nullable:
+        return None
+    if not raw or "\0" in raw:
+        raise ValueError(raw)
+    return Path(raw)
+
+
+def _as_seconds(raw: object) -> Fraction | None:
+    if isinstance(raw, str) and (match := _DURATION.fullmatch(raw)):
+        if match[3]:
+            return Fraction(match[3])
+        return sum((Fraction(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(raw)), Fraction())
+    if isinstance(raw, int | float) and not isinstance(raw, bool):
+        return Fraction(raw) if isinstance(raw, int) or math.isfinite(raw) else None
+    return None
+
+
+def _expected(name: str, hint: Any) -> str:
+    """Return in words what a field takes."""
+    if get_origin(hint) is tuple:
+        if is_dataclass(get_args(hint)[0]):
+            return f"[[{name.removesuffix('s')}]] on a line of its own, once for each, with its keys below it"
+        return 'a list of texts in quotes and square brackets, such as ["one", "two"]'
+    if name.endswith("_s"):
+        return A_DURATION
+    if name.endswith("_bytes"):
+        return f'{A_SIZE} or "unlimited"' if types.NoneType in _options(hint) else A_SIZE
+    texts: list[str] = []
+    words: list[str] = []
+    for option in _options(hint):
+        if get_origin(option) is Literal:
+            texts += get_args(option)
+        elif isinstance(option, type) and issubclass(option, Enum):
+            texts += [part.value for part in option]
+        elif option in _WORDS:
+            words.append(_WORDS[option])
+    return " or ".join([*words, *(f'"{text}"' for text in texts)])
+
+
+_WORDS = {str: "text in quotes", int: "a whole number", bool: "true or false", Path: "a path in quotes"}
+
+
+def _found(raw: object) -> str:
+    """Return in words what was there instead."""
+    match raw:
+        case bool():
+            return "true" if raw else "false"
+        case int() | float():
+            # Python refuses to write out numbers of thousands of digits.
+            return f"the number {raw}" if not abs(raw) > _LARGEST_BYTES else "a number that large"
+        case str():
+            return f"the text {quoted(raw)}"
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+        case _:
+            return "a date or time of day"
+
+
+def _keys(kind: type[Any]) -> dict[str, Field[Any]]:
+    """Return the TOML keys of a dataclass with their fields."""
+    hints = get_type_hints(kind)
+    return {_key(field.name, hints[field.name]): field for field in fields(kind)}
+
+
+def _key(name: str, hint: Any) -> str:
+    if get_origin(hint) is tuple and is_dataclass(get_args(hint)[0]):
+        return name.removesuffix("s")
+    return name.removesuffix("_s").removesuffix("_bytes")
+
+
+def _key_text(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else quoted(name)
+
+
+def _below(at: str, key: str) -> str:
+    return f"{at}.{key}" if at else key
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _class(hint: Any) -> type[Any]:
+    assert isinstance(hint, type)  # noqa: S101 - a dataclass here is never an instance
+    return hint

@@ -1,0 +1,1 @@
+"""The documents of mirrors: fetched, verified, accepted as generations, and served as editions."""

@@ -1,0 +1,223 @@
+"""Reading documents: what each is, and what a list names, without the event loop noticing.
+
+json reads a text in one go and holds the interpreter's lock all the while: some
+20 MB would stop the event loop for a third of a second, whatever thread reads
+them. So large texts are read by a process of their own, which is this module run
+as a program: the text comes by standard input, the result goes out as JSON.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from proxy.digest import Digest, digest_of
+from proxy.errors import ProxyError
+from proxy.simplestreams.catalog import pack_list
+from proxy.simplestreams.census import take_census
+from proxy.simplestreams.listing import Listing
+from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
+from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
+from proxy.store.censuses import Census, Censuses
+from proxy.store.files import StoreFault
+from proxy.store.listings import Listings, write_sealed
+from proxy.store.local import LocalStore
+from proxy.system.programs import ask_program, program
+
+log = logging.getLogger(__name__)
+
+_LARGE_BYTES = 512 * 1024
+_READ, _COMPARE, _COUNT = "read", "compare", "count"
+_COUNTS_NICELY = 10
+_TIMEOUT_S = 600.0
+_PROBLEMS = {kind.__name__: kind for kind in (FormatError, ShapeError)}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a document is. `index` is what it names when it is an index."""
+
+    format: str
+    content_id: str
+    updated: float | None
+    index: Index | None
+
+
+class Reading:
+    """Reads the documents of one data directory. All methods block."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+        self.listings = Listings(store.root)
+        self._censuses = Censuses(store.root)
+        self._counting: subprocess.Popen[bytes] | None = None
+        self._open: WeakValueDictionary[Digest, Listing] = WeakValueDictionary()
+        self._opening = threading.Lock()
+
+    def summarise(self, text: bytes, digest: Digest) -> Summary:
+        """Say what a document is; a list's names are packed and kept on the way.
+
+        Raises FormatError, and StoreFault when it cannot be read for another reason.
+        """
+        if len(text) < _LARGE_BYTES:
+            return self._summarise_here(text, digest)
+        try:
+            with self.listings.draft() as draft:
+                told = ask_program(__name__, [_READ, str(draft)], text, longest_s=_TIMEOUT_S)
+                if "problem" in told:
+                    raise _PROBLEMS[told["kind"]](told["problem"])
+                if told["format"] == PRODUCTS_FORMAT:
+                    if not told.pop("not_kept"):
+                        self.listings.keep(draft, digest)
+                    return Summary(**told, index=None)
+                return _summary_of_index(_index(told["index"]))
+        except OSError as error:
+            log.warning("document.not_read_apart problem=%s", error)
+        except subprocess.SubprocessError as error:
+            raise StoreFault(f"a document cannot be read: {error}") from error
+        return self._summarise_here(text, digest)
+
+    def listing(self, text: Digest) -> Listing | None:
+        """Return what the list with this text names; None when the store has lost the text.
+
+        Generations that share a list share this too. Raises FormatError or StoreFault.
+        """
+        with self._opening:
+            found = self._open.get(text)
+            if found is None or found.is_damaged:
+                found = self.listings.open(text) or self._make(text)
+            if found is not None:
+                self._open[text] = found
+            return found
+
+    def _make(self, text: Digest) -> Listing | None:
+        data = self._store.read(text)
+        if data is None:
+            return None
+        self.summarise(data, text)
+        return self.listings.open(text) or Listing(_pack(parse_document(data)))
+
+    def census(self, text: Digest) -> Census | None:
+        """Return how many files of each kind the list with this text names.
+
+        A process of its own counts a large one, and writes it down for all. None when that
+        is not this process's turn, or the store has lost the text. Raises StoreFault.
+        """
+        try:
+            source = self._store.path(text)
+            if source.stat().st_size < _LARGE_BYTES:
+                return Census(_count(source, text))
+            return self._censuses.open(text) or self._census_apart(source, text)
+        except FileNotFoundError:
+            return None
+        except (OSError, ProxyError, subprocess.SubprocessError) as error:
+            raise StoreFault(f"a list cannot be counted: {error}") from error
+
+    def _census_apart(self, source: Path, text: Digest) -> Census | None:
+        with self._censuses.turn() as is_ours, self.listings.draft() as draft:
+            if not is_ours:
+                return None
+            with subprocess.Popen(**program(__name__, [_COUNT, str(source), text, str(draft)])) as counting:
+                self._counting = counting
+                try:
+                    status = counting.wait(_TIMEOUT_S)
+                finally:
+                    self._counting = None
+                    counting.kill()
+            if status:
+                raise subprocess.CalledProcessError(status, counting.args)
+            self._censuses.keep(draft, text)
+        return self._censuses.open(text)
+
+    def stop(self) -> None:
+        """Count no more; nobody will look."""
+        if self._counting is not None:
+            self._counting.kill()
+
+    def says_the_same(self, text: bytes, plain: bytes) -> bool:
+        """Whether a plain text states what a proved one does."""
+        if len(text) + len(plain) < _LARGE_BYTES:
+            return same_statement(text, plain)
+        try:
+            return bool(ask_program(__name__, [_COMPARE, str(len(text))], text, plain, longest_s=_TIMEOUT_S))
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StoreFault(f"the two cannot be compared: {error}") from error
+
+    def _summarise_here(self, text: bytes, digest: Digest) -> Summary:
+        parsed = parse_document(text)
+        if isinstance(parsed, Index):
+            return _summary_of_index(parsed)
+        try:
+            with self.listings.draft() as draft:
+                write_sealed(draft, _pack(parsed))
+                self.listings.keep(draft, digest)
+        except OSError as error:
+            log.warning("listing.not_kept digest=%s problem=%s", digest, error)
+        return Summary(PRODUCTS_FORMAT, parsed.content_id, parsed.updated, None)
+
+
+def _summary_of_index(index: Index) -> Summary:
+    return Summary(INDEX_FORMAT, "", index.updated, index)
+
+
+def _index(told: dict[str, Any]) -> Index:
+    """Return an index as the program has told it."""
+    entries = tuple(IndexEntry(**entry) for entry in told["entries"])
+    texts = {name: tuple(told[name]) for name in ("oddities", "omissions")}
+    return Index(**{**told, **texts, "entries": entries})
+
+
+def _pack(parsed: Index | Products) -> bytes:
+    if isinstance(parsed, Index):
+        raise FormatError("it is an index where a products list is expected")
+    return pack_list(parsed)
+
+
+def _read(draft: Path, text: bytes) -> dict[str, object]:
+    try:
+        parsed = parse_document(text)
+    except FormatError as error:
+        return {"kind": type(error).__name__, "problem": str(error)}
+    if isinstance(parsed, Index):
+        return {"format": INDEX_FORMAT, "index": asdict(parsed)}
+    summary = {"format": PRODUCTS_FORMAT, "content_id": parsed.content_id, "updated": parsed.updated}
+    try:
+        write_sealed(draft, _pack(parsed))
+    except OSError as error:
+        return {**summary, "not_kept": str(error)}
+    return {**summary, "not_kept": None}
+
+
+def _count(source: Path, text: Digest) -> bytes:
+    """Take the census of a list that lies in the store."""
+    data = source.read_bytes()
+    if digest_of(data) != text:
+        raise FormatError("its file is damaged")
+    parsed = parse_document(data)
+    del data
+    if isinstance(parsed, Index):
+        raise FormatError("it is an index where a products list is expected")
+    return take_census(parsed)
+
+
+def _main(task: str, argument: str, *others: str) -> None:
+    if task == _COUNT:
+        os.nice(_COUNTS_NICELY)
+        write_sealed(Path(others[1]), _count(Path(argument), Digest(others[0])))
+        return
+    given = sys.stdin.buffer.read()
+    if task == _READ:
+        result: object = _read(Path(argument), given)
+    else:
+        result = same_statement(given[: int(argument)], given[int(argument) :])
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,74 @@
+"""The proof that a selection can be served with upstream gone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.documents.standing import lists_in_trouble
+from proxy.jobs.plan import Wanted
+from proxy.service.cache import Cache
+
+UNPROVABLE = "cannot be had: its list gives no sha256 and size to prove it with"
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A document or item that is not here as it should be."""
+
+    mirror: str
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """How many files were looked at, and what is wrong with some."""
+
+    files: int
+    flaws: tuple[Flaw, ...]
+    unknown: tuple[str, ...] = ()
+    """Names that were asked for and that nothing in the lists has."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether everything that was asked for is here as it should be."""
+        return not self.flaws and not self.unknown
+
+
+async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspection:
+    """Look at the index and lists of a mirror's current generation, as published and as read."""
+    generation = await cache.recorded(mirror)
+    if generation is None:
+        why = cache.unproved(mirror)
+        problem = f"is not served: {why}" if why else "was never fetched"
+        return Inspection(0, (Flaw(mirror, "streams/v1/index.sjson", problem),))
+    store = cache.storage.store
+    documents = [Wanted(mirror, document.item) for document in generation.documents.values()]
+    published = await inspect_items(cache, documents, deep=deep)
+    known = {flaw.path for flaw in published.flaws}
+    lost = [
+        Flaw(mirror, document.path, "has lost its verified text")
+        for document in generation.documents.values()
+        if document.path not in known and await cache.storage.threads.slow(store.read, document.text) is None
+    ]
+    lacking = [
+        Flaw(mirror, path, f"is not here: {why}") for path, why in lists_in_trouble(generation).items()
+    ]
+    return Inspection(published.files, (*published.flaws, *lost, *lacking))
+
+
+async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> Inspection:
+    """Look at files in the store.
+
+    Each counts as good if it was hashed lately and its file not touched since;
+    otherwise, or if `deep`, it is hashed again.
+    """
+    files = {(one.mirror, one.item.path): one for one in wanted}.values()
+    proofs = cache.storage.proofs
+    flaws = []
+    for one in files:
+        problem = await cache.storage.threads.ledger(
+            lambda item: proofs.problem(item.digest, item.size_bytes, deep=deep), one.item
+        )
+        if problem is not None:
+            flaws.append(Flaw(one.mirror, one.item.path, problem))
+    return Inspection(len(files), tuple(flaws))

@@ -1,0 +1,117 @@
+"""What a crew of processes works with: a configuration, and what its files held when they were read.
+
+Files of certificates and keyrings are renewed while the service runs. They are
+read once, by the supervisor, and noticed by their inode, size and time; a
+process that starts later, or while a new file is no good, gets what all have.
+"""
+
+import logging
+import ssl
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+from proxy.config.config import Config
+from proxy.config.keyrings import Keyrings, keyring_files, open_keyrings
+from proxy.config.tls import FileWatch, tls_context
+from proxy.errors import ProxyError
+
+log = logging.getLogger(__name__)
+
+_KEYRINGS_EVERY_S = 2.0
+"""A look costs a system call for each file."""
+_PAUSE_S = 60.0
+"""A keyring that cannot be taken over is tried again, and told of, not more often than this."""
+
+
+class Equipment(NamedTuple):
+    """What all processes of a crew share."""
+
+    config: Config
+    keyrings: Keyrings
+    """By the mirror's name."""
+    tls: ssl.SSLContext | None
+
+    def oddities(self) -> Iterator[str]:
+        """Yield what whoever wrote the keyrings should know, in words."""
+        told = set()
+        for name, keyring in self.keyrings.items():
+            if keyring.identity not in told:
+                told.add(keyring.identity)
+                yield from (f"the keyring of mirror {name}: {oddity}" for oddity in keyring.oddities)
+
+
+def read_equipment(config: Config) -> Equipment:
+    """Read what a configuration names. Blocks; raises ProxyError when that cannot be used."""
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    return Equipment(config, open_keyrings(config), tls_context(config.tls))
+
+
+class Renewals:
+    """Notices files that are others than those that an equipment was read from.
+
+    Its watches are made before the files are read, or what changes meanwhile would
+    stay unnoticed. All methods block; `now` is in monotonic seconds.
+    """
+
+    def __init__(self, certificates: FileWatch, keyrings: FileWatch) -> None:
+        self._certificates = certificates
+        self._keyrings = keyrings
+        self._not_before = 0.0
+
+    @classmethod
+    def of(cls, config: Config, now: float) -> Self:
+        """Watch all files that a configuration names."""
+        return cls(_watched_certificates(config, now), _watched_keyrings(config, now))
+
+    def look(self, current: Equipment, now: float) -> "Renewed | None":
+        """Return what should take the place of `current` and of this, None for nothing.
+
+        What is no good is told of, changes nothing, and is tried again.
+        """
+        if self._certificates.has_changed(now):
+            return self._look_at_certificates(current, now)
+        if now >= self._not_before and self._keyrings.has_changed(now):
+            return self._look_at_keyrings(current, now)
+        return None
+
+    def _look_at_certificates(self, current: Equipment, now: float) -> "Renewed | None":
+        config = current.config
+        log.info("certificate.changed path=%s", config.tls.certificate)
+        watched = _watched_certificates(config, now)
+        try:
+            renewed = current._replace(tls=tls_context(config.tls))
+        except (ProxyError, OSError) as error:
+            log.error("config.rejected problem=%s", error)  # noqa: TRY400 - no fault of this program
+            return None
+        return Renewed(renewed, Renewals(watched, self._keyrings))
+
+    def _look_at_keyrings(self, current: Equipment, now: float) -> "Renewed | None":
+        watched = _watched_keyrings(current.config, now)
+        self._not_before = now + _PAUSE_S
+        try:
+            keyrings = open_keyrings(current.config)
+        except (ProxyError, OSError) as error:
+            log.error("keyring.rejected problem=%s", error)  # noqa: TRY400
+            return None
+        known = current.keyrings
+        changed = [name for name, one in keyrings.items() if one.identity != known[name].identity]
+        if not changed:  # Other bytes, the same keys.
+            self._keyrings, self._not_before = watched, now
+            return None
+        log.info("keyring.changed mirrors=%s", ",".join(changed))
+        return Renewed(current._replace(keyrings=keyrings), Renewals(self._certificates, watched))
+
+
+class Renewed(NamedTuple):
+    """An equipment that was read again, and what notices when it is to be read once more."""
+
+    equipment: Equipment
+    renewals: Renewals
+
+
+def _watched_certificates(config: Config, now: float) -> FileWatch:
+    return FileWatch(config.tls.files, config.tls.check_every_s, now)
+
+
+def _watched_keyrings(config: Config, now: float) -> FileWatch:
+    return FileWatch(keyring_files(config).values(), _KEYRINGS_EVERY_S, now)

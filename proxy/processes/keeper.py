@@ -1,0 +1,59 @@
+"""The keeper process: does what must be done once, beside the workers.
+
+It brings the ledger in line with the disk after a crash, makes room ahead of
+need, hashes blobs again, and runs the prefetch rules when they are due, so that
+clients' requests never wait for that.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from random import Random
+
+from proxy.config.config import Config
+from proxy.jobs.run_rule import RuleRunner
+from proxy.jobs.scheduler import Scheduler
+from proxy.jobs.scrub import Scrubber
+from proxy.jobs.upkeep import Upkeep
+from proxy.processes.equipment import Equipment
+from proxy.processes.lifeline import Lifeline
+from proxy.processes.sockets import Listeners
+from proxy.runtime import open_rulebook, open_runtime
+from proxy.service.cache import Cache
+
+log = logging.getLogger(__name__)
+
+
+async def keep(equipment: Equipment, listeners: Listeners, lifeline: Lifeline) -> None:
+    """Keep house until told to stop."""
+    listeners.close()  # Clients are the workers' business; their port must be free when those are gone.
+    config = equipment.config
+    async with lifeline.held(), open_runtime(config, time.time, equipment.keyrings) as cache:
+        chores = asyncio.create_task(_keep(config, cache), name="chores")
+        log.info("keeper.ready pid=%d", os.getpid())
+        told = asyncio.create_task(lifeline.told_to_stop(), name="stopping")
+        await asyncio.wait([chores, told], return_when=asyncio.FIRST_COMPLETED)
+        for task in (chores, told):
+            task.cancel()
+        results = await asyncio.gather(chores, told, return_exceptions=True)
+        if isinstance(results[0], Exception):
+            raise results[0]
+    log.info("keeper.stopped pid=%d", os.getpid())
+
+
+async def _keep(config: Config, cache: Cache) -> None:
+    scrubber = Scrubber(cache, config.scrub, time.time)
+    upkeep = Upkeep(cache, config.cache, scrubber, time.time)
+    await upkeep.begin()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(upkeep.run(), name="upkeep")
+        group.create_task(_run_rules(config, cache), name="rules")
+
+
+async def _run_rules(config: Config, cache: Cache) -> None:
+    book = await open_rulebook(config, cache)
+    transfers, hold_s = config.upstream.background_transfers, config.freshness.retain_s
+    runner = RuleRunner(cache, book, time.time, transfers, hold_s)
+    random = Random()  # noqa: S311 - spreads load, guards nothing
+    await Scheduler(cache, config.prefetch, book, runner, time.time, random, hold_s).run()

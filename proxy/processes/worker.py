@@ -1,0 +1,84 @@
+"""A worker process: serves clients on the shared sockets until it is told to stop."""
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from proxy.config.config import Config
+from proxy.jobs.actions import Actions
+from proxy.jobs.scrub import Scrubber
+from proxy.processes.equipment import Equipment
+from proxy.processes.lifeline import Lifeline
+from proxy.processes.sockets import Listeners
+from proxy.runtime import open_observer, open_rulebook, open_runtime
+from proxy.service.cache import Cache
+from proxy.web.access.gate import Gate
+from proxy.web.app import Listening, Operator, create_app, create_operators_app
+
+log = logging.getLogger(__name__)
+
+
+async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]) -> Operator:
+    """Return what the operator's pages need."""
+    book = await open_rulebook(config, cache)
+    scrubber = Scrubber(cache, config.scrub, clock)
+    return Operator(
+        observer=await open_observer(config, cache, clock),
+        actions_for=partial(Actions, cache, config.prefetch, book, scrubber),
+        options=config.admin,
+    )
+
+
+async def serve(equipment: Equipment, listeners: Listeners, lifeline: Lifeline) -> None:
+    """Serve until told to stop; then let running replies end, within the configured time if it is urgent."""
+    config = equipment.config
+    async with lifeline.held(), open_runtime(config, time.time, equipment.keyrings) as cache:
+        operator = await open_operator(config, cache, time.time)
+        gate = Gate(config.access, config.users, config.mirrors)
+        listening = await _listen(config, listeners, cache, gate, operator)
+        # What is here by now stays; without this the collector would look through all of it again and again.
+        gc.collect()
+        gc.freeze()
+        log.info("worker.ready pid=%d", os.getpid())
+        await lifeline.told_to_stop()
+        for one in listening:
+            one.refuse()
+        log.info("worker.draining pid=%d", os.getpid())
+        draining = asyncio.create_task(_drain(listening), name="drain")
+        hastened = asyncio.create_task(lifeline.hastened(), name="haste")
+        await asyncio.wait([draining, hastened], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([draining], timeout=config.clients.drain_timeout_s)
+        for task in (draining, hastened):
+            task.cancel()
+        for one in listening:
+            await one.stop()
+        gate.close()
+    log.info("worker.stopped pid=%d", os.getpid())
+
+
+async def _listen(
+    config: Config, listeners: Listeners, cache: Cache, gate: Gate, operator: Operator
+) -> list[Listening]:
+    """Begin to listen, with the operator's pages apart if they have sockets of their own."""
+    if listeners.admins:
+        parts = [
+            (create_app(cache, config.mirrors, gate, None), listeners.clients),
+            (create_operators_app(cache, config.mirrors, operator), listeners.admins),
+        ]
+    else:
+        parts = [(create_app(cache, config.mirrors, gate, operator), listeners.clients)]
+    listening = []
+    for app, sockets in parts:
+        one = Listening(app, config.clients)
+        await one.start(sockets, listeners.tls)
+        listening.append(one)
+    return listening
+
+
+async def _drain(listening: Sequence[Listening]) -> None:
+    for one in listening:
+        await one.drain()

@@ -1,0 +1,1 @@
+"""The cache as the web face and the jobs see it."""

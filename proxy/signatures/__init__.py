@@ -1,0 +1,1 @@
+"""OpenPGP: keyrings, and what is proved by them."""

@@ -1,0 +1,52 @@
+"""Where whatever asking an origin may raise becomes an OriginError.
+
+An HTTP library and its parsers see what strangers wrote: any exception may come
+out of them. Here, in one place, it becomes the origin's failure, which others
+can make up for.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from aiohttp import ClientConnectorError, ClientError, ClientHttpProxyError, ConnectionTimeoutError
+
+from proxy.errors import ProxyError
+from proxy.sources.errors import (
+    OriginError,
+    OriginGarbled,
+    OriginHungUp,
+    OriginMisbehaved,
+    OriginUnreachable,
+    ParentProxyRefused,
+)
+from proxy.sources.http.sessions import BadHead
+from proxy.sources.reasons import told
+
+
+@contextlib.contextmanager
+def border(origin: str, failed: Callable[[], None], doing: str = "", after: str = "") -> Iterator[None]:
+    """Turn any error within into the origin's; `failed` is told of those that were none yet.
+
+    Cancelling passes. The sentence that says what went wrong stands between `doing` and `after`.
+    """
+    try:
+        yield
+    except OriginError:
+        raise
+    except Exception as error:
+        failed()
+        raise _translated(origin, error, doing, after) from error
+
+
+def _translated(origin: str, error: Exception, doing: str, after: str) -> OriginError:
+    if isinstance(error, BadHead):
+        return OriginGarbled(origin, str(error) + after)
+    if isinstance(error, ProxyError):
+        return OriginMisbehaved(origin, str(error) + after)
+    if not isinstance(error, (ClientError, OSError)):
+        return OriginMisbehaved(origin, f"its answer cannot be read: {type(error).__name__}: {error}{after}")
+    if isinstance(error, ClientHttpProxyError):
+        return ParentProxyRefused(origin, told(error))
+    was_connected = not isinstance(error, (ClientConnectorError, ConnectionTimeoutError))
+    kind = OriginHungUp if was_connected else OriginUnreachable
+    return kind(origin, doing + told(error) + after)

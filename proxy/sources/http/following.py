@@ -1,0 +1,177 @@
+"""Asking for one URL of an origin, and following where that sends us.
+
+A redirector chooses a mirror for each request. Where a redirect ends badly it is
+asked again at once: it may choose another one.
+"""
+
+import contextlib
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import NamedTuple, Protocol
+
+from aiohttp import ClientResponse
+from yarl import URL
+
+from proxy.sources.errors import (
+    OriginAbsent,
+    OriginError,
+    OriginForbidden,
+    OriginMisbehaved,
+    OriginStatus,
+    ParentProxyRefused,
+)
+from proxy.sources.http import fields, statuses
+from proxy.sources.http.border import border
+from proxy.sources.http.patience import Patience
+from proxy.sources.http.redirects import LONGEST_CHAIN, RedirectGuard, RedirectRefused
+from proxy.sources.http.sessions import Sessions
+from proxy.sources.reasons import parents_refusal, refusal_told
+
+MOST_ASKED = 4
+"""How often a redirector may choose."""
+
+
+class Meter(Protocol):
+    """Counts what an origin does."""
+
+    def answered(self, seconds: float, *, is_good: bool) -> None:
+        """Take note of an answer, and how long its headers took."""
+
+    def failed(self) -> None:
+        """Take note of a request without an answer, or with one that broke off or made no sense."""
+
+    def received(self, count: int) -> None:
+        """Take note of bytes of a body."""
+
+    def exceeded(self) -> None:
+        """Take note of a document larger than the limit."""
+
+
+class Arrival(NamedTuple):
+    """A useful reply, and the URL that it came from if the origin redirected there, else ""."""
+
+    response: ClientResponse
+    place: str
+
+
+class _KnownPlace(OriginMisbehaved):
+    """A redirect to where nothing good came from already."""
+
+
+class Follower:
+    """Asks one origin's URLs, of which `guard` says where they may lead."""
+
+    def __init__(self, name: str, sessions: Sessions, guard: RedirectGuard, meter: Meter) -> None:
+        self._name = name
+        self._sessions = sessions
+        self._guard = guard
+        self._meter = meter
+
+    async def ask(
+        self, url: URL, path: str, headers: Mapping[str, str], avoided: Collection[str] = ()
+    ) -> Arrival:
+        """Return a useful reply, from none of the places to be avoided.
+
+        `path` is what it is called in words. Raises OriginError.
+        """
+        bad = set(avoided)
+        problem: OriginError | None = None
+        for _ in range(MOST_ASKED):
+            trail: list[str] = []
+            try:
+                return await self._follow(url, path, headers, trail, bad)
+            except OriginError as error:
+                if not isinstance(error, _KnownPlace) or problem is None:
+                    problem = error
+                is_chosen = trail and not isinstance(error.__cause__, RedirectRefused)
+                if not is_chosen:
+                    break
+                bad.add(trail[-1])
+        raise problem or _KnownPlace(self._name, "it redirects in vain")
+
+    async def _follow(
+        self, url: URL, path: str, headers: Mapping[str, str], trail: list[str], bad: Collection[str]
+    ) -> Arrival:
+        """Follow redirects to a reply; `trail` takes up where they lead."""
+        for _ in range(LONGEST_CHAIN + 1):
+            with self._border(trail):
+                response = await self._request(url, headers)
+                if response.status == HTTPStatus.REQUEST_TIMEOUT:
+                    # Said to a connection that was idle for too long, and not to what was just asked.
+                    response.close()
+                    response = await self._request(url, headers)
+                target = self._redirect_target(url, response)
+            if target is None:
+                return self._judged(response, path, trail)
+            url = target
+            trail.append(shown_place(url))
+            if trail[-1] in bad:
+                raise _KnownPlace(self._name, f"it redirects to {trail[-1]}, whose copy is no good")
+        raise self._misbehaved(f"it redirects more than {LONGEST_CHAIN} times")
+
+    async def _request(self, url: URL, headers: Mapping[str, str]) -> ClientResponse:
+        options = self._sessions.options
+        session = self._sessions.for_url(url, self._guard)
+        parent = self._sessions.parent.on_the_way_to(url)
+        # aiohttp itself does not bound what a parent proxy takes to answer CONNECT.
+        async with Patience(options.connect_timeout_s + options.stall_timeout_s) as patience:
+            response = await session.get(
+                url, headers=headers, allow_redirects=False, proxy=parent, trace_request_ctx=patience
+            )
+        if parent is not None:
+            refusal = parents_refusal(response.status, response.headers, is_tunneled=url.scheme == "https")
+            if refusal is not None:
+                response.release()
+                self._meter.failed()
+                raise ParentProxyRefused(self._name, refusal)
+        self._meter.answered(patience.spent_s, is_good=response.status in statuses.GOOD)
+        return response
+
+    def _redirect_target(self, url: URL, response: ClientResponse) -> URL | None:
+        """Return where a reply sends us, None when it does not."""
+        if response.status not in statuses.REDIRECTS or "Location" not in response.headers:
+            return None
+        response.release()
+        location = fields.location(response.headers["Location"])
+        if location is None:
+            raise self._misbehaved("it redirects to what is no URL")
+        target = url.join(URL(location))
+        self._guard.check(target)
+        return target
+
+    def _judged(self, response: ClientResponse, path: str, trail: list[str]) -> Arrival:
+        """Return a useful reply. Raises what the status of another one means."""
+        status = response.status
+        if status in statuses.USEFUL:
+            return Arrival(response, _end(trail))
+        response.release()
+        if status in statuses.ABSENT:
+            raise OriginAbsent(self._name, f"it has no {path}{redirected(_end(trail))}")
+        is_relayed = (
+            response.url.scheme == "http" and self._sessions.parent.on_the_way_to(response.url) is not None
+        )
+        kind = OriginForbidden if status == HTTPStatus.FORBIDDEN else OriginStatus
+        if status in statuses.GOOD:
+            self._meter.failed()
+        raise kind(self._name, status, refusal_told(status, is_relayed=is_relayed) + redirected(_end(trail)))
+
+    def _border(self, trail: list[str]) -> contextlib.AbstractContextManager[None]:
+        return border(self._name, self._meter.failed, after=redirected(_end(trail)))
+
+    def _misbehaved(self, problem: str) -> OriginMisbehaved:
+        self._meter.failed()
+        return OriginMisbehaved(self._name, problem)
+
+
+def redirected(place: str) -> str:
+    """Return words for where an origin has sent us, if anywhere."""
+    return f", having redirected to {place}" if place else ""
+
+
+def _end(trail: list[str]) -> str:
+    return trail[-1] if trail else ""
+
+
+def shown_place(url: URL) -> str:
+    """Return a URL without what may be secret in it."""
+    return str(url.with_user(None).with_query(None).with_fragment(None))

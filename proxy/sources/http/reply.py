@@ -1,0 +1,146 @@
+"""The body of an origin's reply: where in the file it starts, how long the whole is, its bytes."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+
+from proxy.sources.errors import OriginUnreachable
+from proxy.sources.http import fields, statuses
+from proxy.sources.http.border import border
+from proxy.sources.http.delivery_rate import DeliveryRate
+from proxy.sources.http.following import Arrival, Meter, redirected
+from proxy.sources.http.socket_body import SocketBody
+from proxy.sources.options import UpstreamOptions
+
+_SMALL_PIECE_BYTES = 64 * 1024
+
+
+class Reply:
+    """A body that an origin is sending: where it starts, how long the whole is, its bytes."""
+
+    def __init__(
+        self,
+        origin: str,
+        arrival: Arrival,
+        start: int,
+        total: int | None,
+        options: UpstreamOptions,
+        meter: Meter,
+    ) -> None:
+        response = arrival.response
+        self._origin = origin
+        self._response = response
+        self._meter = meter
+        self._pulse = DeliveryRate(options.least_rate_bytes, options.stall_timeout_s)
+        self._stall_timeout_s = options.stall_timeout_s
+        self.place = arrival.place
+        """The URL that it comes from if the origin redirected there, else ""."""
+        self.start = start
+        self.total = total
+        self.is_page = fields.is_page(response.headers.get("Content-Type"))
+        """Whether it says that it is a page for people to read."""
+        self.codings = fields.codings(response.headers.get("Content-Encoding"))
+        """How it says that it is encoded, though nobody asked for that."""
+        coding = response.headers.get("Transfer-Encoding", "").lower()
+        self.is_unplaced = response.status in statuses.WHOLE and total is None
+        """Whether nothing says that it is the whole, and not the part that was asked for."""
+        self.length_bytes = None if coding else fields.length(response.headers.get("Content-Length"))
+        """How much is announced."""
+        is_whole = response.status in statuses.WHOLE
+        self.ends_for_sure = is_whole and (coding == "chunked" or self.length_bytes is not None)
+        """Whether the end of the body is the end of the file, rather than of a part or a connection."""
+
+    async def chunks(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives.
+
+        Raises OriginUnreachable when it breaks off, or only trickles though the
+        origin is replaceable.
+        """
+        with self._broken_off():
+            while chunk := await self._next_chunk():
+                yield chunk
+                self._check_pulse(is_replaceable=is_replaceable)
+
+    async def pieces(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes | SocketBody, None]:
+        """Yield the body as `chunks` does, but a SocketBody for the rest of a large one, where possible.
+
+        It is yielded again and again, each time that there is something to receive from it.
+        """
+        with self._broken_off():
+            while chunk := await self._next_chunk():
+                yield chunk
+                self._check_pulse(is_replaceable=is_replaceable)
+                if self.length_bytes is not None and SocketBody.is_possible(self._response):
+                    break
+            else:
+                return
+            with SocketBody(self._response) as straight:
+                for part in straight.begun:
+                    self._note(len(part), 0.0)
+                    yield part
+                while left_bytes := straight.left_bytes:
+                    waited_s = await self._wait(straight)
+                    yield straight
+                    self._note(left_bytes - straight.left_bytes, waited_s)
+                    straight.check()
+                    self._check_pulse(is_replaceable=is_replaceable)
+
+    async def _wait(self, straight: SocketBody) -> float:
+        """Return once there is something to receive, and how many seconds that took."""
+        began = time.monotonic()
+        async with self._patient():
+            await straight.ready()
+        return time.monotonic() - began
+
+    @contextlib.asynccontextmanager
+    async def _patient(self) -> AsyncGenerator[None]:
+        """Wait within only so long."""
+        try:
+            async with asyncio.timeout(self._stall_timeout_s):
+                yield
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"no byte for {self._stall_timeout_s:g} s, [upstream] stall_timeout"
+            ) from error
+
+    def _broken_off(self) -> contextlib.AbstractContextManager[None]:
+        return border(self._origin, self._meter.failed, "its answer broke off: ", redirected(self.place))
+
+    def _check_pulse(self, *, is_replaceable: bool) -> None:
+        if is_replaceable and self._pulse.is_weak:
+            raise OriginUnreachable(self._origin, f"it sends only {self._pulse.rate_bytes} bytes a second")
+
+    def _note(self, count: int, waited_s: float) -> None:
+        self._pulse.beat(count, waited_s)
+        self._meter.received(count)
+
+    async def _next_chunk(self) -> bytes:
+        began = time.monotonic()
+        try:
+            # The library watches for silence, but sizes of chunks and trailers, endless perhaps, are no body.
+            async with self._patient():
+                chunk = await self._read()
+        except Exception:
+            chunk = self._left_over()
+            if not chunk:
+                raise
+        self._note(len(chunk), time.monotonic() - began)
+        return chunk
+
+    async def _read(self) -> bytes:
+        content = self._response.content
+        if self.length_bytes is None:
+            return await content.readany()
+        # Large pieces as they came from the socket: to join them costs as much as to receive them.
+        chunk, _ = await content.readchunk()
+        return chunk if len(chunk) >= _SMALL_PIECE_BYTES else chunk + content.read_nowait()
+
+    def _left_over(self) -> bytes:
+        """Take what had come before the connection broke, and nobody had read yet.
+
+        The library offers no other way to it, and tells only of the break.
+        """
+        content = self._response.content
+        has_any = content.exception() is not None and bool(content._buffer)  # noqa: SLF001
+        return content._read_nowait(-1) if has_any else b""  # noqa: SLF001

@@ -1,0 +1,132 @@
+"""The HTTP connections of one process, shared by all origins.
+
+Owns aiohttp's sessions, and what its parser gets to see of a reply's head.
+"""
+
+import asyncio
+import select
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from proxy import __version__
+from proxy.sources.http.heads import HeadError, HeadReader
+from proxy.sources.http.names import Names
+from proxy.sources.http.parent_proxy import ParentProxy
+from proxy.sources.http.patience import told_of_queues
+from proxy.sources.http.redirects import PublicResolver, RedirectGuard
+from proxy.sources.options import UpstreamOptions
+
+_READ_BUFFER_BYTES = 1024 * 1024
+
+
+class BadHead(ClientError):
+    """A reply whose head makes no sense; among aiohttp's errors, for it passes through aiohttp."""
+
+
+class ForgivingHandler(ResponseHandler):
+    """One connection; aiohttp's parser is strict, so it gets each reply's head rewritten.
+
+    What comes without having been asked for would answer the next request: a server that is tired
+    of waiting says 408 before it closes, others send more than they announced. So it ends the connection.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._head: HeadReader | None = None
+
+    def set_response_params(self, **params: Any) -> None:
+        """Expect a reply."""
+        self._head = HeadReader()
+        super().set_response_params(**params)
+
+    def is_connected(self) -> bool:
+        """Whether it is open and may be used for another request."""
+        return super().is_connected() and not self.should_close and self._is_quiet()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket, or none when the parser is to go on."""
+        if data and self._is_idle and self.transport is not None:
+            self.transport.close()
+            return
+        if self._head is not None and data and self._parser is not None:
+            try:
+                clean = self._head.feed(data)
+            except HeadError as error:
+                self._head = None
+                self.set_exception(BadHead(str(error)))
+                if self.transport is not None:
+                    self.transport.close()
+                return
+            if clean is None:
+                return
+            self._head = None
+            data = clean
+        super().data_received(data)
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._head is None and (self._payload is None or self._payload.is_eof())
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing has come that nobody has seen yet."""
+        if self.transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+
+class Sessions:
+    """The HTTP connections of one process, shared by all origins."""
+
+    def __init__(self, options: UpstreamOptions) -> None:
+        self.options = options
+        self.parent = ParentProxy(options.parent_proxy, options.no_proxy)
+        # Names that origins send us to may not keep those of the configuration waiting.
+        self._resolvers = Names(options.connect_timeout_s), PublicResolver(options.connect_timeout_s)
+        self._direct, self._public = (_session(options, one) for one in self._resolvers)
+        self.unpackers = ThreadPoolExecutor(2, "unpack")
+        """Undo encodings of documents."""
+
+    def for_url(self, url: URL, guard: RedirectGuard) -> ClientSession:
+        """Return the session for `url`: one that reaches public addresses only, unless it is named.
+
+        A parent proxy resolves names itself, so that only literal addresses can be judged here.
+        """
+        return self._direct if guard.is_named(url) or self.parent.on_the_way_to(url) else self._public
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._direct.close()
+        await self._public.close()
+        for resolver in self._resolvers:
+            await resolver.close()
+        self.unpackers.shutdown(wait=False, cancel_futures=True)
+
+
+def _session(options: UpstreamOptions, resolver: Names) -> ClientSession:
+    connector = TCPConnector(limit=0, limit_per_host=options.connections, resolver=resolver)
+    # aiohttp offers no other way to choose it; without it, careless heads are refused.
+    handler: type[ResponseHandler] = ForgivingHandler
+    connector._factory = partial(handler, loop=asyncio.get_running_loop())  # noqa: SLF001
+    return ClientSession(
+        connector=connector,
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        headers={"User-Agent": f"sstream-proxy/{__version__}"},
+        read_bufsize=_READ_BUFFER_BYTES,
+        trace_configs=[told_of_queues()],
+        timeout=ClientTimeout(
+            total=None, sock_connect=options.connect_timeout_s, sock_read=options.stall_timeout_s
+        ),
+    )

@@ -1,0 +1,43 @@
+"""Whether origins may be asked: as configured, or as somebody switched it while running.
+
+One byte in a file, mapped into every process's memory, so that a switch reaches
+all of them at once and lasts over restarts.
+"""
+
+from pathlib import Path
+
+from proxy.system.mapped_files import map_file
+
+_SIZE = 1
+
+
+class OfflineSwitch:
+    """One process's view of the switch."""
+
+    def __init__(self, path: Path, *, is_configured: bool) -> None:
+        self._is_configured = is_configured
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._memory = map_file(path, _SIZE)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether no origin may be asked now."""
+        return self._is_configured or self.is_switched
+
+    @property
+    def is_switched(self) -> bool:
+        """Whether somebody switched it on while running."""
+        return self._memory[0] != 0
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether the configuration says so, which no switch can change."""
+        return self._is_configured
+
+    def turn(self, *, on: bool) -> None:
+        """Switch all processes off the network, or back."""
+        self._memory[0] = on
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._memory.close()

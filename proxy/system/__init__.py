@@ -1,0 +1,1 @@
+"""What we need of the operating system beyond what Python's libraries give."""

@@ -1,0 +1,64 @@
+"""Where blocking work goes, so that the event loop never waits for it.
+
+Three kinds of work, three pools: writes and hashes of fills, which clients wait
+for; the ledger, whose SQLite connections belong to one thread; and whatever
+takes long, such as gpg and reading a products list. Other kinds have threads
+where they are done: names are looked up in `sources/http/names.py`, and `web/wire/sinks.py`
+sends what the disk has to be waited for. The event loop's own pool, which anybody
+shares, is used by nobody: whatever hangs then stops its own kind only.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple
+
+_Args = TypeVarTuple("_Args")
+_Result = TypeVar("_Result")
+
+
+class Threads:
+    """The thread pools of one process."""
+
+    def __init__(self) -> None:
+        self._disk = ThreadPoolExecutor(8, "disk")
+        self._ledger = ThreadPoolExecutor(1, "ledger")
+        self._slow = ThreadPoolExecutor(4, "slow")
+
+    async def disk(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run disk work that a client waits for."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, function, *args)
+
+    async def ledger(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run ledger work; one at a time, in order."""
+        return await asyncio.get_running_loop().run_in_executor(self._ledger, function, *args)
+
+    async def slow(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run work that may take seconds."""
+        return await asyncio.get_running_loop().run_in_executor(self._slow, function, *args)
+
+    async def close(self) -> None:
+        """Finish what runs, start nothing more."""
+        closing = ThreadPoolExecutor(1, "close")
+        loop = asyncio.get_running_loop()
+        for pool in (self._disk, self._slow, self._ledger):
+            await loop.run_in_executor(closing, partial(pool.shutdown, wait=True, cancel_futures=True))
+        closing.shutdown(wait=False)
+
+
+async def ended(work: asyncio.Future[Any]) -> None:
+    """Return when something has ended, however often whoever waits is cancelled; then that takes effect.
+
+    What it raised is for whoever awaits it too.
+    """
+    cancelled = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not work.cancelled():
+        work.exception()  # Or asyncio would log it as one that nobody saw.
+    if cancelled is not None:
+        raise cancelled

@@ -1,0 +1,195 @@
+"""GET and HEAD below a mount: the pull-through handler, from request to reply.
+
+locate -> let in -> resolve -> negotiate -> open -> BlobResponse
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import NoReturn
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from proxy.errors import ProxyError
+from proxy.fills.flights import Outcome
+from proxy.service.cache import Cache, Target
+from proxy.web.access.gate import Gate, PasswordNeeded
+from proxy.web.access.networks import parse_address
+from proxy.web.access_log import CUT, DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
+from proxy.web.blob_response import SERVER_NAME, BlobResponse
+from proxy.web.mounts import Mounts, NotProxied
+from proxy.web.negotiate import negotiate
+from proxy.web.remember import remember
+from proxy.web.status import cut_for, fate_of
+from proxy.web.wire.admission import client_of
+from proxy.web.wire.presence import ClientLeft, presence_of
+
+log = logging.getLogger(__name__)
+
+_ALLOWED = {"GET", "HEAD"}
+_CONTENT_TYPES = {
+    # No charset: MAAS decodes and re-encodes by it before gpgv sees the bytes.
+    ".json": "application/json",
+    ".sjson": "application/json",
+    ".gpg": "application/pgp-signature",
+}
+_CACHE_STATUS = {
+    Outcome.HIT: "hit",
+    Outcome.STALE: "hit; detail=stale",
+    Outcome.MISS: "fwd=uri-miss; stored",
+    Outcome.JOIN: "fwd=uri-miss; collapsed",
+    Outcome.BYPASS: "fwd=uri-miss; detail=not-stored",
+}
+_RETRY_AFTER_S = 5
+
+
+class MirrorHandler:
+    """Answers for all mirrors."""
+
+    def __init__(self, cache: Cache, mounts: Mounts, gate: Gate) -> None:
+        self._cache = cache
+        self._gate = gate
+        self._mounts = mounts
+
+    async def get_path(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for a document or item."""
+        if request.method not in _ALLOWED:
+            return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD work here", Allow="GET, HEAD")
+        try:
+            located = self._mounts.locate(shown_path(request.raw_path), local_address(request))
+        except NotProxied as error:
+            return _refuse(HTTPStatus.FORBIDDEN, str(error))
+        if located is None:
+            return _refuse(HTTPStatus.NOT_FOUND, "no mirror is mounted here; / lists those that are")
+        mirror, address = located.mirror, request.remote or ""
+        try:
+            with presence_of(request).needed():
+                await self._gate.pass_through(mirror, address, _authorization(request))
+                target = await self._cache.resolve(mirror, located.url_path, address)
+                response = await self._reply(request, target)
+            response[DIGEST] = target.item.digest
+        except ProxyError as error:
+            response = _translate(request, error)
+        except ClientLeft:
+            response = _Cut()
+            response[OUTCOME] = Outcome.MISS.value
+            response[HAS_LEFT] = True
+        response[MIRROR] = mirror.name
+        return response
+
+    async def _reply(self, request: web.Request, target: Target) -> web.StreamResponse:
+        answer = negotiate(target.item, request.headers, request.method)
+        headers = answer.headers | _target_headers(target, is_open=self._gate.is_open(target.mirror))
+        has_body = request.method == "GET" and answer.status in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}
+        if not has_body:
+            bodiless = _Bodiless(status=answer.status, headers=headers)
+            bodiless[OUTCOME] = self._outcome(target).value
+            bodiless.on_complete = partial(remember, request, bodiless, target, self._cache, self._gate)
+            return bodiless
+        began = time.monotonic()
+        opened = await self._cache.open(target, client_of(request.remote or ""))
+        headers["Cache-Status"] = f"sstream-proxy; {_CACHE_STATUS[opened.outcome]}"
+        response = BlobResponse(answer, opened, headers)
+        response[OUTCOME] = opened.outcome.value
+        response[FIRST_BYTE_S] = time.monotonic() - began
+        response.on_complete = partial(remember, request, response, target, self._cache, self._gate)
+        return response
+
+    def _outcome(self, target: Target) -> Outcome:
+        """Say what a reply without a body is: no hit, when a body would have had to be fetched."""
+        if not self._cache.holds(target):
+            return Outcome.MISS
+        return Outcome.STALE if target.is_stale else Outcome.HIT
+
+
+class _Bodiless(web.StreamResponse):
+    """A reply of headers alone."""
+
+    on_complete: Callable[[], None]
+    """Called when it was sent."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        writer = await super().prepare(request)
+        await self.write_eof()
+        self.on_complete()
+        return writer
+
+
+class _Cut(web.StreamResponse):
+    """No reply: the connection ends before a status line. An error from a handler would be sent as 500."""
+
+    def __init__(self) -> None:
+        super().__init__(status=0)
+
+    async def prepare(self, request: web.BaseRequest) -> NoReturn:  # noqa: ARG002
+        raise ConnectionResetError("cut on purpose")
+
+
+def _target_headers(target: Target, *, is_open: bool) -> dict[str, str]:
+    suffix = target.item.path[target.item.path.rfind(".") :] if target.is_document else ""
+    # A cache in between must not hand on what it got for somebody's password (RFC 9111 section 3.5).
+    whose = "public" if is_open else "private"
+    headers = {
+        "Server": SERVER_NAME,
+        "Content-Type": _CONTENT_TYPES.get(suffix, "application/octet-stream"),
+        "Cache-Control": "no-cache" if target.is_document else f"{whose}, max-age=31536000, immutable",
+    }
+    if target.is_document:
+        headers["Age"] = str(int(target.age_s))
+    return headers
+
+
+def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
+    fate = fate_of(error)
+    response: web.StreamResponse
+    if fate.outcome == "denied":
+        # Many clients send credentials only when they are asked for them.
+        level = logging.INFO if type(error) is PasswordNeeded else logging.WARNING
+        log.log(level, "access.denied client=%s path=%s problem=%s", request.remote, request.path, error)
+    if fate.status is None:
+        log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)
+        response = _Cut()
+        response[CUT] = cut_for(error)
+    else:
+        response = _refuse(fate.status, str(error), **{"X-Request-Id": request_id(request)})
+        if fate.status is HTTPStatus.UNAUTHORIZED:
+            _challenge(request, response)
+        if fate.status is HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = str(_RETRY_AFTER_S)
+    response[OUTCOME] = fate.outcome
+    return response
+
+
+def _authorization(request: web.Request) -> str | None:
+    """Return the header with a client's credentials: a proxy's, if it takes us for one (RFC 9110, 11.7)."""
+    own = request.headers.get("Authorization")
+    return own if _is_path(request) else request.headers.get("Proxy-Authorization", own)
+
+
+def _challenge(request: web.Request, response: web.StreamResponse) -> None:
+    """Ask for credentials in the header that a client looks for."""
+    name = "WWW-Authenticate"
+    if not _is_path(request):
+        response.set_status(HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+        name = "Proxy-Authenticate"
+    response.headers[name] = 'Basic realm="sstream-proxy", charset="UTF-8"'
+
+
+def _is_path(request: web.Request) -> bool:
+    return request.raw_path.startswith("/")
+
+
+def _refuse(status: HTTPStatus, problem: str, **headers: str) -> web.Response:
+    return web.Response(status=status, text=f"{problem}\n", headers={"Server": SERVER_NAME, **headers})
+
+
+def local_address(request: web.Request) -> tuple[str, int] | None:
+    """Return host and port that a request arrived at; IPv4 as such, also on an IPv6 socket."""
+    name = None if request.transport is None else request.transport.get_extra_info("sockname")
+    if not isinstance(name, tuple):
+        return None
+    address = parse_address(name[0])
+    return name[0] if address is None else str(address), name[1]

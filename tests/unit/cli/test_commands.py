@@ -1,0 +1,316 @@
+"""The commands as a person meets them: help, banner, errors, exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from multidict import CIMultiDict
+from support.certificates import make_certificate
+from support.fixtures import UBUNTU_KEY
+from support.keys import SigningKey
+from support.running import Service
+
+from proxy.cli import main
+from proxy.web.access.passwords import PasswordHash
+from proxy.web.admin.permission import CHANGE_HEADER, Access, AdminOptions, Asker
+
+OFFLINE = ("--listen", "127.0.0.1:0", "--workers", "1", "--offline")
+
+
+def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "proxy", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+
+
+def test_help_shows_how_to_start_and_how_to_point_maas_at_it() -> None:
+    help_text = CliRunner().invoke(main, ["--help"]).output
+
+    assert "sstream-proxy serve" in help_text
+    assert "maas admin boot-sources create" in help_text
+
+
+def test_version_is_told() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output.startswith("sstream-proxy, version ")
+
+
+def test_check_config_names_every_fault_at_once_and_exits_with_2(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('listen = ["nowhere"]\nwrokers = 2\n[cache]\nlimit = "a lot"\n')
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 2
+    for key in ("listen[0]", "wrokers", "cache.limit"):
+        assert key in result.stderr
+
+
+def test_check_config_of_the_defaults_lists_the_maas_mirrors(tmp_path: Path) -> None:
+    result = run("check-config", env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+
+    assert result.returncode == 0
+    assert "/images/ephemeral-v3/stable/" in result.stdout
+
+
+def test_the_banner_tells_where_it_listens_and_stores_and_the_commands_for_maas(tmp_path: Path) -> None:
+    arguments = (
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        str(tmp_path / "data"),
+        "--workers",
+        "1",
+        "--offline",
+    )
+    with Service(*arguments, log=tmp_path / "log") as service:
+        banner = service.banner
+
+    assert service.base in banner
+    assert str(tmp_path / "data") in banner
+    assert f"maas admin boot-sources create url={service.base}/images/ephemeral-v3/stable/" in banner
+    assert "/images/ephemeral-v2/daily/" in banner
+
+
+def test_a_port_in_use_is_said_plainly(tmp_path: Path) -> None:
+    with Service(*OFFLINE, "--data-dir", str(tmp_path / "one"), log=tmp_path / "log") as service:
+        address = service.base.removeprefix("http://")
+        result = run("serve", "--listen", address, "--data-dir", str(tmp_path / "two"), "--offline")
+
+    assert result.returncode == 1
+    assert f"cannot listen on {address}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_missing_gpg_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    result = run("serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path), env={"PATH": str(tmp_path)})
+
+    assert result.returncode == 1
+    assert "apt-get install gnupg" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "broken.toml"])
+def test_a_configuration_that_cannot_be_read_is_a_usage_fault(tmp_path: Path, name: str) -> None:
+    (tmp_path / "broken.toml").write_text("listen = [")
+
+    result = run("check-config", "--config", str(tmp_path / name))
+
+    assert result.returncode == 2
+    assert name in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# Secrets
+
+
+def test_a_password_is_hashed_without_being_shown(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "proxy", "hash-password"]
+    told = subprocess.run(command, input="hunter2\n", capture_output=True, text=True, timeout=60, check=True)
+    again = subprocess.run(command, input="hunter2\n", capture_output=True, text=True, timeout=60, check=True)
+
+    assert told.stdout != again.stdout
+    assert "hunter2" not in told.stdout + told.stderr
+    config = tmp_path / "config.toml"
+    config.write_text(
+        "access.users = ['maas']\n[admin]\nread = 'admins'\n"
+        f"[[user]]\nname = 'maas'\npassword_hash = '{told.stdout.strip()}'\n"
+    )
+    config.chmod(0o600)
+    result = run("check-config", "--config", str(config))
+    assert result.returncode == 0
+    assert (
+        result.stderr
+        == "warning: clients' passwords travel without encryption: set [tls] certificate and key\n"
+    )
+    assert PasswordHash.parse(told.stdout.strip()).matches(b"hunter2")
+
+
+@pytest.mark.parametrize("password", ["", "\n", "x" * 257])
+def test_no_password_is_no_password(password: str) -> None:
+    result = CliRunner().invoke(main, ["hash-password"], input=password)
+    assert result.exit_code == 2
+    assert "1 to 256 characters" in result.output
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "utf-8:surrogateescape"])
+def test_a_password_that_is_no_text_is_refused(encoding: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "proxy", "hash-password"],
+        input=b"caf\xe9\n",
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"Error: the password is no UTF-8 text")
+
+
+@pytest.mark.parametrize("form", ["%(size)9999999999s", "%99999d", "x%(path)-050000s"])
+def test_a_format_as_wide_as_the_memory_is_refused(form: str) -> None:
+    result = run("query", "--format", form)
+
+    assert result.returncode == 2
+    assert "has a width of more than 4 digits" in result.stderr
+
+
+@pytest.mark.parametrize(("interrupted", "ends"), [("click", -signal.SIGINT), ("proxy.cli.stats", 130)])
+def test_an_interruption_at_any_moment_leaves_no_traceback(
+    tmp_path: Path, interrupted: str, ends: int
+) -> None:
+    """Reading the program takes a second on a busy machine."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {interrupted!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+
+    result = run("stats", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+    assert (result.returncode, result.stderr) == (ends, "")
+
+
+def test_a_new_token_is_one_that_its_line_lets_in() -> None:
+    first, second = CliRunner().invoke(main, ["new-token"]).output.splitlines()
+    header, _, value = first.partition(": ")
+    sha256 = tomllib.loads(second)["token_sha256"]
+    headers = CIMultiDict({header: value, CHANGE_HEADER: "1"})
+    asker = Asker("192.0.2.7", "POST", headers)
+
+    assert Access(AdminOptions(token_sha256=sha256)).why_not_change(asker) is None
+    assert first not in CliRunner().invoke(main, ["new-token"]).output
+
+
+EXPOSED = """
+data_dir = "data"
+upstream.parent_proxy = "http://user:hunter2@proxy:3128"
+access = { users = ["maas"], allow = ["10.0.0.0/8"] }
+[tls]
+certificate = "server.crt"
+key = "server.key"
+[[user]]
+name = "maas"
+password_hash = "$scrypt$ln=4,r=8,p=1$MDEyMzQ1Njc4OWFiY2RlZg$4v4XLdlTBux44rEXSMALlSM8K9oYDyX1MvYeYDzoFDo"
+"""
+
+
+def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
+    """When it is checked, and in the log when the server starts."""
+    config, key = tmp_path / "config.toml", tmp_path / "server.key"
+    make_certificate(tmp_path)
+    config.write_text(EXPOSED)
+    open_files = (config, key)
+    for path in open_files:
+        path.chmod(0o644)
+    checked = run("check-config", "--config", str(config))
+    with Service("--config", str(config), *OFFLINE, log=tmp_path / "log") as service:
+        log = service.log()
+    for path in open_files:
+        path.chmod(0o600)
+    mended = run("check-config", "--config", str(config))
+
+    assert checked.returncode == mended.returncode == 0
+    for told in (checked.stderr, log):
+        assert f"read the passwords or their hashes in {config}: chmod o-rwx {config}" in told
+        assert f"read the private key {key}: chmod o-rwx {key}" in told
+        assert "figures about them are" in told
+        assert "hunter2" not in told
+        assert "$scrypt" not in told
+    assert log.count("config.exposed") == checked.stderr.count("warning:") == 3
+    assert "chmod" not in mended.stderr
+    assert "hunter2" not in checked.stdout
+    assert "only for clients in 10.0.0.0/8, users maas" in checked.stdout
+    assert f"url={service.base.replace('://', '://USER:PASSWORD@')}/images/" in service.banner
+
+
+MIRROR = '[[mirror]]\nname = "{name}"\nmount = "/{name}/"\norigins = ["https://x/"]\nkeyring = "{keyring}"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it holds no OpenPGP public key"),
+        (b"my keys\n", "it holds no OpenPGP public key"),
+        (b"-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n", "a PGP SIGNATURE"),
+        (b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "it holds a secret key"),
+        (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME", "it is cut off"),
+    ],
+)
+def test_check_config_looks_into_every_keyring(tmp_path: Path, content: bytes, why: str) -> None:
+    """A file that is there is no keyring yet; a mirror is told by its name."""
+    (tmp_path / "good.gpg").write_bytes(UBUNTU_KEY.read_bytes())
+    (tmp_path / "bad.gpg").write_bytes(content)
+    config = tmp_path / "config.toml"
+    mirrors = [MIRROR.format(name=name, keyring=f"{name}.gpg") for name in ("good", "bad")]
+    config.write_text(f'data_dir = "{tmp_path}/data"\n' + "".join(mirrors))
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 2
+    assert f'mirror "bad": keyring {tmp_path}/bad.gpg: ' in result.stderr
+    assert why in result.stderr
+    assert '"good"' not in result.stderr
+    assert ": good, " not in result.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_check_config_tells_what_is_odd_of_a_keyring(tmp_path: Path, key: SigningKey) -> None:
+    (tmp_path / "keys.gpg").write_bytes(key.public_armored() + UBUNTU_KEY.read_bytes() + key.public_binary())
+    with SigningKey.expired() as expired:
+        (tmp_path / "old.gpg").write_bytes(expired.public_binary() + key.public_binary())
+    config = tmp_path / "config.toml"
+    config.write_text(
+        MIRROR.format(name="mixed", keyring="keys.gpg") + MIRROR.format(name="old", keyring="old.gpg")
+    )
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 0
+    assert 'warning: mirror "mixed": keyring ' in result.stderr
+    assert "made of an armored and a binary part: the keys of both are used" in result.stderr
+    assert f"key {expired.fingerprint} has expired" in result.stderr
+
+
+def test_check_config_finds_what_this_disk_and_clients_do_not_allow(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    data = tmp_path / "not" / "made" / "yet"
+    config.write_text(f'data_dir = "{data}"\n[cache]\nmin_free = "900 TiB"\n')
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 2
+    assert "cache.min_free: is 900.0 TiB, and the whole disk that holds" in result.stderr
+    assert not (tmp_path / "not").exists()
+
+    config.write_text(
+        '[upstream]\nstall_timeout = "12s"\nconnect_timeout = "20s"\n[feed]\ndrip_interval = "10s"\n'
+    )
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 0
+    for key, wait in (
+        ("upstream.stall_timeout", "12 s"),
+        ("upstream.connect_timeout", "20 s"),
+        ("feed.drip_interval", "10 s"),
+    ):
+        assert f"warning: {key} is {wait}, and MAAS gives up after 10 s" in result.stderr
+
+
+def test_check_config_reads_the_certificate(tmp_path: Path) -> None:
+    config, key = tmp_path / "config.toml", tmp_path / "server.key"
+    make_certificate(tmp_path)
+    config.write_text('[tls]\ncertificate = "server.crt"\nkey = "server.key"\n')
+    key.write_text("half a key")
+
+    result = run("check-config", "--config", str(config))
+
+    assert result.returncode == 2
+    assert f"[tls] key: {key} holds no private key" in result.stderr

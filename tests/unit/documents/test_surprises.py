@@ -1,0 +1,37 @@
+"""Errors that nobody foresaw are the origin's whose reply was read, unless a disk failed."""
+
+import pytest
+
+from proxy.documents.surprises import Surprise, blamed_on, described
+from proxy.simplestreams.parse import FormatError
+from proxy.sources.errors import OriginMisbehaved
+from proxy.store.files import StoreFault
+
+ORIGIN = "http://a.example/"
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError("string index out of range"), RecursionError(), OverflowError("too large")]
+)
+def test_a_crash_is_told_as_the_origins_with_its_place(error: Exception) -> None:
+    with (
+        pytest.raises(OriginMisbehaved, match=f"{type(error).__name__}.*test_surprises.py line") as caught,
+        blamed_on(ORIGIN),
+    ):
+        raise error
+    assert caught.value.origin == ORIGIN
+
+
+def test_the_disks_errors_are_not_the_origins() -> None:
+    with pytest.raises(StoreFault, match="the disk failed"), blamed_on(ORIGIN):
+        raise OSError(5, "Input/output error")
+
+
+def test_foreseen_errors_pass() -> None:
+    with pytest.raises(FormatError), blamed_on(ORIGIN):
+        raise FormatError("it is not JSON")
+
+
+def test_a_surprise_asks_to_be_reported() -> None:
+    assert str(Surprise(KeyError("name"))) == "an unforeseen error, please report it: KeyError: 'name'"
+    assert len(described(ValueError("x" * 5000))) < 300

@@ -1,0 +1,195 @@
+"""The bench's arithmetic and reports; what it measures is not for tests to judge."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import report
+from figures import Bar, Effort, Note, Rounds, Row, alternate, percentile
+from loads import wrk
+from loads.probe import with_those_not_sent
+from processes import Server
+from scenarios import SCENARIOS
+
+BENCH = Path(__file__).parents[3] / "bench"
+
+WRK_REPORT = """\
+Running 3s test @ http://127.0.0.1:8080/m/item
+  1 threads and 32 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.47ms    2.11ms  30.20ms   91.10%
+    Req/Sec    16.24k     2.02k   20.31k    70.00%
+  Latency Distribution
+     50%  812.00us
+     75%    1.10ms
+     90%    2.90ms
+     99%    1.20s
+  48480 requests in 3.00s, 200.00MB read
+Requests/sec:  16160.33
+Transfer/sec:     66.67MB
+"""
+
+
+def test_a_report_of_wrk_is_read_in_one_unit() -> None:
+    told = wrk.parse(WRK_REPORT)
+    assert told == wrk.Told(48480, 16160.33, p50_ms=0.812, p99_ms=1200.0, trouble="")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["Non-2xx or 3xx responses: 7", "Socket errors: connect 0, read 12, write 0, timeout 0"],
+)
+def test_errors_under_load_are_told(trouble: str) -> None:
+    assert wrk.parse(f"{WRK_REPORT}  {trouble}\n").trouble == trouble
+
+
+def test_what_is_no_report_of_wrk_is_refused() -> None:
+    with pytest.raises(ValueError, match="unable to connect"):
+        wrk.parse("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_a_percentile_is_a_value_that_was_seen(share: float, expected: int) -> None:
+    assert percentile(list(range(100, 0, -1)), share) == expected
+
+
+def test_a_percentile_of_one_value_is_that_value() -> None:
+    assert percentile([7.0], 0.99) == 7.0
+
+
+def test_a_pause_counts_for_all_who_would_have_come_during_it() -> None:
+    assert with_those_not_sent(3.0, 5.0) == [3.0]
+    assert with_those_not_sent(17.0, 5.0) == [17.0, 12.0, 7.0, 2.0]
+
+
+def test_each_round_begins_with_another_server() -> None:
+    asked: list[str] = []
+
+    def measure(name: str, number: int) -> dict[str, float]:
+        asked.append(f"{number}{name}")
+        return {"s": 1.0}
+
+    alternate(["a", "b", "c"], 3, measure)
+    assert asked == ["0a", "0b", "0c", "1b", "1c", "1a", "2c", "2a", "2b"]
+
+
+def test_ratios_are_taken_within_rounds_so_that_a_drifting_machine_cancels_out() -> None:
+    speeds = {"ours": [10.0, 20.0, 400.0], "theirs": [5.0, 10.0, 200.0]}
+    rounds = alternate(list(speeds), 3, lambda name, number: {"requests/s": speeds[name][number]})
+    assert rounds.ratio("requests/s", "ours", "theirs") == 2.0
+    assert rounds.median("ours", "requests/s") == 20.0
+    assert rounds.worst("ours", "requests/s") == 400.0
+
+
+def test_rows_are_medians_in_the_order_of_the_servers() -> None:
+    rounds = Rounds()
+    for value in (3.0, 1.0, 2.0):
+        rounds.add("nginx", {"s": value})
+        rounds.add("ours", {"s": 2 * value})
+    assert rounds.rows("case", lambda figures: 1 / figures["s"]) == [
+        Row("case", "nginx", {"s": 2.0}, 0.5),
+        Row("case", "ours", {"s": 4.0}, 0.25),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bar", "limit", "verdict"),
+    [
+        (Bar("speed", 1.3, at_least=1.3), ">= 1.3", "met"),
+        (Bar("speed", 1.29, at_least=1.3), ">= 1.3", "NOT MET"),
+        (Bar("CPU", 1.05, at_most=1.05), "<= 1.05", "met"),
+        (Bar("CPU", 1.06, at_most=1.05), "<= 1.05", "NOT MET"),
+        (Bar("just told", 9.0), "", ""),
+    ],
+)
+def test_a_bar_says_whether_it_is_met(bar: Bar, limit: str, verdict: str) -> None:
+    assert (bar.limit, bar.verdict) == (limit, verdict)
+
+
+def test_little_work_is_still_some() -> None:
+    assert Effort(share=1 / 16).scaled(64) == 4
+    assert Effort(share=1 / 16).scaled(3) == 1
+
+
+CHAPTERS = [
+    report.Chapter(
+        "small",
+        "Small hits.",
+        [
+            Row("4 KiB", "nginx", {"requests/s": 100_000.0}, 100_000.0),
+            Row("4 KiB", "ours", {"requests/s": 150_000.0}, 150_000.0),
+            Bar("requests/s to nginx", 1.5, at_least=1.3),
+            Bar("CPU to nginx", 0.4),
+            Note("wrk has one thread."),
+        ],
+    )
+]
+MACHINE = {"CPU": "two of them", "load before": "0.10 0.20 0.30"}
+
+
+def test_json_holds_all_figures_and_verdicts() -> None:
+    told = json.loads(report.as_json(MACHINE, CHAPTERS))
+    assert told["machine"] == MACHINE
+    small = told["scenarios"]["small"]
+    assert [row["figures"]["requests/s"] for row in small["rows"]] == [100_000.0, 150_000.0]
+    assert [bar["verdict"] for bar in small["bars"]] == ["met", ""]
+    assert small["notes"] == ["wrk has one thread."]
+
+
+def test_the_results_page_describes_the_machine_and_lists_the_bars() -> None:
+    page = report.as_markdown(MACHINE, CHAPTERS)
+    assert "| CPU | two of them |" in page
+    assert "| small | requests/s to nginx | 1.5 | >= 1.3 | met |" in page
+    assert "| 4 KiB | ours | 150,000 |" in page
+
+
+def test_the_plot_is_svg_with_every_server_and_case() -> None:
+    drawing = ET.fromstring(report.as_plot(CHAPTERS))
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    text = " ".join(drawing.itertext())
+    assert all(word in text for word in ("nginx", "ours", "small: 4 KiB"))
+
+
+FAMILY = """
+import os, sys, time
+
+def spin():
+    while time.process_time() < 0.2:
+        pass
+
+if (ended := os.fork()) == 0:
+    spin()
+    os._exit(0)
+os.waitpid(ended, 0)
+if os.fork() == 0:
+    spin()
+    print("ready", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+sys.stdin.read()
+"""
+"""A child that worked and ended, and one that worked and lives on; each used 0.2 s."""
+
+
+def test_a_servers_cpu_and_memory_are_those_of_its_whole_tree() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        server = Server("one", "http://127.0.0.1/", process.pid)
+        assert len(server.pids()) == 2
+        assert server.cpu_s() >= 0.38
+        assert 1_000_000 < server.memory_bytes() < 2 * server.peak_rss_bytes()
+        process.communicate()
+
+
+def test_every_scenario_says_what_happens_and_is_in_the_readme() -> None:
+    readme = (BENCH / "README.md").read_text()
+    for name, scenario in SCENARIOS.items():
+        assert scenario.__doc__
+        assert callable(scenario.measure)
+        assert f"`{name}`" in readme

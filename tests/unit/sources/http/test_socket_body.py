@@ -1,0 +1,293 @@
+"""The rest of a large body comes straight from its socket, and the connection lives on."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import aiohttp
+import pytest
+import trustme
+import uvloop
+from support.faults import Fault
+from support.origin import Origin
+from support.tree import random_blocks
+from support.upstreams import Meter, asked_with
+
+from proxy.sources.errors import OriginUnreachable
+from proxy.sources.http.origin import Origin as Upstream
+from proxy.sources.http.origin import Reply
+from proxy.sources.http.sessions import Sessions
+from proxy.sources.http.socket_body import SocketBody
+from proxy.sources.options import UpstreamOptions
+from proxy.sources.pull import Doubts, Pull, Source
+from proxy.sources.route import Route
+
+SIZE = 5_000_000
+DATA = b"".join(random_blocks("straight", SIZE))
+OPTIONS = UpstreamOptions(connections=1, stall_timeout_s=2)
+BUFFER = memoryview(bytearray(100_000))
+
+
+@pytest.fixture
+async def origin(tmp_path: Path) -> AsyncIterator[Origin]:
+    """Serve one large and one small file."""
+    (tmp_path / "big").write_bytes(DATA)
+    (tmp_path / "small").write_bytes(DATA[:1000])
+    async with Origin(tmp_path) as origin:
+        yield origin
+
+
+@pytest.fixture
+def meter() -> Meter:
+    return Meter()
+
+
+@pytest.fixture
+async def upstream(origin: Origin, meter: Meter) -> AsyncIterator[Upstream]:
+    """Return the proxy's side of it."""
+    async with Sessions(OPTIONS) as sessions:
+        yield asked_with(sessions, origin, meter)
+
+
+async def received(reply: Reply, into: bytearray, *, is_replaceable: bool = False) -> int:
+    """Add a body to `into`; return how many bytes did not pass the library."""
+    straight_bytes = 0
+    async for piece in reply.pieces(is_replaceable=is_replaceable):
+        if isinstance(piece, SocketBody):
+            while count := await asyncio.to_thread(piece.receive, BUFFER):
+                into += BUFFER[:count]
+                straight_bytes += count
+        else:
+            into += piece
+    return straight_bytes
+
+
+def open_sockets() -> int:
+    links = list(Path("/proc/self/fd").iterdir())
+    return sum(link.is_symlink() and str(link.readlink()).startswith("socket:") for link in links)
+
+
+async def test_most_of_a_large_body_never_passes_the_library(upstream: Upstream, meter: Meter) -> None:
+    """Every byte arrives once, in order, and is counted."""
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        assert await received(reply, body) > SIZE / 2
+    assert body == DATA
+    assert meter.received_bytes == SIZE
+
+
+async def test_the_connection_serves_the_next_request(upstream: Upstream, origin: Origin) -> None:
+    """The library gets it back in order: large and small answers follow one another on it."""
+    for path, size in (("big", SIZE), ("small", 1000), ("big", SIZE), ("big", SIZE)):
+        body = bytearray()
+        async with upstream.open(path) as reply:
+            await received(reply, body)
+        assert body == DATA[:size]
+    assert origin.connections == 1
+
+
+def test_all_this_is_so_on_the_loop_that_serves(tmp_path: Path, meter: Meter) -> None:
+    """Whole bodies, one that breaks off, and another after it."""
+    (tmp_path / "big").write_bytes(DATA)
+
+    async def use() -> None:
+        async with Origin(tmp_path) as origin, Sessions(OPTIONS) as sessions:
+            upstream = asked_with(sessions, origin, meter)
+            for connections, fault in ((1, Fault()), (1, Fault(close_after=3_000_000)), (2, Fault())):
+                origin.fault("big", fault, times=1)
+                body = bytearray()
+                with suppress(OriginUnreachable):
+                    async with upstream.open("big") as reply:
+                        assert await received(reply, body) > SIZE / 4
+                assert body == DATA[: fault.close_after]
+                assert origin.connections == connections
+
+    uvloop.run(use())
+
+
+async def test_the_rest_of_a_range_is_read_alike(upstream: Upstream) -> None:
+    """A transfer goes on where an earlier one ended."""
+    body = bytearray()
+    async with upstream.open("big", offset=1_000_000) as reply:
+        assert await received(reply, body)
+    assert body == DATA[1_000_000:]
+
+
+async def test_who_has_no_buffer_gets_bytes(upstream: Upstream) -> None:
+    """What nothing stores is read in pieces."""
+    body = b""
+    async with upstream.open("big") as reply:
+        async for piece in reply.pieces():
+            body += await asyncio.to_thread(piece.read) if isinstance(piece, SocketBody) else piece
+    assert body == DATA
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(Fault(cut_after=3_000_000), "reset"), (Fault(close_after=3_000_000), "2000000 bytes are missing")],
+)
+async def test_a_body_that_breaks_off_is_found_out_after_its_last_byte(
+    origin: Origin, upstream: Upstream, meter: Meter, fault: Fault, reason: str
+) -> None:
+    """What came before the end is right, and the next request has a connection of its own."""
+    origin.fault("big", fault, times=1)
+    body = bytearray()
+    with pytest.raises(OriginUnreachable, match=reason):
+        async with upstream.open("big") as reply:
+            await received(reply, body)
+    assert len(body) > SIZE / 4
+    assert DATA.startswith(body)
+    assert meter.failures == 1
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        await received(reply, body)
+    assert body == DATA
+    assert origin.connections == 2
+
+
+async def test_silence_ends_a_body_after_the_stall_timeout(origin: Origin, upstream: Upstream) -> None:
+    """Who sends nothing for so long is given up, with all that came before."""
+    origin.fault("big", Fault(stall_after=3_000_000))
+    body = bytearray()
+    with pytest.raises(OriginUnreachable, match="no byte for 2 s"):
+        async with upstream.open("big") as reply:
+            await received(reply, body)
+    assert body == DATA[:3_000_000]
+
+
+async def test_a_body_may_take_longer_than_the_stall_timeout(origin: Origin, meter: Meter) -> None:
+    """Who sends little at a time is heard at once, and all the way."""
+    origin.fault("big", Fault(rate_bytes_s=5_000_000))
+    body = bytearray()
+    async with Sessions(replace(OPTIONS, stall_timeout_s=0.4)) as sessions:
+        upstream = asked_with(sessions, origin, meter)
+        async with upstream.open("big") as reply:
+            assert await received(reply, body)
+    assert body == DATA
+
+
+async def test_few_bytes_are_not_waited_upon(origin: Origin, upstream: Upstream) -> None:
+    """What has come is to be had though the origin has ceased, long before the stall timeout."""
+    stall = origin.fault("big", Fault(stall_after=3_000_123))
+    body = bytearray()
+    stalled_s = waited_s = 0.0
+    async with upstream.open("big") as reply:
+        async for piece in reply.pieces():
+            body += await asyncio.to_thread(piece.read) if isinstance(piece, SocketBody) else piece
+            if len(body) == 3_000_123:
+                waited_s = time.monotonic() - stalled_s
+                stall.remove()
+            elif not stall.reached.is_set():
+                stalled_s = time.monotonic()
+    assert body == DATA
+    assert waited_s < OPTIONS.stall_timeout_s / 2
+
+
+async def test_more_than_was_announced_ends_the_connection(origin: Origin, upstream: Upstream) -> None:
+    """The body ends where Content-Length says; what follows is nobody's answer."""
+    origin.fault("big", Fault(length_error=-10), times=1)
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        assert await received(reply, body)
+    assert body == DATA[:-10]
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        await received(reply, body)
+    assert body == DATA
+    assert origin.connections == 2
+
+
+@pytest.mark.parametrize("fault", [Fault(chunked=True), Fault(truncate_to=1_000_000)])
+async def test_what_has_no_length_or_little_of_it_is_left_to_the_library(
+    origin: Origin, upstream: Upstream, fault: Fault
+) -> None:
+    """Only where the end is known, and far."""
+    origin.fault("big", fault)
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        assert await received(reply, body) == 0
+    assert body == DATA[: fault.truncate_to]
+
+
+async def test_tls_is_left_to_the_library(tmp_path: Path) -> None:
+    """What the socket holds is encrypted."""
+    (tmp_path / "big").write_bytes(DATA)
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    async with (
+        Origin(tmp_path, tls=server) as origin,
+        aiohttp.ClientSession() as session,
+        session.get(origin.url + "big", ssl=client) as response,
+    ):
+        assert response.content_length == SIZE
+        assert not SocketBody.is_possible(response)
+        assert await response.read() == DATA
+
+
+async def test_who_trickles_is_left_for_another(origin: Origin, meter: Meter) -> None:
+    """As long as there is another."""
+    origin.fault("big", Fault(rate_bytes_s=2_000_000))
+    async with Sessions(replace(OPTIONS, stall_timeout_s=0.3, least_rate_bytes=10_000_000)) as sessions:
+        upstream = asked_with(sessions, origin, meter)
+        with pytest.raises(OriginUnreachable, match="it sends only"):
+            async with upstream.open("big") as reply:
+                await received(reply, bytearray(), is_replaceable=True)
+
+
+def pull_from(*upstreams: Upstream) -> Pull:
+    """Return a pull of the large file."""
+    route = Route(upstreams, clock=time.monotonic)
+    return Pull([Source(route, "big")], SIZE, 0, OPTIONS, Random(1), Doubts())
+
+
+async def test_a_transfer_goes_on_elsewhere_with_the_next_byte(
+    tmp_path: Path, origin: Origin, meter: Meter
+) -> None:
+    """And it is known whose bytes they are."""
+    async with Origin(tmp_path) as other, Sessions(OPTIONS) as sessions:
+        upstreams = [asked_with(sessions, one, meter) for one in (origin, other)]
+        origin.fault("big", Fault(cut_after=3_000_000))
+        body = bytearray()
+        pull = pull_from(*upstreams)
+        async for piece in pull.pieces():
+            body += await asyncio.to_thread(piece.read) if isinstance(piece, SocketBody) else piece
+        assert body == DATA
+        (resumed,) = other.gets("big")
+    first, second = pull.parts
+    assert (first.origin, first.start) == (upstreams[0].name, 0)
+    assert (second.origin, second.start, second.stop) == (upstreams[1].name, first.stop, SIZE)
+    assert resumed.headers["Range"] == f"bytes={first.stop}-"
+
+
+async def test_a_transfer_given_up_leaves_no_socket_open(origin: Origin, upstream: Upstream) -> None:
+    """Whoever leaves in the middle of a body closes its connection, at once."""
+    before = open_sockets()
+    pieces = pull_from(upstream).pieces()
+    async for piece in pieces:
+        if isinstance(piece, SocketBody):
+            break
+    await pieces.aclose()
+    await origin.idle()
+    assert open_sockets() <= before
+
+
+async def test_nothing_is_received_once_it_is_closed(upstream: Upstream) -> None:
+    """A thread that comes late finds no descriptor, not another's."""
+    left = []
+    pieces = pull_from(upstream).pieces()
+    async for piece in pieces:
+        if isinstance(piece, SocketBody):
+            left.append(piece)
+            break
+    await pieces.aclose()
+    assert await asyncio.to_thread(left[0].read) == b""
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        left[0].check()

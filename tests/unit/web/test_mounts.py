@@ -1,0 +1,196 @@
+"""Which mirror a request target belongs to, by mount or, for users of a plain proxy, by origin."""
+
+import socket
+
+import pytest
+
+from proxy.mirror import Mirror
+from proxy.web.mounts import Located, Mounts, NotProxied
+
+STABLE = Mirror(
+    name="stable",
+    mount="/images/stable/",
+    origins=("https://images.maas.io/ephemeral-v3/stable/", "http://backup.example:8000/maas/"),
+)
+NESTED = Mirror(
+    name="nested",
+    mount="/images/stable/nested/",
+    origins=("https://images.maas.io/ephemeral-v3/stable/nested/",),
+)
+ROOT = Mirror(name="root", mount="/", origins=("https://cloud-images.ubuntu.com/",))
+HERE = ("192.0.2.7", 8080)
+INDEX = "streams/v1/index.sjson"
+
+
+def locate(target: str, *mirrors: Mirror, at: tuple[str, int] | None = HERE) -> tuple[str, str] | None:
+    """Return the mirror's name and the rest of the target."""
+    located = Mounts(mirrors or (STABLE, NESTED)).locate(target, at)
+    return None if located is None else (located.mirror.name, located.url_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (f"/images/stable/{INDEX}", ("stable", INDEX)),
+        ("/images/stable/", ("stable", "")),
+        ("/images/stable/a%3Ab%2F..%2Fc", ("stable", "a%3Ab%2F..%2Fc")),
+        ("/images/stable/../secret", ("stable", "../secret")),
+        ("/images/stable//a", ("stable", "a")),
+        ("/images/stable/./a//b/", ("stable", "a/b/")),
+        ("/images/stable/a/.", ("stable", "a/")),
+        ("/images/stable//../secret", ("stable", "../secret")),
+        ("//images/./stable///a", ("stable", "a")),
+        (f"/images/stable/{INDEX}?v=1", ("stable", INDEX)),
+        (f"/images/stable/nested/{INDEX}", ("nested", INDEX)),
+        ("/images/stable/nested", ("stable", "nested")),
+        # what clients ask for beside a mount, such as MAAS for a source without a slash
+        (f"/images/stable{INDEX}", None),
+        ("/images/stable", None),
+        (f"/images/{INDEX}", None),
+        ("/", None),
+        ("/IMAGES/STABLE/", None),
+        ("//images/stable/", ("stable", "")),
+        ("//-/images/stable/a", None),
+        ("/images%2Fstable/", None),
+    ],
+)
+def test_a_path_belongs_to_the_mirror_that_is_mounted_above_it(
+    target: str, found: tuple[str, str] | None
+) -> None:
+    """The rest stays as it was written; the longest mount wins, in whatever order they are configured."""
+    assert locate(target, STABLE, NESTED) == locate(target, NESTED, STABLE) == found
+
+
+def test_a_mirror_at_the_root_takes_what_no_other_does() -> None:
+    assert locate(f"/{INDEX}", ROOT, STABLE) == ("root", INDEX)
+    assert locate(f"/images/stable/{INDEX}", ROOT, STABLE) == ("stable", INDEX)
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (f"http://images.maas.io/ephemeral-v3/stable/{INDEX}", ("stable", INDEX)),
+        (f"https://images.maas.io/ephemeral-v3/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://images.maas.io:80/ephemeral-v3/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://images.maas.io:443/ephemeral-v3/stable/{INDEX}", ("stable", INDEX)),
+        (f"HTTP://Images.MAAS.io/ephemeral-v3/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://user:secret@images.maas.io/ephemeral-v3/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://images.maas.io/ephemeral-v3/stable/{INDEX}?v=1", ("stable", INDEX)),
+        (f"http://images.maas.io/ephemeral-v3/stable/nested/{INDEX}", ("nested", INDEX)),
+        (f"http://backup.example:8000/maas/{INDEX}", ("stable", INDEX)),
+        ("http://images.maas.io/ephemeral-v3/stable/", ("stable", "")),
+        # the proxy itself
+        (f"http://192.0.2.7:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://localhost:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://{socket.gethostname()}:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://LOCALHOST.:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://{socket.gethostname()}.:8080/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://[::1]:8080//images/stable//{INDEX}", ("stable", INDEX)),
+        ("http://localhost:8080/elsewhere", None),
+        ("http://127.0.0.1:8080/", None),
+        # the proxy by names that it cannot know: what a load balancer or a port map makes of it
+        (f"http://cache.example/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"https://CACHE.example.:8443/images/stable/{INDEX}?v=1", ("stable", INDEX)),
+        (f"http://[2001:db8::7]/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://[::1]:9000/images/stable/{INDEX}", ("stable", INDEX)),
+        (f"http://maas:secret@cache.example/images/stable/nested/{INDEX}", ("nested", INDEX)),
+        ("http://localhost:8081/images/stable/a", ("stable", "a")),
+        ("http://127.0.0.1/images/stable/../a", ("stable", "../a")),
+        ("http://localhost:8080", None),
+    ],
+)
+def test_an_absolute_target_belongs_to_the_mirror_of_its_origin(
+    target: str, found: tuple[str, str] | None
+) -> None:
+    """Clients of a plain proxy ask by http for what is configured as https."""
+    assert locate(target) == found
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://elsewhere.example/ephemeral-v3/stable/streams/v1/index.sjson",
+        "http://images.maas.io.evil.example/ephemeral-v3/stable/a",
+        "http://images.maas.io@evil.example/ephemeral-v3/stable/a",
+        "http://images.maas.io:8080/ephemeral-v3/stable/a",
+        "http://backup.example/maas/a",
+        "http://cache.example/",
+        "http://cache.example/images/stable",
+        "http://cache.example/images/other/a",
+        "http://cache.example/-/stats",
+        "http://localhost:8081/-/stats",
+        "http://localhost:8081/",
+        "http:///images/stable/a",
+        "http:/images/stable/a",
+        "ftp://cache.example/images/stable/a",
+        "cache.example/images/stable/a",
+        "http://cache.example:port/images/stable/a",
+        "http://[::1/images/stable/a",
+        "http://images.maas.io:port/ephemeral-v3/stable/a",
+        "http://[::1/ephemeral-v3/stable/a",
+        "http:///ephemeral-v3/stable/a",
+        "file:///etc/passwd",
+        "images.maas.io:443",
+        "*",
+        "",
+    ],
+)
+def test_nothing_else_is_proxied(target: str) -> None:
+    with pytest.raises(NotProxied, match="only its configured mirrors"):
+        locate(target)
+
+
+def test_a_path_beside_an_origins_tree_belongs_to_nobody() -> None:
+    """MAAS up to 3.7, behind this as its proxy and with a source without a slash, asks so first."""
+    assert locate(f"http://images.maas.io/ephemeral-v3/stable{INDEX}") is None
+
+
+def test_an_origins_own_url_is_never_taken_for_the_path_of_a_mount() -> None:
+    """Not even if some mirror is mounted at the same path."""
+    at_its_path = Mirror(name="other", mount="/ephemeral-v3/stable/", origins=("https://other.example/x/",))
+    assert locate("http://images.maas.io/ephemeral-v3/stable/a", STABLE, at_its_path) == ("stable", "a")
+    assert locate("http://cache.example/ephemeral-v3/stable/a", STABLE, at_its_path) == ("other", "a")
+    assert locate("http://other.example/ephemeral-v3/stable/a", STABLE, at_its_path) is None
+
+
+def test_a_mirror_at_the_root_is_found_by_names_that_are_certain() -> None:
+    """All servers' paths lie below it."""
+    for host in ("localhost", "LOCALHOST:9000", "[::1]:80", "192.0.2.7:81", f"{socket.gethostname()}."):
+        assert locate(f"http://{host}/{INDEX}", ROOT) == ("root", INDEX)
+    for host in ("elsewhere.example", "192.0.2.8:8080", "localhost.example"):
+        with pytest.raises(NotProxied):
+            locate(f"http://{host}/{INDEX}", ROOT)
+
+
+def test_without_a_known_address_only_origins_and_mounts_are_recognised() -> None:
+    assert locate(f"http://images.maas.io/ephemeral-v3/stable/{INDEX}", at=None) == ("stable", INDEX)
+    with pytest.raises(NotProxied):
+        locate("http://localhost:8080/", at=None)
+    assert locate("http://localhost:8080/images/stable/a", at=None) == ("stable", "a")
+
+
+def test_the_proxys_address_may_be_of_the_new_protocol() -> None:
+    assert locate(f"http://[::1]:8080/images/stable/{INDEX}", at=("::1", 8080)) == ("stable", INDEX)
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+def test_the_proxy_recognises_itself_on_a_default_port(scheme: str, port: int) -> None:
+    for written in ("localhost", f"localhost:{port}"):
+        target = f"{scheme}://{written}/images/stable/{INDEX}"
+        assert locate(target, at=("192.0.2.7", port)) == ("stable", INDEX)
+
+
+def test_two_origins_on_one_host_are_told_apart_by_path() -> None:
+    daily = Mirror(name="daily", mount="/daily/", origins=("https://images.maas.io/ephemeral-v3/daily/",))
+    assert locate("http://images.maas.io/ephemeral-v3/daily/a", STABLE, daily) == ("daily", "a")
+    assert locate("http://images.maas.io/ephemeral-v3/stable/a", STABLE, daily) == ("stable", "a")
+
+
+def test_a_long_target_is_told_in_few_words() -> None:
+    with pytest.raises(NotProxied) as caught:
+        locate("http://elsewhere.example/" + "a" * 5000)
+    assert len(str(caught.value)) < 300
+
+
+def test_what_is_located_is_the_mirror_itself() -> None:
+    assert Mounts([STABLE]).locate("/images/stable/a", None) == Located(STABLE, "a")
