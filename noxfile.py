@@ -35,7 +35,7 @@ nox.options.error_on_missing_interpreters = False
 @nox.session(tags=["release"])
 def lint(session: nox.Session) -> None:
     """Check style, types and the direction of imports."""
-    session.install("-q", "-e", ".[lint]")
+    session.install("-q", "-e", ".[lint,test]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
@@ -114,7 +114,7 @@ def build(session: nox.Session) -> None:
     if session.run("git", "status", "--porcelain", silent=True, external=True):
         session.warn("what is not committed is not built")
     seconds = str(session.run("git", "log", "-1", "--format=%ct", silent=True, external=True)).strip()
-    wheels = []
+    wheels: list[Path] = []
     for number, (umask, zone) in enumerate([(0o022, "UTC"), (0o077, "Pacific/Auckland")]):
         folder = Path(session.create_tmp()) / f"build-{number}" / ("deeper" * number)
         session.run("rm", "-rf", str(folder), external=True)

@@ -116,7 +116,7 @@ class FirstOrigin:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = await reader.readuntil(b"\r\n\r\n")
             path = unquote(head.split(b" ")[1].decode("latin-1").removeprefix("/"))
-            script = self.scripts.get(path) or await asyncio.to_thread(self._file, path)
+            script = self.scripts[path] if path in self.scripts else await asyncio.to_thread(self._file, path)
             self.met += path in self.scripts
             writer.write(script.raw)
             await writer.drain()

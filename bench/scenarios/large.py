@@ -61,7 +61,7 @@ def _mirrored(ready: Stage, servers: Mapping[str, Server]) -> Iterator[dict[str,
         yield {}
         return
     mirror = ready.folder("mirror")
-    command = [_SSTREAM_MIRROR, f"--keyring={ready.keyring}", servers[REFERENCE].base, mirror]
+    command = [str(_SSTREAM_MIRROR), f"--keyring={ready.keyring}", servers[REFERENCE].base, str(mirror)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"sstream-mirror failed:\n{done.stderr}")

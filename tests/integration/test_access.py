@@ -140,7 +140,11 @@ async def test_the_networks_of_all_mirrors_leave_the_operators_pages_alone(
 
 @pytest.mark.parametrize("part", [{}, {"Range": "bytes=64-2000"}], ids=["whole", "part"])
 async def test_a_ready_reply_is_for_those_who_may_have_it(
-    tmp_path: Path, narrow: Mirror, item: TreeItem, part: dict[str, str]
+    tmp_path: Path,
+    narrow: Mirror,
+    item: TreeItem,
+    part: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The very same bytes of a request, from inside and outside, over and over."""
     head = request(narrow.mount + item.path, **part)
@@ -157,7 +161,7 @@ async def test_a_ready_reply_is_for_those_who_may_have_it(
             times += 1
             return await resolve(*arguments)
 
-        proxy.cache.resolve = counting  # type: ignore[method-assign]
+        monkeypatch.setattr(proxy.cache, "resolve", counting)
         for _ in range(20):
             await near.send(head)
             assert (await near.reply()).status in {200, 206}

@@ -362,7 +362,8 @@ async def test_scrub_and_prefetch_are_left_to_the_keeper(proxy: RunningProxy) ->
 async def test_an_aim_is_needed(proxy: RunningProxy, items: dict[str, TreeItem], action: str) -> None:
     """Nobody purges everything by saying too little."""
     await fetch(proxy, *items.values())
-    for order in ({}, {"filters": []}, {"mirrors": ["test"]}, None, b""):
+    orders: tuple[object, ...] = ({}, {"filters": []}, {"mirrors": ["test"]}, None, b"")
+    for order in orders:
         assert "say which items are meant" in await refused(proxy, action, order)
     assert here(proxy, items) == set(items)
 

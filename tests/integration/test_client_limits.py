@@ -178,6 +178,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(
     proxy = await running(stall_timeout_s=1.0)
     await proxy.read(item.path)
     async with Wire.to(proxy.base) as wire:
+        assert isinstance(wire.writer.transport, asyncio.Transport)
         wire.writer.transport.pause_reading()
         await wire.send(request(MOUNT + item.path))
         async with asyncio.timeout(30):

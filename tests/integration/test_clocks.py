@@ -60,7 +60,7 @@ def _moment(right: float, told: float) -> float:
     return told if told in {5.0, YEAR_2100} else right + told
 
 
-@pytest.fixture(params=COURSES.values(), ids=COURSES.keys())
+@pytest.fixture(params=list(COURSES.values()), ids=list(COURSES))
 def course(request: pytest.FixtureRequest, clock: Clock) -> Course:
     course = Course(clock, *request.param)
     course.begin()

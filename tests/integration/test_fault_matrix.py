@@ -1,5 +1,6 @@
 """Whatever goes wrong in an exchange with an origin: nothing wrong is kept or served, and it passes."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,7 @@ RESUMABLE = {
 }
 
 
-def cells(cases: dict[str, str], default: str, names: dict[str, object]) -> dict[str, str]:
+def cells(cases: dict[str, str], default: str, names: Iterable[str]) -> dict[str, str]:
     return {name: cases.get(name, default) for name in names}
 
 

@@ -367,7 +367,7 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
     def not_there(*_: object) -> int:
         raise BlockingIOError
 
-    monkeypatch.setattr(ready_replies.os, "preadv", not_there)
+    monkeypatch.setattr(f"{ready_replies.__name__}.os.preadv", not_there)
     slow = Slow(proxy)
     reply = await wire.ask(MOUNT + large.path, Range="bytes=3-9")
     assert (slow.times, reply.body) == (1, large.read()[3:10])
@@ -394,7 +394,7 @@ async def test_a_large_ready_reply_is_the_same_though_the_socket_takes_it_in_par
         sent_bytes.append(sendfile(to, fd, offset, min(count, 100_000)))
         return sent_bytes[-1]
 
-    monkeypatch.setattr(connection.os, "sendfile", send_little)
+    monkeypatch.setattr(f"{connection.__name__}.os.sendfile", send_little)
     for _ in range(3):
         await wire.send(head)
         assert comparable(await wire.reply()) == comparable(made)
@@ -410,7 +410,7 @@ async def test_a_large_ready_reply_is_the_same_though_it_cannot_be_sent_from_a_f
     def none_left(_: str) -> int:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(ready_replies.os, "memfd_create", none_left)
+    monkeypatch.setattr(f"{ready_replies.__name__}.os.memfd_create", none_left)
     made = await warm(wire, request(MOUNT + initrd.path))
     slow = Slow(proxy)
     await wire.send(request(MOUNT + initrd.path))

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import aiohttp
@@ -73,13 +74,13 @@ async def read_as_maas(proxy: RunningProxy, base: str, index: str = SIGNED_INDEX
     return bodies
 
 
-def parsed(raw: bytes) -> dict[str, object]:
+def parsed(raw: bytes) -> dict[str, Any]:
     """Read the JSON of a list, clear-signed or not."""
     text = raw.partition(b"\n\n")[2].partition(b"-----BEGIN PGP SIGNATURE")[0] if raw[:1] == b"-" else raw
     return dict(json.loads(text))
 
 
-def item_paths(products: dict) -> list[str]:
+def item_paths(products: dict[str, Any]) -> list[str]:
     """List the paths of all items of a products list."""
     versions = [
         version for product in products["products"].values() for version in product["versions"].values()

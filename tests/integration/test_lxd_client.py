@@ -12,6 +12,7 @@ import shutil
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.certificates import Certificate, make_certificate
@@ -105,7 +106,7 @@ def add_image(tree: SignedTree, release: str) -> list[TreeItem]:
         "squashfs": b"".join(random_blocks(f"root {release}", 5 * MIB)),
     }
     fingerprint = sha256(blocks["lxd.tar.xz"] + blocks["squashfs"]).hexdigest()
-    combined = {"combined_squashfs_sha256": fingerprint}
+    combined: dict[str, Any] = {"combined_squashfs_sha256": fingerprint}
     files = {"lxd.tar.xz": "lxd.tar.xz", "squashfs": "rootfs.squashfs"}
     items = [
         tree.add_item(

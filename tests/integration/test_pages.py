@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.faults import Fault
@@ -28,7 +29,7 @@ def mirrors(origin: Origin, keyring: Path) -> tuple[Mirror, ...]:
     )
 
 
-async def stats(proxy: RunningProxy) -> dict[str, dict]:
+async def stats(proxy: RunningProxy) -> dict[str, dict[str, Any]]:
     """Return what is said of each mirror."""
     async with proxy.get("/-/stats") as response:
         assert (response.status, response.content_type) == (200, "application/json")

@@ -108,7 +108,7 @@ def assert_mirrored(tree: SignedTree, target: Path, paths: Sequence[str] | None 
     """Assert that every item, or those given, and all signed metadata are byte for byte the tree's."""
     metadata = [path.relative_to(tree.root) for path in tree.root.glob("streams/v1/*.sjson")]
     items = [item.path for item in tree.items] if paths is None else paths
-    for path in [*metadata, *items]:
+    for path in [*map(str, metadata), *items]:
         assert (target / path).read_bytes() == (tree.root / path).read_bytes(), path
     held = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert {path for path in held if not path.startswith(".data/")} == {*map(str, metadata), *items}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +285,7 @@ async def test_a_blob_committed_during_a_reconciliation_keeps_its_row(proxy: Run
     other = b"x" * 1000
 
     def reconcile() -> tuple[bool, int]:
-        def found() -> object:
+        def found() -> Iterator[tuple[Digest, int, float]]:
             yield from [(digest, status.st_size, 0.0) for digest, status in storage.store.scan()]
             storage.ledger.add_blob(storage.store.put(other), len(other))
 

@@ -6,6 +6,7 @@ import socket
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.origin import Origin
@@ -14,7 +15,7 @@ from support.tree import SignedTree, TreeItem
 
 from proxy.digest import Digest
 from proxy.mirror import Mirror
-from proxy.sources.http.names import NameNotResolved, Names
+from proxy.sources.http.names import Found, NameNotResolved, Names
 from proxy.web.wire import sinks
 
 MIB = 1024 * 1024
@@ -167,10 +168,10 @@ async def test_hung_name_servers_stop_nobody_who_waits_for_the_disk(
     is_over = threading.Event()
     look_up = socket.getaddrinfo
 
-    def hang(host: str, *args: object, **options: object) -> object:
+    def hang(host: str, *args: Any, **options: Any) -> Found:
         if host.endswith(".invalid"):
             is_over.wait(30)
-        return look_up(host, *args, **options)  # type: ignore[call-overload]
+        return look_up(host, *args, **options)
 
     names = Names(5.0, hang)
     lookups = [asyncio.create_task(names.resolve(f"hung-{number}.invalid", 80)) for number in range(12)]

@@ -203,7 +203,9 @@ async def test_a_maas_client_keeps_its_connection(proxy: RunningProxy, item: Tre
         async with proxy.get(item.path, chunked=True) as response:
             assert await response.read() == item.read()
 
-    assert len(proxy.session.connector._conns) == 1
+    connector = proxy.session.connector
+    assert connector is not None
+    assert len(connector._conns) == 1
 
 
 async def test_the_real_service_ignores_markers_too(

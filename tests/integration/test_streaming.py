@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,7 +30,7 @@ PATIENT = UpstreamOptions(stall_timeout_s=30, give_up_after_s=60)
 
 
 @asynccontextmanager
-async def patient_proxy(tmp_path: Path, mirror: Mirror, **feed: float) -> AsyncIterator[RunningProxy]:
+async def patient_proxy(tmp_path: Path, mirror: Mirror, **feed: Any) -> AsyncIterator[RunningProxy]:
     """Run a proxy that waits for a stalled origin and keeps no reserve unless told to."""
     options = replace(FeedOptions(reserve_bytes=0, drip_interval_s=0.05), **feed)
     async with run_proxy(make_config(tmp_path / "data", mirror, upstream=PATIENT, feed=options)) as proxy:

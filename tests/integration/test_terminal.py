@@ -13,7 +13,6 @@ from support.origin import Origin
 from support.tree import SignedTree
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
-TOLD = {"capture_output": True, "text": True}
 FULL_DISK = pytest.mark.skipif(not os.access("/dev/full", os.W_OK), reason="/dev/full cannot be written here")
 LONG = "a-version-whose-name-is-as-long-as-that-of-a-file-that-somebody-keeps-for-ten-years-in-a-box"
 
@@ -129,7 +128,8 @@ def test_a_folder_that_was_removed_is_no_matter_until_it_is_meant(tmp_path: Path
 
     def run(*arguments: str) -> Result:
         command = [sys.executable, "-m", "proxy", *arguments]
-        return subprocess.run(["bash", "-c", gone, str(tmp_path / "gone"), *command], check=False, **TOLD)
+        program = ["bash", "-c", gone, str(tmp_path / "gone"), *command]
+        return subprocess.run(program, check=False, capture_output=True, text=True)
 
     assert run("stats", "--data-dir", str(tmp_path / "data")).returncode == 0
     relative = run("stats", "--data-dir", "data")
@@ -173,7 +173,7 @@ def test_what_is_like_no_command_is_told_no_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("umask", ["000", "077", "777"])
 def test_whatever_the_umask_the_data_directory_is_ours_and_no_strangers(tmp_path: Path, umask: str) -> None:
     line = f"umask {umask}; exec {sys.executable} -m proxy stats --data-dir {tmp_path}/data"
-    done = subprocess.run(["bash", "-c", line], check=False, cwd=tmp_path, **TOLD)
+    done = subprocess.run(["bash", "-c", line], check=False, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for path in [tmp_path / "data", *(tmp_path / "data").rglob("*")]:
         mode = path.stat().st_mode & 0o777

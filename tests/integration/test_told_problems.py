@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.faults import Fault
@@ -15,7 +16,7 @@ from proxy.mirror import Mirror
 INDEX = "streams/v1/index.sjson"
 
 
-async def told(tmp_path: Path, mirror: Mirror, **upstream: object) -> tuple[str, str, str]:
+async def told(tmp_path: Path, mirror: Mirror, **upstream: Any) -> tuple[str, str, str]:
     """Return what clients, the page's first problem, and its advice say."""
     config = make_config(tmp_path / "data", mirror)
     config = replace(config, upstream=replace(config.upstream, **upstream))

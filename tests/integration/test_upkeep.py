@@ -116,13 +116,13 @@ async def test_a_document_that_rots_is_fetched_again(
 
 
 async def test_only_what_was_not_proved_lately_is_hashed(
-    proxy: RunningProxy, clock: Clock, items: list[TreeItem]
+    proxy: RunningProxy, clock: Clock, items: list[TreeItem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So an interrupted scrub goes on where it was."""
     await fill(proxy, items)
     counts = proxy.cache.storage.counters
     hashed: list[int] = []
-    counts.store.checked = hashed.append  # type: ignore[method-assign]
+    monkeypatch.setattr(counts.store, "checked", hashed.append)
     scrubber = scrubber_of(proxy, clock, every_s=30 * DAY, rate_bytes=None)
 
     await scrubber.run()
@@ -315,10 +315,10 @@ async def test_a_blob_that_cannot_be_read_now_is_not_damaged(
     await scrubber.ask()
     opened = os.open
 
-    def fail(path: object, *arguments: int) -> int:
+    def fail(path: str | Path, *arguments: int) -> int:
         if str(path).endswith(items[0].digest):
             raise OSError(24, "Too many open files")
-        return opened(path, *arguments)  # type: ignore[call-overload,no-any-return]
+        return opened(path, *arguments)
 
     monkeypatch.setattr("proxy.jobs.scrub.os.open", fail)
     await scrubber.run()

@@ -127,7 +127,7 @@ def add_items_with_faults(
     tree: SignedTree, origin: Origin, faults: Iterable[Fault], times: int | None = None
 ) -> dict[str, TreeItem]:
     """Publish an item for each fault, and let it happen to that item. Returns them by the faults' names."""
-    items = {}
+    items: dict[str, TreeItem] = {}
     for fault in faults:
         name = fault_name(fault)
         items[name] = item = tree.add_item(PRODUCT, "20250718", f"file-{len(items)}", size=100_000)

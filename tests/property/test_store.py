@@ -292,8 +292,10 @@ class StoreMachine(RuleBasedStateMachine):
         """Compare byte for byte, whoever asks and however."""
         for digest in self.blobs:
             assert self.store.read(digest) == DATA[digest]
-            with self.store.open(digest, len(DATA[digest])) as blob:
-                assert os.pread(blob.fd, 1000, 0) == DATA[digest]
+            held = self.store.open(digest, len(DATA[digest]))
+            assert held is not None
+            with held:
+                assert os.pread(held.fd, 1000, 0) == DATA[digest]
         for digest, blob in self.readers:
             assert os.pread(blob.fd, 1000, 0) == DATA[digest]
 

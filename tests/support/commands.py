@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from proxy.digest import Digest
 from proxy.store.ledger import Ledger
@@ -101,6 +101,6 @@ def run_program(*arguments: str, folder: Path, **environ: str) -> Result:
     )
 
 
-def events(result: Result) -> dict[str, dict[str, object]]:
+def events(result: Result) -> dict[str, dict[str, Any]]:
     """Return the last JSON line of each kind."""
     return {line["event"]: line for line in map(json.loads, result.stdout.splitlines())}

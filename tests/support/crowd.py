@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -153,7 +154,7 @@ class Crowd:
         while not until.is_set():
             began = time.perf_counter()
             async with self._new_session() as session:
-                await self._attempt("health", lambda session=session: self._get_health(session))
+                await self._attempt("health", partial(self._get_health, session))
             self.findings.health_s.append(time.perf_counter() - began)
             await asyncio.sleep(every_s)
 
@@ -181,9 +182,7 @@ class Crowd:
                     if done >= visits or over.is_set():
                         break
                     (deed,) = random.choices(list(deeds), list(deeds.values()))
-                    await self._attempt(
-                        deed.__name__.strip("_"), lambda deed=deed, session=session: deed(session, random)
-                    )
+                    await self._attempt(deed.__name__.strip("_"), partial(deed, session, random))
                     done += 1
                     if self._think_s:
                         await asyncio.sleep(random.expovariate(1 / self._think_s))

@@ -79,7 +79,7 @@ class Exchange:
             return 0
         first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
         self.status = int(first.split(" ")[1])
-        self.headers = CIMultiDict(line.split(": ", 1) for line in lines)
+        self.headers = CIMultiDict((name, text) for name, _, text in (line.partition(": ") for line in lines))
         return self.status
 
     @property

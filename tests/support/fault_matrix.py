@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.sources.options import UpstreamOptions
 from support.exchange import Reply, read
@@ -272,7 +273,8 @@ class _Run:
             assert hashlib.sha256(data).hexdigest() == digest
             assert any(data.strip() in one for one in published), f"{data[:80]!r} was kept"
         for partial in store.incoming.iterdir():
-            assert items[partial.name].startswith(partial.read_bytes()), f"{partial} holds wrong bytes"
+            right = items[Digest(partial.name)]
+            assert right.startswith(partial.read_bytes()), f"{partial} holds wrong bytes"
 
 
 def _told(cell: _Cell, before: dict[str, Any], after: dict[str, Any]) -> set[str]:

@@ -46,9 +46,9 @@ def exchange_keys(keyring: Path, keys: bytes) -> None:
     keyring.write_bytes(keys)
 
 
-def signed(tree: SignedTree, document: dict[str, Any], **when: int) -> bytes:
+def signed(tree: SignedTree, document: dict[str, Any], faked_time: int | None = None) -> bytes:
     assert tree.key is not None
-    return tree.key.clearsign(json.dumps(document, indent=1).encode(), **when)
+    return tree.key.clearsign(json.dumps(document, indent=1).encode(), faked_time=faked_time)
 
 
 async def check_ended(proxy: RunningProxy) -> None:

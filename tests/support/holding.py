@@ -17,7 +17,7 @@ class Holding:
     Names at the command line are `sys.argv[1:]` of the code.
     """
 
-    def __init__(self, code: str, *arguments: str | Path) -> None:
+    def __init__(self, code: str, *arguments: object) -> None:
         whole = f"import sys, time\n{code}\nprint('ready', flush=True)\ntime.sleep(600)\n"
         self._process = subprocess.Popen(
             [sys.executable, "-c", whole, *map(str, arguments)],

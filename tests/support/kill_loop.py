@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import aiohttp
 from yarl import URL
 
+from proxy.digest import Digest
 from proxy.mirror import Mirror
 from support.audit import Holdings, take_stock
 from support.exchange import Exchange, Reply
@@ -125,7 +126,7 @@ class KillLoop:
         """All bytes that a complete reply may have, by path."""
         self._had: dict[str, int] = {}
         """Sizes of the blobs that were there at the last audit, or that a client got since."""
-        self._pinned: set[str] = set()
+        self._pinned: set[Digest] = set()
         self._evicted_blobs = 0
         """How many the service had counted at the last audit."""
         for _ in range(_VERSIONS):

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class PowerCuts:
@@ -33,7 +33,8 @@ class PowerCuts:
     ) -> None:
         os.fsync = self._fsync
 
-    def _note(self, fd: int) -> None:
+    def _note(self, fd: Any) -> None:
+        assert isinstance(fd, int)
         if self.is_failing:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._fsync(fd)

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+from proxy.digest import Digest
 from support.keys import SigningKey
 
 MAAS_CONTENT_ID = "com.ubuntu.maas:stable:v3:download"
@@ -24,8 +25,7 @@ class TreeItem:
     """An item as listed, and where its bytes are."""
 
     path: str
-    digest: str
-    """sha256 in lower-case hex."""
+    digest: Digest
     size: int
     """In bytes."""
     data_path: Path
@@ -169,7 +169,7 @@ class SignedTree:
     def _store(self, path: str, blocks: Iterable[bytes]) -> TreeItem:
         sha256 = hashlib.sha256()
         data_path = self._replace(path, _hashed(blocks, sha256.update))
-        item = TreeItem(path, sha256.hexdigest(), data_path.stat().st_size, data_path)
+        item = TreeItem(path, Digest(sha256.hexdigest()), data_path.stat().st_size, data_path)
         self._items[path] = item
         return item
 

@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from proxy.store.local import LocalStore
 
 def products(*items: tuple[str, str, str, int], **fields: str) -> bytes:
     """Write a list of (product, version, digest's letter, size)."""
-    found: dict[str, dict] = {}
+    found: dict[str, dict[str, Any]] = {}
     for number, (product, version, letter, size) in enumerate(items):
         versions = found.setdefault(product, {**fields, "release": product, "versions": {}})["versions"]
         entries = versions.setdefault(version, {"items": {}})["items"]

@@ -13,7 +13,7 @@ from proxy.digest import Digest, digest_of
 from proxy.documents import reading
 from proxy.documents.reading import Reading, Summary
 from proxy.simplestreams.listing import Entry, Listing, ListingDamaged, pack
-from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT
+from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index
 from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.store import listings as store_listings
 from proxy.store.files import StoreFault
@@ -152,8 +152,10 @@ def test_an_index_is_summarised_with_what_it_names(reader: Reading) -> None:
     text = b'{"format": "index:1.0", "index": {"c": {"path": "streams/v1/c.json", "format": "products:1.0"}}}'
     summary = reader.summarise(text, TEXT)
     assert summary.format == INDEX_FORMAT
+    index = parse_document(text)
+    assert isinstance(index, Index)
+    assert summary == Summary(INDEX_FORMAT, "", None, index)
     assert summary.index is not None
-    assert summary == Summary(INDEX_FORMAT, "", None, parse_document(text))
     assert [entry.path for entry in summary.index.entries] == ["streams/v1/c.json"]
     assert reader.listings.open(TEXT) is None
 

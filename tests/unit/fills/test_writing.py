@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from proxy.fills import writing as module
 
 from proxy.digest import SizeMismatch, digest_of
+from proxy.fills import writing as module
 from proxy.fills.writing import Writing
 from proxy.store.incoming import Incoming
 from proxy.store.local import LocalStore

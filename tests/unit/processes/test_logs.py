@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.holding import ROOT
@@ -27,7 +28,7 @@ def record(template: object, *args: object, level: int = logging.INFO, **more: o
     return found
 
 
-def as_json(template: object, *args: object, **more: object) -> dict[str, object]:
+def as_json(template: object, *args: object, **more: Any) -> dict[str, object]:
     """Return the fields of an event, without time and level."""
     line = JsonFormatter().format(record(template, *args, **more))
     assert "\n" not in line
@@ -221,6 +222,7 @@ def test_every_event_of_the_proxy_is_a_name_and_fields() -> None:
         template, *args = call.args
         where = f"{path.relative_to(ROOT)}:{call.lineno}"
         assert isinstance(template, ast.Constant), where
+        assert isinstance(template.value, str), where
         match = EVENT.fullmatch(template.value)
         assert match, f"{where}: {template.value}"
         names = re.findall(r"(\w+)=", match[2])

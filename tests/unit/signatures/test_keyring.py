@@ -260,7 +260,7 @@ def test_a_key_that_is_newer_than_the_clock_counts(tmp_path: Path) -> None:
     with SigningKey(created_s=int(time.time()) + 20 * 365 * DAY_S) as newer:
         ring = open_ring(tmp_path, newer.public_binary())
 
-        assert (ring.usable, ring.oddities) == ({newer.fingerprint}, ())
+        assert (ring.usable, ring.oddities) == (frozenset({newer.fingerprint}), ())
         signed = newer.clearsign(TEXT, faked_time=int(time.time()) + 20 * 365 * DAY_S + 60)
         assert ring.verify(signed).text == TEXT
         with pytest.raises(SignatureError, match="the text was changed"):
@@ -691,6 +691,16 @@ def ring_files(folder: Path) -> list[Path]:
     return [path for path in (folder / "homes").rglob("*") if path.is_file()]
 
 
+def put_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def put_file_for_folder(file: Path) -> None:
+    shutil.rmtree(file.parent)
+    file.parent.write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -700,10 +710,8 @@ def ring_files(folder: Path) -> list[Path]:
         pytest.param(lambda file: file.unlink(), id="gone"),
         pytest.param(lambda file: shutil.rmtree(file.parent), id="folder gone"),
         pytest.param(lambda file: shutil.rmtree(file.parent.parent), id="all gone"),
-        pytest.param(lambda file: (file.unlink(), file.mkdir()), id="a folder in its place"),
-        pytest.param(
-            lambda file: (shutil.rmtree(file.parent), file.parent.write_bytes(b"")), id="a file in its place"
-        ),
+        pytest.param(put_folder, id="a folder in its place"),
+        pytest.param(put_file_for_folder, id="a file in its place"),
         pytest.param(lambda file: file.chmod(0), id="unreadable"),
     ],
 )

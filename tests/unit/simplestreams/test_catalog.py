@@ -8,8 +8,8 @@ from proxy.digest import Digest
 from proxy.simplestreams.catalog import Catalog, build_catalog
 from proxy.simplestreams.model import Item, Products
 
-SHA = "ab" * 32
-OTHER = "cd" * 32
+SHA = Digest("ab" * 32)
+OTHER = Digest("cd" * 32)
 
 
 def products(*items: tuple[str, dict[str, Any]], **top: object) -> Products:

@@ -23,6 +23,8 @@ class Uncounted:
 
     def received(self, count: int) -> None: ...
 
+    def exceeded(self) -> None: ...
+
 
 UNCOUNTED = Uncounted()
 

@@ -595,6 +595,8 @@ def test_opening_while_the_writer_holds_on_works(store: LocalStore) -> None:
     incoming.append(DATA)
     incoming.verify()
     incoming.commit()
-    with store.open(DIGEST, SIZE) as blob:
+    blob = store.open(DIGEST, SIZE)
+    assert blob is not None
+    with blob:
         assert os.pread(blob.fd, SIZE, 0) == DATA
     incoming.close()

@@ -56,7 +56,9 @@ def test_what_was_put_is_what_is_read(store: LocalStore) -> None:
         digest = store.put(data)
         assert store.has(digest)
         assert store.read(digest) == data
-        with store.open(digest, len(data)) as blob:
+        blob = store.open(digest, len(data))
+        assert blob is not None
+        with blob:
             assert blob.size_bytes == len(data)
             assert os.pread(blob.fd, len(data) + 1, 0) == data
 

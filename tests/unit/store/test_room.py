@@ -293,7 +293,9 @@ def test_reservations_are_not_evicted(store: LocalStore, ledger: Ledger, clock: 
 def test_what_is_being_read_stays_and_another_goes(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     """A slow client does not make the store useless for everybody else."""
     oldest, middle, newest = fill(store, ledger, clock, 30, 30, 30)
-    with store.open(oldest, 30):
+    blob = store.open(oldest, 30)
+    assert blob is not None
+    with blob:
         assert room(store, ledger).reserve(NEW, 40)
         assert here(store, ledger) == {oldest, newest}
         assert not store.has(middle)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,11 @@ async def take(reply: Reply, got: bytearray) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@pytest.mark.parametrize("how", ["close_after", "cut_after"])
+@pytest.mark.parametrize("break_off", [Fault(close_after=SENT), Fault(cut_after=SENT)], ids=["closed", "cut"])
 async def test_all_that_came_before_the_break_is_read(
-    origin: Origin, upstream: Upstream, tmp_path: Path, how: str, chunked: bool
+    origin: Origin, upstream: Upstream, tmp_path: Path, break_off: Fault, chunked: bool
 ) -> None:
-    origin.fault("file", Fault(**{how: SENT, "chunked": chunked}))
+    origin.fault("file", replace(break_off, chunked=chunked))
     got = bytearray()
     async with upstream.open("file") as reply:
         while not reply._response.content.exception():  # noqa: ASYNC110 - the library has no event for it

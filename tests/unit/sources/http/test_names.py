@@ -11,7 +11,7 @@ import uvloop
 from support.upstreams import Meter
 
 from proxy.sources.http import names
-from proxy.sources.http.names import NameNotResolved, Names
+from proxy.sources.http.names import Found, NameNotResolved, Names
 from proxy.sources.http.origin import Origin as Upstream
 from proxy.sources.http.origin import Validators
 from proxy.sources.http.redirects import RedirectGuard
@@ -27,7 +27,7 @@ class SilentServers:
         self._is_over = threading.Event()
         self.asked: list[str] = []
 
-    def __call__(self, host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+    def __call__(self, host: str, *_: object, **__: object) -> Found:
         self.asked.append(host)
         if host.startswith(self._hanging):
             self._is_over.wait(30)
@@ -85,7 +85,7 @@ async def test_a_name_without_address_is_told_in_words(host: str, says: str) -> 
     ],
 )
 async def test_each_failure_has_words_of_its_own(number: int, says: str) -> None:
-    def fail(*_: object, **__: object) -> list[tuple[object, ...]]:
+    def fail(*_: object, **__: object) -> Found:
         raise socket.gaierror(number, "out of memory")
 
     with pytest.raises(NameNotResolved, match=says):
