@@ -12,6 +12,7 @@ made is opened as soon as that is possible.
 """
 
 import contextlib
+import logging
 import sqlite3
 import threading
 import time
@@ -24,7 +25,10 @@ from proxy.digest import Digest
 from proxy.moments import lies_ahead
 from proxy.store.evict import Usage
 from proxy.store.files import StoreFault
+from proxy.store.schema import Unreadable
 from proxy.store.table import Table
+
+log = logging.getLogger(__name__)
 
 _TOTAL = "total"
 _PIN = "pin/"
@@ -33,6 +37,8 @@ _PROBE = "probe"
 _USED_ROW = 2
 _PROVED_ROW = 4
 _LARGEST = 2**63
+_MOST_TOLD = 1000
+"""Records that the log tells of: a table full of rubbish must not fill the log too."""
 _OPENING_PAUSE_S = 1.0
 """After it could not be opened; those who ask meanwhile do not wait."""
 
@@ -70,6 +76,8 @@ class Ledger:
         self._opening = threading.Lock()
         self._not_before_s = 0.0
         self._problem = ""
+        self._unreadable: set[str] = set()
+        """Keys of records that the log has told of."""
         with contextlib.suppress(sqlite3.Error, OSError):
             self._records, self._blobs  # noqa: B018 - opens both
 
@@ -117,12 +125,13 @@ class Ledger:
 
     @_translated()
     def record(self, key: str) -> Any:
-        """Return a record, None when there is none."""
-        return self._records.get(key)
+        """Return the JSON value of a record, None when there is none, or none that is JSON."""
+        value = self._records.get(key)
+        return None if isinstance(value, Unreadable) else value
 
     @_translated()
     def records_at(self, *keys: str) -> dict[str, Any]:
-        """Return those of these records that there are, by key."""
+        """Return those of these records that there are, by key; `Unreadable` for what is no JSON."""
         return self._records.pick(keys)
 
     @_translated()
@@ -142,8 +151,14 @@ class Ledger:
 
     @_translated()
     def records(self, prefix: str) -> dict[str, Any]:
-        """Return the records whose keys begin with `prefix`, by key."""
+        """Return the records whose keys begin with `prefix`, by key; `Unreadable` for what is no JSON."""
         return dict(self._records.rows(prefix))
+
+    def tell_unreadable(self, key: str, problem: str) -> None:
+        """Say in the log that a record cannot be read, once for each key."""
+        if key not in self._unreadable and len(self._unreadable) < _MOST_TOLD:
+            self._unreadable.add(key)
+            log.warning("record.unreadable key=%.200s problem=%s", key, problem)
 
     @_translated()
     def forget_expired(self) -> None:
@@ -363,7 +378,7 @@ class Ledger:
             missing = [one for one in on_disk.keys() - before.keys() if self._row(one) is None]
             for key, row in self._blobs.rows():
                 if key != _TOTAL and not _is_row(row):
-                    self._blobs.pop(key)
+                    self._blobs.delete(key)
             surplus = [one for one in before.keys() - on_disk.keys() if not is_there(one)]
             for digest in missing:
                 self._blobs[digest] = list(on_disk[digest])

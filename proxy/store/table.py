@@ -22,6 +22,7 @@ import diskcache
 
 from proxy.moments import SLACK_S
 from proxy.store.files import StoreFault
+from proxy.store.schema import Unreadable, parse
 from proxy.system.durable import make_folder, sync_directory, sync_file
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ _SETTINGS = {
 
 
 class LedgerDamaged(StoreFault):
-    """A ledger entry that is not the text this program writes."""
+    """A key of the ledger that is not the text this program writes."""
 
 
 class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
@@ -68,17 +69,14 @@ class _TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:  # noqa: ARG002
         if mode != diskcache.core.MODE_RAW or not isinstance(value, str):
-            raise LedgerDamaged("a value of the ledger is not text")
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError) as error:
-            raise LedgerDamaged(f"a value of the ledger is not JSON: {error}") from error
+            return Unreadable("it is not text")
+        return parse(value)
 
 
 class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
-    """Text by key, shared by processes; may be read by the beginning of keys, with one query.
+    """JSON text by key, shared by processes; may be read by the beginning of keys, with one query.
 
-    Its methods raise sqlite3.Error, OSError or LedgerDamaged.
+    The value of a row that is no JSON text is `Unreadable`. Its methods raise sqlite3.Error or OSError.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -190,7 +188,7 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             try:
                 yield self._disk.get(key, raw), self._disk.fetch(mode, filename, value, read=False)
             except LedgerDamaged as error:
-                # One bad row must not hide all the others, nor come back at every start.
+                # Nobody can ask for it. It must not hide all the others, nor come back at every start.
                 log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
                 self._sql("DELETE FROM Cache WHERE key = ? AND raw = ?", (key, raw))
 
@@ -208,7 +206,7 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         return found
 
     def get(self, key: Any, default: Any = None, **_: Any) -> Any:
-        """Return a value; one that cannot be read is dropped and counts as absent."""
+        """Return a value, `Unreadable` for what is no JSON text."""
         return self.pick([str(key)]).get(str(key), default)
 
     def forget_expired(self) -> None:
