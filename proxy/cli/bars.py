@@ -13,6 +13,7 @@ from rich.progress import (
 from rich.text import Text
 
 from proxy.cli.console import PlainConsole
+from proxy.cli.show import View
 from proxy.jobs.plan import Plan, Wanted
 from proxy.readable import size
 
@@ -28,7 +29,7 @@ class _Speed(ProgressColumn):
         return Text("" if speed is None else f"{size(speed)}/s", style="progress.data.speed")
 
 
-class Bars:
+class Bars(View):
     """One bar for everything, one for each running item."""
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._seen: dict[str, int] = {}
 
-    def planned(self, plan: Plan) -> None:
+    def begun(self, plan: Plan) -> None:
         """Draw the first bar."""
         self._progress.start()
         self._all = self._progress.add_task("all items", total=plan.total_bytes, completed=plan.held_bytes)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import click
@@ -15,21 +14,13 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
-from proxy.cli.show import make_view, plan_event, plan_lines, summary_event, summary_lines, tell
+from proxy.cli.show import View, make_view, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
-from proxy.jobs.choosing import choose
-from proxy.jobs.plan import Plan
-from proxy.jobs.prefetch import (
-    NoSpace,
-    estimate_s,
-    pin_also,
-    pin_only,
-    plan_prefetch,
-    plan_space,
-    unpin_if_nothing_came,
-)
-from proxy.jobs.prefetch import prefetch as run_prefetch
-from proxy.jobs.progress import Summary
+from proxy.jobs.choosing import Chosen, choose_items
+from proxy.jobs.pins import unpin_if_nothing_came
+from proxy.jobs.plan import Forecast, Plan, Wanted
+from proxy.jobs.prefetch import Order, Prefetch
+from proxy.jobs.progress import FetchReport, Watcher
 from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.selection import Selection
 from proxy.service.cache import Cache
@@ -69,91 +60,90 @@ def prefetch(
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
     selection, names = asked.selection(), asked.of_mirrors(config)
-    job = _Job(config, names, selection, jobs or config.upstream.background_transfers, as_json=as_json)
-    raise SystemExit(run_with_cache(config, job.show_plan if dry_run else job.run))
+    order = _order(config, names, selection, jobs or config.upstream.background_transfers)
 
-
-class _Job:
-    """One run of the command."""
-
-    def __init__(
-        self, config: Config, mirrors: list[str], selection: Selection, transfers: int, *, as_json: bool
-    ) -> None:
-        self._hold_s = config.freshness.retain_s
-        self._mirrors = mirrors
-        self._selection = selection
-        self._transfers = transfers
-        self._as_json = as_json
-        self._flaws: list[str] = []
-        """What keeps the run from being complete although nothing failed to arrive."""
-        self._pin = f"prefetch {' '.join(mirrors)}: {selection}"
-
-    async def show_plan(self, cache: Cache) -> int:
-        """Show what a run would do; return the exit code."""
-        await self._refresh(cache.refresh)
-        await self._plan(cache)
-        return COMPLETE
-
-    async def run(self, cache: Cache) -> int:
-        """Plan, fetch and keep; return the exit code."""
-        await self._refresh(cache.refresh_all_flavours)
-        plan = await self._plan(cache)
-        # Pinned before it arrives, so that clients' items do not push it out again.
-        await pin_also(cache, self._pin, plan)
+    async def work(cache: Cache) -> int:
+        run = Prefetch(cache, order, shown := _Shown(order, as_json=as_json))
+        if dry_run:
+            await run.rehearse()
+            return COMPLETE
         try:
-            summary = await self._fetch(cache, plan)
-        except BaseException:
-            await asyncio.shield(unpin_if_nothing_came(cache, self._pin))
-            raise
-        if not summary.is_complete or self._flaws:
-            await unpin_if_nothing_came(cache, self._pin)
-            return PARTIAL
-        await pin_only(cache, self._pin, plan, self._hold_s)
-        return COMPLETE
-
-    async def _refresh(self, refresh: Callable[[str], Awaitable[str | None]]) -> None:
-        """Check the mirrors; what cannot be checked is used as it was."""
-        for mirror, problem in zip(
-            self._mirrors, await asyncio.gather(*map(refresh, self._mirrors)), strict=True
-        ):
-            if problem is not None:
-                self._flaws.append(f"mirror {mirror}: its lists could not be checked: {problem}")
-
-    async def _plan(self, cache: Cache) -> Plan:
-        """Show the plan. Raises NoSpace when it does not fit."""
-        _warn(self._flaws)
-        chosen = await choose(cache, self._mirrors, self._selection)
-        unprovable = [f"{mirror} {path} {UNPROVABLE}" for mirror, path in chosen.unprovable]
-        _warn([*chosen.warnings, *unprovable])
-        self._flaws += unprovable
-        plan = await plan_prefetch(cache, chosen.wanted)
-        space = await plan_space(cache, plan)
-        seconds = await estimate_s(cache, plan)
-        if self._as_json:
-            tell(plan_event(plan, space, seconds))
-        else:
-            click.echo(f"from {', '.join(self._mirrors)}: {self._selection}")
-            click.echo("\n".join(plan_lines(plan, space, seconds)))
-        if space.missing_bytes > 0:
-            raise NoSpace(space)
-        return plan
-
-    async def _fetch(self, cache: Cache, plan: Plan) -> Summary:
-        began = time.monotonic()
-        summary = Summary.of(plan)
-        view = make_view(as_json=self._as_json)
-        try:
-            await run_prefetch(cache, plan, self._transfers, summary, view)
+            await run.run()
         finally:
-            view.close()
-            seconds = time.monotonic() - began
-            if self._as_json:
-                tell(summary_event(summary, seconds))
-            else:
-                click.echo("\n".join(summary_lines(summary, seconds)))
-        return summary
+            if run.report is not None:
+                shown.summary(run.report)
+                if not run.is_complete:
+                    await asyncio.shield(unpin_if_nothing_came(cache, order.pin))
+        return COMPLETE if run.is_complete else PARTIAL
+
+    raise SystemExit(run_with_cache(config, work))
 
 
-def _warn(problems: Iterable[str]) -> None:
-    for problem in problems:
-        click.echo(f"warning: {problem}", err=True)
+def _order(config: Config, mirrors: list[str], selection: Selection, transfers: int) -> Order:
+    return Order(
+        mirrors=tuple(mirrors),
+        selection=selection,
+        choose=choose_items,
+        pin=f"prefetch {' '.join(mirrors)}: {selection}",
+        hold_s=config.freshness.retain_s,
+        transfers=transfers,
+    )
+
+
+class _Shown(Watcher):
+    """A prefetch as whoever typed the command sees it."""
+
+    def __init__(self, order: Order, *, as_json: bool) -> None:
+        self._order = order
+        self._as_json = as_json
+        self._began = 0.0
+        self._view: View | None = None
+
+    def unchecked(self, mirror: str, problem: str) -> None:
+        """Warn."""
+        _warn(f"mirror {mirror}: its lists could not be checked: {problem}")
+
+    def chosen(self, chosen: Chosen) -> None:
+        """Warn of what is surprising, and of what cannot be had."""
+        for problem in chosen.warnings:
+            _warn(problem)
+        for mirror, path in chosen.unprovable:
+            _warn(f"{mirror} {path} {UNPROVABLE}")
+
+    def planned(self, plan: Plan, forecast: Forecast) -> None:
+        """Show the plan."""
+        if self._as_json:
+            tell(plan_event(plan, forecast))
+        else:
+            click.echo(f"from {', '.join(self._order.mirrors)}: {self._order.selection}")
+            click.echo("\n".join(plan_lines(plan, forecast)))
+
+    def begun(self, plan: Plan) -> None:
+        """Show progress from now on."""
+        self._began = time.monotonic()
+        self._view = make_view(as_json=self._as_json)
+        self._view.begun(plan)
+
+    def moved(self, wanted: Wanted, filled_bytes: int) -> None:
+        """Show how far an item is."""
+        if self._view is not None:
+            self._view.moved(wanted, filled_bytes)
+
+    def ended(self, wanted: Wanted, problem: str | None) -> None:
+        """Show what has become of an item."""
+        if self._view is not None:
+            self._view.ended(wanted, problem)
+
+    def summary(self, report: FetchReport) -> None:
+        """Show what the transfers came to, in the progress's stead."""
+        if self._view is not None:
+            self._view.close()
+        seconds = time.monotonic() - self._began
+        if self._as_json:
+            tell(summary_event(report, seconds))
+        else:
+            click.echo("\n".join(summary_lines(report, seconds)))
+
+
+def _warn(problem: str) -> None:
+    click.echo(f"warning: {problem}", err=True)

@@ -17,7 +17,7 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import run_with_cache
-from proxy.jobs.choosing import choose
+from proxy.jobs.choosing import choose_items
 from proxy.jobs.selection import Selection
 from proxy.readable import size
 from proxy.service.cache import Cache
@@ -64,7 +64,7 @@ def query(
 
 
 async def _rows(cache: Cache, mirrors: list[str], selection: Selection) -> list[Row]:
-    chosen = await choose(cache, mirrors, selection)
+    chosen = await choose_items(cache, mirrors, selection)
     store = cache.storage.store
     return await cache.storage.threads.slow(
         lambda: [_row(mirror, choice, store) for mirror, choice in chosen.choices]

@@ -16,7 +16,7 @@ from proxy.cli.options import (
 )
 from proxy.cli.running import FAILED, run_with_cache
 from proxy.documents.documents import NoGeneration
-from proxy.jobs.choosing import choose_what_there_is
+from proxy.jobs.choosing import choose_known_items
 from proxy.jobs.readiness import UNPROVABLE, Flaw, Inspection, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection, UnknownNames
 from proxy.readable import counted
@@ -79,7 +79,7 @@ async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, de
     found = [await inspect_documents(cache, mirror, deep=deep) for mirror in mirrors]
     unknown: tuple[str, ...] = ()
     try:
-        chosen = await choose_what_there_is(cache, mirrors, selection)
+        chosen = await choose_known_items(cache, mirrors, selection)
     except NoGeneration:
         # Its documents are among the flaws: nobody can say which items it needs.
         if not any(one.flaws for one in found):

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.documents.generation import Generation
@@ -69,6 +70,19 @@ class Done:
     """Why it did not come about, or not in full."""
 
 
+class _Found(NamedTuple):
+    """What an aim means."""
+
+    blobs: dict[Digest, Usage]
+    paths: set[str]
+    """Of what its selection names."""
+
+    @property
+    def usages(self) -> list[Usage]:
+        """The blobs, each once."""
+        return list(self.blobs.values())
+
+
 class Actions:
     """Does what an operator asks for."""
 
@@ -94,7 +108,7 @@ class Actions:
             raise NotPossible(
                 f"{shown!r} is no name for a pin: write 1 to {_LONGEST_NAME} letters, no control characters"
             )
-        usages = await self._find(aim)
+        usages = (await self._find(aim)).usages
 
         digests = [usage.digest for usage in usages]
         await self._storage.threads.ledger(self._storage.ledger.pin_all, name, digests)
@@ -102,7 +116,7 @@ class Actions:
 
     async def unpin(self, aim: Aim, name: str = BY_HAND) -> Done:
         """Let go of blobs that a pin of that name keeps: all of them unless some are aimed at."""
-        wanted = None if aim.is_empty else {usage.digest for usage in await self._find(aim)}
+        wanted = None if aim.is_empty else set((await self._find(aim)).blobs)
 
         def unpin() -> list[Usage]:
             ledger = self._storage.ledger
@@ -126,7 +140,7 @@ class Actions:
 
     async def evict(self, aim: Aim) -> Done:
         """Remove blobs that no pin keeps and nobody reads; they come back when somebody asks for them."""
-        usages = await self._find(aim)
+        usages = (await self._find(aim)).usages
 
         def evict() -> tuple[list[Usage], int, list[str]]:
             gone, kept = self._remove(usages, self._storage.room.protected)
@@ -139,8 +153,10 @@ class Actions:
 
     async def purge(self, aim: Aim) -> Done:
         """Remove blobs, their pins, beginnings of transfers, and the memory of failures."""
-        usages = await self._find(aim)
-        paths = await self._paths(aim)
+        found = await self._find(aim)
+        usages = found.usages
+        named = filter(None, map(self._cache.find_digest, aim.digests))
+        paths = found.paths | {item.path for _, item, _ in named}
 
         def purge() -> tuple[list[Usage], int]:
             ledger, room, store = self._storage.ledger, self._storage.room, self._storage.store
@@ -219,28 +235,20 @@ class Actions:
             _IS_CONFIGURED if is_configured else "the proxy is offline: sstream-proxy offline off, first"
         )
 
-    async def _find(self, aim: Aim) -> list[Usage]:
+    async def _find(self, aim: Aim) -> _Found:
         """Return what an aim means, here or not. Raises NothingMatches or NotPossible."""
-        found: dict[Digest, Usage] = {}
+        found = _Found({}, set())
         if aim.selection is not None:
             for wanted in await choose_wanted(self._cache, aim.mirrors, aim.selection):
                 item = wanted.item
-                found[item.digest] = Usage(item.digest, item.size_bytes, 0.0)
-        for digest in aim.digests:
-            sizes = await self._storage.threads.ledger(self._storage.ledger.sizes, [digest])
-            found[digest] = Usage(digest, sizes.get(digest, 0), 0.0)
-        if not found:
+                found.blobs[item.digest] = Usage(item.digest, item.size_bytes, 0.0)
+                found.paths.add(item.path)
+        if aim.digests:
+            sizes = await self._storage.threads.ledger(self._storage.ledger.sizes, aim.digests)
+            found.blobs.update((one, Usage(one, sizes.get(one, 0), 0.0)) for one in aim.digests)
+        if not found.blobs:
             raise NotPossible("say which items are meant: filters, or digests")
-        return list(found.values())
-
-    async def _paths(self, aim: Aim) -> set[str]:
-        """Return the paths of what an aim means, as far as lists name it."""
-        found = [self._cache.find_digest(digest) for digest in aim.digests]
-        paths = {item.path for _, item, _ in filter(None, found)}
-        if aim.selection is not None:
-            chosen = await choose_wanted(self._cache, aim.mirrors, aim.selection)
-            paths |= {wanted.item.path for wanted in chosen}
-        return paths
+        return found
 
     def _remove(self, usages: Iterable[Usage], spared: Callable[[], set[Digest]]) -> tuple[list[Usage], int]:
         """Remove blobs but for the spared; return those that are gone now, and how many were kept. Blocks."""

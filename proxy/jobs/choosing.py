@@ -1,6 +1,6 @@
 """From a selection to the items that it means in the mirrors' lists of now."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -55,7 +55,11 @@ class Chosen:
         return tuple(sorted({f"{one['product_name']} {one['version_name']}" for one in fields}))
 
 
-async def choose(
+Chooser = Callable[[Cache, Iterable[str], Selection], Awaitable[Chosen]]
+"""One of the two below."""
+
+
+async def choose_items(
     cache: Cache, mirrors: Iterable[str], selection: Selection, search_limit_s: float = LONGEST_S
 ) -> Chosen:
     """Return what a selection means in the current lists of the mirrors.
@@ -63,31 +67,31 @@ async def choose(
     Raises UnknownNames if there is nothing by a name in it, NothingMatches,
     SearchTooSlow, or NoGeneration for a mirror without lists.
     """
-    chosen = await choose_what_there_is(cache, mirrors, selection, search_limit_s)
+    chosen = await choose_known_items(cache, mirrors, selection, search_limit_s)
     if chosen.unknown:
         raise UnknownNames(chosen.unknown, chosen.about_lists)
     return chosen
 
 
-async def choose_what_there_is(
+async def choose_known_items(
     cache: Cache, mirrors: Iterable[str], selection: Selection, search_limit_s: float = LONGEST_S
 ) -> Chosen:
-    """Return what a selection means, as `choose` does, although nothing has some of its names."""
+    """Return what a selection means, as `choose_items` does, although nothing has some of its names."""
     slow = cache.storage.threads.slow
     lists = {mirror: await cache.lists(mirror) for mirror in mirrors}
     try:
-        return await slow(choose_from, lists, selection, search_limit_s)
+        return await slow(choose_from_lists, lists, selection, search_limit_s)
     except SearchTooSlow:
         cache.storage.counters.limits.met("filter_time")
         raise
 
 
-def choose_from(
+def choose_from_lists(
     lists: Mapping[str, tuple[Edition, list[Products]]],
     selection: Selection,
     search_limit_s: float = LONGEST_S,
 ) -> Chosen:
-    """Return what a selection means in lists, as `choose_what_there_is` does. Blocks."""
+    """Return what a selection means in lists, as `choose_known_items` does. Blocks."""
     told = [one for mirror, (edition, _) in lists.items() for one in _told(mirror, edition.generation)]
     about_lists = "; ".join([*told, "what a list does not name today it may name tomorrow"])
     return _choose(lists, selection, search_limit_s, about_lists)

@@ -14,7 +14,7 @@ from typing import Any
 from proxy.documents.generation import Generation, load_edition, read_lists
 from proxy.documents.reading import Reading
 from proxy.errors import ProxyError
-from proxy.jobs.choosing import choose, choose_from
+from proxy.jobs.choosing import choose_from_lists, choose_items
 from proxy.jobs.plan import Wanted
 from proxy.jobs.searching import SearchTooSlow
 from proxy.jobs.selection import Selection, UnknownNames
@@ -36,11 +36,11 @@ class NotChosen(ProxyError):
 async def choose_wanted(cache: Cache, mirrors: Sequence[str], selection: Selection) -> list[Wanted]:
     """Return the files that a selection means in the current lists of the mirrors.
 
-    Raises NotChosen or StoreFault, and what `choose` raises.
+    Raises NotChosen or StoreFault, and what `choose_items` raises.
     """
     generations = {mirror: (await cache.edition(mirror)).generation for mirror in mirrors}
     if sum(map(_lists_bytes, generations.values())) < _LARGE_BYTES:
-        return (await choose(cache, mirrors, selection)).wanted
+        return (await choose_items(cache, mirrors, selection)).wanted
     given = {
         "store": str(cache.storage.store.root),
         "generations": {mirror: one.to_record() for mirror, one in generations.items()},
@@ -88,7 +88,7 @@ def _choose(given: dict[str, Any]) -> dict[str, Any]:
             mirror: (load_edition(store, reading, one), list(read_lists(store, one)))
             for mirror, one in generations.items()
         }
-        chosen = choose_from(lists, _selection(given["selection"]))
+        chosen = choose_from_lists(lists, _selection(given["selection"]))
         if chosen.unknown:
             raise UnknownNames(chosen.unknown, chosen.about_lists)
     except ProxyError as error:

@@ -46,8 +46,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """What fetching would do to the store."""
+class Forecast:
+    """What fetching would do to the store, and how long it takes."""
 
     free_bytes: int
     evicted: tuple[Usage, ...]
@@ -56,6 +56,8 @@ class Space:
     """What would still be lacking when all that may go is gone; zero when it fits."""
     min_free_bytes: int
     """What is kept free on the disk, whatever is wanted."""
+    seconds: float | None
+    """How long it takes at the rate of the last transfer; None if that is unknown."""
 
     @property
     def evicted_bytes(self) -> int:

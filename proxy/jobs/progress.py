@@ -1,14 +1,15 @@
-"""How far a prefetch is: values that a terminal, a log or a page may show."""
+"""How far a prefetch is: values that a terminal, a log or a page may show, and who is told of them."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Self
 
-from proxy.jobs.plan import Plan, Wanted
+from proxy.jobs.choosing import Chosen
+from proxy.jobs.plan import Forecast, Plan, Wanted
 
 
 @dataclass(slots=True)
-class Summary:
-    """What a finished prefetch came to. Sizes in bytes."""
+class FetchReport:
+    """What has come of a prefetch's transfers so far. Sizes in bytes."""
 
     fetched_bytes: int = 0
     """What arrived from upstream."""
@@ -22,36 +23,27 @@ class Summary:
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
-        """Return the summary of a plan of which nothing is done yet."""
+        """Return the report on a plan of which nothing is done yet."""
         return cls(reused_bytes=plan.held_bytes, shared_bytes=plan.shared_bytes)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether everything that was wanted is here."""
-        return not self.failures
 
+class Watcher:
+    """Somebody who looks on; this one reacts to nothing. Called in the event loop, and must not block."""
 
-class Watcher(Protocol):
-    """Somebody who looks on. Called in the event loop; must not block."""
+    def unchecked(self, mirror: str, problem: str) -> None:
+        """Take note that a mirror's lists could not be checked, and are used as they were."""
 
-    def planned(self, plan: Plan) -> None:
-        """Take note of the plan; the work begins."""
+    def chosen(self, chosen: Chosen) -> None:
+        """Take note of what the selection means."""
+
+    def planned(self, plan: Plan, forecast: Forecast) -> None:
+        """Take note of the plan, and of what it would do; it may not fit."""
+
+    def begun(self, plan: Plan) -> None:
+        """Take note that the transfers begin."""
 
     def moved(self, wanted: Wanted, filled_bytes: int) -> None:
         """Take note that an item is here up to `filled_bytes`."""
 
     def ended(self, wanted: Wanted, problem: str | None) -> None:
         """Take note that an item is here, or has failed for the reason given."""
-
-
-class Nobody:
-    """A watcher for work that nobody looks at."""
-
-    def planned(self, plan: Plan) -> None:
-        """Show nothing."""
-
-    def moved(self, wanted: Wanted, filled_bytes: int) -> None:
-        """Show nothing."""
-
-    def ended(self, wanted: Wanted, problem: str | None) -> None:
-        """Show nothing."""

@@ -1,23 +1,21 @@
 """One run of one rule, from its lock to its result in the book."""
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from proxy.errors import ProxyError
 from proxy.fills.pace import Limited, Pace
-from proxy.jobs.choosing import Chosen, choose_what_there_is
-from proxy.jobs.plan import Plan
-from proxy.jobs.prefetch import NoSpace, pin_also, pin_only, plan_prefetch, plan_space, prefetch
-from proxy.jobs.progress import Summary, Watcher
+from proxy.jobs.choosing import Chosen, choose_known_items
+from proxy.jobs.prefetch import Order, Prefetch
+from proxy.jobs.progress import FetchReport, Watcher
 from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
-from proxy.jobs.selection import UnknownNames
+from proxy.jobs.selection import Selection, UnknownNames
 from proxy.readable import counted
 from proxy.service.cache import Cache
 from proxy.sources.throttle import TokenBucket
@@ -27,38 +25,13 @@ log = logging.getLogger(__name__)
 _MOST_TOLD = 50
 
 
-@dataclass(slots=True)
-class _Run:
-    """What has become of a run so far."""
+class _End(NamedTuple):
+    """How a run ended."""
 
-    started_at: float
-    plan: Plan | None = None
-    summary: Summary | None = None
-    added: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    versions: tuple[str, ...] | None = None
-    flaws: list[str] = field(default_factory=list)
-    """Why it is not complete."""
+    outcome: str
+    problem: str | None = None
     unknown: tuple[str, ...] = ()
-    """Names in the rule that nothing in the lists has."""
-
-    def result(self, ended_at: float, outcome: str, problem: str | None = None) -> Result:
-        """Return what is written down."""
-        summary = self.summary or Summary()
-        return Result(
-            started_at=self.started_at,
-            ended_at=ended_at,
-            outcome=outcome,
-            problem=problem,
-            wanted_items=0 if self.plan is None else len(self.plan.wanted),
-            wanted_bytes=0 if self.plan is None else self.plan.total_bytes,
-            fetched_items=summary.fetched_items,
-            fetched_bytes=summary.fetched_bytes,
-            added=self.added[:_MOST_TOLD],
-            dropped=self.dropped[:_MOST_TOLD],
-            failures=tuple(f"{one.item.path}: {why}" for one, why in summary.failures[:_MOST_TOLD]),
-            unknown=self.unknown,
-        )
+    """Names in the rule that nothing in the lists has, if that ended it."""
 
 
 class RuleRunner:
@@ -83,14 +56,16 @@ class RuleRunner:
         threads = self._cache.storage.threads
         lock = await threads.disk(self._book.lock, rule.name)
         try:
-            run = _Run(self._clock())
+            started_at = self._clock()
+            work = Prefetch(self._cache, self._order(rule), watcher)
             try:
-                result = await self._run(rule, run, watcher, closes_at)
+                end = await self._carry_out(rule, work, closes_at)
             except asyncio.CancelledError:
-                interrupted = run.result(self._clock(), "interrupted")
-                await asyncio.shield(threads.ledger(self._note, rule, run, interrupted))
+                interrupted = _result(work, _End("interrupted"), started_at, self._clock())
+                await asyncio.shield(threads.ledger(self._write_down, rule, work, interrupted))
                 raise
-            await threads.ledger(self._note, rule, run, result)
+            result = _result(work, end, started_at, self._clock())
+            result = await threads.ledger(self._write_down, rule, work, result)
         finally:
             lock.close()
         log.info(
@@ -104,70 +79,99 @@ class RuleRunner:
         )
         return result
 
-    async def _run(self, rule: Rule, run: _Run, watcher: Watcher, closes_at: float | None) -> Result:
-        seconds = None if closes_at is None else max(0.0, closes_at - self._clock())
-        try:
-            async with asyncio.timeout(seconds) as window:
-                await self._fetch(rule, run, watcher)
-        except UnknownNames as error:
-            run.unknown = error.names
-            return run.result(self._clock(), "failed", str(error))
-        except ProxyError as error:
-            return run.result(self._clock(), "failed", str(error))
-        except Exception as error:
-            if isinstance(error, TimeoutError) and window.expired():
-                return run.result(self._clock(), "paused", "its window has closed")
-            # One rule's trouble, whatever it is, must not become that of all.
-            log.exception("rule.crashed name=%s", rule.name)
-            return run.result(self._clock(), "failed", f"{type(error).__name__}: {error}")
-        if problems := [*run.flaws, *run.unknown]:
-            return run.result(self._clock(), "partial", "; ".join(problems))
-        return run.result(self._clock(), "complete")
+    def _order(self, rule: Rule) -> Order:
+        async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> Chosen:
+            chosen = await choose_known_items(cache, mirrors, selection)
+            _log_oddities(rule, chosen)
+            return chosen
 
-    async def _fetch(self, rule: Rule, run: _Run, watcher: Watcher) -> None:
-        cache = self._cache
-        problem = await cache.refresh_all_flavours(rule.mirror)
-        if problem is not None:
-            run.flaws.append(f"its lists could not be checked: {problem}")
-        chosen = await choose_what_there_is(cache, [rule.mirror], rule.selection())
-        run.unknown = chosen.unknown[:_MOST_TOLD]
-        for name in run.unknown:
-            log.warning("rule.name_unknown name=%s problem=%s lists=%s", rule.name, name, chosen.about_lists)
-        run.flaws += [f"{path} {UNPROVABLE}" for _, path in chosen.unprovable][:_MOST_TOLD]
-        for warning in chosen.warnings:
-            log.warning("rule.surprising name=%s problem=%s", rule.name, warning)
-        run.plan = plan = await plan_prefetch(cache, chosen.wanted)
-        space = await plan_space(cache, plan)
-        if space.missing_bytes > 0:
-            raise NoSpace(space)
-        # Pinned before it arrives, so that clients' items do not push it out again.
-        await pin_also(cache, rule.pin, plan)
-        run.summary = summary = Summary.of(plan)
-        await prefetch(cache, plan, self._transfers, summary, watcher, self._pace(rule))
-        if summary.failures:
-            run.flaws.append(f"{counted(len(summary.failures), 'item')} failed")
-        if not run.flaws:
-            await pin_only(cache, rule.pin, plan, self._hold_s)
-            await self._compare(rule, run, chosen)
+        return Order(
+            mirrors=(rule.mirror,),
+            selection=rule.selection(),
+            choose=choose,
+            pin=rule.pin,
+            hold_s=self._hold_s,
+            transfers=self._transfers,
+            pace=self._pace(rule),
+        )
 
     def _pace(self, rule: Rule) -> Pace | None:
         if rule.limit_bytes is None:
             return None
         return Limited(self._cache.background, TokenBucket(rule.limit_bytes, time.monotonic))
 
-    async def _compare(self, rule: Rule, run: _Run, chosen: Chosen) -> None:
-        """Find out what is new since the last complete run, and what is wanted no more."""
-        page = await self._cache.storage.threads.ledger(self._book.page, rule.name)
-        before, now = set(page.versions), set(chosen.versions)
-        run.versions = chosen.versions
-        run.added = tuple(sorted(now - before))
-        run.dropped = tuple(sorted(before - now))
+    async def _carry_out(self, rule: Rule, work: Prefetch, closes_at: float | None) -> _End:
+        seconds = None if closes_at is None else max(0.0, closes_at - self._clock())
+        try:
+            async with asyncio.timeout(seconds) as window:
+                await work.run()
+        except UnknownNames as error:
+            return _End("failed", str(error), error.names)
+        except ProxyError as error:
+            return _End("failed", str(error))
+        except Exception as error:
+            if isinstance(error, TimeoutError) and window.expired():
+                return _End("paused", "its window has closed")
+            # One rule's trouble, whatever it is, must not become that of all.
+            log.exception("rule.crashed name=%s", rule.name)
+            return _End("failed", f"{type(error).__name__}: {error}")
+        problems = _flaws(work)
+        return _End("partial", "; ".join(problems)) if problems else _End("complete")
 
-    def _note(self, rule: Rule, run: _Run, result: Result) -> None:
+    def _write_down(self, rule: Rule, work: Prefetch, result: Result) -> Result:
+        """Put a result into the book; return it with what is new since the last complete run. Blocks."""
         changes: dict[str, Any] = {}
-        if run.versions is not None:
-            changes["versions"] = run.versions
-        if result.outcome == "complete":
-            changes["complete_at"] = result.ended_at
-        with contextlib.suppress(ProxyError):  # A ledger that fails must not hide the result.
+        try:
+            if work.is_complete and work.chosen is not None:
+                changes["versions"] = versions = work.chosen.versions
+                before, now = set(self._book.page(rule.name).versions), set(versions)
+                result = replace(
+                    result,
+                    added=tuple(sorted(now - before))[:_MOST_TOLD],
+                    dropped=tuple(sorted(before - now))[:_MOST_TOLD],
+                )
+            if result.outcome == "complete":
+                changes["complete_at"] = result.ended_at
             self._book.note(rule.name, last=result, **changes)
+        except ProxyError as error:
+            # A ledger that fails must not hide the result.
+            log.warning("rule.not_written name=%s problem=%s", rule.name, error)
+        return result
+
+
+def _log_oddities(rule: Rule, chosen: Chosen) -> None:
+    for name in chosen.unknown[:_MOST_TOLD]:
+        log.warning("rule.name_unknown name=%s problem=%s lists=%s", rule.name, name, chosen.about_lists)
+    for warning in chosen.warnings:
+        log.warning("rule.surprising name=%s problem=%s", rule.name, warning)
+
+
+def _flaws(work: Prefetch) -> list[str]:
+    """Return why a run that came to its end is not complete, names that nothing has included."""
+    flaws = [f"its lists could not be checked: {problem}" for problem in work.unchecked.values()]
+    if work.chosen is not None:
+        flaws += [f"{path} {UNPROVABLE}" for _, path in work.chosen.unprovable][:_MOST_TOLD]
+    if work.report is not None and work.report.failures:
+        flaws.append(f"{counted(len(work.report.failures), 'item')} failed")
+    return [*flaws, *_unknown(work)]
+
+
+def _unknown(work: Prefetch) -> tuple[str, ...]:
+    return () if work.chosen is None else work.chosen.unknown[:_MOST_TOLD]
+
+
+def _result(work: Prefetch, end: _End, started_at: float, ended_at: float) -> Result:
+    """Return what is written down."""
+    report = work.report or FetchReport()
+    return Result(
+        started_at=started_at,
+        ended_at=ended_at,
+        outcome=end.outcome,
+        problem=end.problem,
+        wanted_items=0 if work.plan is None else len(work.plan.wanted),
+        wanted_bytes=0 if work.plan is None else work.plan.total_bytes,
+        fetched_items=report.fetched_items,
+        fetched_bytes=report.fetched_bytes,
+        failures=tuple(f"{one.item.path}: {why}" for one, why in report.failures[:_MOST_TOLD]),
+        unknown=end.unknown or _unknown(work),
+    )

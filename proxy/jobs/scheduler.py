@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from proxy.errors import ProxyError
-from proxy.jobs.progress import Nobody
+from proxy.jobs.progress import Watcher
 from proxy.jobs.rulebook import Result, RuleBook, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
@@ -92,7 +92,8 @@ class Scheduler:
                     # Whatever the book says: it may be that nothing can be written into it.
                     due_at = max(due_at, now + _LEAST_PAUSE_S)
             except RuleBusy:
-                due_at = await self._told(rule, now + _LEAST_PAUSE_S)
+                due_at = now + _LEAST_PAUSE_S
+                await self._ledger(self._note, rule, due_at)
             except Exception:
                 log.exception("rule.not_run name=%s", rule.name)
                 self._asked.discard(rule.name)
@@ -102,31 +103,40 @@ class Scheduler:
         window, now = rule.hours(), self._clock()
         if window.opens_at(now) > now and not is_asked:
             return
-        await self._runner.run(rule, Nobody(), None if is_asked else window.closes_at(now))
+        await self._runner.run(rule, Watcher(), None if is_asked else window.closes_at(now))
         self._asked.discard(rule.name)
 
     async def _due_at(self, rule: Rule) -> float | None:
         """Return when a rule is due next, jitter and window counted in, and write it down."""
+        now, jitter_s = self._clock(), self._random.uniform(0, rule.jitter_s)
+
+        def decide() -> float | None:
+            due_at = _due_at(rule, self._book.page(rule.name).last, now, jitter_s)
+            self._note(rule, due_at)
+            return due_at
+
         try:
-            last = (await self._ledger(self._book.page, rule.name)).last
+            return await self._ledger(decide)
         except ProxyError as error:
             log.warning("rule.not_read name=%s problem=%s", rule.name, error)
-            return self._clock() + _LEAST_PAUSE_S
-        now = self._clock()
-        due_at = rule.when().due_at(None if last is None else last.started_at, now)
-        if due_at is not None:
-            due_at += self._random.uniform(0, rule.jitter_s)
-        if last is not None:
-            due_at = _with_rest(last, due_at, now)
-        return await self._told(rule, None if due_at is None else rule.hours().opens_at(due_at))
+            return now + _LEAST_PAUSE_S
 
-    async def _told(self, rule: Rule, due_at: float | None) -> float | None:
-        """Write down when a rule is due, for people to see."""
+    def _note(self, rule: Rule, due_at: float | None) -> None:
+        """Write down when a rule is due, for people to see. Blocks."""
         try:
-            await self._ledger(lambda: self._book.note(rule.name, next_at=due_at))
+            self._book.note(rule.name, next_at=due_at)
         except ProxyError as error:
             log.warning("rule.not_written name=%s problem=%s", rule.name, error)
-        return due_at
+
+
+def _due_at(rule: Rule, last: Result | None, now: float, jitter_s: float) -> float | None:
+    """Return when a rule is due, given how it ended last."""
+    due_at = rule.when().due_at(None if last is None else last.started_at, now)
+    if due_at is not None:
+        due_at += jitter_s
+    if last is not None:
+        due_at = _with_rest(last, due_at, now)
+    return None if due_at is None else rule.hours().opens_at(due_at)
 
 
 def _with_rest(last: Result, due_at: float | None, now: float) -> float | None:

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from support.faults import Fault
 from support.origin import Origin
-from support.rules import Silent, runner_of
+from support.rules import runner_of
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire
@@ -24,6 +24,7 @@ from support.workers import Workers, frozen, run_workers
 
 from proxy import __version__
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES
+from proxy.jobs.progress import Watcher
 from proxy.jobs.rules import Rule
 from proxy.mirror import Mirror
 from proxy.runtime import open_rulebook
@@ -92,7 +93,7 @@ async def busy(
             await proxy.read(path)
         await proxy.fills_ended()
         book = await open_rulebook(config, proxy.cache)
-        await runner_of(proxy, book, clock).run(rule, Silent())
+        await runner_of(proxy, book, clock).run(rule, Watcher())
         await proxy.cache.storage.threads.ledger(partial(book.note, "lab", next_at=clock.now + 60))
         ledger = proxy.cache.storage.ledger
         await proxy.cache.storage.threads.ledger(ledger.write, "scrub", {"completed_at": 7.0, "damaged": []})

@@ -14,12 +14,13 @@ from support.faults import Fault
 from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
-from support.rules import HOUR, Silent, due_at, ran, runner_of, scheduled
+from support.rules import HOUR, due_at, ran, runner_of, scheduled
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
 from proxy.digest import Digest
 from proxy.jobs.local_time import LocalTime
+from proxy.jobs.progress import Watcher
 from proxy.jobs.rulebook import Result
 from proxy.jobs.rules import Rule
 from proxy.mirror import Mirror
@@ -75,8 +76,8 @@ async def test_a_run_stops_when_its_window_closes_and_goes_on_when_it_opens(
     book = await open_rulebook(proxy.config, proxy.cache)
     runner = runner_of(proxy, book, clock)
 
-    paused = await runner.run(rule, Silent(), clock.now + 0.5)
-    complete = await runner.run(rule, Silent(), None)
+    paused = await runner.run(rule, Watcher(), clock.now + 0.5)
+    complete = await runner.run(rule, Watcher(), None)
 
     assert (paused.outcome, complete.outcome) == ("paused", "complete")
     assert paused.fetched_items + complete.fetched_items == complete.wanted_items
@@ -105,7 +106,7 @@ async def test_a_rules_bandwidth_is_its_own(proxy: RunningProxy, clock: Clock, t
     runner = runner_of(proxy, await open_rulebook(proxy.config, proxy.cache), clock)
 
     began = time.monotonic()
-    result = await runner.run(rule, Silent())
+    result = await runner.run(rule, Watcher())
 
     assert result.outcome == "complete"
     assert time.monotonic() - began > 1.0  # A quarter of a second's worth passes at once.
@@ -123,7 +124,7 @@ async def test_no_byte_arrives_once_the_window_has_closed(
     rule = Rule(name="lab", mirror="test", filters=("product_name=p",))
     book = await open_rulebook(proxy.config, proxy.cache)
 
-    paused = await runner_of(proxy, book, clock).run(rule, Silent(), clock.now + 5.0)
+    paused = await runner_of(proxy, book, clock).run(rule, Watcher(), clock.now + 5.0)
     await proxy.fills_ended()
     stopped_at = proxy.store.held_bytes(Digest(item.digest), item.size)
     await origin.idle()
@@ -218,7 +219,7 @@ async def test_a_cancelled_run_is_noted_and_what_it_wants_is_pinned_before_it_is
     origin.fault(kernel.path, Fault(stall_after=100))
     rule = Rule(name="lab", mirror="test", filters=(f"path={kernel.path}",))
     book = await open_rulebook(proxy.config, proxy.cache)
-    run = asyncio.create_task(runner_of(proxy, book, clock).run(rule, Silent()))
+    run = asyncio.create_task(runner_of(proxy, book, clock).run(rule, Watcher()))
     await origin.arrived(kernel.path)
     ledger = proxy.cache.storage.threads.ledger
 
@@ -244,7 +245,7 @@ async def test_what_does_not_fit_is_said_and_nothing_is_pinned_for_it(
     async with run_proxy(config, clock) as proxy:
         book = await open_rulebook(config, proxy.cache)
         rule = Rule(name="lab", mirror="test", filters=("product_name=p",))
-        result = await runner_of(proxy, book, clock).run(rule, Silent())
+        result = await runner_of(proxy, book, clock).run(rule, Watcher())
         pins = await proxy.cache.storage.threads.ledger(proxy.cache.storage.ledger.pins)
 
     assert result.outcome == "failed"
@@ -257,10 +258,10 @@ async def test_lists_that_cannot_be_checked_make_a_run_partial(
 ) -> None:
     rule = Rule(name="lab", mirror="test", filters=("release=noble",))
     book = await open_rulebook(proxy.config, proxy.cache)
-    first = await runner_of(proxy, book, clock).run(rule, Silent())
+    first = await runner_of(proxy, book, clock).run(rule, Watcher())
     await origin.stop()
 
-    second = await runner_of(proxy, book, clock).run(rule, Silent())
+    second = await runner_of(proxy, book, clock).run(rule, Watcher())
 
     assert (first.outcome, second.outcome) == ("complete", "partial")
     assert "its lists could not be checked" in str(second.problem)
@@ -272,14 +273,14 @@ async def test_a_record_of_another_release_is_passed_over(proxy: RunningProxy, c
     rule = Rule(name="lab", mirror="test", filters=("release=noble",))
     book = await open_rulebook(proxy.config, proxy.cache)
 
-    assert (await runner_of(proxy, book, clock).run(rule, Silent())).outcome == "complete"
+    assert (await runner_of(proxy, book, clock).run(rule, Watcher())).outcome == "complete"
 
 
 async def test_what_a_gone_rule_kept_stays_for_a_while(proxy: RunningProxy, clock: Clock) -> None:
     rule = Rule(name="lab", mirror="test", filters=("release=noble",))
     storage = proxy.cache.storage
     book = await open_rulebook(proxy.config, proxy.cache)
-    await runner_of(proxy, book, clock).run(rule, Silent())
+    await runner_of(proxy, book, clock).run(rule, Watcher())
     before = await storage.threads.ledger(storage.ledger.protected)
 
     gone = await storage.threads.ledger(book.release_all_but, [], HOUR)

@@ -15,16 +15,6 @@ from support.running import Clock, RunningProxy
 HOUR = 3600.0
 
 
-class Silent:
-    """A watcher that looks away."""
-
-    def planned(self, plan: object) -> None: ...
-
-    def moved(self, wanted: object, filled_bytes: int) -> None: ...
-
-    def ended(self, wanted: object, problem: str | None) -> None: ...
-
-
 def runner_of(proxy: RunningProxy, book: RuleBook, clock: Clock) -> RuleRunner:
     return RuleRunner(proxy.cache, book, clock, 4, HOUR)
 

@@ -1,0 +1,65 @@
+"""The transfers of a prefetch: several items at a time, and one that fails stops no other."""
+
+import asyncio
+import logging
+import time
+
+from proxy.errors import ProxyError
+from proxy.fills.pace import Pace
+from proxy.jobs.plan import Plan, Wanted
+from proxy.jobs.progress import FetchReport, Watcher
+from proxy.service.cache import Cache
+
+log = logging.getLogger(__name__)
+
+_RATE = "rate/"
+_LEAST_MEASURED_BYTES = 10 * 1000**2
+"""What a transfer must come to for its rate to tell anything."""
+_CONTRADICTED = "the lists give its sha256 another size elsewhere, and only one can be right"
+
+
+def known_rate(cache: Cache, plan: Plan) -> float | None:
+    """Return at how many bytes a second the last transfer from the plan's mirror went, if known. Blocks."""
+    rate: float | None = cache.storage.ledger.record(_RATE + plan.missing[0].mirror)
+    return rate or None
+
+
+async def fetch(
+    cache: Cache, plan: Plan, transfers: int, report: FetchReport, watcher: Watcher, pace: Pace | None = None
+) -> None:
+    """Fetch what a plan misses, `transfers` items at a time; `report` is kept current.
+
+    Cancelling it stops the transfers; what has arrived of them is kept.
+    """
+    began = time.monotonic()
+    queue = asyncio.Queue[Wanted]()
+    for one in plan.missing:
+        queue.put_nowait(one)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(transfers, len(plan.missing))):
+            group.create_task(_work(cache, queue, report, watcher, pace))
+    report.failures += [(one, _CONTRADICTED) for one in plan.contradicted]
+    if report.fetched_bytes >= _LEAST_MEASURED_BYTES:
+        storage, rate = cache.storage, report.fetched_bytes / (time.monotonic() - began)
+        await storage.threads.ledger(storage.ledger.write, _RATE + plan.missing[0].mirror, rate)
+
+
+async def _work(
+    cache: Cache, queue: asyncio.Queue[Wanted], report: FetchReport, watcher: Watcher, pace: Pace | None
+) -> None:
+    while not queue.empty():
+        wanted = queue.get_nowait()
+        item, storage = wanted.item, cache.storage
+        held_bytes = await storage.threads.disk(storage.store.held_bytes, item.digest, item.size_bytes)
+        problem = None
+        try:
+            async for filled_bytes in cache.ensure(wanted.mirror, item, pace):
+                watcher.moved(wanted, filled_bytes)
+        except ProxyError as error:
+            problem = str(error)
+            report.failures.append((wanted, problem))
+            log.warning("prefetch.failed mirror=%s path=%s problem=%s", wanted.mirror, item.path, error)
+        else:
+            report.fetched_items += 1
+            report.fetched_bytes += item.size_bytes - held_bytes
+        watcher.ended(wanted, problem)
