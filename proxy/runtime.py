@@ -17,7 +17,7 @@ from proxy.documents.assembling import Assembler
 from proxy.documents.documents import Documents
 from proxy.documents.mirror_records import MirrorRecords, documents_in_use
 from proxy.documents.reading import Reading
-from proxy.documents.reproof import Reproof
+from proxy.documents.reverification import Reverifier
 from proxy.documents.shared_facts import SharedFacts
 from proxy.documents.vetting import Vetting
 from proxy.fills.demand import Demand
@@ -91,12 +91,12 @@ async def open_runtime(
                 for url in mirror.origins
             ]
             route = Route(origins, time.monotonic, is_spread=mirror.spread)
-            reproof = Reproof(mirror.name, mirror.trust.value, keyring, store)
+            reverifier = Reverifier(mirror.name, mirror.trust.value, keyring, store)
             documents[mirror.name] = Documents(
                 mirror,
                 route,
                 Assembler(mirror.trust, Vetting(keyring, storage, reading, clock)),
-                MirrorRecords(mirror.name, reproof, storage, reading),
+                MirrorRecords(mirror.name, reverifier, storage, reading),
                 await threads.disk(SharedFacts, config.data_dir / "boards" / mirror.name),
                 config.freshness,
                 clock,

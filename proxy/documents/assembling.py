@@ -1,20 +1,19 @@
 """Fetching an index with all lists it names, from one origin.
 
-The result is a Draft: proved, and not older than what is served. One list that
+The result is a Draft: verified, and not older than what is served. One list that
 cannot be had costs only itself. Whether a draft is accepted is decided elsewhere.
 """
 
 import asyncio
 from dataclasses import dataclass, replace
 
-from proxy.documents import grace
-from proxy.documents.age import RollbackError
+from proxy.documents import stragglers
 from proxy.documents.draft import Draft
 from proxy.documents.flavours import SIGNED_INDEX, Flavours
 from proxy.documents.generation import Document, Generation
-from proxy.documents.grace import Grace
-from proxy.documents.stream import check_same_stream
-from proxy.documents.surprises import blamed_on
+from proxy.documents.rollback import RollbackError, check_same_stream
+from proxy.documents.stragglers import StragglerDeadline
+from proxy.documents.unforeseen import blamed_on
 from proxy.documents.vetting import DocumentRefused, Vetted, Vetting
 from proxy.errors import ProxyError
 from proxy.mirror import Trust
@@ -45,7 +44,7 @@ class _Work:
     """What was accepted before: fetched only if it has changed, and never replaced by something older."""
     draft: Draft
     slots: asyncio.Semaphore
-    grace: Grace | None
+    deadline: StragglerDeadline | None
     """None where the last generation is served meanwhile."""
 
 
@@ -57,10 +56,10 @@ class Assembler:
         self._vetting = vetting
         self._flavours = Flavours(vetting)
 
-    async def assemble(self, origin: Asking, current: Generation | None, siblings: frozenset[str]) -> Draft:
+    async def assemble(self, origin: Asking, current: Generation | None, flavours: frozenset[str]) -> Draft:
         """Return what `origin` publishes now.
 
-        `siblings` are the flavours to include besides the signed one: ".json",
+        `flavours` are the flavours to include besides the signed one: ".json",
         ".json.gpg". Raises OriginError, DocumentRefused or RollbackError for the
         index, or when there is no list at all; one list among others that is
         refused, or that cannot be had, is noted in the draft instead.
@@ -72,7 +71,7 @@ class Assembler:
             except _StillPublishing:
                 continue
             if draft.index_path == SIGNED_INDEX:
-                for suffix in sorted(siblings):
+                for suffix in sorted(flavours):
                     await self._flavours.add(origin, suffix, known, draft)
             return draft
         raise OriginMisbehaved(origin.name, "its index changes faster than its lists can be read")
@@ -98,7 +97,7 @@ class Assembler:
                 known=known,
                 draft=draft,
                 slots=asyncio.Semaphore(_LISTS_AT_ONCE),
-                grace=Grace(grace.GRACE_S) if current is None else None,
+                deadline=StragglerDeadline(stragglers.STRAGGLER_LIMIT_S) if current is None else None,
             ),
             index,
         )
@@ -156,8 +155,8 @@ class Assembler:
         draft = work.draft
         try:
             vetted = await self._fetch_in_time(work, entry)
-        except (OriginError, DocumentRefused, RollbackError) as loss:
-            draft.lose(entry.path, loss, work.current)
+        except (OriginError, DocumentRefused, RollbackError) as problem:
+            draft.leave_out(entry.path, problem, work.current)
             return None
         draft.add(vetted)
         stated = vetted.document.updated
@@ -166,12 +165,12 @@ class Assembler:
         return vetted
 
     async def _fetch_in_time(self, work: _Work, entry: IndexEntry) -> Vetted:
-        if work.grace is None:
+        if work.deadline is None:
             return await self._fetch_named(work, entry)
         fetching = self._fetch_named(work, entry)
-        vetted = await work.grace.wait_for(work.origin.name, entry.path, fetching)
+        vetted = await work.deadline.wait_for(work.origin.name, entry.path, fetching)
         if vetted.document.format == PRODUCTS_FORMAT:
-            work.grace.note_list()
+            work.deadline.note_list()
         return vetted
 
     async def _fetch_named(self, work: _Work, entry: IndexEntry) -> Vetted:
@@ -219,13 +218,13 @@ def _oddities(index: Vetted) -> list[str]:
 
 
 def _check_not_bare(draft: Draft, current: Generation | None) -> None:
-    """Raise what keeps all lists out of a draft: then it is the origin that is in trouble, not a list.
+    """Raise what keeps all lists out of a draft: then the origin is in trouble, not a list.
 
     Where nothing is served yet, an index whose lists are all refused is better than nothing.
     """
     if draft.has_lists:
         return
-    losses = [loss for path, loss in draft.refused.items() if path not in draft.absent]
-    first = next(iter(losses), None)
+    problems = [problem for path, problem in draft.refused.items() if path not in draft.absent]
+    first = next(iter(problems), None)
     if first is not None and (current is not None or isinstance(first, OriginError)):
         raise first

@@ -16,18 +16,17 @@ from typing import Any
 
 from proxy.digest import Digest, digest_of
 from proxy.documents.assembling import PLAIN_INDEX, Assembler
-from proxy.documents.draft import Draft
+from proxy.documents.draft import Draft, choose_offer
 from proxy.documents.editions import Editions
 from proxy.documents.flavours import PLAIN_SUFFIX, SIGNED_INDEX, flavour_of
 from proxy.documents.freshness import FreshnessPolicy, Verdict, decide, recheck_after_s, retry_pause_s
 from proxy.documents.generation import Edition, Generation, GenerationLost
 from proxy.documents.inquiry import ask_origins
 from proxy.documents.mirror_records import MirrorRecords
-from proxy.documents.offers import choose_offer
+from proxy.documents.mirror_status import Refusal, lists_in_trouble, mirror_status, refusal
 from proxy.documents.shared_facts import SharedFacts
-from proxy.documents.standing import Refusal, lists_in_trouble, refusal, standing
-from proxy.documents.surprises import Surprise
 from proxy.documents.trouble import Trouble, rollbacks
+from proxy.documents.unforeseen import UnforeseenError
 from proxy.errors import ProxyError
 from proxy.mirror import Mirror
 from proxy.moments import NO_PAUSE, Pause, within
@@ -310,7 +309,7 @@ class Documents:
         status = {
             "origins": [origin.name for origin in self.route.order()],
             "trust": self.mirror.trust.value,
-            **standing(self._generation, trouble, self._clock(), is_stale=is_stale),
+            **mirror_status(self._generation, trouble, self._clock(), is_stale=is_stale),
         }
         if edition is not None:
             status["items"] = await self._records.count_items(edition)
@@ -357,7 +356,7 @@ class Documents:
         try:
             await self._check_alone()
         except Exception as error:  # noqa: BLE001 - a mirror must not stand still in silence
-            problem = error if isinstance(error, ProxyError) else Surprise(error)
+            problem = error if isinstance(error, ProxyError) else UnforeseenError(error)
             log.error("mirror.check_failed mirror=%s problem=%s", self.mirror.name, problem)  # noqa: TRY400
             self._demands_met = self._demands
             await self._note_failure([problem])
@@ -393,7 +392,7 @@ class Documents:
         offers, problems = await ask(known)
         choice = choose_offer(offers, self._generation, is_over=self._is_held_back_long())
         accepts_older, self._accepts_older = self._accepts_older, False
-        is_too_old = choice.offer is None or rollbacks(choice.offer.draft.losses)
+        is_too_old = choice.offer is None or rollbacks(choice.offer.draft.problems)
         if known is not None and accepts_older and is_too_old:
             accepted, known = known, known.unbound()
             offers, problems = await ask(known)
@@ -436,15 +435,15 @@ class Documents:
     async def _accept(self, draft: Draft, known: Generation | None, problems: Sequence[ProxyError]) -> None:
         """Serve a draft from now on; `problems` are what kept other origins from being used."""
         current = self._generation
-        for loss in draft.losses:
-            log.warning("mirror.document_refused mirror=%s problem=%s", self.mirror.name, loss)
+        for problem in draft.problems:
+            log.warning("mirror.document_refused mirror=%s problem=%s", self.mirror.name, problem)
         number, keyring = self._editions.next_number(), self._records.keyring_identity
         now = self._clock()
         generation = draft.accepted(number, keyring, now, known)
         if current is not None and current.says_the_same(generation):
             generation = replace(generation, number=current.number, accepted_at=current.accepted_at)
         await self._editions.install(generation)
-        trouble = self._trouble.held_back(problems, now).after_success([*problems, *draft.losses])
+        trouble = self._trouble.held_back(problems, now).after_success([*problems, *draft.problems])
         await self._write_trouble(trouble)
 
     # Other flavours

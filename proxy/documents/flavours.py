@@ -58,7 +58,7 @@ class Flavours:
         try:
             fetched = await origin.fetch(path, Validators())
         except OriginError as error:
-            draft.lose_sibling(path, error)
+            draft.leave_out_flavour(path, error)
             if path in known:
                 is_gone = isinstance(error, (OriginAbsent, OriginForbidden))
                 what = "was there and has vanished" if is_gone else f"cannot be had: {error.problem}"
@@ -69,11 +69,11 @@ class Flavours:
         try:
             await self._check(document, path, fetched, draft)
         except (FormatError, SignatureError) as error:
-            draft.lose_sibling(path, DocumentRefused(origin.name, path, error))
+            draft.leave_out_flavour(path, DocumentRefused(origin.name, path, error))
             if path in known:
                 draft.gaps.append(f"{path} does not fit the signed document yet")
             return
-        draft.documents[path] = await self._vetting.file_sibling(origin, path, fetched)
+        draft.documents[path] = await self._vetting.store_flavour(origin, path, fetched)
 
     async def _check(self, document: Document, path: str, fetched: Fetched, draft: Draft) -> None:
         if path.endswith(PLAIN_SUFFIX):

@@ -20,7 +20,7 @@ from proxy.store.files import StoreFault
 from proxy.store.local import LocalStore
 
 SIBLING = "sibling"
-"""Format of a document that another one proves: a plain flavour, or a signature."""
+"""Format of a document that is verified by another one: a plain flavour, or a signature."""
 
 
 _NO_DIGEST = Digest("0" * 64)
@@ -34,7 +34,7 @@ class GenerationLost(ProxyError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One accepted document: its bytes as published, and the text that was proved."""
+    """One accepted document: its bytes as published, and the text that was verified."""
 
     path: str
     format: str
@@ -77,7 +77,7 @@ class Generation:
 
     number: int
     keyring: str
-    """Identity of the keyring that proved it; another keyring makes it void."""
+    """Identity of the keyring that verified it; with other keys it is verified again."""
     accepted_at: float
     checked_at: float
     """When an origin last confirmed that this is current."""
@@ -167,7 +167,7 @@ class Edition:
     def served(self, path: str) -> Item | None:
         """Return what clients get at a path, whatever several lists say of it: a document, or a listed item.
 
-        Whoever fetches ahead, proves or lists asks here, so that all speak of the same bytes.
+        Whoever prefetches, checks or lists files asks here, so that all mean the same bytes.
         """
         return self.document(path) or self.catalog.find(path)
 

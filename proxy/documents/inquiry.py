@@ -6,9 +6,9 @@ Whatever goes wrong with one of them is noted, and the next is asked.
 from typing import NamedTuple
 
 from proxy.documents.assembling import Assembler
+from proxy.documents.draft import Offer
 from proxy.documents.generation import Generation
-from proxy.documents.offers import Offer
-from proxy.documents.surprises import blamed_on
+from proxy.documents.unforeseen import blamed_on
 from proxy.errors import ProxyError
 from proxy.sources.errors import OriginError
 from proxy.sources.freshness import Freshness

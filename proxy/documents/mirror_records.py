@@ -11,7 +11,7 @@ from proxy.digest import Digest
 from proxy.documents.generation import Edition, Generation, load_edition, read_lists
 from proxy.documents.reading import Reading
 from proxy.documents.records import CURRENT, LastAccepted, readable
-from proxy.documents.reproof import Reproof
+from proxy.documents.reverification import Reverifier
 from proxy.documents.trouble import Trouble
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Products
@@ -28,9 +28,9 @@ _TROUBLE = "trouble/"
 class MirrorRecords:
     """One mirror's records."""
 
-    def __init__(self, mirror: str, reproof: Reproof, storage: Storage, reading: Reading) -> None:
+    def __init__(self, mirror: str, reverifier: Reverifier, storage: Storage, reading: Reading) -> None:
         self._mirror = mirror
-        self._reproof = reproof
+        self._reverifier = reverifier
         self._store = storage.store
         self._reading = reading
         self._ledger = storage.ledger
@@ -42,7 +42,7 @@ class MirrorRecords:
     @property
     def keyring_identity(self) -> str:
         """Of the keys that prove what is accepted from now on."""
-        return self._reproof.identity
+        return self._reverifier.identity
 
     async def accepted(self) -> Generation | None:
         """Return the generation accepted last, whoever proved it: nothing older may be."""
@@ -58,7 +58,7 @@ class MirrorRecords:
         unproved = ""
         proved = None
         try:
-            proved = await self._threads.slow(self._reproof.prove, generation)
+            proved = await self._threads.slow(self._reverifier.reverify, generation)
         except ProxyError as error:
             unproved = f"what was accepted before does not count under the keys of now: {error}"
         if unproved and unproved != self._unproved:
@@ -95,7 +95,7 @@ class MirrorRecords:
         found = []
         for generation, when in await self._replaced(since):
             with contextlib.suppress(ProxyError):
-                found.append((await self._threads.slow(self._reproof.prove, generation), when))
+                found.append((await self._threads.slow(self._reverifier.reverify, generation), when))
         return found
 
     async def retire(self, generation: Generation, now: float, retain_s: float) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from proxy.documents.age import RollbackError
 from proxy.documents.generation import GenerationLost
+from proxy.documents.rollback import RollbackError
 from proxy.documents.vetting import DocumentRefused
 from proxy.errors import ProxyError
 from proxy.moments import lies_ahead

@@ -1,8 +1,8 @@
-"""One document: fetched from an origin, proved, and put into the store.
+"""One document: fetched from an origin, verified, and put into the store.
 
-A document is proved by its own clear signature (`.sjson`), by a detached one
+A document is verified by its own clear signature (`.sjson`), by a detached one
 beside it (`.json` with `.json.gpg`), or, for mirrors that nobody signs, by the
-origin's TLS alone. Only the text that is proved is ever parsed.
+origin's TLS alone. Only the text that is verified is ever parsed.
 """
 
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from proxy.digest import Digest, digest_of
-from proxy.documents.age import check_not_older, dated
 from proxy.documents.generation import SIBLING, Document
 from proxy.documents.reading import Reading
+from proxy.documents.rollback import check_not_older, dated
 from proxy.errors import ProxyError
 from proxy.signatures.keyring import Keyring, SignatureError, Signed
 from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
@@ -37,7 +37,7 @@ class DocumentRefused(ProxyError):
 
 
 class Vetted(NamedTuple):
-    """A proved document; what it names when it is an index; its signature when that is a file."""
+    """A verified document; what it names when it is an index; its signature when that is a file."""
 
     document: Document
     names: Index | None
@@ -45,7 +45,7 @@ class Vetted(NamedTuple):
 
 
 class Vetting:
-    """Fetches and proves the documents of one mirror. No keyring means trust in TLS."""
+    """Fetches and verifies the documents of one mirror. No keyring means trust in TLS."""
 
     def __init__(
         self, keyring: Keyring | None, storage: Storage, reading: Reading, clock: Callable[[], float]
@@ -65,7 +65,7 @@ class Vetting:
         """
         previous = known.get(path)
         if previous is not None and previous.format == SIBLING:
-            previous = None  # Another document proved it, which is not at hand here.
+            previous = None  # It was verified by another document, which is not at hand here.
         held = previous if await self.holds(previous, known.get(path + SIGNATURE_SUFFIX)) else None
         validators = Validators()
         if held is not None and held.origin == origin.name:
@@ -77,7 +77,7 @@ class Vetting:
         if fetched is None:
             raise OriginMisbehaved(origin.name, f"it says that {path} has not changed, but was not asked")
         try:
-            vetted = await self._prove(origin, path, fetched)
+            vetted = await self._verify(origin, path, fetched)
         except (EnvelopeError, SignatureError, FormatError) as error:
             if isinstance(error, ShapeError):
                 self._met("document_shape")
@@ -97,7 +97,7 @@ class Vetting:
         return await self._threads.slow(self._has_all, digests)
 
     async def says_the_same(self, document: Document, plain: bytes) -> bool:
-        """Whether a plain text states what a proved document does. Raises ShapeError."""
+        """Whether a plain text states what a verified document does. Raises ShapeError."""
         text = await self.text(document)
         try:
             check_flavour(text, plain)
@@ -107,13 +107,13 @@ class Vetting:
         return await self._threads.slow(self._reading.says_the_same, text, plain)
 
     async def check_signature(self, text: bytes, signature: bytes) -> None:
-        """Raise SignatureError unless a detached signature proves `text`."""
+        """Raise SignatureError unless a detached signature verifies `text`."""
         if self._keyring is None:
             raise SignatureError("trust = 'tls' names no key to check it with")
         await self._threads.slow(self._keyring.verify_detached, text, signature)
 
-    async def file_sibling(self, origin: Asking, path: str, fetched: Fetched) -> Document:
-        """Store a document that is proved by another one."""
+    async def store_flavour(self, origin: Asking, path: str, fetched: Fetched) -> Document:
+        """Store a document that is verified by another one."""
         digest = await self._threads.slow(self._store.put, fetched.data)
         return Document(
             path=path,
@@ -127,7 +127,7 @@ class Vetting:
         )
 
     async def text(self, document: Document) -> bytes:
-        """Return the proved text of a stored document."""
+        """Return the verified text of a stored document."""
         text = await self._threads.slow(self._store.read, document.text)
         if text is None:
             raise DocumentRefused("", document.path, FormatError("the store has lost its text"))
@@ -154,7 +154,7 @@ class Vetting:
         # Documents of which nothing but the dates is known have an empty digest.
         return all(digest and self._store.is_intact(digest) for digest in digests)
 
-    async def _prove(self, origin: Asking, path: str, fetched: Fetched) -> Vetted:
+    async def _verify(self, origin: Asking, path: str, fetched: Fetched) -> Vetted:
         if self._keyring is None:
             if looks_clearsigned(fetched.data):
                 raise SignatureError("it is clear-signed, but trust = 'tls' names no key to check it with")
@@ -164,7 +164,7 @@ class Vetting:
             return await self._threads.slow(self._file, origin, path, fetched, signed, None)
         signature = await self._fetch_signature(origin, path)
         signed = await self._threads.slow(self._keyring.verify_detached, fetched.data, signature.data)
-        kept = await self.file_sibling(origin, path + SIGNATURE_SUFFIX, signature)
+        kept = await self.store_flavour(origin, path + SIGNATURE_SUFFIX, signature)
         return await self._threads.slow(self._file, origin, path, fetched, signed, kept)
 
     async def _fetch_signature(self, origin: Asking, path: str) -> Fetched:
@@ -181,7 +181,7 @@ class Vetting:
     def _file(
         self, origin: Asking, path: str, fetched: Fetched, signed: Signed | None, signature: Document | None
     ) -> Vetted:
-        """Parse the proved text and put both bytes and text into the store. Blocks."""
+        """Parse the verified text and put both bytes and text into the store. Blocks."""
         text = fetched.data if signed is None else signed.text
         text_digest = digest_of(text)
         summary = self._reading.summarise(text, text_digest)

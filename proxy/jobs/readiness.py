@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.documents.standing import lists_in_trouble
+from proxy.documents.mirror_status import lists_in_trouble
 from proxy.jobs.plan import Wanted
 from proxy.service.cache import Cache
 

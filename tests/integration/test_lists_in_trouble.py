@@ -10,7 +10,7 @@ from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
-from proxy.documents import grace
+from proxy.documents import stragglers
 from proxy.jobs.readiness import inspect_documents
 from proxy.mirror import Mirror
 from proxy.sources.options import UpstreamOptions
@@ -90,7 +90,7 @@ async def test_a_list_that_only_drips_in_keeps_no_client_from_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next check has all the time that it needs, for nobody waits for that."""
-    monkeypatch.setattr(grace, "GRACE_S", 0.5)
+    monkeypatch.setattr(stragglers, "STRAGGLER_LIMIT_S", 0.5)
     good, lost = add_two_lists(tree, "20250701")
     dripping = origin.fault(SECOND_LIST, Fault(rate_bytes_s=200))
     options = UpstreamOptions(stall_timeout_s=20, document_timeout_s=30)
@@ -110,7 +110,7 @@ async def test_a_list_that_only_drips_in_keeps_no_client_from_the_others(
 async def test_where_all_lists_are_slow_they_are_waited_for(
     proxy: RunningProxy, tree: SignedTree, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grace, "GRACE_S", 0.1)
+    monkeypatch.setattr(stragglers, "STRAGGLER_LIMIT_S", 0.1)
     add_two_lists(tree, "20250701")
     origin.fault("streams/v1/*com*", Fault(latency_s=0.5))
     origin.fault(SECOND_LIST, Fault(latency_s=0.5))

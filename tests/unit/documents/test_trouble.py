@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from proxy.documents.age import RollbackError
+from proxy.documents.rollback import RollbackError
 from proxy.documents.trouble import HeldBack, Trouble
 from proxy.documents.vetting import DocumentRefused
 from proxy.errors import ProxyError

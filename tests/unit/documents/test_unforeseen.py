@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.documents.surprises import Surprise, blamed_on, described
+from proxy.documents.unforeseen import UnforeseenError, blamed_on, described
 from proxy.simplestreams.parse import FormatError
 from proxy.sources.errors import OriginMisbehaved
 from proxy.store.files import StoreFault
@@ -15,7 +15,7 @@ ORIGIN = "http://a.example/"
 )
 def test_a_crash_is_told_as_the_origins_with_its_place(error: Exception) -> None:
     with (
-        pytest.raises(OriginMisbehaved, match=f"{type(error).__name__}.*test_surprises.py line") as caught,
+        pytest.raises(OriginMisbehaved, match=f"{type(error).__name__}.*test_unforeseen.py line") as caught,
         blamed_on(ORIGIN),
     ):
         raise error
@@ -33,5 +33,5 @@ def test_foreseen_errors_pass() -> None:
 
 
 def test_a_surprise_asks_to_be_reported() -> None:
-    assert str(Surprise(KeyError("name"))) == "an unforeseen error, please report it: KeyError: 'name'"
+    assert str(UnforeseenError(KeyError("name"))) == "an unforeseen error, please report it: KeyError: 'name'"
     assert len(described(ValueError("x" * 5000))) < 300

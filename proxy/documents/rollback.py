@@ -1,11 +1,16 @@
-"""What is too old to replace what was accepted: a pure decision.
+"""What may not replace what was accepted: an older document, or another stream. Pure decisions.
 
-A document states a date, and its signature bears one. Neither may go back. A date
-that lies in the future when it is first seen says nothing about what follows it:
-remembered, it would keep every honest document out. What counts instead is what
-counted before it, and the date of its signature where that is believable.
+A document states a date, and its signature bears one. Neither may go back. A date that
+lies in the future when a document is accepted proves nothing about the documents that
+follow: compared with it, every honest one would be refused. The dates that counted before
+are compared instead, and the date of the signature where that is believable.
+
+One key signs several streams: of releases, of daily images, of candidates. Whoever stands
+between a mirror and its origin could send another stream, newer and validly signed. A
+mirror's stream is what its first index named, and what has overlapped with that since.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from proxy.documents.generation import Document
@@ -13,6 +18,7 @@ from proxy.errors import ProxyError
 
 TOLERANCE_S = 600.0
 """How far ahead of ours a publisher's clock may be without being wrong."""
+_MOST_LISTED = 3
 
 
 class RollbackError(ProxyError):
@@ -23,15 +29,36 @@ class RollbackError(ProxyError):
         self.path = path
 
 
+class AnotherStream(RollbackError):
+    """A validly signed index that has nothing in common with the one accepted before."""
+
+    def __init__(self, path: str, found: Collection[str], accepted: Collection[str]) -> None:
+        ProxyError.__init__(
+            self,
+            f"{path} is of another stream: it names {_listed(found)}, and no list that was accepted before, "
+            f"as {_listed(accepted)}",
+        )
+        self.path = path
+
+
+def check_same_stream(path: str, found: Collection[str], accepted: Collection[str]) -> None:
+    """Raise AnotherStream when an index names lists, and none of those known.
+
+    Streams gain lists and lose some; none changes all of them at once.
+    """
+    if found and accepted and set(found).isdisjoint(accepted):
+        raise AnotherStream(path, found, accepted)
+
+
 def is_ahead(document: Document, now: float) -> bool:
-    """Whether a document is of the future, by either of its dates. `now` is in Unix seconds."""
+    """Whether either date of a document lies in the future. `now` is in Unix seconds."""
     return any(
         date is not None and date > now + TOLERANCE_S for date in (document.updated, document.signed_at)
     )
 
 
 def dated(new: Document, accepted: Document | None, now: float) -> Document:
-    """Return a document that replaces `accepted` with what is to be remembered beside dates of the future."""
+    """Return a document that replaces `accepted`; if a date of it is ahead, with what counts instead."""
     if not is_ahead(new, now):
         return new
     updated, signed_at = (None, None) if accepted is None else _bounds(accepted, now)
@@ -46,7 +73,7 @@ def dated(new: Document, accepted: Document | None, now: float) -> Document:
 def check_not_older(new: Document, accepted: Document, now: float) -> None:
     """Raise RollbackError when a document states, or its signature bears, too early a date.
 
-    While both are of the future they are compared as any two.
+    While the dates of both lie in the future they are compared as any two.
     """
     if accepted.is_ahead and is_ahead(accepted, now) and not is_ahead(new, now):
         _check_not_older_than_the_last_believable(new, accepted, now)
@@ -71,7 +98,7 @@ def _check_not_older_than_the_last_believable(new: Document, accepted: Document,
 
 
 def _bounds(document: Document, now: float) -> tuple[float | None, float | None]:
-    """Return the dates that nothing that replaces a document may go back behind."""
+    """Return the dates that a document must not fall behind if it is to replace this one."""
     if not document.is_ahead:
         return document.updated, document.signed_at
     return (
@@ -86,3 +113,8 @@ def _is_before(one: float | None, other: float | None) -> bool:
 
 def _believable(date: float | None, now: float) -> float | None:
     return date if date is not None and date <= now + TOLERANCE_S else None
+
+
+def _listed(names: Collection[str]) -> str:
+    first = sorted(names)[:_MOST_LISTED]
+    return ", ".join(first) + (" ..." if len(names) > _MOST_LISTED else "")

@@ -1,11 +1,11 @@
-"""What is said of a mirror's documents: a pure reading."""
+"""What the status pages and `ready` say of a mirror's documents. Pure."""
 
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from proxy.documents.age import is_ahead
 from proxy.documents.flavours import FLAVOURS, flavour_of
 from proxy.documents.generation import Generation
+from proxy.documents.rollback import is_ahead
 from proxy.documents.trouble import Trouble
 from proxy.documents.vetting import SIGNED_SUFFIX
 
@@ -18,7 +18,7 @@ class Refusal(NamedTuple):
     """Whether the origin gave no answer at all, so that it may be better soon."""
 
 
-def standing(
+def mirror_status(
     generation: Generation | None, trouble: Trouble, now: float, *, is_stale: bool
 ) -> dict[str, Any]:
     """Return the state of what is served, and of the checks, as JSON values. Times are Unix seconds."""

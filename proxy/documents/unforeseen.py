@@ -1,4 +1,4 @@
-"""What nobody foresaw, told as a problem: no crash may stop the checks of a mirror for good."""
+"""Unforeseen errors, reported as problems: no crash may stop the checks of a mirror for good."""
 
 import contextlib
 import traceback
@@ -9,7 +9,7 @@ from proxy.sources.errors import OriginMisbehaved
 from proxy.store.files import StoreFault
 
 
-class Surprise(ProxyError):
+class UnforeseenError(ProxyError):
     """An error that nobody foresaw, and where it came from."""
 
     def __init__(self, error: Exception) -> None:

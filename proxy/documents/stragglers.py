@@ -1,4 +1,4 @@
-"""How long those lists that are here wait for the ones that only drip in, while clients have none yet."""
+"""How long a first generation waits for lists that arrive slowly, while its clients have nothing yet."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,25 +6,25 @@ from typing import Any, TypeVar
 
 from proxy.sources.errors import OriginUnreachable
 
-GRACE_S = 12.0
+STRAGGLER_LIMIT_S = 12.0
 """MAAS allows its whole metadata pass 30 s, and there may be another origin to ask."""
 
 T = TypeVar("T")
 
 
-class Grace:
-    """The time that a first generation may take once some list of it has arrived.
+class StragglerDeadline:
+    """The time that all lists of a first generation may take, once one of them has arrived.
 
-    What takes longer is left to the next check, which nobody waits for.
+    A list that takes longer is left out. The next check fetches it, and no client waits for that.
     """
 
-    def __init__(self, grace_s: float) -> None:
-        self._grace_s = grace_s
-        self._is_over_at = asyncio.get_running_loop().time() + grace_s
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._is_over_at = asyncio.get_running_loop().time() + limit_s
         self._has_list = asyncio.Event()
 
     def note_list(self) -> None:
-        """Take note that a list has arrived."""
+        """Note that a list has arrived."""
         self._has_list.set()
 
     async def wait_for(self, origin: str, path: str, work: Coroutine[Any, Any, T]) -> T:
@@ -37,7 +37,7 @@ class Grace:
                 return task.result()
             raise OriginUnreachable(
                 origin,
-                f"{path} takes longer than {self._grace_s:g} s; the lists that are here do not wait",
+                f"{path} takes longer than {self._limit_s:g} s; the lists that are here do not wait",
             )
         finally:
             for one in (task, giving_up):

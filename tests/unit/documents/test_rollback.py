@@ -3,8 +3,8 @@
 import pytest
 
 from proxy.digest import Digest
-from proxy.documents.age import TOLERANCE_S, RollbackError, check_not_older, dated
 from proxy.documents.generation import Document
+from proxy.documents.rollback import TOLERANCE_S, RollbackError, check_not_older, dated
 
 NOW = 1_000_000.0
 DAY_S = 86_400.0

@@ -1,8 +1,8 @@
-"""Proving again what lies in the store, when the keys of its mirror have changed.
+"""Verifying stored documents again when the keys of their mirror have changed.
 
-The bytes that a publisher signed are kept, signatures included, so no origin is
-needed. What the new keys do not prove is not served, however well the old ones
-did; of that only the dates stay, below which nothing is accepted.
+The store keeps the bytes that a publisher signed, signatures included, so no origin is
+needed. A document that the new keys do not verify is not served, although the old keys
+verified it; only its dates stay, and nothing older than they say is accepted.
 """
 
 import logging
@@ -20,51 +20,57 @@ from proxy.store.local import LocalStore
 log = logging.getLogger(__name__)
 
 
-class Unproved(ProxyError):
-    """A generation that was accepted once, and that the keys of its mirror do not prove now."""
+class NoLongerVerified(ProxyError):
+    """A generation that was accepted once, and that the present keys of its mirror do not verify."""
 
 
-class Reproof:
-    """What proves the stored documents of one mirror. No keyring means trust in TLS: it leaves no proof."""
+class Reverifier:
+    """Verifies the stored documents of one mirror.
+
+    Without a keyring the mirror trusts TLS, which leaves nothing that could be verified later.
+    """
 
     def __init__(self, mirror: str, trust: str, keyring: Keyring | None, store: LocalStore) -> None:
         self.identity = trust if keyring is None else keyring.identity
-        """Of the keys: a generation that bears it needs no other proof."""
+        """Identity of the keys; a generation that was verified by the same keys is not verified again."""
         self._mirror = mirror
         self._keyring = keyring
         self._store = store
         self._signers: dict[tuple[Digest, Digest], str] = {}
-        """Who signed a document that was proved here, by digest and that of its signature."""
+        """Who signed each document that was verified here, by its digest and that of its signature."""
 
-    def prove(self, generation: Generation) -> Generation:
-        """Return what of a generation may be served. Blocks; raises Unproved or GenerationLost."""
+    def reverify(self, generation: Generation) -> Generation:
+        """Return a generation with only those documents that may be served.
+
+        Blocks; raises NoLongerVerified or GenerationLost.
+        """
         if generation.keyring == self.identity:
             return generation
         if self._keyring is None:
-            raise Unproved(
+            raise NoLongerVerified(
                 "it was accepted by its signature, and trust = 'tls' needs it from the origin itself"
             )
-        proved: dict[str, Document] = {}
+        verified: dict[str, Document] = {}
         refused: dict[str, str] = {}
         for path, document in sorted(generation.documents.items(), key=_signed_first):
             try:
-                proved[path] = self._proved(self._keyring, document, generation.documents, proved)
+                verified[path] = self._verified(self._keyring, document, generation.documents, verified)
             except (EnvelopeError, SignatureError) as refusal:
                 refused[path] = f"{path} is refused: {refusal}"
-        if generation.index_path not in proved:
-            raise Unproved(refused[generation.index_path])
+        if generation.index_path not in verified:
+            raise NoLongerVerified(refused[generation.index_path])
         for problem in refused.values():
             log.warning("document.unproved mirror=%s problem=%s", self._mirror, problem)
         return replace(
             generation,
             keyring=self.identity,
-            documents={path: proved[path] for path in generation.documents if path in proved},
+            documents={path: verified[path] for path in generation.documents if path in verified},
             refused=generation.refused | refused,
-            left=generation.left_by(proved),
+            left=generation.left_by(verified),
         )
 
-    def _proved(
-        self, keyring: Keyring, document: Document, known: dict[str, Document], proved: dict[str, Document]
+    def _verified(
+        self, keyring: Keyring, document: Document, known: dict[str, Document], verified: dict[str, Document]
     ) -> Document:
         """Return a document with who signed it. Raises EnvelopeError or SignatureError."""
         path = document.path
@@ -73,18 +79,18 @@ class Reproof:
             return replace(document, fingerprint=self._signer(keyring, document, signature))
         base = path.removesuffix(SIGNATURE_SUFFIX).removesuffix(PLAIN_SUFFIX)
         if path.endswith(PLAIN_SUFFIX):
-            # It says what the signed one says, which no key changes.
-            if base + SIGNED_SUFFIX not in proved:
+            # It was found to say what the signed one says, which no key changes.
+            if base + SIGNED_SUFFIX not in verified:
                 raise SignatureError(f"{base}{SIGNED_SUFFIX} is refused, which proves it")
             return document
-        signed = proved.get(base + PLAIN_SUFFIX)
+        signed = verified.get(base + PLAIN_SUFFIX)
         if signed is None:
             raise SignatureError(f"{base}{PLAIN_SUFFIX} is refused, which it signs")
         self._signer(keyring, signed, document)
         return document
 
     def _signer(self, keyring: Keyring, document: Document, signature: Document | None) -> str:
-        """Return the fingerprint of the key whose signature proves a document's text."""
+        """Return the fingerprint of the key that signed a document's text."""
         if signature is None:
             raise SignatureError("it is not signed")
         pair = (document.digest, signature.digest)
@@ -106,6 +112,6 @@ class Reproof:
 
 
 def _signed_first(entry: tuple[str, Document]) -> tuple[bool, int]:
-    """Sort documents so that what proves another comes before it."""
+    """Sort documents so that each comes after the one by which it is verified."""
     path, document = entry
     return document.format == SIBLING, len(path)
