@@ -7,24 +7,21 @@ methods of RuleBook block.
 
 import contextlib
 import fcntl
-import logging
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.store.files import StoreFault
 from proxy.store.ledger import Ledger
+from proxy.store.records import Kind, known
+from proxy.store.schema import Count, Moment, Schema
 
-log = logging.getLogger(__name__)
-
-_RECORD = "rule/"
 _PIN_PREFIX = "rule "
-_ASKED = "asked/"
 _LOCK_TRIES = 5
 _LOCK_PAUSE_S = 0.02
 
@@ -40,15 +37,15 @@ class RuleBusy(ProxyError):
 class Result:
     """What a run came to. Times in Unix seconds, sizes in bytes."""
 
-    started_at: float
-    ended_at: float
+    started_at: Moment
+    ended_at: Moment
     outcome: str
     """complete, partial (some items failed), paused (its window closed), failed or interrupted."""
     problem: str | None = None
-    wanted_items: int = 0
-    wanted_bytes: int = 0
-    fetched_items: int = 0
-    fetched_bytes: int = 0
+    wanted_items: Count = 0
+    wanted_bytes: Count = 0
+    fetched_items: Count = 0
+    fetched_bytes: Count = 0
     added: tuple[str, ...] = ()
     """Versions, as "product version", that the run before did not have."""
     dropped: tuple[str, ...] = ()
@@ -63,35 +60,23 @@ class Result:
         """Whether all is here that the lists name, but they do not name all that the rule does."""
         return self.outcome == "partial" and bool(self.unknown) and self.problem == "; ".join(self.unknown)
 
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Self:
-        """Read what `asdict` wrote, in this release or one before."""
-        tuples = {name: tuple(record[name]) for name in ("added", "dropped", "failures")}
-        return cls(**{**record, **tuples, "unknown": tuple(record.get("unknown", ()))})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """What the book says of one rule."""
 
     last: Result | None = None
-    next_at: float | None = None
+    next_at: Moment | None = None
     """When the server means to run it, Unix seconds."""
-    complete_at: float | None = None
+    complete_at: Moment | None = None
     """When a run was complete last, Unix seconds."""
     versions: tuple[str, ...] = ()
     """What the last complete run wanted, as "product version"."""
 
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Self:
-        """Read what `asdict` wrote."""
-        last = record["last"]
-        return cls(
-            last=None if last is None else Result.from_record(last),
-            next_at=record["next_at"],
-            complete_at=record["complete_at"],
-            versions=tuple(record["versions"]),
-        )
+
+_PAGES = Kind("rule/", Schema(Page))
+_ASKED = Kind("asked/", Schema(bool))
+"""Rules that somebody wants to be run; whatever the value is, somebody does."""
 
 
 class RuleBook:
@@ -103,33 +88,25 @@ class RuleBook:
         self._locks.mkdir(parents=True, exist_ok=True)
 
     def page(self, name: str) -> Page:
-        """Return what is known of a rule."""
-        record = self._ledger.record(_RECORD + name)
-        if record is None:
-            return Page()
-        try:
-            return Page.from_record(record)
-        except (TypeError, KeyError, AttributeError) as error:
-            # Another release wrote it: a rule must run all the same.
-            log.warning("rule.record_unreadable name=%s problem=%s", name, error)
-            return Page()
+        """Return what is known of a rule; nothing when that cannot be read, for it must run all the same."""
+        return known(_PAGES.read(self._ledger, name)) or Page()
 
     def note(self, name: str, **changes: Any) -> None:
         """Change what is known of a rule: fields of its Page."""
         with self._ledger.transaction():
-            self._ledger.write(_RECORD + name, asdict(replace(self.page(name), **changes)))
+            _PAGES.write(self._ledger, replace(self.page(name), **changes), name)
 
     def ask(self, name: str) -> None:
         """Ask the server to run a rule as soon as it can."""
-        self._ledger.write(_ASKED + name, True)
+        _ASKED.write(self._ledger, True, name)
 
     def take_asked(self) -> set[str]:
         """Return the rules that somebody asked for since the last call."""
         with self._ledger.transaction():
-            keys = self._ledger.keys(_ASKED)
-            for key in keys:
-                self._ledger.forget(key)
-        return {key.removeprefix(_ASKED) for key in keys}
+            names = _ASKED.names(self._ledger)
+            for name in names:
+                _ASKED.forget(self._ledger, name)
+        return set(names)
 
     def release_all_but(self, rules: Iterable[Rule], hold_s: float) -> set[str]:
         """Let go of the pins of rules that are configured no more; return their names.
@@ -141,7 +118,7 @@ class RuleBook:
         gone = {name for name in names if name.startswith(_PIN_PREFIX)} - kept
         for name in gone:
             self._ledger.repin(name, (), hold_s)
-            self._ledger.forget(_RECORD + name.removeprefix(_PIN_PREFIX))
+            _PAGES.forget(self._ledger, name.removeprefix(_PIN_PREFIX))
         return gone
 
     def is_running(self, name: str) -> bool:

@@ -10,8 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass, replace
 
 from proxy.digest import Digest
 from proxy.errors import ProxyError
@@ -19,11 +18,11 @@ from proxy.moments import lies_ahead, within
 from proxy.service.cache import Cache
 from proxy.sources.throttle import TokenBucket
 from proxy.store.ledger import Ledger
+from proxy.store.records import Kind, known
+from proxy.store.schema import Count, Moment, Schema, Unreadable
 
 log = logging.getLogger(__name__)
 
-_RECORD = "scrub"
-_ASKED = "asked scrub"
 _READ_BYTES = 1024 * 1024
 _MOST_NAMED = 20
 _TOLD_EVERY_S = 86400.0
@@ -43,25 +42,24 @@ class ScrubPolicy:
 class ScrubState:
     """What scrubbing has come to. Times in Unix seconds."""
 
-    asked_at: float = 0.0
+    asked_at: Moment = 0.0
     """Blobs hashed before this are due, however young their proof."""
-    completed_at: float | None = None
+    completed_at: Moment | None = None
     """When nothing was due any more."""
-    due_blobs: int = 0
-    due_bytes: int = 0
+    due_blobs: Count = 0
+    due_bytes: Count = 0
     damaged: tuple[str, ...] = ()
     """Digests found damaged last, and what became of them."""
 
-    @classmethod
-    def from_record(cls, record: dict[str, Any] | None) -> Self:
-        """Read what `asdict` wrote."""
-        return cls() if record is None else cls(**{**record, "damaged": tuple(record["damaged"])})
+
+_STATE = Kind("scrub", Schema(ScrubState))
+_ASKED_AT = Kind("asked scrub", Schema(Moment))
 
 
 def read_state(ledger: Ledger) -> ScrubState:
-    """Return what scrubbing has come to. Blocks."""
-    state = ScrubState.from_record(ledger.record(_RECORD))
-    return replace(state, asked_at=ledger.record(_ASKED) or 0.0)
+    """Return what scrubbing has come to; what cannot be read of that tells nothing. Blocks."""
+    state = known(_STATE.read(ledger)) or ScrubState()
+    return replace(state, asked_at=known(_ASKED_AT.read(ledger)) or 0.0)
 
 
 class Unread(ProxyError):
@@ -81,7 +79,7 @@ class Scrubber:
 
     async def ask(self) -> None:
         """Make every blob due now."""
-        await self._storage.threads.ledger(self._storage.ledger.write, _ASKED, self._clock())
+        await self._storage.threads.ledger(_ASKED_AT.write, self._storage.ledger, self._clock())
 
     async def state(self) -> ScrubState:
         """Return what scrubbing has come to."""
@@ -89,10 +87,10 @@ class Scrubber:
 
     async def run(self) -> None:
         """Hash all that is due, least lately proved first."""
+        asked_at = await self._storage.threads.ledger(_ASKED_AT.read, self._storage.ledger)
+        if isinstance(asked_at, Unreadable) or lies_ahead(asked_at or 0.0, self._clock()):
+            await self.ask()  # Somebody did, and when cannot be told: now counts.
         state = await self.state()
-        if lies_ahead(state.asked_at, self._clock()):
-            await self.ask()
-            state = await self.state()
         due = await self._storage.threads.slow(self._due, state)
         remaining_bytes = sum(size_bytes for _, size_bytes in due)
         unread = 0
@@ -203,4 +201,4 @@ class Scrubber:
         return [(digest, size_bytes) for _, digest, size_bytes in sorted(due)]
 
     async def _write(self, state: ScrubState) -> None:
-        await self._storage.threads.ledger(self._storage.ledger.write, _RECORD, asdict(state))
+        await self._storage.threads.ledger(_STATE.write, self._storage.ledger, state)

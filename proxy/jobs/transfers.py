@@ -9,10 +9,13 @@ from proxy.fills.pace import Pace
 from proxy.jobs.plan import Plan, Wanted
 from proxy.jobs.progress import FetchReport, Watcher
 from proxy.service.cache import Cache
+from proxy.store.records import Kind, known
+from proxy.store.schema import Rate, Schema
 
 log = logging.getLogger(__name__)
 
-_RATE = "rate/"
+_RATE = Kind("rate/", Schema(Rate))
+"""Bytes a second of the last prefetch from each mirror that was long enough to tell."""
 _LEAST_MEASURED_BYTES = 10 * 1000**2
 """What a transfer must come to for its rate to tell anything."""
 _CONTRADICTED = "the lists give its sha256 another size elsewhere, and only one can be right"
@@ -20,8 +23,7 @@ _CONTRADICTED = "the lists give its sha256 another size elsewhere, and only one 
 
 def known_rate(cache: Cache, plan: Plan) -> float | None:
     """Return at how many bytes a second the last transfer from the plan's mirror went, if known. Blocks."""
-    rate: float | None = cache.storage.ledger.record(_RATE + plan.missing[0].mirror)
-    return rate or None
+    return known(_RATE.read(cache.storage.ledger, plan.missing[0].mirror))
 
 
 async def fetch(
@@ -41,7 +43,7 @@ async def fetch(
     report.failures += [(one, _CONTRADICTED) for one in plan.contradicted]
     if report.fetched_bytes >= _LEAST_MEASURED_BYTES:
         storage, rate = cache.storage, report.fetched_bytes / (time.monotonic() - began)
-        await storage.threads.ledger(storage.ledger.write, _RATE + plan.missing[0].mirror, rate)
+        await storage.threads.ledger(_RATE.write, storage.ledger, rate, plan.missing[0].mirror)
 
 
 async def _work(

@@ -29,6 +29,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
 """A number of bytes, items, or times."""
 Moment = Annotated[float, msgspec.Meta(ge=-_LAST_MOMENT, le=_LAST_MOMENT)]
 """Unix seconds of a year that a clock shows; a clock may be before 1970."""
+Rate = Annotated[float, msgspec.Meta(gt=0, le=_LARGEST)]
+"""Bytes a second."""
 
 T = TypeVar("T")
 
