@@ -1,0 +1,169 @@
+"""Each import that the contracts forbid, written into a copy of the tree, makes `lint-imports` fail."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+LAYERS = "Imports go down only"
+CIRCLES = "No package has a circle of imports within it"
+PURE = "What calls itself pure has no I/O, no clock, no chance and no event loop"
+AIOHTTP = "aiohttp is known to the HTTP sources and to the web"
+SERVER = "aiohttp's server is known to the web"
+CLIENT = "aiohttp's client is known to the HTTP sources"
+DISKCACHE = "diskcache is known to the ledger's table"
+SQLITE = "SQLite is known to the store"
+GNUPG = "gnupg is known to the keyring"
+TERMINALS = "Terminals are known to the command line"
+TEMPLATES = "Templates are known to the operator's pages"
+REPORTS = "Plots and metrics are known to reporting"
+CRON = "Cron expressions are known to schedules"
+LOOPS = "Which event loop runs is known to those who start one"
+BLOCKING = "The event loop is unknown to what blocks"
+PROGRAMS = "Other programs are run by those who say so"
+FORKS = "Nothing forks by multiprocessing"
+SOCKETS = "Sockets are known to sources, web and processes"
+MIRRORS = "The store knows digests, never mirrors"
+UNKNOWING = "Counters and the reader of TOML know nothing of what they carry"
+
+FORBIDDEN = [
+    # A package: its `__init__`, which every tree has, imports what it may not.
+    ("jobs", "import diskcache", DISKCACHE),
+    ("store", "import diskcache", DISKCACHE),
+    ("reporting", "import gnupg", GNUPG),
+    ("signatures", "import gnupg", GNUPG),
+    ("store", "from aiohttp import web", AIOHTTP),
+    ("service", "import aiohttp.web", AIOHTTP),
+    ("fills", "from aiohttp import ClientResponse", AIOHTTP),
+    ("sources/http", "from aiohttp import web", SERVER),
+    ("sources/http", "from aiohttp import (\n    ClientError,\n    web,\n)", SERVER),
+    ("sources/http", "import aiohttp.web_protocol", SERVER),
+    ("sources/http", "import aiohttp", SERVER),
+    ("sources/http", "def late() -> None:\n    from aiohttp.web_server import Server", SERVER),
+    ("web", "from aiohttp import ClientSession", CLIENT),
+    ("web/wire", "from aiohttp import TCPConnector", CLIENT),
+    ("web/admin", "from aiohttp.client_proto import ResponseHandler", CLIENT),
+    ("web", "import sqlite3", SQLITE),
+    ("cli", "import sqlite3", SQLITE),
+    ("documents", "import sqlite3", SQLITE),
+    ("web", "import click", TERMINALS),
+    ("jobs", "from rich.console import Console", TERMINALS),
+    ("cli", "import jinja2", TEMPLATES),
+    ("reporting", "import jinja2", TEMPLATES),
+    ("web/admin", "import pygal", REPORTS),
+    ("web", "import prometheus_client", REPORTS),
+    ("config", "from cronsim import CronSim", CRON),
+    ("web", "import uvloop", LOOPS),
+    ("store", "import asyncio", BLOCKING),
+    ("signatures", "import asyncio", BLOCKING),
+    ("web", "import subprocess", PROGRAMS),
+    ("fills", "from subprocess import run", PROGRAMS),
+    ("processes", "import multiprocessing", FORKS),
+    ("jobs", "from concurrent.futures import ProcessPoolExecutor\nimport multiprocessing.pool", FORKS),
+    ("documents", "import socket", SOCKETS),
+    ("store", "import ssl", SOCKETS),
+    ("store", "from proxy.mirror import Mirror", MIRRORS),
+    ("fills", "from proxy.mirror import Mirror", MIRRORS),
+    ("counting", "from proxy.store import limits", UNKNOWING),
+    ("documents", "from proxy.fills import feed", LAYERS),
+    ("fills", "from proxy.documents import freshness", LAYERS),
+    ("sources", "from proxy.store import limits", LAYERS),
+    ("store", "from proxy.sources import errors", LAYERS),
+    ("store", "from proxy.signatures import keyring", LAYERS),
+    ("service", "from proxy import web", LAYERS),
+    ("jobs", "from proxy import web", LAYERS),
+    ("web", "from proxy import cli", LAYERS),
+    ("system", "from proxy import store", LAYERS),
+    ("digest.py", "from proxy import store", LAYERS),
+    ("mirror.py", "from proxy import readable", LAYERS),
+    ("novelty.py", '"""A module that nobody has given a layer."""', LAYERS),
+    ("simplestreams/model.py", "from proxy.simplestreams import catalog", CIRCLES),
+    ("errors.py", "from proxy import digest", CIRCLES),
+    ("simplestreams", "import os", PURE),
+    ("simplestreams", "from time import time", PURE),
+    ("simplestreams", "from proxy.system import durable", PURE),
+    ("moments.py", "import time", PURE),
+    ("fills/feed.py", "import asyncio", PURE),
+    ("novelty/__init__.py", '"""A pure thought."""\n\nimport random', PURE),
+    ("fills/novelty.py", '"""Adds up.\n\nPure."""\n\nfrom proxy.system import durable', PURE),
+    ("fills/novelty.py", '"""Adds up."""\n\nfrom proxy.system import durable', None),
+]
+"""Where in `proxy` what is written, and the contract that it breaks, if any."""
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of what `lint-imports` reads."""
+    folder = tmp_path_factory.mktemp("tree")
+    shutil.copytree(ROOT / "proxy", folder / "proxy", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "import_contracts.py"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def tree(copy: Path) -> Iterator[Path]:
+    """Return the copy, and make it as it was when the test has ended."""
+    proxy = copy / "proxy"
+    before = {path: path.read_text() for path in proxy.rglob("*.py")}
+    yield proxy
+    for path in proxy.rglob("*.py"):
+        if path not in before:
+            path.unlink()
+        elif path.read_text() != before[path]:
+            path.write_text(before[path])
+    for folder in [path for path in proxy.iterdir() if path.is_dir() and not any(path.iterdir())]:
+        folder.rmdir()
+
+
+def broken(proxy: Path) -> set[str]:
+    """Run lint-imports as CI does, and name the contracts that it finds broken."""
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [program, "--no-cache"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=proxy.parent,
+        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+    )
+    found = set(re.findall(r"^(.+) BROKEN\b", done.stdout, re.MULTILINE))
+    told = re.search(r"Contracts: \d+ kept, (\d+) broken\.", done.stdout)
+    assert told, done.stdout + done.stderr
+    assert (int(told[1]), done.returncode) == (len(found), int(bool(found))), done.stdout
+    return found
+
+
+def write(proxy: Path, place: str, text: str) -> None:
+    """Add text to a module, or to the `__init__` of a package; a new one has nothing else."""
+    file = proxy / place
+    if file.is_dir():
+        file /= "__init__.py"
+    file.parent.mkdir(exist_ok=True)
+    with file.open("a") as module:
+        module.write(f"\n{text}\n" if file.exists() and file.stat().st_size else f"{text}\n")
+
+
+def test_the_tree_as_it_is_breaks_no_contract(tree: Path) -> None:
+    assert broken(tree) == set()
+
+
+@pytest.mark.parametrize(("place", "text", "contract"), FORBIDDEN)
+def test_an_import_breaks_the_contract_that_forbids_it(
+    tree: Path, place: str, text: str, contract: str | None
+) -> None:
+    """And a row without a contract breaks none: the others are refused for what they import."""
+    write(tree, place, text)
+    found = broken(tree)
+    assert (contract in found) if contract else not found, found
+
+
+def test_every_contract_is_tried() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    assert {one["name"] for one in settings["contracts"]} == {row[2] for row in FORBIDDEN if row[2]}
