@@ -30,6 +30,7 @@ from proxy.jobs.rulebook import RuleBook
 from proxy.mirror import Trust
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
+from proxy.service.delivery import Delivery
 from proxy.service.usage import UsageNotes
 from proxy.sources.http.origin import Origin, shown_url
 from proxy.sources.http.redirects import RedirectGuard
@@ -121,7 +122,8 @@ async def open_runtime(
             *(asyncio.create_task(one.watch(), name=f"watch {name}") for name, one in documents.items()),
         ]
         stack.push_async_callback(_cancel, tasks)
-        yield Cache(documents, reading, storage, usage, flights, clock, offline)
+        delivery = Delivery(documents, flights, storage, usage, offline, clock)
+        yield Cache(documents, reading, storage, flights, offline, delivery)
 
 
 async def open_rulebook(config: Config, cache: Cache) -> RuleBook:

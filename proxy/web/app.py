@@ -31,7 +31,7 @@ from proxy.web.admin.dashboard import Dashboard
 from proxy.web.admin.permission import Access, AdminOptions
 from proxy.web.blob_response import SERVER_NAME
 from proxy.web.clients import ClientOptions
-from proxy.web.mirror_handler import MirrorHandler, local_address
+from proxy.web.mirror_handler import PLACE, MirrorHandler, local_address
 from proxy.web.mounts import Mounts
 from proxy.web.pages import Pages, Welcome
 from proxy.web.wire.admission import Admission, connections_by_descriptors
@@ -64,7 +64,7 @@ def create_app(
 ) -> web.Application:
     """Return the application that serves `cache`; without an operator, without the operator's pages."""
     mounts = Mounts(mirrors)
-    face = MirrorHandler(cache, mounts, gate)
+    face = MirrorHandler(cache.delivery, gate)
     app = _create(cache, mounts, face.get_path, operator)
     if operator is not None:
         _add_operators_routes(app, cache, mirrors, operator)
@@ -94,8 +94,9 @@ def _create(
     @web.middleware
     async def route_by_target(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Look for a path's handler only if it is ours: an absolute target may be another server's."""
+        request[PLACE] = place = mounts.place(request.raw_path, local_address(request))
         is_tunnel = request.method == "CONNECT"  # Its target is a host, whatever it looks like.
-        if is_tunnel or not mounts.is_ours(request.raw_path, local_address(request)):
+        if is_tunnel or not place.is_ours:
             return await elsewhere(request)
         if access is not None and is_operators(request.path) and not access.may_read(asker_of(request)):
             return answer(HTTPStatus.FORBIDDEN, {"problem": "reading this needs an admin"})

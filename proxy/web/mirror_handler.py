@@ -15,12 +15,13 @@ from aiohttp.abc import AbstractStreamWriter
 
 from proxy.errors import ProxyError
 from proxy.fills.flights import Outcome
-from proxy.service.cache import Cache, Target
+from proxy.service.delivery import Delivery
+from proxy.service.target import Target
 from proxy.web.access.gate import Gate, PasswordNeeded
 from proxy.web.access.networks import parse_address
 from proxy.web.access_log import CUT, DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
-from proxy.web.mounts import Mounts, NotProxied
+from proxy.web.mounts import Place
 from proxy.web.negotiate import negotiate
 from proxy.web.remember import remember
 from proxy.web.status import cut_for, fate_of
@@ -28,6 +29,9 @@ from proxy.web.wire.admission import client_of
 from proxy.web.wire.presence import ClientLeft, presence_of
 
 log = logging.getLogger(__name__)
+
+PLACE = web.RequestKey("place", Place)
+"""Where the request's target leads; worked out once, before a handler is chosen."""
 
 _ALLOWED = {"GET", "HEAD"}
 _CONTENT_TYPES = {
@@ -49,26 +53,27 @@ _RETRY_AFTER_S = 5
 class MirrorHandler:
     """Answers for all mirrors."""
 
-    def __init__(self, cache: Cache, mounts: Mounts, gate: Gate) -> None:
-        self._cache = cache
+    def __init__(self, delivery: Delivery, gate: Gate) -> None:
+        self._delivery = delivery
         self._gate = gate
-        self._mounts = mounts
 
     async def get_path(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for a document or item."""
         if request.method not in _ALLOWED:
             return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD work here", Allow="GET, HEAD")
-        try:
-            located = self._mounts.locate(shown_path(request.raw_path), local_address(request))
-        except NotProxied as error:
-            return _refuse(HTTPStatus.FORBIDDEN, str(error))
-        if located is None:
+        place = request[PLACE]
+        if place.is_foreign:
+            shown = shown_path(request.raw_path)
+            return _refuse(
+                HTTPStatus.FORBIDDEN, f"this proxy serves only its configured mirrors, not {shown!r:.200}"
+            )
+        mirror, address = place.mirror, request.remote or ""
+        if mirror is None:
             return _refuse(HTTPStatus.NOT_FOUND, "no mirror is mounted here; / lists those that are")
-        mirror, address = located.mirror, request.remote or ""
         try:
             with presence_of(request).needed():
                 await self._gate.pass_through(mirror, address, _authorization(request))
-                target = await self._cache.resolve(mirror, located.url_path, address)
+                target = await self._delivery.resolve(mirror, place.url_path, address)
                 response = await self._reply(request, target)
             response[DIGEST] = target.item.digest
         except ProxyError as error:
@@ -87,20 +92,20 @@ class MirrorHandler:
         if not has_body:
             bodiless = _Bodiless(status=answer.status, headers=headers)
             bodiless[OUTCOME] = self._outcome(target).value
-            bodiless.on_complete = partial(remember, request, bodiless, target, self._cache, self._gate)
+            bodiless.on_complete = partial(remember, request, bodiless, target, self._delivery, self._gate)
             return bodiless
         began = time.monotonic()
-        opened = await self._cache.open(target, client_of(request.remote or ""))
+        opened = await self._delivery.open(target, client_of(request.remote or ""))
         headers["Cache-Status"] = f"sstream-proxy; {_CACHE_STATUS[opened.outcome]}"
         response = BlobResponse(answer, opened, headers)
         response[OUTCOME] = opened.outcome.value
         response[FIRST_BYTE_S] = time.monotonic() - began
-        response.on_complete = partial(remember, request, response, target, self._cache, self._gate)
+        response.on_complete = partial(remember, request, response, target, self._delivery, self._gate)
         return response
 
     def _outcome(self, target: Target) -> Outcome:
         """Say what a reply without a body is: no hit, when a body would have had to be fetched."""
-        if not self._cache.holds(target):
+        if not self._delivery.holds(target):
             return Outcome.MISS
         return Outcome.STALE if target.is_stale else Outcome.HIT
 

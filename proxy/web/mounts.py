@@ -1,4 +1,4 @@
-"""Which mirror a request target belongs to.
+"""Where a request target leads: to which mirror, if to any.
 
 Origin-form targets are matched by mount, absolute-form ones by origin, so that
 the proxy also works as `http_proxy` for the mirrors it is configured for, and
@@ -12,26 +12,27 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from proxy.errors import ProxyError
 from proxy.mirror import Mirror
 from proxy.web.access.networks import parse_address
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _OUR_PAGES = "/-/"
 
-
-class NotProxied(ProxyError):
-    """An absolute-form target that no configured mirror covers."""
-
-    def __init__(self, target: str) -> None:
-        super().__init__(f"this proxy serves only its configured mirrors, not {target!r:.200}")
+_Authority = tuple[str, int]
+"""Host and port."""
 
 
-class Located(NamedTuple):
-    """A mirror, and the rest of the target below its mount, percent-encoded as received."""
+class Place(NamedTuple):
+    """Where a request target leads."""
 
-    mirror: Mirror
-    url_path: str
+    mirror: Mirror | None = None
+    """Whose it is; None for what is no mirror's."""
+    url_path: str = ""
+    """The rest of the target below the mirror's mount, percent-encoded as received."""
+    is_ours: bool = True
+    """Whether it is a path here, in either form, rather than another server's URL."""
+    is_foreign: bool = False
+    """Whether it is another server's URL that no configured mirror covers."""
 
 
 class Mounts:
@@ -47,12 +48,8 @@ class Mounts:
             reverse=True,
         )  # fmt: skip
 
-    def locate(self, target: str, local_address: tuple[str, int] | None) -> Located | None:
-        """Return the mirror that a request target belongs to, None for one that belongs to none.
-
-        `local_address` is where the request arrived. Raises NotProxied for an
-        absolute-form target of somebody else.
-        """
+    def place(self, target: str, local_address: _Authority | None) -> Place:
+        """Return where a request target leads; `local_address` is where the request arrived."""
         path = target.split("?", 1)[0]
         if path.startswith("/"):
             return self._below_mount(tidied(path))
@@ -60,40 +57,36 @@ class Mounts:
             url = urlsplit(path)
             authority = _authority(url)
         except ValueError:
-            raise NotProxied(target) from None
+            return Place(is_ours=False, is_foreign=True)
+        is_here = local_address is not None and _is_here(authority, local_address)
+        return self._place_of_url(url, authority, local_address, is_here=is_here)._replace(
+            is_ours=is_here and url.path.startswith("/")
+        )
+
+    def _place_of_url(
+        self, url: SplitResult, authority: _Authority, local_address: _Authority | None, *, is_here: bool
+    ) -> Place:
         path = tidied(url.path)
         for origin_authority, origin_path, mirror in self._by_origin:
             if authority == origin_authority and path.startswith(origin_path):
-                return Located(mirror, path.removeprefix(origin_path))
-        if local_address is not None and _is_here(authority, local_address):
+                return Place(mirror, path.removeprefix(origin_path))
+        if is_here:
             return self._below_mount(path)
         if any(authority == origin_authority for origin_authority, _, _ in self._by_origin):
             # MAAS up to 3.7 asks beside the tree first when its URL lacks the slash, and needs a 404.
-            return None
-        located = self._below_mount(path) if url.scheme in _DEFAULT_PORTS and url.hostname else None
-        if located is None or not _tells_apart(located.mirror.mount, authority, local_address):
-            raise NotProxied(target)
-        return located
+            return Place()
+        below = self._below_mount(path) if url.scheme in _DEFAULT_PORTS and url.hostname else Place()
+        if below.mirror is None or not _tells_apart(below.mirror.mount, authority, local_address):
+            return Place(is_foreign=True)
+        return below
 
-    def is_ours(self, target: str, local_address: tuple[str, int] | None) -> bool:
-        """Say whether a target is a path here, in either form, rather than another server's URL."""
-        if target.startswith("/"):
-            return True
-        try:
-            url = urlsplit(target)
-            authority = _authority(url)
-        except ValueError:
-            return False
-        here = local_address is not None and _is_here(authority, local_address)
-        return here and url.path.startswith("/")
-
-    def _below_mount(self, path: str) -> Located | None:
+    def _below_mount(self, path: str) -> Place:
         if path.startswith(_OUR_PAGES):
-            return None
+            return Place()
         for mirror in self._by_mount:
             if path.startswith(mirror.mount):
-                return Located(mirror, path.removeprefix(mirror.mount))
-        return None
+                return Place(mirror, path.removeprefix(mirror.mount))
+        return Place()
 
 
 def tidied(path: str) -> str:
@@ -108,7 +101,7 @@ def tidied(path: str) -> str:
     return "/".join([*([""] if path.startswith("/") else []), *kept, "" if last == "." else last])
 
 
-def _authority(url: SplitResult) -> tuple[str, int]:
+def _authority(url: SplitResult) -> _Authority:
     """Return host and port; https and http count as one, for clients of a proxy ask by http."""
     host = (url.hostname or "").removesuffix(".")
     return host, _plain(url.port or _DEFAULT_PORTS.get(url.scheme, 0))
@@ -118,7 +111,7 @@ def _plain(port: int) -> int:
     return _DEFAULT_PORTS["http"] if port == _DEFAULT_PORTS["https"] else port
 
 
-def _is_here(authority: tuple[str, int], local_address: tuple[str, int]) -> bool:
+def _is_here(authority: _Authority, local_address: _Authority) -> bool:
     host, port = authority
     return port == _plain(local_address[1]) and _is_our_name(host, local_address[0])
 
@@ -137,7 +130,7 @@ def _is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def _tells_apart(mount: str, authority: tuple[str, int], local_address: tuple[str, int] | None) -> bool:
+def _tells_apart(mount: str, authority: _Authority, local_address: _Authority | None) -> bool:
     """Whether a path below a mount tells a mirror of ours from another server's tree.
 
     Everything lies below "/": there the host must be ours, at whatever port it was mapped to.

@@ -12,7 +12,8 @@ from aiohttp import web
 
 from proxy.fills.bodies import Body
 from proxy.fills.flights import Outcome
-from proxy.service.cache import Cache, Target
+from proxy.service.delivery import Delivery
+from proxy.service.target import Target
 from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, OUTCOME, Ended, shown_path
 from proxy.web.blob_response import BlobResponse
@@ -26,7 +27,7 @@ def remember(
     request: web.Request,
     response: web.StreamResponse,
     target: Target,
-    cache: Cache,
+    delivery: Delivery,
     gate: Gate,
     answer: Answer | None = None,
     body: Body | None = None,
@@ -46,9 +47,9 @@ def remember(
             ready=ready,
             has_body=isinstance(response, BlobResponse),
             tally=request.app[COUNTERS].mirror(target.mirror.name),
-            is_current=_currency(cache, gate, target),
+            is_current=_currency(delivery, gate, target),
             is_for_all=not target.is_document and not gate.asks_networks(target.mirror),
-            on_used=partial(cache.note_use, target),
+            on_used=partial(delivery.note_use, target),
             ended=Ended(
                 client=None,
                 method=request.method,
@@ -65,13 +66,13 @@ def remember(
     )
 
 
-def _currency(cache: Cache, gate: Gate, target: Target) -> Callable[[str], bool]:
+def _currency(delivery: Delivery, gate: Gate, target: Target) -> Callable[[str], bool]:
     """Return what says whether the same request gets the same reply now, from a client at an address.
 
     Its credentials are right: the request is the same but for a range, and
     users do not change while a process lives.
     """
-    is_current = cache.currency(target)
+    is_current = delivery.currency(target)
     if not gate.asks_networks(target.mirror):
         return is_current
     return lambda address: gate.admits(target.mirror, address) and is_current(address)

@@ -16,7 +16,7 @@ from proxy.fills.failures import BadItem
 from proxy.fills.fill import OutOfReach
 from proxy.fills.leader import BegunAnew
 from proxy.fills.places import Crowded
-from proxy.service.cache import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
+from proxy.service.target import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
 from proxy.sources.errors import OriginError
 from proxy.sources.pull import ItemAbsent, ItemForbidden, ItemUnobtainable, WrongCopy
 from proxy.store.files import StoreFault

@@ -154,14 +154,14 @@ async def test_a_ready_reply_is_for_those_who_may_have_it(
         for _ in range(LEARNING):
             await near.send(head)
             assert (await near.reply()).body in item.read()
-        resolve, times = proxy.cache.resolve, 0
+        resolve, times = proxy.cache.delivery.resolve, 0
 
         async def counting(*arguments: Any) -> Any:
             nonlocal times
             times += 1
             return await resolve(*arguments)
 
-        monkeypatch.setattr(proxy.cache, "resolve", counting)
+        monkeypatch.setattr(proxy.cache.delivery, "resolve", counting)
         for _ in range(20):
             await near.send(head)
             assert (await near.reply()).status in {200, 206}

@@ -188,6 +188,14 @@ async def test_a_path_glued_to_the_origins_url_is_absent(
 
 
 @pytest.mark.usefixtures("item")
+async def test_a_refused_target_is_told_in_few_words(proxy: RunningProxy) -> None:
+    reply = await ask(proxy, "http://elsewhere.test/" + "a" * 5000)
+    assert reply.status == 403
+    assert b"serves only its configured mirrors, not 'http://elsewhere.test/aaa" in reply.body
+    assert len(reply.body) < 300
+
+
+@pytest.mark.usefixtures("item")
 async def test_an_origin_has_none_of_our_own_pages(proxy: RunningProxy, origin: Origin) -> None:
     """What the origin's URL names is the mirror's, also where we have a page under the same path."""
     for path in ("", "/", "/-/stats", "/-/health", "/images/test/streams/v1/index.sjson"):

@@ -263,7 +263,7 @@ async def test_what_was_used_in_times_to_come_is_let_go_like_the_rest(
 ) -> None:
     assert (await proxy.read(item.path)).status == 200
     await proxy.fills_ended()
-    await proxy.cache._usage.flush()
+    await proxy.cache.delivery._usage.flush()
     course.set_clock()
     storage = proxy.cache.storage
     upkeep = Upkeep(proxy.cache, StoreLimits(), Scrubber(proxy.cache, ScrubPolicy(), clock), clock)

@@ -33,8 +33,8 @@ class Slow:
 
     def __init__(self, proxy: RunningProxy) -> None:
         self.times = 0
-        self._resolve = proxy.cache.resolve
-        proxy.cache.resolve = self  # type: ignore[method-assign, assignment]
+        self._resolve = proxy.cache.delivery.resolve
+        proxy.cache.delivery.resolve = self  # type: ignore[method-assign, assignment]
 
     async def __call__(self, *arguments: Any) -> Any:
         self.times += 1

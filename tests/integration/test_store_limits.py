@@ -64,7 +64,7 @@ def stored(proxy: RunningProxy, *items: TreeItem) -> list[bool]:
 
 async def in_ledger(proxy: RunningProxy, use: Callable[[Ledger], object]) -> object:
     """Use the ledger where its connections belong."""
-    notes = proxy.cache._usage
+    notes = proxy.cache.delivery._usage
     await notes.flush()
     return await notes._threads.ledger(use, notes._ledger)
 
@@ -136,7 +136,7 @@ async def test_the_least_recently_used_item_makes_room(
             await fetch(proxy, item)
         clock.advance(60)
         assert (await fetch(proxy, first)).cache_status == "hit"
-        await proxy.cache._usage.flush()
+        await proxy.cache.delivery._usage.flush()
 
         assert (await fetch(proxy, new)).cache_status == "fwd=uri-miss; stored"
 
