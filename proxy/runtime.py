@@ -32,7 +32,8 @@ from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
 from proxy.service.delivery import Delivery
 from proxy.service.usage import UsageNotes
-from proxy.sources.http.origin import Origin, shown_url
+from proxy.sources.addresses import shown_url
+from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.offline import OfflineSwitch
@@ -83,7 +84,7 @@ async def open_runtime(
             guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
             of_mirror = counters.mirror(mirror.name)
             origins = [
-                Origin(
+                HttpOrigin(
                     url,
                     sessions,
                     guard,

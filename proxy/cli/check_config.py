@@ -15,7 +15,7 @@ from proxy.config.surroundings import oddities
 from proxy.config.tls import BadCertificate, tls_context
 from proxy.mirror import EVERYBODY, Mirror
 from proxy.readable import counted
-from proxy.sources.http.origin import shown_url
+from proxy.sources.addresses import shown_url
 from proxy.store.owners import meant_owner
 from proxy.web.access.gate import AccessOptions
 

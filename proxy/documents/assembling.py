@@ -20,7 +20,7 @@ from proxy.mirror import Trust
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, IndexEntry
 from proxy.simplestreams.parse import FormatError
 from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginMisbehaved
-from proxy.sources.http.origin import Asking
+from proxy.sources.origin import DocumentSource
 from proxy.system.task_groups import all_or_first_failure
 
 PLAIN_INDEX = "streams/v1/index.json"
@@ -38,7 +38,7 @@ class _StillPublishing(ProxyError):
 class _Work:
     """One draft in the making, and what it is compared with."""
 
-    origin: Asking
+    origin: DocumentSource
     current: Generation | None
     known: dict[str, Document]
     """What was accepted before: fetched only if it has changed, and never replaced by something older."""
@@ -56,7 +56,9 @@ class Assembler:
         self._vetting = vetting
         self._flavours = Flavours(vetting)
 
-    async def assemble(self, origin: Asking, current: Generation | None, flavours: frozenset[str]) -> Draft:
+    async def assemble(
+        self, origin: DocumentSource, current: Generation | None, flavours: frozenset[str]
+    ) -> Draft:
         """Return what `origin` publishes now.
 
         `flavours` are the flavours to include besides the signed one: ".json",
@@ -77,7 +79,7 @@ class Assembler:
         raise OriginMisbehaved(origin.name, "its index changes faster than its lists can be read")
 
     async def _assemble_once(
-        self, origin: Asking, current: Generation | None, known: dict[str, Document]
+        self, origin: DocumentSource, current: Generation | None, known: dict[str, Document]
     ) -> Draft:
         index = await self._fetch_index(origin, known)
         if current is not None and index.document.path != current.index_path:
@@ -109,7 +111,7 @@ class Assembler:
                 raise _StillPublishing
         return draft
 
-    async def _fetch_index(self, origin: Asking, known: dict[str, Document]) -> Vetted:
+    async def _fetch_index(self, origin: DocumentSource, known: dict[str, Document]) -> Vetted:
         paths = (PLAIN_INDEX,) if self._trust is Trust.TLS else (SIGNED_INDEX, PLAIN_INDEX)
         forbidden: OriginForbidden | None = None
         for path in paths:
@@ -125,9 +127,8 @@ class Assembler:
                 raise DocumentRefused(origin.name, path, problem)
             return vetted
         if forbidden is not None:
-            raise OriginForbidden(
-                origin.name, forbidden.status, f"{forbidden.problem} for {' and '.join(paths)}, or has none"
-            )
+            told = f"{forbidden.problem} for {' and '.join(paths)}, or has none"
+            raise OriginForbidden(origin.name, told, forbidden.remark)
         raise OriginAbsent(origin.name, f"it has no {' and no '.join(paths)}")
 
     async def _follow(self, work: _Work, start: Vetted) -> None:

@@ -32,9 +32,9 @@ from proxy.mirror import Mirror
 from proxy.moments import NO_PAUSE, Pause, within
 from proxy.simplestreams.listing import ListingDamaged
 from proxy.simplestreams.model import Item, Products
+from proxy.sources.document import FetchOptions, Validators
 from proxy.sources.errors import OriginError
 from proxy.sources.freshness import Freshness
-from proxy.sources.http.origin import Terms, Validators
 from proxy.sources.offline import OfflineSwitch
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
@@ -273,7 +273,7 @@ class Documents:
         """Return a document's bytes as an origin has them now, None if none has those that were proved."""
         for origin in self.route.order():
             with contextlib.suppress(OriginError):
-                fetched = await origin.fetch(document.path, Validators(), Terms(Freshness.ANEW))
+                fetched = await origin.fetch(document.path, Validators(), FetchOptions(Freshness.ANEW))
                 if fetched is not None and digest_of(fetched.data) == document.digest:
                     return fetched.data
         return None

@@ -15,7 +15,7 @@ from proxy.documents.trouble import HeldBack
 from proxy.documents.vetting import DocumentRefused, Vetted
 from proxy.simplestreams.model import PRODUCTS_FORMAT
 from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginGarbled, OriginUnreachable
-from proxy.sources.http.origin import Origin
+from proxy.sources.origin import Origin
 
 DocumentProblem = OriginError | DocumentRefused | RollbackError
 """Why one document of several is not in a draft."""

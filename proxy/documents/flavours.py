@@ -11,8 +11,9 @@ from proxy.documents.generation import Document, Generation
 from proxy.documents.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX, DocumentRefused, Vetting
 from proxy.signatures.keyring import SignatureError
 from proxy.simplestreams.parse import FormatError
+from proxy.sources.document import Fetched, Validators
 from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden
-from proxy.sources.http.origin import Asking, Fetched, Validators
+from proxy.sources.origin import DocumentSource
 from proxy.system.task_groups import all_or_first_failure
 
 SIGNED_INDEX = "streams/v1/index.sjson"
@@ -36,7 +37,9 @@ class Flavours:
     def __init__(self, vetting: Vetting) -> None:
         self._vetting = vetting
 
-    async def add(self, origin: Asking, suffix: str, known: dict[str, Document], draft: Draft) -> None:
+    async def add(
+        self, origin: DocumentSource, suffix: str, known: dict[str, Document], draft: Draft
+    ) -> None:
         """Add another flavour of each signed document, if it says the same."""
         slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -48,7 +51,12 @@ class Flavours:
         await all_or_first_failure(add(document) for document in signed)
 
     async def _add(
-        self, origin: Asking, document: Document, suffix: str, known: dict[str, Document], draft: Draft
+        self,
+        origin: DocumentSource,
+        document: Document,
+        suffix: str,
+        known: dict[str, Document],
+        draft: Draft,
     ) -> None:
         path = document.path.removesuffix(SIGNED_SUFFIX) + suffix
         is_known = path in known and known.get(document.path) == document

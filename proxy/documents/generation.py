@@ -15,7 +15,7 @@ from proxy.simplestreams.catalog import Catalog
 from proxy.simplestreams.listing import Entry
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Item, Products
 from proxy.simplestreams.parse import FormatError, parse_document
-from proxy.sources.http.origin import Validators
+from proxy.sources.document import Validators
 from proxy.store.files import StoreFault
 from proxy.store.local import LocalStore
 

@@ -1,4 +1,4 @@
-"""Asking the origins of a mirror, one after the other, for what they publish now.
+"""DocumentSource the origins of a mirror, one after the other, for what they publish now.
 
 Whatever goes wrong with one of them is noted, and the next is asked.
 """
@@ -10,9 +10,10 @@ from proxy.documents.draft import Offer
 from proxy.documents.generation import Generation
 from proxy.documents.unforeseen import blamed_on
 from proxy.errors import ProxyError
+from proxy.sources.document import FetchOptions
 from proxy.sources.errors import OriginError
 from proxy.sources.freshness import Freshness
-from proxy.sources.http.origin import Asking, Terms
+from proxy.sources.origin import DocumentSource
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
 
@@ -39,10 +40,10 @@ async def ask_origins(
     origins = route.order()
     for origin in origins:
         is_last = origin is origins[-1]
-        terms = Terms(freshness, is_replaceable=not is_last, is_held=known is not None)
+        options = FetchOptions(freshness, is_replaceable=not is_last, is_held=known is not None)
         try:
             with blamed_on(origin.name):
-                draft = await assembler.assemble(Asking(origin, terms), known, siblings)
+                draft = await assembler.assemble(DocumentSource(origin, options), known, siblings)
         except StoreFault as error:
             # No other origin's lists could be stored either; those that are here are served on.
             answers.problems.append(error)

@@ -19,8 +19,9 @@ from proxy.simplestreams.clearsign import EnvelopeError, looks_clearsigned
 from proxy.simplestreams.model import INDEX_FORMAT, Index
 from proxy.simplestreams.parse import FormatError, ShapeError
 from proxy.simplestreams.shape import TooComplex, check_flavour
+from proxy.sources.document import Fetched, Validators
 from proxy.sources.errors import OriginAbsent, OriginForbidden, OriginMisbehaved
-from proxy.sources.http.origin import Asking, Fetched, Validators
+from proxy.sources.origin import DocumentSource
 from proxy.store.storage import Storage
 
 SIGNED_SUFFIX = ".sjson"
@@ -57,7 +58,7 @@ class Vetting:
         self._threads = storage.threads
         self._met = storage.counters.limits.met
 
-    async def fetch(self, origin: Asking, path: str, known: dict[str, Document]) -> Vetted:
+    async def fetch(self, origin: DocumentSource, path: str, known: dict[str, Document]) -> Vetted:
         """Return a document from the origin, or the known one when it has not changed.
 
         Raises OriginError, DocumentRefused, and RollbackError for one that is
@@ -112,7 +113,7 @@ class Vetting:
             raise SignatureError("trust = 'tls' names no key to check it with")
         await self._threads.slow(self._keyring.verify_detached, text, signature)
 
-    async def store_flavour(self, origin: Asking, path: str, fetched: Fetched) -> Document:
+    async def store_flavour(self, origin: DocumentSource, path: str, fetched: Fetched) -> Document:
         """Store a document that is verified by another one."""
         digest = await self._threads.slow(self._store.put, fetched.data)
         return Document(
@@ -134,7 +135,7 @@ class Vetting:
         return text
 
     async def _unchanged(
-        self, origin: Asking, previous: Document, fetched: Fetched | None, known: dict[str, Document]
+        self, origin: DocumentSource, previous: Document, fetched: Fetched | None, known: dict[str, Document]
     ) -> Vetted:
         document = previous
         if fetched is not None:
@@ -154,7 +155,7 @@ class Vetting:
         # Documents of which nothing but the dates is known have an empty digest.
         return all(digest and self._store.is_intact(digest) for digest in digests)
 
-    async def _verify(self, origin: Asking, path: str, fetched: Fetched) -> Vetted:
+    async def _verify(self, origin: DocumentSource, path: str, fetched: Fetched) -> Vetted:
         if self._keyring is None:
             if looks_clearsigned(fetched.data):
                 raise SignatureError("it is clear-signed, but trust = 'tls' names no key to check it with")
@@ -167,7 +168,7 @@ class Vetting:
         kept = await self.store_flavour(origin, path + SIGNATURE_SUFFIX, signature)
         return await self._threads.slow(self._file, origin, path, fetched, signed, kept)
 
-    async def _fetch_signature(self, origin: Asking, path: str) -> Fetched:
+    async def _fetch_signature(self, origin: DocumentSource, path: str) -> Fetched:
         try:
             fetched = await origin.fetch(path + SIGNATURE_SUFFIX, Validators())
         except OriginForbidden as error:
@@ -179,7 +180,12 @@ class Vetting:
         return fetched
 
     def _file(
-        self, origin: Asking, path: str, fetched: Fetched, signed: Signed | None, signature: Document | None
+        self,
+        origin: DocumentSource,
+        path: str,
+        fetched: Fetched,
+        signed: Signed | None,
+        signature: Document | None,
     ) -> Vetted:
         """Parse the verified text and put both bytes and text into the store. Blocks."""
         text = fetched.data if signed is None else signed.text

@@ -16,8 +16,9 @@ from proxy.fills.feed import HOLD_BACK_BYTES, FeedOptions
 from proxy.fills.fill import Fill, FillReader
 from proxy.fills.leader import BegunAnew
 from proxy.fills.liars import Culprit, Liars
-from proxy.sources.http.socket_body import SocketBody
-from proxy.sources.pull import Pull, WrongCopy
+from proxy.sources.errors import WrongCopy
+from proxy.sources.origin import Piece
+from proxy.sources.pull import Pull
 from proxy.store.files import StoreFault
 from proxy.store.local import Blob
 from proxy.system.threads import Threads
@@ -232,7 +233,7 @@ class PassingBody:
         self._pull_from = fill.pull_from
         self._first_byte_within_s = feed.first_byte_within_s
         self._pull: Pull | None = None
-        self._pieces: AsyncGenerator[bytes | SocketBody, None] | None = None
+        self._pieces: AsyncGenerator[Piece, None] | None = None
         self._first = b""
 
     async def begin(self) -> None:
@@ -251,7 +252,7 @@ class PassingBody:
             self._pull.first_byte_within_s = self._first_byte_within_s
         return self._pull
 
-    def _begun(self, pull: Pull) -> AsyncGenerator[bytes | SocketBody, None]:
+    def _begun(self, pull: Pull) -> AsyncGenerator[Piece, None]:
         if self._pieces is None:
             self._pieces = pull.pieces()
         return self._pieces
@@ -291,14 +292,14 @@ class PassingBody:
             await pieces.aclose()
         await sink.send_bytes(bytes(held))
 
-    async def _chunks(self, pieces: AsyncIterator[bytes | SocketBody]) -> AsyncIterator[bytes]:
+    async def _chunks(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
         if self._first:
             yield self._first
         async for piece in pieces:
             yield await self._read(piece)
 
-    async def _read(self, piece: bytes | SocketBody) -> bytes:
-        return await self._threads.disk(piece.read) if isinstance(piece, SocketBody) else piece
+    async def _read(self, piece: Piece) -> bytes:
+        return piece if isinstance(piece, bytes) else await self._threads.disk(piece.read)
 
     def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
         """Return None: it is nowhere."""

@@ -15,9 +15,9 @@ from proxy.errors import ProxyError
 from proxy.fills.liars import Liars, Memory
 from proxy.fills.writing import Writing
 from proxy.simplestreams.model import Item
-from proxy.sources.errors import OriginError
-from proxy.sources.http.socket_body import SocketBody
-from proxy.sources.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source, WrongCopy
+from proxy.sources.errors import OriginError, WrongCopy
+from proxy.sources.origin import Piece
+from proxy.sources.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
 from proxy.store.incoming import Incoming
@@ -166,9 +166,9 @@ class Leader:
             await writing.finish()
         await self._threads.disk(self._incoming.verify)
 
-    async def _take(self, writing: Writing, piece: bytes | SocketBody) -> int:
-        if isinstance(piece, SocketBody):
-            return await writing.draw(piece.receive, self._audience.at_once_bytes)
+    async def _take(self, writing: Writing, piece: Piece) -> int:
+        if not isinstance(piece, bytes):
+            return await writing.draw(piece.read_into, self._audience.at_once_bytes)
         await writing.add(piece)
         return len(piece)
 

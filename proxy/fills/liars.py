@@ -22,8 +22,8 @@ from proxy.fills import told
 from proxy.fills.failures import WRONG_BYTES, WRONG_LENGTH, Failures
 from proxy.moments import lasts_until
 from proxy.simplestreams.model import Item
-from proxy.sources.http.following import redirected
-from proxy.sources.pull import Doubts, Part, WrongLength
+from proxy.sources.errors import WrongLength, redirected
+from proxy.sources.pull import Doubts, Part
 from proxy.sources.route import DISTRUST_S, Route
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.storage import Storage

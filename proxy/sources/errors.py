@@ -1,9 +1,8 @@
-"""What an origin can do wrong: the only errors that leave `Origin` and `Reply`."""
+"""What an origin can do wrong: the only errors that an origin raises, whatever kind it is."""
 
 import re
 
 from proxy.errors import ProxyError
-from proxy.sources.reasons import refusal_told
 
 _LONGEST_PROBLEM = 600
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -11,6 +10,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 class OriginError(ProxyError):
     """An origin that did not give what it was asked for."""
+
+    is_about_question = False
+    """Whether it is due to how the origin was asked, which is asked in another way the next time."""
 
     def __init__(self, origin: str, problem: str) -> None:
         # It may quote what the origin sent, and goes into logs, JSON and the ledger.
@@ -33,7 +35,7 @@ class ParentProxyRefused(OriginUnreachable):
 
 
 class OriginAbsent(OriginError):
-    """The origin says that it has no such path (404 or 410)."""
+    """The origin has nothing at that path."""
 
 
 class OriginMisbehaved(OriginError):
@@ -45,20 +47,51 @@ class OriginOverdid(OriginMisbehaved):
 
 
 class OriginGarbled(OriginMisbehaved):
-    """An answer whose head is no HTTP."""
+    """An answer that is not in the protocol that the origin is asked in."""
 
 
 class OriginStatus(OriginError):
-    """A status that is neither the document nor its absence."""
+    """An HTTP status that is neither the document nor its absence."""
 
-    def __init__(self, origin: str, status: int, problem: str = "") -> None:
-        super().__init__(origin, problem or refusal_told(status))
+    def __init__(self, origin: str, status: int, problem: str) -> None:
+        super().__init__(origin, problem)
         self.status = status
 
 
-class OriginForbidden(OriginStatus):
-    """A 403, whatever the spelling of the path.
+class OriginForbidden(OriginError):
+    """An origin that does not let us have what is at a path, if anything is.
 
-    Object stores say so for what they do not have, to whom may not list the bucket. But so do
-    login walls, block pages and rate limits.
+    Over HTTP it is a 403, whatever the spelling of the path. Object stores answer so for what
+    they do not have, to clients that may not list the bucket; so do login walls, block pages
+    and rate limits. `remark` says what else it may mean.
     """
+
+    def __init__(self, origin: str, problem: str, remark: str = "") -> None:
+        super().__init__(origin, problem)
+        self.remark = remark
+
+
+class WrongCopy(OriginError):
+    """An origin whose copy of an item is not what the signed list says."""
+
+    place: str = ""
+    """The URL that the origin had redirected to, if any."""
+
+
+class WrongLength(WrongCopy):
+    """An origin whose copy is longer or shorter than the signed list says.
+
+    `remarks` are what else is conspicuous about it.
+    """
+
+    def __init__(
+        self, origin: str, expected_bytes: int, actual_bytes: int, *, place: str = "", remarks: str = ""
+    ) -> None:
+        problem = f"its copy has {actual_bytes} bytes, the list says {expected_bytes}"
+        super().__init__(origin, problem + remarks + redirected(place))
+        self.place = place
+
+
+def redirected(place: str) -> str:
+    """Return words for where an origin has sent us, if anywhere."""
+    return f", having redirected to {place}" if place else ""

@@ -18,16 +18,12 @@ from proxy.sources.errors import (
     OriginAbsent,
     OriginError,
     OriginForbidden,
-    OriginHungUp,
-    OriginMisbehaved,
-    OriginUnreachable,
+    WrongCopy,
+    WrongLength,
 )
 from proxy.sources.freshness import Freshness
-from proxy.sources.http.following import redirected
-from proxy.sources.http.origin import Origin
-from proxy.sources.http.reply import Reply
-from proxy.sources.http.socket_body import SocketBody
 from proxy.sources.options import UpstreamOptions
+from proxy.sources.origin import ItemOptions, Origin, OriginItem, Piece
 from proxy.sources.route import Route
 
 log = logging.getLogger(__name__)
@@ -58,32 +54,11 @@ class ItemUnobtainable(ProxyError):
 
 
 class ItemForbidden(ItemUnobtainable):
-    """Every origin that may have the item answers 403, or does not have it."""
+    """Every origin that may have the item refuses to give it, or does not have it."""
 
-    def __init__(self, path: str, last: OriginError) -> None:
+    def __init__(self, path: str, last: OriginError, remark: str = "") -> None:
         super().__init__(path, last)
-        self.args = (f"no origin gives {path}: {last}. Object stores say so for what they do not have",)
-
-
-class WrongCopy(OriginError):
-    """An origin whose copy of an item is not what the signed list says."""
-
-    place: str = ""
-    """Where the origin had redirected to, if anywhere."""
-
-
-class WrongLength(WrongCopy):
-    """An origin whose copy is longer or shorter than the signed list says."""
-
-    def __init__(self, origin: str, expected_bytes: int, actual_bytes: int, reply: Reply) -> None:
-        problem = f"its copy has {actual_bytes} bytes, the list says {expected_bytes}"
-        if reply.codings:
-            problem += f"; it came encoded as {', '.join(reply.codings)}, which nobody asked for"
-        if reply.is_page:
-            problem += "; it is an HTML page: does it want a login?"
-        super().__init__(origin, problem + redirected(reply.place))
-        self.place = reply.place
-        self.is_page = reply.is_page
+        self.args = (f"no origin gives {path}: {last}" + (f". {remark}" if remark else ""),)
 
 
 class Source(NamedTuple):
@@ -147,11 +122,9 @@ class Pull:
         self._options = options
         self._random = random
         self._doubts = doubts
+        self._items: dict[tuple[Origin, str], OriginItem] = {}
         self._useless: dict[tuple[Origin, str], OriginError] = {}
-        self._tries_from_start = _TriesFromStart()
         self._forbidden = _Forbidden()
-        self._put_off: set[_Candidate] = set()
-        """Who is asked once more only when others have failed."""
         self._bad_places: set[str] = set()
         """Where redirects have led to copies of another size."""
         self.parts: list[Part] = []
@@ -178,14 +151,14 @@ class Pull:
             if asked == path and isinstance(error, OriginAbsent)
         }
 
-    async def pieces(self) -> AsyncGenerator[bytes | SocketBody, None]:
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield the bytes from the offset to the end, in order, each once.
 
-        A SocketBody stands for the next ones: they are to be received from it before the next piece is
+        A Readable stands for the next bytes: they are to be read from it before the next piece is
         asked for.
 
         Raises ItemAbsent when all origins lack it, WrongCopy when all that have it have a wrong one,
-        ItemForbidden when all that may have it answer 403, ItemUnobtainable when no byte arrived for
+        ItemForbidden when all that may have it refuse to give it, ItemUnobtainable when no byte arrived for
         `give_up_after_s`, or when the one origin whose bytes may be used ceases.
         """
         loop = asyncio.get_running_loop()
@@ -198,9 +171,8 @@ class Pull:
                 before = self._offset
                 try:
                     async with aclosing(self._transfer(candidate)) as pieces:
-                        with candidate.origin.border():
-                            async for piece in pieces:
-                                yield piece
+                        async for piece in pieces:
+                            yield piece
                 except OriginError as error:
                     last = error
                     self._note(candidate, error, has_begun=self._offset > before)
@@ -227,7 +199,7 @@ class Pull:
     def _check_hope(self, last: OriginError | None, vain_tries: int, silence_s: float) -> None:
         """Raise ItemForbidden or ItemUnobtainable when asking on makes no sense."""
         if last is not None and self._forbidden.is_final(self._able()):
-            raise ItemForbidden(self._sources[0].path, last)
+            raise ItemForbidden(self._sources[0].path, last, self._forbidden.remark)
         is_hopeless = self._is_tied and vain_tries >= _TRIES_FROM_ONE
         if is_hopeless or silence_s >= self._patience_s:
             raise ItemUnobtainable(self._sources[0].path, last)
@@ -273,64 +245,36 @@ class Pull:
     def _has_others(self, candidate: _Candidate) -> bool:
         return any(one.origin is not candidate.origin for one in self._candidates())
 
-    async def _transfer(self, candidate: _Candidate) -> AsyncGenerator[bytes | SocketBody, None]:
-        """Yield what one origin adds; skip what an origin without ranges repeats."""
-        name = candidate.origin.name
-        is_replaceable = self._has_others(candidate)
-        offset = self._tries_from_start.offset(candidate, self._offset)
-        freshness = Freshness.ANEW if self._doubts.is_suspect else Freshness.KEPT
-        avoided = self._bad_places | self._doubts.wrong_at.keys()
-        async with candidate.origin.open(
-            candidate.source.path, avoided=avoided, offset=offset, freshness=freshness
-        ) as reply:
-            self._check_fits(name, reply, offset)
-            self._check_not_put_off(candidate, reply)
-            position = reply.start
-            is_exact = position == self._offset and reply.length_bytes == self._size_bytes - position
-            read = reply.pieces if is_exact else reply.chunks
-            async with aclosing(read(is_replaceable=is_replaceable)) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, SocketBody):
-                        yield piece
-                        position = self._size_bytes - piece.left_bytes
-                        if position > self._offset:
-                            self._take(name, self._offset, position, reply.place)
-                        continue
-                    fresh = piece[max(0, self._offset - position) :]
-                    position += len(piece)
-                    if position > self._size_bytes:
-                        raise WrongLength(name, self._size_bytes, position, reply)
-                    if fresh:
-                        self._take(name, self._offset, position, reply.place)
-                        yield fresh
-            if position != self._size_bytes and reply.ends_for_sure:
-                raise WrongLength(name, self._size_bytes, position, reply)
-            if offset and position == reply.start:
-                raise OriginMisbehaved(name, f"asked for bytes from {offset} on, it sent none")
-            if position != self._size_bytes:
-                raise OriginUnreachable(name, f"its answer ended early, at {position} bytes")
+    async def _transfer(self, candidate: _Candidate) -> AsyncGenerator[Piece, None]:
+        """Yield what one origin adds, and note whose bytes they are."""
+        item = self._item(candidate)
+        options = ItemOptions(
+            freshness=Freshness.ANEW if self._doubts.is_suspect else Freshness.KEPT,
+            avoided=self._bad_places | self._doubts.wrong_at.keys(),
+            is_replaceable=self._has_others(candidate),
+        )
+        async with aclosing(item.pieces(self._offset, options)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, bytes):
+                    self._take(candidate.origin.name, len(piece), item.place)
+                    yield piece
+                else:
+                    left_bytes = piece.left_bytes
+                    yield piece
+                    self._take(candidate.origin.name, left_bytes - piece.left_bytes, item.place)
 
-    def _check_fits(self, name: str, reply: Reply, offset: int) -> None:
-        """Raise OriginMisbehaved or WrongLength when a reply's headers are not those of the item."""
-        if offset and reply.is_unplaced:
-            raise OriginMisbehaved(name, f"asked for bytes from {offset} on, it does not say what it sends")
-        if reply.total is not None and reply.total != self._size_bytes:
-            raise WrongLength(name, self._size_bytes, reply.total, reply)
+    def _item(self, candidate: _Candidate) -> OriginItem:
+        """Return an item at an origin, the same each time."""
+        at = candidate.origin, candidate.source.path
+        if at not in self._items:
+            self._items[at] = candidate.origin.item(candidate.source.path, self._size_bytes)
+        return self._items[at]
 
-    def _check_not_put_off(self, candidate: _Candidate, reply: Reply) -> None:
-        """Raise OriginMisbehaved the first time that what others may have plain comes encoded, at any length.
-
-        Often it is the item all the same: some say so of files that are compressed themselves.
-        """
-        is_doubtful = bool(reply.codings) and reply.length_bytes is None and self._has_others(candidate)
-        if is_doubtful and candidate not in self._put_off:
-            self._put_off.add(candidate)
-            raise OriginMisbehaved(
-                candidate.origin.name,
-                f"it came encoded as {', '.join(reply.codings)}, which nobody asked for",
-            )
-
-    def _take(self, name: str, start: int, stop: int, place: str) -> None:
+    def _take(self, name: str, count: int, place: str) -> None:
+        """Note that an origin's next bytes are used."""
+        if not count:
+            return
+        start, stop = self._offset, self._offset + count
         if self.parts and (self.parts[-1].origin, self.parts[-1].place) == (name, place):
             start = self.parts.pop().start
         self.parts.append(Part(name, start, stop, place))
@@ -339,13 +283,10 @@ class Pull:
     def _note(self, candidate: _Candidate, error: OriginError, *, has_begun: bool) -> None:
         """Decide whether an origin is of use once more."""
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
-        is_range_to_blame = not has_begun and self._tries_from_start.note_vain_try(
-            candidate, self._offset, error
-        )
-        # Who has sent a part and now answers with something else may be hidden by a login page.
-        contradicts_itself = not has_begun and candidate.origin.name in self.contributors
-        if is_range_to_blame:
+        if error.is_about_question:
             return
+        # An origin that has sent a part and now answers with something else may be hidden by a login page.
+        contradicts_itself = not has_begun and candidate.origin.name in self.contributors
         if self._forbidden.note(candidate, error):
             return
         if isinstance(error, WrongLength) and error.place and error.place not in self._bad_places:
@@ -363,15 +304,18 @@ async def _do_nothing(_: OriginError) -> None:
 
 
 class _Forbidden:
-    """Who answers 403 for the item, which is about the item as far as anybody knows."""
+    """Which origins refuse to give the item; as far as anybody knows, that is about the item."""
 
     def __init__(self) -> None:
         self._in_a_row: dict[_Candidate, int] = {}
+        self.remark = ""
+        """What else the latest refusal may mean."""
 
     def note(self, candidate: _Candidate, error: OriginError) -> bool:
         """Take note of a vain try; say whether it was forbidden."""
         if isinstance(error, OriginForbidden):
             self._in_a_row[candidate] = self._in_a_row.get(candidate, 0) + 1
+            self.remark = error.remark
             return True
         self._in_a_row.pop(candidate, None)
         return False
@@ -383,39 +327,3 @@ class _Forbidden:
     def pause_s(self, able: Sequence[_Candidate]) -> float:
         """Return how long to wait at least before all are asked once more."""
         return _FORBIDDEN_PAUSE_S if all(one in self._in_a_row for one in able) else 0.0
-
-
-class _TriesFromStart:
-    """Which origins are to be asked from the beginning, and not for the rest of an item.
-
-    Some answer every range with an error, with other bytes or not at all; a part that is
-    here already must not keep the item away for ever. To ask from the beginning costs all
-    of that part again, so ranges and the beginning are tried in turn while both fail.
-    """
-
-    def __init__(self) -> None:
-        self._due: set[_Candidate] = set()
-        self._silent: set[_Candidate] = set()
-        """Who has not answered to a range once, which may have been an accident."""
-
-    def offset(self, candidate: _Candidate, wanted: int) -> int:
-        """Return from which byte on to ask a candidate for what begins at `wanted`."""
-        return 0 if candidate in self._due else wanted
-
-    def note_vain_try(self, candidate: _Candidate, wanted: int, error: OriginError) -> bool:
-        """Take note of a try that brought nothing; say whether the range may be what was wrong with it."""
-        was_range = bool(self.offset(candidate, wanted))
-        self._due.discard(candidate)
-        if not was_range:
-            return False
-        if isinstance(error, WrongLength) and error.is_page:
-            # A login page hides the item, whatever part of it is asked for.
-            return False
-        if isinstance(error, OriginUnreachable):
-            if not isinstance(error, OriginHungUp):
-                return False
-            if candidate not in self._silent:
-                self._silent.add(candidate)
-                return False
-        self._due.add(candidate)
-        return True

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from proxy.sources.http.origin import Origin
+from proxy.sources.origin import Origin
 
 _FIRST_PENALTY_S = 5.0
 _LONGEST_PENALTY_S = 300.0

@@ -17,8 +17,8 @@ from proxy.fills.fill import OutOfReach
 from proxy.fills.leader import BegunAnew
 from proxy.fills.places import Crowded
 from proxy.service.target import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
-from proxy.sources.errors import OriginError
-from proxy.sources.pull import ItemAbsent, ItemForbidden, ItemUnobtainable, WrongCopy
+from proxy.sources.errors import OriginError, WrongCopy
+from proxy.sources.pull import ItemAbsent, ItemForbidden, ItemUnobtainable
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
 from proxy.web.access.gate import NetworkNotAllowed, PasswordNeeded

@@ -1,6 +1,6 @@
 """The proxy's side of an origin, alone: without a cache around it."""
 
-from proxy.sources.http.origin import Origin as Upstream
+from proxy.sources.http.origin import HttpOrigin as Upstream
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
 from support.origin import Origin

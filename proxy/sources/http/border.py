@@ -19,8 +19,8 @@ from proxy.sources.errors import (
     OriginUnreachable,
     ParentProxyRefused,
 )
+from proxy.sources.http.reasons import told
 from proxy.sources.http.sessions import BadHead
-from proxy.sources.reasons import told
 
 
 @contextlib.contextmanager

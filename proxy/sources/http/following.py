@@ -7,7 +7,7 @@ asked again at once: it may choose another one.
 import contextlib
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from aiohttp import ClientResponse
 from yarl import URL
@@ -19,32 +19,19 @@ from proxy.sources.errors import (
     OriginMisbehaved,
     OriginStatus,
     ParentProxyRefused,
+    redirected,
 )
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
 from proxy.sources.http.patience import Patience
+from proxy.sources.http.reasons import parents_refusal, refusal_told
 from proxy.sources.http.redirects import LONGEST_CHAIN, RedirectGuard, RedirectRefused
 from proxy.sources.http.sessions import Sessions
-from proxy.sources.reasons import parents_refusal, refusal_told
+from proxy.sources.meter import Meter
 
 MOST_ASKED = 4
 """How often a redirector may choose."""
-
-
-class Meter(Protocol):
-    """Counts what an origin does."""
-
-    def answered(self, seconds: float, *, is_good: bool) -> None:
-        """Take note of an answer, and how long its headers took."""
-
-    def failed(self) -> None:
-        """Take note of a request without an answer, or with one that broke off or made no sense."""
-
-    def received(self, count: int) -> None:
-        """Take note of bytes of a body."""
-
-    def exceeded(self) -> None:
-        """Take note of a document larger than the limit."""
+_OF_OBJECT_STORES = "Object stores say so for what they do not have"
 
 
 class Arrival(NamedTuple):
@@ -150,10 +137,12 @@ class Follower:
         is_relayed = (
             response.url.scheme == "http" and self._sessions.parent.on_the_way_to(response.url) is not None
         )
-        kind = OriginForbidden if status == HTTPStatus.FORBIDDEN else OriginStatus
+        problem = refusal_told(status, is_relayed=is_relayed) + redirected(_end(trail))
+        if status == HTTPStatus.FORBIDDEN:
+            raise OriginForbidden(self._name, problem, _OF_OBJECT_STORES)
         if status in statuses.GOOD:
             self._meter.failed()
-        raise kind(self._name, status, refusal_told(status, is_relayed=is_relayed) + redirected(_end(trail)))
+        raise OriginStatus(self._name, status, problem)
 
     def _border(self, trail: list[str]) -> contextlib.AbstractContextManager[None]:
         return border(self._name, self._meter.failed, after=redirected(_end(trail)))
@@ -161,11 +150,6 @@ class Follower:
     def _misbehaved(self, problem: str) -> OriginMisbehaved:
         self._meter.failed()
         return OriginMisbehaved(self._name, problem)
-
-
-def redirected(place: str) -> str:
-    """Return words for where an origin has sent us, if anywhere."""
-    return f", having redirected to {place}" if place else ""
 
 
 def _end(trail: list[str]) -> str:

@@ -5,12 +5,13 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
-from proxy.sources.errors import OriginUnreachable
+from proxy.sources.errors import OriginUnreachable, redirected
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
 from proxy.sources.http.delivery_rate import DeliveryRate
-from proxy.sources.http.following import Arrival, Meter, redirected
+from proxy.sources.http.following import Arrival
 from proxy.sources.http.socket_body import SocketBody
+from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 
 _SMALL_PIECE_BYTES = 64 * 1024

@@ -75,7 +75,7 @@ class _Lent(asyncio.Transport):
 class SocketBody:
     """The rest of one body; to be closed.
 
-    `begun` comes first: the library had read it. Then `ready` is for the event loop, and `receive`
+    `begun` comes first: the library had read it. Then `ready` is for the event loop, and `read_into`
     for any thread. What goes wrong in that thread is raised by `check`.
     """
 
@@ -139,7 +139,7 @@ class SocketBody:
         finally:
             loop.remove_reader(self._socket)
 
-    def receive(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview) -> int:
         """Put bytes that have come into a buffer, and return how many; 0 when there are none for now."""
         with self._using:
             if not self.left_bytes or self._error is not None:
@@ -159,7 +159,7 @@ class SocketBody:
     def read(self) -> bytes:
         """Return some of the bytes that have come, for who has no buffer; none if there are none for now."""
         buffer = bytearray(_READ_BYTES)
-        return bytes(memoryview(buffer)[: self.receive(memoryview(buffer))])
+        return bytes(memoryview(buffer)[: self.read_into(memoryview(buffer))])
 
     def check(self) -> None:
         """Raise the OSError that ended it too early, if one did."""

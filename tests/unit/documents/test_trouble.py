@@ -13,7 +13,7 @@ from proxy.sources.errors import OriginStatus, OriginUnreachable
 
 ORIGIN = "http://a.example/"
 DOWN = OriginUnreachable(ORIGIN, "connection refused")
-ERROR = OriginStatus(ORIGIN, 503)
+ERROR = OriginStatus(ORIGIN, 503, "it answered with status 503")
 REFUSED = DocumentRefused(ORIGIN, "streams/v1/index.sjson", SignatureError("the signature is bad"))
 ROLLBACK = RollbackError("streams/v1/index.sjson", "its 'updated' lies before")
 GAPS = HeldBack(["streams/v1/one.sjson is missing", "streams/v1/two.sjson is older"])

@@ -10,10 +10,10 @@ import pytest
 import uvloop
 from support.upstreams import Meter
 
+from proxy.sources.document import Validators
 from proxy.sources.http import names
 from proxy.sources.http.names import Found, NameNotResolved, Names
-from proxy.sources.http.origin import Origin as Upstream
-from proxy.sources.http.origin import Validators
+from proxy.sources.http.origin import HttpOrigin as Upstream
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions

@@ -9,9 +9,9 @@ from support.faults import Fault
 from support.origin import Origin
 from support.upstreams import Meter, asked_with
 
+from proxy.sources.document import Validators
 from proxy.sources.errors import OriginUnreachable
-from proxy.sources.http.origin import Origin as Upstream
-from proxy.sources.http.origin import Validators
+from proxy.sources.http.origin import HttpOrigin as Upstream
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions
 

@@ -20,7 +20,7 @@ from support.tree import random_blocks
 from support.upstreams import Meter, asked_with
 
 from proxy.sources.errors import OriginUnreachable
-from proxy.sources.http.origin import Origin as Upstream
+from proxy.sources.http.origin import HttpOrigin as Upstream
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.http.socket_body import SocketBody
 from proxy.sources.options import UpstreamOptions

@@ -15,8 +15,9 @@ import trustme
 from aiohttp import connector
 from support.upstreams import Meter
 
-from proxy.sources.errors import OriginError, OriginStatus, OriginUnreachable, ParentProxyRefused
-from proxy.sources.http.origin import Origin, Validators
+from proxy.sources.document import Validators
+from proxy.sources.errors import OriginError, OriginForbidden, OriginUnreachable, ParentProxyRefused
+from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions
@@ -65,7 +66,7 @@ async def listening(handler: Handler, tls: ssl.SSLContext | None = None) -> Asyn
 async def problem(url: str, options: UpstreamOptions = OPTIONS) -> OriginError:
     """Return what asking an origin for a document comes to."""
     async with Sessions(options) as sessions:
-        origin = Origin(url, sessions, RedirectGuard([url], (), tls_only=False), Meter())
+        origin = HttpOrigin(url, sessions, RedirectGuard([url], (), tls_only=False), Meter())
         with pytest.raises(OriginError) as caught:
             await origin.fetch("document", Validators())
         return caught.value
@@ -229,7 +230,7 @@ async def test_a_refusal_of_the_parent_proxy_is_told_as_its_own(url: str, status
 async def test_what_may_be_either_s_is_told_as_such() -> None:
     async with listening(says(reply(403, "Server: nginx\r\n"))) as port:
         found = await problem(FAR, through(port))
-    assert isinstance(found, OriginStatus)
+    assert isinstance(found, OriginForbidden)
     assert "it answered with status 403" in str(found)
     assert "the site's proxy ([upstream] parent_proxy) relayed that, or said so itself" in str(found)
 
@@ -238,5 +239,5 @@ async def test_what_is_asked_past_the_parent_proxy_is_told_as_the_origin_s() -> 
     async with listening(says(reply(403, "Server: squid/5.7\r\n"))) as port:
         options = through(closed_port(), no_proxy=("127.0.0.0/8",))
         found = await problem(f"http://127.0.0.1:{port}/", options)
-    assert isinstance(found, OriginStatus)
+    assert isinstance(found, OriginForbidden)
     assert "proxy" not in str(found)
