@@ -31,6 +31,8 @@ FORKS = "Nothing forks by multiprocessing"
 SOCKETS = "Sockets are known to sources, web and processes"
 MIRRORS = "The store knows digests, never mirrors"
 UNKNOWING = "Counters and the reader of TOML know nothing of what they carry"
+KINDS = "Which kinds of origins there are is known to the runtime"
+EVERY_KIND = "What is true of every origin knows no kind of origin"
 
 FORBIDDEN = [
     # A package: its `__init__`, which every tree has, imports what it may not.
@@ -71,6 +73,13 @@ FORBIDDEN = [
     ("store", "from proxy.mirror import Mirror", MIRRORS),
     ("fills", "from proxy.mirror import Mirror", MIRRORS),
     ("counting", "from proxy.store import limits", UNKNOWING),
+    ("documents", "from proxy.sources.http.origin import HttpOrigin", KINDS),
+    ("fills", "from proxy.sources.http import socket_body", KINDS),
+    ("cli", "import proxy.sources.http", KINDS),
+    ("config", "from proxy.sources.http import redirects", KINDS),
+    ("sources/pull.py", "from proxy.sources.http.item import HttpItem", EVERY_KIND),
+    ("sources/origin.py", "from proxy.sources import route", EVERY_KIND),
+    ("sources/novelty.py", '"""Of no known standing."""', EVERY_KIND),
     ("documents", "from proxy.fills import feed", LAYERS),
     ("fills", "from proxy.documents import freshness", LAYERS),
     ("sources", "from proxy.store import limits", LAYERS),
