@@ -8,7 +8,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from proxy.config.config import Config
 from proxy.config.keyrings import Keyrings, open_keyrings
@@ -27,11 +29,12 @@ from proxy.fills.liars import Liars
 from proxy.fills.pace import Background
 from proxy.fills.places import Places, places_by_files
 from proxy.jobs.rulebook import RuleBook
-from proxy.mirror import Trust
+from proxy.mirror import Mirror, Trust
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
 from proxy.service.delivery import Delivery
 from proxy.service.usage import UsageNotes
+from proxy.signatures.keyring import Keyring
 from proxy.sources.addresses import shown_url
 from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.redirects import RedirectGuard
@@ -48,6 +51,17 @@ from proxy.system.descriptors import most_open_files
 from proxy.system.threads import Threads
 
 
+class _Parts(NamedTuple):
+    """What every mirror of a runtime shares."""
+
+    config: Config
+    clock: Callable[[], float]
+    storage: Storage
+    reading: Reading
+    sessions: Sessions
+    offline: OfflineSwitch
+
+
 @contextlib.asynccontextmanager
 async def open_runtime(
     config: Config, clock: Callable[[], float] = time.time, keyrings: Keyrings | None = None
@@ -60,63 +74,22 @@ async def open_runtime(
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
         stack.push_async_callback(threads.close)
-        store = await threads.disk(LocalStore, config.data_dir)
-        ledger = await threads.ledger(Ledger, config.data_dir / "ledger", clock)
-        stack.push_async_callback(threads.ledger, ledger.close)
-        counters = await threads.disk(Counters, config.data_dir / "stats", clock)
-        stack.callback(counters.close)
-        in_use = partial(documents_in_use, ledger)
-        room = Room(store, ledger, config.cache, in_use, counters.store.evicted, clock)
-        reading = Reading(store)
+        storage = await _open_storage(config, threads, clock, stack)
+        reading = Reading(storage.store)
         stack.callback(reading.stop)
-        proofs = Proofs(store, ledger, clock)
-        storage = Storage(store, ledger, room, proofs, threads, counters)
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
         offline = await threads.disk(
-            lambda: OfflineSwitch(config.data_dir / "boards" / ".offline", is_configured=config.offline)
+            lambda: OfflineSwitch(_boards(config) / ".offline", is_configured=config.offline)
         )
         stack.callback(offline.close)
+        parts = _Parts(config, clock, storage, reading, sessions, offline)
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
-            keyring = keyrings.get(mirror.name)
-            guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
-            of_mirror = counters.mirror(mirror.name)
-            origins = [
-                HttpOrigin(
-                    url,
-                    sessions,
-                    guard,
-                    OriginMeter(counters.origin(shown_url(url)), of_mirror, counters.limits),
-                )
-                for url in mirror.origins
-            ]
-            route = Route(origins, time.monotonic, is_spread=mirror.spread)
-            reverifier = Reverifier(mirror.name, mirror.trust.value, keyring, store)
-            documents[mirror.name] = Documents(
-                mirror,
-                route,
-                Assembler(mirror.trust, Vetting(keyring, storage, reading, clock)),
-                MirrorRecords(mirror.name, reverifier, storage, reading),
-                await threads.disk(SharedFacts, config.data_dir / "boards" / mirror.name),
-                config.freshness,
-                clock,
-                offline,
-            )
-        for one in documents.values():
+            documents[mirror.name] = one = await _open_documents(mirror, keyrings.get(mirror.name), parts)
             stack.push_async_callback(one.close)
-        random = Random()  # noqa: S311 - spreads retries, guards nothing
-        demand = await threads.disk(Demand, config.data_dir / "boards" / ".demand")
-        stack.callback(demand.close)
-        limit = config.upstream.background_limit_bytes
-        bucket = None if limit is None else TokenBucket(limit, time.monotonic)
-        pace = Background(demand, bucket, time.monotonic)
-        liars = Liars(storage, Failures(storage, clock), clock)
-        most = places_by_files(config.upstream.transfers, most_open_files())
-        places = Places(most, config.upstream.give_up_after_s, counters.transfers)
-        flights = Flights(storage, liars, config.upstream, config.feed, random, demand, pace, places)
-        stack.push_async_callback(flights.close)
+        flights = await _open_flights(config, storage, clock, stack)
         usage = UsageNotes(storage)
         tasks = [
             asyncio.create_task(usage.run(), name="usage"),
@@ -125,6 +98,73 @@ async def open_runtime(
         stack.push_async_callback(_cancel, tasks)
         delivery = Delivery(documents, flights, storage, usage, offline, clock)
         yield Cache(documents, reading, storage, flights, offline, delivery)
+
+
+async def _open_storage(
+    config: Config, threads: Threads, clock: Callable[[], float], stack: contextlib.AsyncExitStack
+) -> Storage:
+    """Open the store, its ledger and the counters; the stack closes them."""
+    store = await threads.disk(LocalStore, config.data_dir)
+    ledger = await threads.ledger(Ledger, config.data_dir / "ledger", clock)
+    stack.push_async_callback(threads.ledger, ledger.close)
+    counters = await threads.disk(Counters, config.data_dir / "stats", clock)
+    stack.callback(counters.close)
+    in_use = partial(documents_in_use, ledger)
+    room = Room(store, ledger, config.cache, in_use, counters.store.evicted, clock)
+    return Storage(store, ledger, room, Proofs(store, ledger, clock), threads, counters)
+
+
+async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts) -> Documents:
+    """Open what one mirror serves, with the route to its origins."""
+    storage, reading, clock = parts.storage, parts.reading, parts.clock
+    reverifier = Reverifier(mirror.name, mirror.trust.value, keyring, storage.store)
+    return Documents(
+        mirror,
+        _route(mirror, parts.sessions, storage.counters),
+        Assembler(mirror.trust, Vetting(keyring, storage, reading, clock)),
+        MirrorRecords(mirror.name, reverifier, storage, reading),
+        await storage.threads.disk(SharedFacts, _boards(parts.config) / mirror.name),
+        parts.config.freshness,
+        clock,
+        parts.offline,
+    )
+
+
+def _route(mirror: Mirror, sessions: Sessions, counters: Counters) -> Route:
+    """Return the way to a mirror's origins."""
+    guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
+    of_mirror = counters.mirror(mirror.name)
+    origins = [
+        HttpOrigin(
+            url, sessions, guard, OriginMeter(counters.origin(shown_url(url)), of_mirror, counters.limits)
+        )
+        for url in mirror.origins
+    ]
+    return Route(origins, time.monotonic, is_spread=mirror.spread)
+
+
+async def _open_flights(
+    config: Config, storage: Storage, clock: Callable[[], float], stack: contextlib.AsyncExitStack
+) -> Flights:
+    """Return what brings items into the store, at the configured pace; the stack closes it."""
+    upstream = config.upstream
+    demand = await storage.threads.disk(Demand, _boards(config) / ".demand")
+    stack.callback(demand.close)
+    limit = upstream.background_limit_bytes
+    bucket = None if limit is None else TokenBucket(limit, time.monotonic)
+    pace = Background(demand, bucket, time.monotonic)
+    liars = Liars(storage, Failures(storage, clock), clock)
+    most = places_by_files(upstream.transfers, most_open_files())
+    places = Places(most, upstream.give_up_after_s, storage.counters.transfers)
+    random = Random()  # noqa: S311 - spreads retries, guards nothing
+    flights = Flights(storage, liars, upstream, config.feed, random, demand, pace, places)
+    stack.push_async_callback(flights.close)
+    return flights
+
+
+def _boards(config: Config) -> Path:
+    """Return the folder of the small files by which the processes tell each other what is new."""
+    return config.data_dir / "boards"
 
 
 async def open_rulebook(config: Config, cache: Cache) -> RuleBook:

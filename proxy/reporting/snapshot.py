@@ -23,7 +23,7 @@ from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
 from proxy.store.health import find_faults
 from proxy.store.owners import Owner, find_strangers
-from proxy.store.room import Arriving
+from proxy.store.room import Arriving, StoreUsage
 from proxy.store.without_room import WithoutRoom, read_without_room
 
 _Read = TypeVar("_Read")
@@ -38,6 +38,19 @@ class Snapshot(NamedTuple):
     totals: Totals
     taken_at: float
     """Unix seconds."""
+
+
+class _OfLedger(NamedTuple):
+    """What the ledger says, or what can be said without it."""
+
+    usage: StoreUsage
+    arriving: list[Arriving]
+    scrub: ScrubState
+    rules: list[dict[str, Any]]
+    without_room: list[WithoutRoom]
+    liars: dict[str, dict[str, Any]]
+    unread: list[str]
+    """Why something had to be said without it."""
 
 
 class Observer:
@@ -61,24 +74,11 @@ class Observer:
         return await asyncio.shield(self._taking)
 
     async def _take(self) -> Snapshot:
-        now, storage = self._clock(), self._cache.storage
+        now, slow = self._clock(), self._cache.storage.threads.slow
         mirrors = await self._cache.status()
-        unread: list[str] = []
-        totals = await storage.threads.slow(read_totals, self._counts)
-        now_doing = await storage.threads.slow(read_now, self._counts)
-        usage = await self._read(unread, storage.room.usage, storage.room.usage_on_disk)
-        arriving = await self._read(unread, storage.room.arriving, list[Arriving])
-        scrub = await self._read(unread, lambda: read_scrub_state(storage.ledger), ScrubState)
-        rules = await self._read(unread, self._read_rules, list[dict[str, Any]])
-        without_room = await self._read(
-            unread, lambda: read_without_room(storage.ledger, storage.store), list[WithoutRoom]
-        )
-        strangers = await storage.threads.slow(find_strangers, storage.store.root, Owner.running())
-        liars = await self._read(unread, lambda: told_of_liars(storage.ledger), dict[str, dict[str, Any]])
-        unwritten = await storage.threads.slow(find_faults, storage.store, storage.ledger)
-        # A damaged ledger may take what it cannot give.
-        faults = list(dict.fromkeys([*unwritten, *unread]))
-        store_counts = totals.store.total()
+        totals = await slow(read_totals, self._counts)
+        now_doing = await slow(read_now, self._counts)
+        of_ledger = await self._read_ledger()
         stats: dict[str, Any] = {
             "format": FORMAT,
             "version": __version__,
@@ -90,39 +90,52 @@ class Observer:
                 for name, state in mirrors.items()
             },
             "origins": {
-                name: figures.origin(sums, liars.get(name), now)
+                name: figures.origin(sums, of_ledger.liars.get(name), now)
                 for name, sums in sorted(totals.origins.items())
             },
-            "store": {
-                **usage._asdict(),
-                "is_writable": not faults,
-                "faults": faults,
-                "without_room": [one._asdict() for one in without_room],
-                "strangers": None
-                if strangers is None
-                else {"text": str(strangers), "remedy": strangers.remedy, "files": len(strangers.paths)},
-                "evicted_blobs": store_counts["evicted blobs"],
-                "evicted_bytes": store_counts["evicted bytes"],
-            },
-            "scrub": _scrub(scrub, store_counts),
+            "store": await self._store(of_ledger, totals.store.total()),
+            "scrub": _scrub(of_ledger.scrub, totals.store.total()),
             "limits": totals.limits.total(),
             "transfers": {**now_doing._asdict(), **figures.transfers(totals.transfers)},
             "cuts": {"total": totals.cuts.total(), "last_hour": totals.cuts.since(now, figures.HOUR_S)},
-            "fills": [
-                {
-                    "digest": one.digest,
-                    "path": one.label,
-                    "size_bytes": one.size_bytes,
-                    "filled_bytes": one.arrived_bytes,
-                    "rate_bytes_s": round(one.rate_bytes_s),
-                    "remaining_s": None if one.remaining_s is None else round(one.remaining_s, 1),
-                }
-                for one in arriving
-            ],
-            "prefetch": rules,
+            "fills": list(map(_fill, of_ledger.arriving)),
+            "prefetch": of_ledger.rules,
         }
         stats["problems"] = [asdict(problem) for problem in find_problems(stats)]
         return Snapshot(stats, totals, now)
+
+    async def _read_ledger(self) -> _OfLedger:
+        storage, unread = self._cache.storage, list[str]()
+        return _OfLedger(
+            usage=await self._read(unread, storage.room.usage, storage.room.usage_on_disk),
+            arriving=await self._read(unread, storage.room.arriving, list[Arriving]),
+            scrub=await self._read(unread, lambda: read_scrub_state(storage.ledger), ScrubState),
+            rules=await self._read(unread, self._read_rules, list[dict[str, Any]]),
+            without_room=await self._read(
+                unread, lambda: read_without_room(storage.ledger, storage.store), list[WithoutRoom]
+            ),
+            liars=await self._read(unread, lambda: told_of_liars(storage.ledger), dict[str, dict[str, Any]]),
+            unread=unread,
+        )
+
+    async def _store(self, of_ledger: _OfLedger, counts: dict[str, int]) -> dict[str, Any]:
+        """Return the store's state as JSON values."""
+        storage = self._cache.storage
+        strangers = await storage.threads.slow(find_strangers, storage.store.root, Owner.running())
+        unwritten = await storage.threads.slow(find_faults, storage.store, storage.ledger)
+        # A damaged ledger may take what it cannot give.
+        faults = list(dict.fromkeys([*unwritten, *of_ledger.unread]))
+        return {
+            **of_ledger.usage._asdict(),
+            "is_writable": not faults,
+            "faults": faults,
+            "without_room": [one._asdict() for one in of_ledger.without_room],
+            "strangers": None
+            if strangers is None
+            else {"text": str(strangers), "remedy": strangers.remedy, "files": len(strangers.paths)},
+            "evicted_blobs": counts["evicted blobs"],
+            "evicted_bytes": counts["evicted bytes"],
+        }
 
     async def _read(
         self, unread: list[str], read: Callable[[], _Read], otherwise: Callable[[], _Read]
@@ -164,4 +177,15 @@ def _scrub(state: ScrubState, counts: dict[str, int]) -> dict[str, Any]:
         "checked_bytes": counts["checked bytes"],
         "damaged_blobs": counts["damaged"],
         "repaired_blobs": counts["repaired"],
+    }
+
+
+def _fill(one: Arriving) -> dict[str, Any]:
+    return {
+        "digest": one.digest,
+        "path": one.label,
+        "size_bytes": one.size_bytes,
+        "filled_bytes": one.arrived_bytes,
+        "rate_bytes_s": round(one.rate_bytes_s),
+        "remaining_s": None if one.remaining_s is None else round(one.remaining_s, 1),
     }
