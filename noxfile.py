@@ -50,6 +50,16 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Change the code in one place at a time, and print the share that the tests notice.
+
+    All of it takes hours: `-- --sample 200 --seed 1`, `-- proxy/web/access`, `-- --help`.
+    """
+    session.install("-q", "-e", ".[test]")
+    session.run("python", "-m", "mutation", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Choose the newest versions of all that a release needs, and pin them with their hashes.
 

@@ -23,9 +23,9 @@ from random import Random, SystemRandom
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from support.garbled import garbled
 from support.hostile import CHECKS
 from support.keys import SigningKey
-from support.mutate import mutated
 from support.origin import Origin
 from support.running import MOUNT, make_config, run_proxy
 from support.tree import SignedTree
@@ -66,7 +66,7 @@ def try_for(name: str, chance: Random, seconds: float) -> tuple[int, int]:
     seeds, check, tries, found = seeds_of(name), CHECKS[name], 0, 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        data = mutated(chance, seeds)
+        data = garbled(chance, seeds)
         tries += 1
         try:
             check(data)
@@ -133,7 +133,7 @@ async def attack_for(chance: Random, seconds: float) -> tuple[int, int]:
                 asked = len(origin.requests)
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
-                    data = mutated(chance, target.seeds)
+                    data = garbled(chance, target.seeds)
                     tries += 1
                     try:
                         async with asyncio.timeout(30):

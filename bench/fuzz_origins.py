@@ -25,8 +25,8 @@ from urllib.parse import unquote
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from support.exchange import Reply, read
+from support.garbled import garbled
 from support.keys import SigningKey
-from support.mutate import mutated
 from support.odd_heads import FORGIVABLE, HOPELESS, filled, moved, ok, part
 from support.origin import Origin
 from support.running import MOUNT, RunningProxy, make_config, run_proxy
@@ -151,10 +151,10 @@ def written(chance: Random, data: bytes, good: str, *, may_lie: bool) -> Script:
         cuts = sorted(chance.randint(0, len(body)) for _ in range(3))
         chunks = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True) if a < b]
         framed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
-        return Script(mutated(chance, [_CHUNKED]) + framed, _end(chance))
+        return Script(garbled(chance, [_CHUNKED]) + framed, _end(chance))
     head = chance.choice(_HEADS)
     if chance.randrange(2):
-        head = mutated(chance, [head, *chance.sample(_HEADS, 3)])
+        head = garbled(chance, [head, *chance.sample(_HEADS, 3)])
     head = head.replace(b"%(last)d", b"%d" % (len(data) - 1)).replace(b"%(good)s", good.encode())
     return Script(filled(head, chance.choice((len(data), len(body)))) + body, _end(chance))
 

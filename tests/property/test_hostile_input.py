@@ -10,8 +10,8 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.garbled import garbled
 from support.hostile import CHECKS
-from support.mutate import mutated
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 KEPT = sorted(file for file in CORPUS.glob("*/*"))
@@ -34,7 +34,7 @@ def test_nothing_is_found_in_a_second(name: str) -> None:
     seeds = [file.read_bytes() for file in KEPT if file.parent.name == name]
     end = time.process_time() + CPU_EACH_S
     while time.process_time() < end:
-        data = mutated(chance, seeds)
+        data = garbled(chance, seeds)
         try:
             CHECKS[name](data)
         except Exception as error:

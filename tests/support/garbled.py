@@ -51,7 +51,7 @@ _PIECES = [
 _MOST_BYTES = 20_000
 
 
-def mutated(chance: Random, seeds: Sequence[bytes]) -> bytes:
+def garbled(chance: Random, seeds: Sequence[bytes]) -> bytes:
     """Return one of the seeds, changed in some places."""
     data = bytearray(chance.choice(seeds))
     for _ in range(chance.choice((0, 1, 1, 2, 2, 4, 8, 16))):

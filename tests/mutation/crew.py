@@ -1,0 +1,104 @@
+"""Handing out changes to workers, each with the tests that are most likely to notice."""
+
+import multiprocessing
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Self
+
+from mutation.changes import Change
+from mutation.reach import Reach
+from mutation.trees import copied
+from mutation.trial import Outcome, Task, work
+
+_OVERHEAD_S = 0.02
+
+
+class Order:
+    """In which order tests are tried on a change: those first that have noticed others near it."""
+
+    def __init__(self, reach: Reach, budget_s: float) -> None:
+        self._reach = reach
+        self._budget_s = budget_s
+        self._noticed: Counter[tuple[str, str]] = Counter()
+
+    def note(self, change: Change, outcome: Outcome) -> None:
+        """Learn from what came of a change."""
+        if outcome.by:
+            self._noticed[change.module, outcome.by] += 1
+            self._noticed[f"{change.module}::{change.function}", outcome.by] += 3
+
+    def tests_for(self, change: Change) -> dict[str, float]:
+        """Return the tests that reach a change with their seconds, as many as the budget allows."""
+        module, function = change.module, f"{change.module}::{change.function}"
+        near = f"tests/unit/{module.removeprefix('proxy/').rpartition('/')[0]}"
+
+        def rank(test: str) -> tuple[int, bool, bool, float]:
+            noticed = self._noticed[function, test] + self._noticed[module, test]
+            seconds = self._reach.seconds[test]
+            return -noticed, not test.startswith(near), not test.startswith("tests/unit"), seconds
+
+        chosen: dict[str, float] = {}
+        spent_s = 0.0
+        for test in sorted(self._reach.tests_of(module, change.function), key=rank):
+            spent_s += self._reach.seconds[test] + _OVERHEAD_S
+            if spent_s > self._budget_s:
+                break
+            chosen[test] = self._reach.seconds[test]
+        return chosen
+
+
+class Crew:
+    """Workers with a copy of the tree each, for the length of the context."""
+
+    def __init__(self, jobs: int, probe: str) -> None:
+        """`probe` is a test that succeeds without any change."""
+        self._probe = probe
+        self._trees = [copied() for _ in range(jobs)]
+        self._workers: list[tuple[BaseProcess, Connection]] = []
+
+    def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")
+        for tree in self._trees:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=work, args=(theirs, tree, self._probe))
+            process.start()
+            theirs.close()
+            self._workers.append((process, ours))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process, connection in self._workers:
+            connection.close()
+            process.join(timeout=30)
+            process.kill()
+        for tree in self._trees:
+            shutil.rmtree(tree, ignore_errors=True)
+
+    def try_all(
+        self, changes: Sequence[Change], order: Order, most_s: float
+    ) -> Iterator[tuple[Change, Outcome]]:
+        """Yield what comes of each change; begin no trial after `most_s`."""
+        stops_at = time.monotonic() + most_s
+        left = iter(changes)
+        idle = [connection for _, connection in self._workers]
+        busy: dict[Connection, Change] = {}
+        while True:
+            while idle and time.monotonic() < stops_at and (change := next(left, None)) is not None:
+                worker = idle.pop()
+                worker.send(Task(change=change, tests=order.tests_for(change)))
+                busy[worker] = change
+            if not busy:
+                return
+            for ready in wait(list(busy)):
+                assert isinstance(ready, Connection)
+                change, outcome = busy.pop(ready), ready.recv()
+                order.note(change, outcome)
+                idle.append(ready)
+                yield change, outcome
