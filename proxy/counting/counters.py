@@ -1,8 +1,9 @@
 """All counters of one process, and the sums over all processes that ever were.
 
-stats/<n>/            one process at a time, which holds a lock on stats/<n>/lock
-stats/<n>/<subject>   a Tally: "store", "limits", "transfers", "cuts",
-                      "mirror <name>", "origin <base URL>"
+stats/<n>/                    one process at a time, which holds a lock on stats/<n>/lock
+stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "cuts",
+                              "mirror <name>", "origin <base URL>"
+stats/<n>/<subject>           what an earlier release counted (`earlier.py`)
 """
 
 import fcntl
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from proxy.counting.earlier import read_earlier
 from proxy.counting.now import Now, Transfers
 from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
 
@@ -58,6 +60,8 @@ _NAMES = {
     "transfers": _TRANSFERS,
     "cuts": CUTS,
 }
+_COUNTS = "counts "
+"""Before the name of each file. A release that changes the form of the files takes another word."""
 _LONGEST_FILE_NAME = 200
 
 
@@ -90,7 +94,7 @@ class Counters:
         os.close(self._lock)
 
     def _tally(self, kind: str, name: str = "") -> Tally:
-        file = quote(f"{kind} {name}".strip(), safe=" ")[:_LONGEST_FILE_NAME]
+        file = _COUNTS + quote(f"{kind} {name}".strip(), safe=" ")[:_LONGEST_FILE_NAME]
         if file not in self._tallies:
             self._tallies[file] = Tally(self._slot / file, _NAMES[kind], self._clock)
         return self._tallies[file]
@@ -290,8 +294,11 @@ def read_totals(directory: Path) -> Totals:
     """Sum up what all processes have counted, those that are gone included. Blocks."""
     totals = Totals()
     for file in sorted(directory.glob("*/*")):
-        kind, _, name = unquote(file.name).partition(" ")
-        counts = read_counts(file, _NAMES[kind]) if kind in _NAMES else None
+        is_ours = file.name.startswith(_COUNTS)
+        kind, _, name = unquote(file.name.removeprefix(_COUNTS)).partition(" ")
+        counts = None
+        if kind in _NAMES:
+            counts = read_counts(file, _NAMES[kind]) if is_ours else read_earlier(file, kind, _NAMES[kind])
         if counts is None:
             continue
         match kind:

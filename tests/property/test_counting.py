@@ -109,18 +109,35 @@ def test_while_the_clock_goes_on_a_day_is_all_of_the_last_day(events: list[Event
     assert sums.since(now, 10 * DAY_S) == sums.since(now, DAY_S)
 
 
-@given(EVENTS, st.lists(st.text(max_size=5), min_size=1, max_size=5, unique=True))
-def test_a_file_of_other_counters_is_begun_anew(events: list[Event], others: list[str]) -> None:
+@given(EVENTS, st.lists(st.sampled_from([*NAMES, "figs", "dates", "ü"]), min_size=1, unique=True))
+def test_a_release_with_other_counters_loses_none(events: list[Event], others: list[str]) -> None:
     with TemporaryDirectory() as folder:
         run(Path(folder), events)
         file = Path(folder) / "0"
-        if tuple(others) == NAMES:
-            return
-        assert read_counts(file, others) is None
-        with closing(Tally(file, others, lambda: float(BEGAN))) as tally:
-            tally.add((0, 3))
-        counts = read_counts(file, others)
-        assert counts is not None
-        assert counts.totals == (3, *[0] * (len(others) - 1))
-        assert [row.counts for row in counts.rows] == [counts.totals]
+        before = read_counts(file, NAMES)
+        assert before is not None
+
+        with closing(Tally(file, others, lambda: float(BEGAN))):
+            pass
+
+        assert read_counts(file, NAMES) == before
+        known = read_counts(file, others)
+        assert known is not None
+        kept = dict(zip(NAMES, before.totals, strict=True))
+        assert known.totals == tuple(kept.get(name, 0) for name in others)
+        with closing(Tally(file, NAMES, lambda: float(BEGAN))):
+            pass
+        assert read_counts(file, NAMES) == before
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda data: b"counters" + data))
+def test_whatever_lies_in_a_file_counting_goes_on(data: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "0"
+        file.write_bytes(data)
         assert read_counts(file, NAMES) is None
+        with closing(Tally(file, NAMES, lambda: float(BEGAN))) as tally:
+            tally.add((0, 3))
+        counts = read_counts(file, NAMES)
+        assert counts is not None
+        assert counts.totals == (3, 0, 0)

@@ -9,7 +9,7 @@ import pytest
 from support.holding import Holding
 
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Counters, Totals, read_totals
-from proxy.counting.tally import STEP_S, STEPS, Row, Tally, read_counts
+from proxy.counting.tally import STEP_S, STEPS, Counts, Row, Tally, read_counts
 
 NAMES = ("apples", "pears")
 NOW = 1_750_000_000.0
@@ -81,23 +81,65 @@ def test_what_is_counted_goes_on_when_the_file_is_opened_again(tmp_path: Path, h
     assert (counts.totals, counts.rows) == ((3, 0), (Row(STEP, (3, 0)),))
 
 
-@pytest.mark.parametrize("names", [("pears", "apples"), ("apples",), ("apples", "pears", "plums")])
-def test_a_file_of_other_counters_says_nothing_and_is_begun_anew(
+@pytest.mark.parametrize("names", [("pears", "apples"), ("apples",), ("plums",), ("plums", "pears")])
+def test_a_release_with_other_counters_goes_on_with_those_that_it_knows(
     tmp_path: Path, hand: Hand, names: tuple[str, ...]
 ) -> None:
-    """As after an update of the program: numbers must not change their meaning."""
+    """And one that is gone back to finds all of its own again."""
     old = Tally(tmp_path / "file", NAMES, hand)
     old.add((0, 7), (1, 8))
     old.close()
-    assert read_counts(tmp_path / "file", names) is None
+    before = [{"apples": 7, "pears": 8}.get(name, 0) for name in names]
 
     new = Tally(tmp_path / "file", names, hand)
     new.add((0, 1))
+    new.close()
 
     counts = read_counts(tmp_path / "file", names)
+    after = (before[0] + 1, *before[1:])
+    assert counts == Counts(after, (Row(STEP, after),))
+    again = Tally(tmp_path / "file", NAMES, hand)
+    again.add((1, 1))
+    counts = read_counts(tmp_path / "file", NAMES)
     assert counts is not None
-    assert (sum(counts.totals), len(counts.rows)) == (1, 1)
-    assert read_counts(tmp_path / "file", NAMES) is None
+    assert counts.totals == (7 + (names[0] == "apples"), 8 + (names[0] == "pears") + 1)
+    again.close()
+
+
+def test_what_replaces_a_file_of_other_counters_is_whole_or_not_there(
+    tmp_path: Path, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Tally(tmp_path / "file", NAMES, hand)
+    old.add((0, 7), (1, 8))
+    old.close()
+    data = (tmp_path / "file").read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Tally(tmp_path / "file", ("plums",), hand)
+
+    assert (tmp_path / "file").read_bytes() == data
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_reader_of_before_goes_on_while_the_file_is_replaced(tmp_path: Path, hand: Hand) -> None:
+    """A worker that ends after the next one has begun: neither takes the other's bytes."""
+    before = Tally(tmp_path / "file", NAMES, hand)
+    before.add((0, 7))
+    after = Tally(tmp_path / "file", ("plums",), hand)
+    before.add((0, 1))
+    after.add((0, 5))
+
+    counts = read_counts(tmp_path / "file", ("plums", *NAMES))
+
+    assert counts is not None
+    assert counts.totals == (5, 7, 0)
+    before.close()
+    after.close()
 
 
 @pytest.mark.parametrize("data", [b"", b"?", b"not counters", bytes(8), bytes(100_000)])
@@ -141,19 +183,26 @@ def test_the_space_of_a_file_is_taken_when_it_is_made(tmp_path: Path, hand: Hand
     assert status.st_blocks * 512 >= status.st_size > 0
 
 
+@pytest.mark.parametrize("call", ["posix_fallocate", "replace"])
 def test_on_a_full_disk_counting_goes_on_for_this_process_alone(
-    tmp_path: Path, hand: Hand, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hand: Hand, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    old = Tally(tmp_path / "file", NAMES[:1], hand)
+    old.add((0, 7))
+    old.close()
+    monkeypatch.setattr(os, call, full)
+    monkeypatch.setattr(Path, call, full, raising=False)
 
     tally = Tally(tmp_path / "file", NAMES, hand)
-    tally.add((0, 1))
+    tally.add((0, 1), (1, 1))
     tally.close()
 
-    assert read_counts(tmp_path / "file", NAMES) is None
+    counts = read_counts(tmp_path / "file", NAMES)
+    assert counts is not None
+    assert counts.totals == (7, 0)
 
 
 # The counters of all processes
