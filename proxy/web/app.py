@@ -8,6 +8,7 @@ The operator's pages may be an application of their own, with its own listeners.
 """
 
 import asyncio
+import gc
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -240,7 +241,14 @@ class Listening:
     def _has_connections(self, *, are_arriving: bool) -> bool:
         if self._runner.server is not None and self._runner.server.connections:
             return True
-        return are_arriving and not all(one.has_arrived for one in self._accepted)
+        return are_arriving and self._are_shaking_hands()
+
+    def _are_shaking_hands(self) -> bool:
+        if all(one.has_arrived for one in self._accepted):
+            return False
+        # One whose handshake failed is told nothing of it, and is held only by its parser, which it holds.
+        gc.collect()
+        return not all(one.has_arrived for one in self._accepted)
 
     async def stop(self) -> None:
         """Accept no more, and cut what is still running."""

@@ -160,6 +160,16 @@ async def test_broken_handshakes_leave_no_trace_in_the_log(
     assert origin.count(item.path) == 0
 
 
+async def test_a_handshake_that_failed_does_not_keep_a_worker_from_its_end(service: Service) -> None:
+    """One that goes on would be brought to its end."""
+    for _ in range(5):
+        await say(service, b"GET / HTTP/1.1\r\n\r\n")
+    begun = time.monotonic()
+    await asyncio.to_thread(service.stop)
+
+    assert time.monotonic() - begun < GENEROUS_S
+
+
 async def test_handshakes_that_break_off_are_no_error_for_the_event_loop(
     proxy: RunningProxy, certificate: Certificate, caplog: pytest.LogCaptureFixture
 ) -> None:
