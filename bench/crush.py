@@ -30,7 +30,7 @@ def told(report: Report, seconds: float) -> str:
             f"{report.items} items, {report.received_bytes >> 20} MiB in {seconds:.0f} s",
             f"  left early     {report.left}, as they should",
             f"  broken         {len(report.broken)}",
-            f"  origin.lied    {blamed['origin.lied']}",
+            f"  origin.wrong_bytes {blamed['origin.wrong_bytes']}",
             f"  origin.failed  {blamed['origin.failed']}",
         ]
     )

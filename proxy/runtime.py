@@ -23,11 +23,12 @@ from proxy.documents.reverification import Reverifier
 from proxy.documents.shared_facts import SharedFacts
 from proxy.documents.vetting import Vetting
 from proxy.fills.demand import Demand
+from proxy.fills.facilities import Facilities
 from proxy.fills.failures import Failures
 from proxy.fills.flights import Flights
-from proxy.fills.liars import Liars
 from proxy.fills.pace import Background
 from proxy.fills.places import Places, places_by_files
+from proxy.fills.wrong_bytes import WrongBytes
 from proxy.jobs.rulebook import RuleBook
 from proxy.mirror import Mirror, Trust
 from proxy.reporting.snapshot import Observer
@@ -153,11 +154,20 @@ async def _open_flights(
     limit = upstream.background_limit_bytes
     bucket = None if limit is None else TokenBucket(limit, time.monotonic)
     pace = Background(demand, bucket, time.monotonic)
-    liars = Liars(storage, Failures(storage, clock), clock)
+    failures = Failures(storage, clock)
     most = places_by_files(upstream.transfers, most_open_files())
     places = Places(most, upstream.give_up_after_s, storage.counters.transfers)
-    random = Random()  # noqa: S311 - spreads retries, guards nothing
-    flights = Flights(storage, liars, upstream, config.feed, random, demand, pace, places)
+    facilities = Facilities(
+        storage=storage,
+        failures=failures,
+        wrong_bytes=WrongBytes(storage, failures, clock),
+        places=places,
+        demand=demand,
+        upstream=upstream,
+        feed=config.feed,
+        random=Random(),  # noqa: S311 - spreads retries, guards nothing
+    )
+    flights = Flights(facilities, pace)
     stack.push_async_callback(flights.close)
     return flights
 

@@ -1,25 +1,17 @@
 """Bodies: where a reply's bytes come from, and how they reach a sink.
 
-Three sources, one interface: a blob in the store, a fill that is running, and
-upstream itself when the store cannot take the item. None of them ever gives a
-sink the end of a reply before the bytes were proved.
+Here are the interface and what needs no transfer: a blob in the store, a document
+in memory. `filling_body.py` reads a fill that is running, `bypass_body.py` upstream
+itself when the store cannot take the item. None of them ever gives a sink the end
+of a reply before the bytes were proved.
 """
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from enum import Enum
 from typing import NamedTuple, Protocol
 
-from proxy.digest import DigestMismatch, SizeMismatch, Verifier
 from proxy.errors import ProxyError
-from proxy.fills.feed import HOLD_BACK_BYTES, FeedOptions
-from proxy.fills.fill import Fill, FillReader
-from proxy.fills.leader import BegunAnew
-from proxy.fills.liars import Culprit, Liars
-from proxy.sources.errors import WrongCopy
-from proxy.sources.origin import Piece
-from proxy.sources.pull import Pull
-from proxy.store.files import StoreFault
 from proxy.store.local import Blob
 from proxy.system.threads import Threads
 
@@ -35,6 +27,16 @@ class Sink(Protocol):
 
     async def send_bytes(self, data: bytes) -> None:
         """Send bytes from memory."""
+
+
+class Outcome(Enum):
+    """How a request was answered; the same word in logs, statistics and Cache-Status."""
+
+    HIT = "hit"
+    STALE = "stale"
+    MISS = "miss"
+    JOIN = "join"
+    BYPASS = "bypass"
 
 
 class SentDiffers(ProxyError):
@@ -89,12 +91,11 @@ class Body(Protocol):
         """Let go of what the body holds open."""
 
 
-class Successor(Protocol):
-    """An opened body, in place of one whose transfer was begun anew."""
+class Opened(NamedTuple):
+    """A body and how it was had."""
 
-    @property
-    def body(self) -> Body:
-        """The body."""
+    body: Body
+    outcome: Outcome
 
 
 class StoredBody:
@@ -151,164 +152,3 @@ class MemoryBody:
 
     async def close(self) -> None:
         """Nothing is held open."""
-
-
-class FillingBody:
-    """An item that is on its way into the store."""
-
-    def __init__(
-        self,
-        reader: FillReader,
-        feed: FeedOptions,
-        threads: Threads,
-        bypass: Callable[[], "PassingBody"],
-        again: Callable[[BegunAnew], Awaitable[Successor]],
-    ) -> None:
-        self._reader = reader
-        self._feed = feed
-        self._threads = threads
-        self._bypass = bypass
-        self._again = again
-        self._successor: Body | None = None
-
-    async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
-        """Send from the growing file; if the disk gives out, or the bytes are wrong, go on from upstream.
-
-        A client that got nothing wrong yet notices nothing.
-        """
-        fd = self._reader.fd
-        first = start if sent is None else sent.start
-        given = SentPart(fd, start, start) if sent is None else sent
-        try:
-            if sent is not None:
-                await self._compare(sent, stop)
-            given = SentPart(fd, first, start)
-            while given.stop < stop:
-                end = await self._reader.available(given.stop, first, stop, self._feed)
-                await sink.send_file(fd, given.stop, end - given.stop)
-                given = SentPart(fd, first, end)
-        except StoreFault:
-            self._successor = self._bypass()
-            await self._successor.send_to(sink, given.stop, stop, given)
-        except BegunAnew as error:
-            self._successor = (await self._again(error)).body
-            await self._successor.send_to(sink, given.stop, stop, given)
-
-    async def _compare(self, sent: SentPart, stop: int) -> None:
-        """Return once the file has grown past what was sent, and agrees with it. Raises the fill's error."""
-        position = sent.start
-        while position < sent.stop:
-            end = min(sent.stop, await self._reader.available(position, sent.start, stop, self._feed))
-            if not await self._threads.disk(sent.agrees_with_file, self._reader.fd, position, end):
-                # Which of the two is right shows at the end.
-                await self._reader.proved()
-                raise sent.differs()
-            position = end
-
-    def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
-        """Return None: it is not in the store yet."""
-        return None
-
-    def proved_file(self) -> None:
-        """Return None, for the same reason."""
-
-    async def close(self) -> None:
-        """Leave the fill; it goes on without this client."""
-        self._reader.close()
-        if self._successor is not None:
-            await self._successor.close()
-
-
-class PassingBody:
-    """An item that the store cannot take: from upstream to the client, proved on the way.
-
-    Each client has a transfer of its own; there is nowhere to share one.
-    """
-
-    def __init__(self, fill: Fill, liars: Liars, threads: Threads, feed: FeedOptions) -> None:
-        self._item = fill.item
-        self._sources = fill.sources
-        self._liars = liars
-        self._threads = threads
-        self._pull_from = fill.pull_from
-        self._first_byte_within_s = feed.first_byte_within_s
-        self._pull: Pull | None = None
-        self._pieces: AsyncGenerator[Piece, None] | None = None
-        self._first = b""
-
-    async def begin(self) -> None:
-        """Wait for the first bytes. Raises what the pull raises, while there is still a status to choose."""
-        pull = await self._open()
-        try:
-            self._first = await self._read(await anext(self._begun(pull), b""))
-        except WrongCopy:
-            await self._liars.wrong_lengths(self._item, pull.wrong_lengths)
-            raise
-
-    async def _open(self) -> Pull:
-        if self._pull is None:
-            memory = await self._liars.recall(self._item)
-            self._pull = self._pull_from(0, memory.doubts)
-            self._pull.first_byte_within_s = self._first_byte_within_s
-        return self._pull
-
-    def _begun(self, pull: Pull) -> AsyncGenerator[Piece, None]:
-        if self._pieces is None:
-            self._pieces = pull.pieces()
-        return self._pieces
-
-    async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
-        """Pull the whole item for its digest; send the part asked for, its end only after the proof.
-
-        What was `sent` before belongs to the same reply, so the proof must be about it too.
-        """
-        verifier = Verifier(self._item.digest, self._item.size_bytes)
-        held = bytearray()
-        position = 0
-        pull = await self._open()
-        pieces = self._begun(pull)
-        try:
-            async for chunk in self._chunks(pieces):
-                await self._threads.disk(verifier.update, chunk)
-                if sent is not None and not await self._threads.disk(sent.agrees, position, chunk):
-                    raise sent.differs()
-                held += chunk[max(0, start - position) : max(0, stop - position)]
-                position += len(chunk)
-                ready = len(held) - HOLD_BACK_BYTES
-                if ready > 0:
-                    await sink.send_bytes(bytes(held[:ready]))
-                    del held[:ready]
-            verifier.finish()
-        except WrongCopy:
-            await self._liars.wrong_lengths(self._item, pull.wrong_lengths)
-            raise
-        except (SizeMismatch, DigestMismatch) as error:
-            if len(pull.parts) == 1:
-                culprit = Culprit(pull.parts[0].origin, pull.parts[0].place)
-                routes = [source.route for source in self._sources]
-                await self._liars.convict(self._item, culprit, str(error), routes)
-            raise
-        finally:
-            await pieces.aclose()
-        await sink.send_bytes(bytes(held))
-
-    async def _chunks(self, pieces: AsyncIterator[Piece]) -> AsyncIterator[bytes]:
-        if self._first:
-            yield self._first
-        async for piece in pieces:
-            yield await self._read(piece)
-
-    async def _read(self, piece: Piece) -> bytes:
-        return piece if isinstance(piece, bytes) else await self._threads.disk(piece.read)
-
-    def small_part(self, start: int, stop: int) -> bytes | None:  # noqa: ARG002
-        """Return None: it is nowhere."""
-        return None
-
-    def proved_file(self) -> None:
-        """Return None, for the same reason."""
-
-    async def close(self) -> None:
-        """Leave upstream, also when nothing was ever sent."""
-        if self._pieces is not None:
-            await self._pieces.aclose()

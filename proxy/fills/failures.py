@@ -1,29 +1,27 @@
-"""Items that failed lately, so that they are not fetched again at once.
+"""Which origins failed of late to give an item, so that they are not asked for it again at once.
 
-Shared by all workers through the ledger; every record expires by itself. It
-names the origins that failed: an item counts as bad once all of a mirror's have.
-A block is short at first, for what stood in the way may be gone in a moment (a
-login page, a copy half uploaded), and doubles each time the same is found again.
+Shared by all workers through the ledger. A failure names an origin: an item counts
+as bad once all of a mirror's origins have failed. A block is short at first, for what stood
+in the way may be gone in a moment (a login page, a copy half uploaded), and doubles
+each time the same is found again. Who sent which wrong bytes is found out in `wrong_bytes.py`.
 """
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from proxy.digest import Digest
-from proxy.errors import ProxyError
-from proxy.fills import told
+from proxy.fills import records
+from proxy.fills.errors import BadItem
+from proxy.fills.records import ABSENT, BLOCKED, SENT_PARTS, UNREACHABLE, Blocked, Unreachable, name_of
 from proxy.moments import lasts_until, within
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import ItemAbsent
-from proxy.store.ledger import Ledger, LedgerUnavailable
+from proxy.sources.pull import Doubts, ItemAbsent
+from proxy.store.ledger import LedgerUnavailable
+from proxy.store.records import known
+from proxy.store.room import Room
 from proxy.store.storage import Storage
 
-_ABSENT_FOR_S = 60.0
-_IN_TROUBLE_FOR_S = 15.0
-"""Longer than the pauses between tries."""
-_REMEMBERED_FOR_S = 3600.0
-"""How long a block that is over still counts for the length of the next one."""
 _MOST_DOUBLINGS = 10
 
 
@@ -43,33 +41,50 @@ WRONG_LENGTH = Block(5.0, 30.0)
 WRONG_BYTES = Block(15.0, 300.0)
 """Asking again costs the whole item."""
 
-
 _LONGEST_BLOCK_S = max(WRONG_LENGTH.limit_s, WRONG_BYTES.limit_s)
 
 
-class Wrong(NamedTuple):
-    """What is known of wrong copies of an item."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFailures:
+    """What the ledger says against the origins of an item."""
 
-    blocked: Mapping[str, str]
-    """The origins that are not to be asked for it now, and why."""
-    is_any: bool
-    """Whether something was wrong of late, blocked or not."""
+    wrong_at: Mapping[str, str] = field(default_factory=dict)
+    """Origins that are not to be asked for it now, or URLs that they redirected to, and why."""
+    absent_at: frozenset[str] = frozenset()
+    """Origins that have nothing at its path."""
+    is_mixed: bool = False
+    """Whether parts from several origins together did not match its digest."""
+    is_suspect: bool = False
+    """Whether anything was wrong with copies of it of late, blocked or not."""
+    distrusted_s: Mapping[str, float] = field(default_factory=dict)
+    """Origins that sent wrong bytes of anything, and for how many more seconds they are asked last."""
+
+    @property
+    def doubts(self) -> Doubts:
+        """What a pull has to know of it."""
+        return Doubts(wrong_at=self.wrong_at, is_mixed=self.is_mixed, is_suspect=self.is_suspect)
+
+    def check(self, item: Item, origins: Collection[str]) -> None:
+        """Raise ItemAbsent or BadItem when none of these origins had the item right a short while ago."""
+        if self.absent_at.issuperset(origins):
+            raise ItemAbsent(item.path)
+        if (self.wrong_at.keys() | self.absent_at).issuperset(origins):
+            found = [f"{name}: {self.wrong_at[name]}" for name in sorted(origins) if name in self.wrong_at]
+            raise BadItem(item.digest, "; ".join(found))
 
 
-class BadItem(ProxyError):
-    """An item whose bytes are not those that the signed list promises."""
+class Preflight(NamedTuple):
+    """What the ledger says to a fill that may begin."""
 
-    def __init__(self, digest: Digest, problem: str) -> None:
-        super().__init__(f"upstream's bytes for {digest} are wrong: {problem}")
-        self.digest = digest
-        self.problem = problem
+    failures: KnownFailures
+    has_room: bool
 
 
 class Failures:
-    """Remembers which items are bad or absent.
+    """Records which items are bad or absent, and where.
 
     Badness is a fact about a digest and size, absence one about a path. `clock`
-    gives Unix seconds.
+    gives Unix seconds. What cannot be written for want of a ledger is not known later: no harm.
     """
 
     def __init__(self, storage: Storage, clock: Callable[[], float]) -> None:
@@ -77,118 +92,98 @@ class Failures:
         self._threads = storage.threads
         self._clock = clock
 
-    async def remember_wrong(self, item: Item, wrong: Mapping[str, str], block: Block) -> None:
-        """Note for a while that these origins have wrong bytes: name and problem each."""
+    def preflight(self, item: Item, room: Room) -> Preflight:
+        """Ask the ledger all that a fill has to know, in one visit. Blocks. Raises LedgerUnavailable."""
+        return Preflight(self.read(item), room.may_fit(item.digest, item.size_bytes))
+
+    async def known(self, item: Item) -> KnownFailures:
+        """Return what is known against the origins of an item; nothing when the ledger cannot be read."""
         with contextlib.suppress(LedgerUnavailable):
-            await self._threads.ledger(self._add_wrong, _bad_key(item), wrong, block)
+            return await self._threads.ledger(self.read, item)
+        return KnownFailures()
 
-    async def forgive(self, item: Item, origins: Collection[str]) -> None:
-        """Forget what was wrong at these origins: they have delivered it."""
-        with contextlib.suppress(LedgerUnavailable):
-            await self._threads.ledger(self._remove_wrong, _bad_key(item), origins)
-
-    async def remember_absent(self, path: str, origins: Collection[str]) -> None:
-        """Note for a while that these origins have nothing at a path."""
-        with contextlib.suppress(LedgerUnavailable):
-            await self._threads.ledger(self._add_absent, _absent_key(path), origins)
-
-    async def check(self, item: Item, origins: Collection[str]) -> None:
-        """Raise BadItem or ItemAbsent when none of these origins had it right a short while ago."""
-        with contextlib.suppress(LedgerUnavailable):
-            await self._threads.ledger(self.check_now, item, origins)
-
-    async def remember_trouble(self, item: Item, problem: str) -> None:
-        """Note for a moment that no origin can be had for an item."""
-        with contextlib.suppress(LedgerUnavailable):
-            await self._threads.ledger(self._write_trouble, item, problem)
-
-    async def trouble(self, item: Item) -> str | None:
-        """Return why no origin could be had for an item a moment ago, None when nobody says so."""
-        with contextlib.suppress(LedgerUnavailable):
-            return await self._threads.ledger(self._read_trouble, item)
-        return None
-
-    def _write_trouble(self, item: Item, problem: str) -> None:
-        self._ledger.write(_trouble_key(item), [problem, self._clock()], expire_s=_IN_TROUBLE_FOR_S)
-
-    def _read_trouble(self, item: Item) -> str | None:
-        problem, at = told.trouble(self._ledger.record(_trouble_key(item))) or ("", 0.0)
-        return problem if within(at, self._clock(), _IN_TROUBLE_FOR_S) else None
-
-    def check_now(self, item: Item, origins: Collection[str]) -> None:
-        """Raise what `check` raises. Blocks. Raises LedgerUnavailable too."""
-        wrong, absent_at = self._recall(item)
-        if absent_at.issuperset(origins):
-            raise ItemAbsent(item.path)
-        if (wrong.keys() | absent_at).issuperset(origins):
-            found = [f"{name}: {wrong[name]}" for name in sorted(origins) if name in wrong]
-            raise BadItem(item.digest, "; ".join(found))
-
-    def wrong(self, item: Item) -> Wrong:
-        """Return what was found wrong with the copies of an item of late. Blocks."""
-        return self._wrong(self._ledger.record(_bad_key(item)))
-
-    def _wrong(self, record: Any) -> Wrong:
+    def read(self, item: Item) -> KnownFailures:
+        """Return what is known against the origins of an item. Blocks. Raises LedgerUnavailable."""
+        name = name_of(item)
+        found = self._ledger.records_at(BLOCKED.key(name), ABSENT.key(item.path), SENT_PARTS.key(name))
+        blocked = BLOCKED.among(self._ledger, found, name)
+        absent = ABSENT.among(self._ledger, found, item.path)
+        is_mixed = SENT_PARTS.key(name) in found
         now = self._clock()
-        blocked = {
-            name: problem
-            for name, (problem, _, until) in told.wrong_copies(record).items()
-            if lasts_until(until, now, _LONGEST_BLOCK_S)
-        }
-        return Wrong(blocked, is_any=record is not None)
+        return KnownFailures(
+            wrong_at={
+                origin: wrong.problem
+                for origin, wrong in (known(blocked) or {}).items()
+                if lasts_until(wrong.until, now, _LONGEST_BLOCK_S)
+            },
+            absent_at=frozenset(
+                origin
+                for origin, until in (known(absent) or {}).items()
+                if lasts_until(until, now, records.ABSENT_FOR_S)
+            ),
+            is_mixed=is_mixed,
+            is_suspect=is_mixed or blocked is not None,
+            distrusted_s={
+                origin: copy.distrusted_until - now
+                for origin, copy in records.last_wrong_copies(self._ledger).items()
+                if copy.is_distrusted(now)
+            },
+        )
 
-    def _recall(self, item: Item) -> tuple[Mapping[str, str], set[str]]:
-        bad_key, absent_key = _bad_key(item), _absent_key(item.path)
-        found = self._ledger.records_at(bad_key, absent_key)
-        absent = told.absences(found.get(absent_key))
-        now = self._clock()
-        return self._wrong(found.get(bad_key)).blocked, {
-            name for name, until in absent.items() if lasts_until(until, now, _ABSENT_FOR_S)
-        }
-
-    def _add_wrong(self, key: str, wrong: Mapping[str, str], block: Block) -> None:
+    def block(self, item: Item, wrong: Mapping[str, str], block: Block) -> None:
+        """Record that these origins have wrong bytes: name and problem each. Blocks."""
+        name = name_of(item)
         with self._ledger.transaction():
-            record = told.wrong_copies(self._ledger.record(key))
-            for name, problem in wrong.items():
-                times = record[name][1] + 1 if name in record else 1
-                record[name] = [problem, times, self._clock() + block.length_s(times)]
-            self._ledger.write(key, record, expire_s=_REMEMBERED_FOR_S)
+            blocked = dict(known(BLOCKED.read(self._ledger, name)) or {})
+            for origin, problem in wrong.items():
+                times = blocked[origin].times + 1 if origin in blocked else 1
+                blocked[origin] = Blocked(problem, times, self._clock() + block.length_s(times))
+            BLOCKED.write(self._ledger, blocked, name, expire_s=records.FAILURES_KEPT_FOR_S)
 
-    def _remove_wrong(self, key: str, origins: Collection[str]) -> None:
+    def unblock(self, item: Item, origins: Collection[str]) -> None:
+        """Forget what was wrong at these origins: they have delivered the item. Blocks."""
+        name = name_of(item)
         with self._ledger.transaction():
-            record = told.wrong_copies(self._ledger.record(key))
-            left = {name: known for name, known in record.items() if name not in origins}
+            blocked = known(BLOCKED.read(self._ledger, name)) or {}
+            left = {origin: wrong for origin, wrong in blocked.items() if origin not in origins}
             if left:
-                self._ledger.write(key, left, expire_s=_REMEMBERED_FOR_S)
+                BLOCKED.write(self._ledger, left, name, expire_s=records.FAILURES_KEPT_FOR_S)
             else:
-                self._ledger.forget(key)
+                BLOCKED.forget(self._ledger, name)
 
-    def _add_absent(self, key: str, origins: Collection[str]) -> None:
+    async def record_wrong(self, item: Item, wrong: Mapping[str, str], block: Block) -> None:
+        """Record for a while that these origins have wrong bytes: name and problem each."""
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self.block, item, wrong, block)
+
+    async def record_absent(self, absences: Mapping[str, Collection[str]]) -> None:
+        """Record for a while that origins have nothing at a path: the origins for each path."""
+        found = {path: origins for path, origins in absences.items() if origins}
+        if found:
+            with contextlib.suppress(LedgerUnavailable):
+                await self._threads.ledger(self._add_absent, found)
+
+    async def record_unreachable(self, item: Item, problem: str) -> None:
+        """Record for a moment that no origin can be reached for an item."""
+        record = Unreachable(problem, self._clock())
+        with contextlib.suppress(LedgerUnavailable):
+            await self._threads.ledger(self._write_unreachable, item, record)
+
+    async def unreachable(self, item: Item) -> str | None:
+        """Return why no origin could be reached for an item a moment ago, None when nobody says so."""
+        record = None
+        with contextlib.suppress(LedgerUnavailable):
+            record = known(await self._threads.ledger(UNREACHABLE.read, self._ledger, name_of(item)))
+        if record is None or not within(record.at, self._clock(), records.UNREACHABLE_FOR_S):
+            return None
+        return record.problem
+
+    def _write_unreachable(self, item: Item, record: Unreachable) -> None:
+        UNREACHABLE.write(self._ledger, record, name_of(item), expire_s=records.UNREACHABLE_FOR_S)
+
+    def _add_absent(self, absences: Mapping[str, Collection[str]]) -> None:
+        until = self._clock() + records.ABSENT_FOR_S
         with self._ledger.transaction():
-            record = told.absences(self._ledger.record(key))
-            record |= dict.fromkeys(origins, self._clock() + _ABSENT_FOR_S)
-            self._ledger.write(key, record, expire_s=_ABSENT_FOR_S)
-
-
-def forget_item(ledger: Ledger, digest: Digest) -> None:
-    """Forget all that was found wrong with the copies of a digest. Blocks."""
-    for prefix in ("bad", "mixed"):
-        for key in ledger.keys(f"{prefix}/{digest}/"):
-            ledger.forget(key)
-
-
-def forget_absence(ledger: Ledger, path: str) -> None:
-    """Forget that a path was absent. Blocks."""
-    ledger.forget(_absent_key(path))
-
-
-def _bad_key(item: Item) -> str:
-    return f"bad/{item.digest}/{item.size_bytes}"
-
-
-def _trouble_key(item: Item) -> str:
-    return f"trouble/{item.digest}/{item.size_bytes}"
-
-
-def _absent_key(path: str) -> str:
-    return f"absent/{path}"
+            for path, origins in absences.items():
+                absent = dict(known(ABSENT.read(self._ledger, path)) or {}) | dict.fromkeys(origins, until)
+                ABSENT.write(self._ledger, absent, path, expire_s=records.ABSENT_FOR_S)

@@ -1,39 +1,27 @@
-"""The running fills of this process: at most one for each digest.
+"""The running fills of this process: at most one for each item, joined by whoever wants it.
 
-Owns how an item that is not in the store gets to a client: by joining the fill
-that runs, by starting one, or past the store when that cannot take it.
+Starts fills, for clients (`opening.py`) and for jobs that bring items into the
+store with nobody waiting, and ends them with the process.
 """
 
 import asyncio
 import contextlib
 import itertools
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from enum import Enum
 from functools import partial
-from random import Random
-from typing import NamedTuple
 
 from proxy.digest import Digest
-from proxy.fills.bodies import Body, FillingBody, PassingBody, StoredBody
-from proxy.fills.demand import Demand
-from proxy.fills.failures import BadItem
-from proxy.fills.feed import FeedOptions
+from proxy.fills.bodies import Outcome
+from proxy.fills.errors import BadItem, TransferDiscarded
+from proxy.fills.facilities import Facilities
+from proxy.fills.failures import Preflight
 from proxy.fills.fill import Fill
-from proxy.fills.leader import BegunAnew, Findings, look_up
-from proxy.fills.liars import Liars
 from proxy.fills.pace import Pace
-from proxy.fills.places import Places
+from proxy.fills.state import State
 from proxy.simplestreams.model import Item
-from proxy.sources.options import UpstreamOptions
-from proxy.sources.pull import Doubts, ItemAbsent, ItemUnobtainable, Pull, Source
+from proxy.sources.pull import Source
 from proxy.sources.route import Route
-from proxy.store.files import StoreFault
-from proxy.store.ledger import LedgerUnavailable
-from proxy.store.storage import Storage
-
-log = logging.getLogger(__name__)
 
 _COMMIT_WAIT_S = 5.0
 
@@ -41,83 +29,50 @@ _Key = tuple[Digest, int]
 """Digest and size in bytes: a list that gives a wrong size must not disturb those that do not."""
 
 
-class Outcome(Enum):
-    """How a request was answered; the same word in logs, statistics and Cache-Status."""
-
-    HIT = "hit"
-    STALE = "stale"
-    MISS = "miss"
-    JOIN = "join"
-    BYPASS = "bypass"
-
-
-class Opened(NamedTuple):
-    """A body and how it was had."""
-
-    body: Body
-    outcome: Outcome
-
-
-Again = Callable[[BegunAnew], Awaitable[Opened]]
-
-
 class Flights:
-    """Starts fills and lets clients join them."""
+    """Starts fills and lets clients and jobs join them."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        liars: Liars,
-        upstream: UpstreamOptions,
-        feed: FeedOptions,
-        random: Random,
-        demand: Demand,
-        pace: Pace,
-        places: Places,
-    ) -> None:
-        self._storage = storage
-        self.places = places
-        self._liars = liars
-        self._failures = liars.failures
-        self._upstream = upstream
-        self._feed = feed
-        self._random = random
-        self.demand = demand
-        self.background = pace
+    def __init__(self, facilities: Facilities, background: Pace) -> None:
+        self.facilities = facilities
+        self.background = background
         """The pace of fills that no client waits for."""
-        self._fills: dict[_Key, Fill] = {}
+        self._joinable: dict[_Key, Fill] = {}
+        self._running: set[Fill] = set()
+        """All that have not ended, also those that nobody can join any more."""
         self._turns = itertools.count()
-        self._tasks: dict[Fill, asyncio.Task[None]] = {}
 
-    async def open(self, item: Item, route: Route, client: str) -> Opened:
-        """Return an item's bytes as soon as there is a first one to send to a client.
+    def __repr__(self) -> str:
+        return f"Flights({sorted(map(repr, self._running))}; {self.facilities.places!r})"
 
-        Raises ItemAbsent, BadItem, ItemUnobtainable, WrongLength or Crowded.
+    async def preflight(self, item: Item, route: Route) -> Preflight | None:
+        """Return what the ledger says to a fill that may begin; None if it cannot be asked, or one runs.
+
+        Raises ItemAbsent or BadItem when no origin had it right a short while ago.
         """
-        return await self._open(item, route, client, tries_left=_tries(route))
-
-    async def _open(self, item: Item, route: Route, client: str, tries_left: int) -> Opened:
-        """Open an item, again when what had come turns out wrong and some origin may have it right."""
-        look = await self._look_up(item, route)
-        source = Source(route, item.path)
-        again = partial(self._open_again, item, route, client, tries_left)
-        fill, outcome = self._join(item, source, look=look)
+        failures, storage = self.facilities.failures, self.facilities.storage
+        if self._find(item) is not None:
+            (await failures.known(item)).check(item, route.names)
+            return None
         try:
-            return await self._begin(fill, outcome, client, again)
-        except BegunAnew as error:
-            return await again(error)
-        except (ItemAbsent, ItemUnobtainable):
-            if outcome is not Outcome.JOIN or not tries_left:
-                raise
-            # That was said of other sources than ours.
-            return await self._open(item, route, client, tries_left - 1)
+            preflight = await storage.threads.ledger(failures.preflight, item, storage.room)
+        except Exception:  # noqa: BLE001 - the fill asks again, and fails where clients are helped past it
+            return None
+        preflight.failures.check(item, route.names)
+        return preflight
 
-    async def _open_again(
-        self, item: Item, route: Route, client: str, tries_left: int, error: BegunAnew
-    ) -> Opened:
-        if not tries_left:
-            raise BadItem(item.digest, error.problem) from error
-        return await self._open(item, route, client, tries_left - 1)
+    def join(
+        self, item: Item, source: Source, preflight: Preflight | None = None, pace: Pace | None = None
+    ) -> tuple[Fill, Outcome]:
+        """Return the fill of an item, started if none runs, and which of both; `pace` as in `ensure`."""
+        fill = self._find(item)
+        if fill is not None:
+            fill.add_source(source)
+            return fill, Outcome.HIT if fill.progress.state.is_proved else Outcome.JOIN
+        fill = Fill(item, source, self.facilities, pace or self.background, preflight)
+        self._joinable[_key(item)] = fill
+        self._running.add(fill)
+        fill.task.add_done_callback(partial(self._forget, fill))
+        return fill, Outcome.MISS
 
     async def ensure(self, item: Item, route: Route, pace: Pace | None = None) -> AsyncGenerator[int, None]:
         """Bring an item into the store with nobody waiting; yield how many bytes of it are here.
@@ -126,37 +81,27 @@ class Flights:
         transfer stops, unless a client wanted it too. Raises ItemAbsent, BadItem,
         ItemUnobtainable, Crowded or StoreFault.
         """
-        if self._storage.store.problem(item.digest, item.size_bytes, deep=False) is None:
+        if self.facilities.storage.store.problem(item.digest, item.size_bytes, deep=False) is None:
             return
         source = Source(route, item.path, next(self._turns))
-        for _ in range(1 + _tries(route)):
-            look = await self._look_up(item, route)
-            fill, _ = self._join(item, source, pace, look)
-            async with aclosing(self._progress(fill)) as progress:
+        problem = ""
+        for _ in range(1 + tries(route)):
+            preflight = await self.preflight(item, route)
+            fill, _ = self.join(item, source, preflight, pace)
+            async with aclosing(_follow(fill)) as progress:
                 async for filled_bytes in progress:
                     yield filled_bytes
-            if not isinstance(fill.error, BegunAnew):
-                break
-        if isinstance(fill.error, BegunAnew):
-            raise BadItem(item.digest, fill.error.problem)
-        if fill.error is not None:
-            raise fill.error
+            error = fill.progress.error
+            if error is None:
+                return
+            if not isinstance(error, TransferDiscarded):
+                raise error
+            problem = error.problem
+        raise BadItem(item.digest, problem)
 
-    async def _progress(self, fill: Fill) -> AsyncGenerator[int, None]:
-        with fill.company.with_job():
-            while not fill.is_over:
-                await fill.changed()
-                yield fill.filled_bytes
-
-    def let_go(self, fill: Fill) -> None:
-        """End a fill that nobody wants, so that whoever comes begins another."""
-        if self._fills.get(_key(fill.item)) is fill:
-            del self._fills[_key(fill.item)]
-        task = self._tasks.get(fill)
-        if task is not None and not task.cancelling():
-            log.info("blob.let_go digest=%s bytes=%d", fill.item.digest, fill.filled_bytes)
-            self._storage.counters.transfers.let_go()
-            task.cancel()
+    async def ended(self) -> None:
+        """Return when all fills that run now have ended."""
+        await asyncio.gather(*(fill.task for fill in self._running), return_exceptions=True)
 
     async def close(self) -> None:
         """Stop all fills; their partial files stay for the next run.
@@ -165,98 +110,34 @@ class Flights:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_COMMIT_WAIT_S):
-                for fill in list(self._fills.values()):
-                    while fill.is_verified and not fill.is_over:
-                        await fill.changed()
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+                for fill in list(self._running):
+                    while fill.progress.state is State.PROVED:
+                        await fill.progress.changed()
+        for fill in self._running:
+            fill.task.cancel()
+        await self.ended()
 
-    async def _begin(self, fill: Fill, outcome: Outcome, client: str, again: Again) -> Opened:
-        item = fill.item
-        threads = self._storage.threads
-        bypass = partial(PassingBody, fill, self._liars, threads, self._feed)
-        try:
-            with fill.company.with_client(client):
-                await fill.begun(self._feed.first_byte_within_s)
-                if outcome is Outcome.MISS and fill.is_led_elsewhere:
-                    outcome = Outcome.JOIN
-                blob = self._storage.store.open(item.digest, item.size_bytes) if fill.is_verified else None
-                if blob is not None:
-                    return Opened(StoredBody(blob, threads), outcome)
-                return Opened(FillingBody(fill.reader(client), self._feed, threads, bypass, again), outcome)
-        except StoreFault:
-            body = bypass()
-            try:
-                await body.begin()
-            except BaseException:
-                await body.close()
-                raise
-            return Opened(body, Outcome.BYPASS)
+    def _find(self, item: Item) -> Fill | None:
+        fill = self._joinable.get(_key(item))
+        return fill if fill is not None and fill.is_joinable else None
 
-    async def _look_up(self, item: Item, route: Route) -> Findings | None:
-        """Return what the ledger says to a fill that may begin; None if it cannot be asked, or one runs.
+    def _forget(self, fill: Fill, _: asyncio.Task[None]) -> None:
+        self._running.discard(fill)
+        if self._joinable.get(_key(fill.item)) is fill:
+            del self._joinable[_key(fill.item)]
 
-        Raises ItemAbsent or BadItem when no origin had it right a short while ago.
-        """
-        running = self._fills.get(_key(item))
-        if running is not None and not running.is_over:
-            await self._failures.check(item, route.names)
-            return None
-        with contextlib.suppress(LedgerUnavailable):
-            return await self._storage.threads.ledger(self._look_up_now, item, route)
-        return None
 
-    def _look_up_now(self, item: Item, route: Route) -> Findings | None:
-        self._failures.check_now(item, route.names)
-        try:
-            return look_up(item, self._storage.room, self._liars)
-        except Exception:  # noqa: BLE001 - the fill asks again, and fails where clients are helped past it
-            return None
+async def _follow(fill: Fill) -> AsyncGenerator[int, None]:
+    with fill.wanted_by(None):
+        while not fill.progress.state.is_final:
+            await fill.progress.changed()
+            yield fill.progress.filled_bytes
 
-    def _join(
-        self, item: Item, source: Source, pace: Pace | None = None, look: Findings | None = None
-    ) -> tuple[Fill, Outcome]:
-        key = _key(item)
-        running = self._fills.get(key)
-        if running is not None and not running.is_over:
-            running.add_source(source)
-            return running, Outcome.HIT if running.is_verified else Outcome.JOIN
-        sources = [source]
-        pull_from = partial(self._pull, sources, item.size_bytes)
-        fill = Fill(
-            item,
-            sources,
-            pull_from,
-            self._storage,
-            self._liars,
-            pace or self.background,
-            self,
-            look,
-        )
-        self._fills[key] = fill
-        task = asyncio.create_task(fill.run(), name=f"fill {item.digest[:12]}")
-        self._tasks[fill] = task
-        task.add_done_callback(partial(self._land, key, fill))
-        return fill, Outcome.MISS
 
-    def _land(self, key: _Key, fill: Fill, task: asyncio.Task[None]) -> None:
-        if self._fills.get(key) is fill:
-            del self._fills[key]
-        del self._tasks[fill]
-        fill.close()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("blob.fill_crashed digest=%s", fill.item.digest, exc_info=error)
-
-    def _pull(self, sources: list[Source], size_bytes: int, offset: int, doubts: Doubts) -> Pull:
-        return Pull(sources, size_bytes, offset, self._upstream, self._random, doubts)
+def tries(route: Route) -> int:
+    """Return how often an item may be begun anew: each origin may be wrong once, and spoil another's once."""
+    return 2 * len(route)
 
 
 def _key(item: Item) -> _Key:
     return item.digest, item.size_bytes
-
-
-def _tries(route: Route) -> int:
-    """Return how often an item may be begun anew: each origin may lie once, and spoil another's once."""
-    return 2 * len(route)

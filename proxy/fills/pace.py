@@ -1,16 +1,19 @@
-"""How fast a fill may go that no client waits for."""
+"""How fast a fill may go: at once for clients that wait for it, else as the background allows."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from proxy.digest import Digest
 from proxy.fills.demand import Demand
+from proxy.fills.interest import Interest
 from proxy.sources.throttle import TokenBucket
 
 _YIELD_POLL_S = 0.1
 _LONGEST_YIELD_S = 5.0
 """After this a chunk passes all the same, so that the origin does not hang up."""
+_AT_ONCE_BYTES = 4 * 1024 * 1024
+_AT_ONCE_IN_BACKGROUND_BYTES = 512 * 1024
 
 
 class Pace(Protocol):
@@ -21,20 +24,30 @@ class Pace(Protocol):
 
 
 class Background:
-    """Within a bandwidth, and only while no client waits for something else."""
+    """Within a bandwidth, and only while no client waits for something else.
 
-    def __init__(self, demand: Demand, bucket: TokenBucket | None, clock: Callable[[], float]) -> None:
+    `clock` gives the monotonic seconds that all processes share; `sleep` lets them pass.
+    """
+
+    def __init__(
+        self,
+        demand: Demand,
+        bucket: TokenBucket | None,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._demand = demand
         self._bucket = bucket
         self._clock = clock
+        self._sleep = sleep
 
     async def admit(self, digest: Digest, count: int) -> None:
         """Return when a fill that has just received `count` bytes may receive more."""
         if self._bucket is not None:
             await self._bucket.take(count)
         until = self._clock() + _LONGEST_YIELD_S
-        while self._demand.must_yield(digest, now := self._clock()) and now < until:  # noqa: ASYNC110
-            await asyncio.sleep(_YIELD_POLL_S)
+        while self._demand.must_yield(digest, now := self._clock()) and now < until:
+            await self._sleep(_YIELD_POLL_S)
 
 
 class Limited:
@@ -48,3 +61,24 @@ class Limited:
         """Return when both allow it."""
         await self._bucket.take(count)
         await self._pace.admit(digest, count)
+
+
+class Turn:
+    """When one fill may receive more, and how much at a time."""
+
+    def __init__(self, digest: Digest, interest: Interest, background: Pace) -> None:
+        self._digest = digest
+        self._interest = interest
+        self._background = background
+
+    @property
+    def at_once_bytes(self) -> int:
+        """Much for clients that wait; else little, so that a bandwidth is kept evenly."""
+        return _AT_ONCE_BYTES if self._interest.clients else _AT_ONCE_IN_BACKGROUND_BYTES
+
+    async def give_way(self, count: int) -> None:
+        """Return when more may be received: at once for clients that wait, else as the background allows."""
+        if self._interest.clients:
+            self._interest.note()
+        else:
+            await self._background.admit(self._digest, count)

@@ -9,7 +9,7 @@ import contextlib
 import os
 
 from proxy.errors import ProxyError
-from proxy.fills.state import State, step
+from proxy.fills.state import ROLES, State, step
 from proxy.readable import size
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
@@ -22,6 +22,8 @@ class Progress:
     def __init__(self, item: Item) -> None:
         self.item = item
         self.state = State.QUEUED
+        self.role: State | None = None
+        """LEADING or FOLLOWING, whichever it was last."""
         self.filled_bytes = 0
         self.error: ProxyError | None = None
         """Why the fill ended without its blob."""
@@ -45,6 +47,8 @@ class Progress:
     def enter(self, state: State) -> None:
         """Go on to the next state. Raises IllegalStep."""
         self.state = step(self.state, state)
+        if state in ROLES:
+            self.role = state
         if state.is_proved:
             self._tell()
 

@@ -56,6 +56,9 @@ class State(Enum):
         return State.LEAVING in STEPS[self]
 
 
+ROLES = frozenset({State.LEADING, State.FOLLOWING})
+"""What this process may do for a fill."""
+
 _ENDS = frozenset({State.FAILED, State.STOPPED})
 _ENDS_BEFORE_PROOF = _ENDS | {State.LEAVING}
 
@@ -74,7 +77,7 @@ STEPS: Mapping[State, frozenset[State]] = {
 """Which states may follow each state."""
 
 
-class IllegalStep(Exception):  # noqa: N818 - a fault of this program, named like every error here
+class IllegalStep(Exception):
     """A step that the table does not know: a fault of this program."""
 
     def __init__(self, before: State, after: State) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from proxy.digest import Digest
 from proxy.documents.generation import Generation
 from proxy.errors import ProxyError
-from proxy.fills.failures import forget_absence, forget_item
+from proxy.fills.records import forget_absence, forget_item
 from proxy.jobs.audit import audit_file, write_down
 from proxy.jobs.choosing_apart import choose_wanted
 from proxy.jobs.rulebook import RuleBook

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Sums
-from proxy.fills.liars import is_distrusted
+from proxy.fills.records import LastWrongCopy
 
 HOUR_S = 3600.0
 DAY_S = 86400.0
@@ -76,8 +76,8 @@ def transfers(sums: Sums) -> dict[str, int]:
     return {"let_go": total["let go"], "turned_away": total["turned away"]}
 
 
-def origin(sums: Sums, told: Mapping[str, Any] | None, now: float) -> dict[str, Any]:
-    """Return all figures of an origin; `told` is what `told_of_liars` says of it."""
+def origin(sums: Sums, wrong: LastWrongCopy | None, now: float) -> dict[str, Any]:
+    """Return all figures of an origin; `wrong` is the last wrong copy that it sent."""
     total, hour = sums.total(), sums.since(now, HOUR_S)
     answers = hour["latency count"]
     return {
@@ -85,9 +85,9 @@ def origin(sums: Sums, told: Mapping[str, Any] | None, now: float) -> dict[str, 
         "last_hour": {"ok": hour["ok"], "error": hour["error"], "wrong": hour["wrong"]},
         "wrong_copies": total["wrong"],
         "last_wrong": None
-        if told is None
-        else {"path": told["path"], "problem": told["problem"], "at": told["at"]},
-        "distrusted_until": told["distrusted_until"] if told and is_distrusted(told, now) else None,
+        if wrong is None
+        else {"path": wrong.path, "problem": wrong.problem, "at": wrong.at},
+        "distrusted_until": wrong.distrusted_until if wrong and wrong.is_distrusted(now) else None,
         "received_bytes": total["bytes"],
         "latency_s": round(hour["latency us"] / answers / 1e6, 4) if answers else None,
     }

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from proxy import __version__
 from proxy.counting.counters import Totals, read_totals
 from proxy.counting.now import read_now
-from proxy.fills.liars import told_of_liars
+from proxy.fills.records import LastWrongCopy, last_wrong_copies
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import ScrubState
@@ -48,7 +48,7 @@ class _OfLedger(NamedTuple):
     scrub: ScrubState
     rules: list[dict[str, Any]]
     without_room: list[WithoutRoom]
-    liars: dict[str, dict[str, Any]]
+    wrong_copies: dict[str, LastWrongCopy]
     unread: list[str]
     """Why something had to be said without it."""
 
@@ -90,7 +90,7 @@ class Observer:
                 for name, state in mirrors.items()
             },
             "origins": {
-                name: figures.origin(sums, of_ledger.liars.get(name), now)
+                name: figures.origin(sums, of_ledger.wrong_copies.get(name), now)
                 for name, sums in sorted(totals.origins.items())
             },
             "store": await self._store(of_ledger, totals.store.total()),
@@ -114,7 +114,9 @@ class Observer:
             without_room=await self._read(
                 unread, lambda: read_without_room(storage.ledger, storage.store), list[WithoutRoom]
             ),
-            liars=await self._read(unread, lambda: told_of_liars(storage.ledger), dict[str, dict[str, Any]]),
+            wrong_copies=await self._read(
+                unread, lambda: last_wrong_copies(storage.ledger), dict[str, LastWrongCopy]
+            ),
             unread=unread,
         )
 

@@ -5,8 +5,9 @@ from functools import partial
 
 from proxy.digest import Digest
 from proxy.documents.documents import Documents, NoGeneration
-from proxy.fills.bodies import MemoryBody, StoredBody
-from proxy.fills.flights import Flights, Opened, Outcome
+from proxy.fills.bodies import MemoryBody, Opened, Outcome, StoredBody
+from proxy.fills.flights import Flights
+from proxy.fills.opening import Opening
 from proxy.mirror import Mirror
 from proxy.service.shared import Shared
 from proxy.service.target import (
@@ -125,7 +126,7 @@ class Delivery:
         if target.edition is not None:
             return await self._reopen_document(documents, item)
         try:
-            return await self._flights.open(item, documents.route, client)
+            return await Opening(self._flights, item, documents.route, client).open()
         except ItemAbsent:
             documents.doubt()
             raise

@@ -13,8 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from proxy import __version__
 from proxy.errors import ProxyError
-from proxy.fills.bodies import Body
-from proxy.fills.flights import Opened
+from proxy.fills.bodies import Body, Opened
 from proxy.web.negotiate import Answer
 from proxy.web.wire.presence import UndisturbedSink, presence_of
 from proxy.web.wire.sinks import SocketSink, TlsSink

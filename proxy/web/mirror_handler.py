@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from proxy.errors import ProxyError
-from proxy.fills.flights import Outcome
+from proxy.fills.bodies import Outcome
 from proxy.service.delivery import Delivery
 from proxy.service.target import Target
 from proxy.web.access.gate import Gate, PasswordNeeded

@@ -10,8 +10,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from proxy.fills.bodies import Body
-from proxy.fills.flights import Outcome
+from proxy.fills.bodies import Body, Outcome
 from proxy.service.delivery import Delivery
 from proxy.service.target import Target
 from proxy.web.access.gate import Gate

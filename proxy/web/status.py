@@ -12,9 +12,7 @@ from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.documents.documents import FlavourUnknown, NoGeneration
 from proxy.errors import ProxyError
 from proxy.fills.bodies import SentDiffers
-from proxy.fills.failures import BadItem
-from proxy.fills.fill import OutOfReach
-from proxy.fills.leader import BegunAnew
+from proxy.fills.errors import BadItem, OutOfReach, TransferDiscarded
 from proxy.fills.places import Crowded
 from proxy.service.target import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
 from proxy.sources.errors import OriginError, WrongCopy
@@ -44,7 +42,7 @@ _FATES: dict[type[ProxyError], Fate] = {
     ListRefused: Fate(HTTPStatus.BAD_GATEWAY, "refused"),
     ListBroken: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     BadItem: Fate(None, "refused"),
-    BegunAnew: Fate(None, "refused"),
+    TransferDiscarded: Fate(None, "refused"),
     WrongCopy: Fate(None, "refused"),
     SizeMismatch: Fate(None, "refused"),
     DigestMismatch: Fate(None, "refused"),
@@ -64,7 +62,7 @@ _CUT_FOR: dict[type[ProxyError], str] = {
     ItemUnobtainable: "unreachable",
     ItemForbidden: "unreachable",
     BadItem: "wrong_bytes",
-    BegunAnew: "wrong_bytes",
+    TransferDiscarded: "wrong_bytes",
     WrongCopy: "wrong_bytes",
     SizeMismatch: "wrong_bytes",
     DigestMismatch: "wrong_bytes",

@@ -106,7 +106,7 @@ async def test_what_is_asked_for_and_left_holds_nothing_and_leaves_nothing_behin
 
         assert await asyncio.to_thread(left_behind, proxy) == []
         assert len(origin.gets("com.ubuntu.maas/*")) == 4
-        assert not proxy.cache._flights._fills
+        assert not proxy.cache._flights._joinable
 
 
 async def test_one_client_does_not_take_all_places(

@@ -13,7 +13,7 @@ from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
 from proxy.digest import Digest
-from proxy.fills.liars import Liars, told_of_liars
+from proxy.fills.records import last_wrong_copies
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
@@ -172,10 +172,10 @@ async def test_who_lied_is_distrusted_no_longer_than_others(
     wrong.remove()
     course.set_clock()
     storage = proxy.cache.storage
-    assert await storage.threads.ledger(told_of_liars, storage.ledger)
-    liars: Liars = proxy.cache._flights._liars
+    assert await storage.threads.ledger(last_wrong_copies, storage.ledger)
+    failures = proxy.cache._flights.facilities.failures
     listed = Item(path=item.path, digest=Digest(item.digest), size_bytes=item.size)
-    left_s = (await liars.recall(listed)).distrust_s.get(origin.url, 0.0)
+    left_s = (await failures.known(listed)).distrusted_s.get(origin.url, 0.0)
     assert left_s <= DISTRUST_S
     clock.advance(DISTRUST_S + 10)
     async with proxy.session.get(proxy.url("/-/stats")) as response:

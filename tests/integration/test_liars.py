@@ -486,7 +486,7 @@ async def test_a_liar_is_named_in_figures_metrics_problems_log_and_dashboard(
 
         assert [value("upstream_wrong_copies", one) for one in here.origins] == [1, 0]
         assert [value("upstream_distrusted", one) for one in here.origins] == [1, 0]
-        (line,) = [one.getMessage() for one in caplog.records if "origin.lied" in one.getMessage()]
+        (line,) = [one.getMessage() for one in caplog.records if "origin.wrong_bytes" in one.getMessage()]
         assert liar.url in line
         assert item.path in line
         assert "take it out of the mirror's origins" in line

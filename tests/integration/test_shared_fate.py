@@ -348,8 +348,8 @@ async def test_a_transfer_that_is_stopped_as_it_begins_leaves_the_item_free(
             patches.setattr(Incoming, "acquire", acquire_slowly)
             asking = asyncio.create_task(proxy.read(item.path))
             await is_begun.wait()
-            (fill,) = proxy.cache._flights._tasks.values()
-            fill.cancel()
+            (fill,) = proxy.cache._flights._running
+            fill.task.cancel()
             is_released.set()
             await proxy.fills_ended()
             await asyncio.gather(asking, return_exceptions=True)

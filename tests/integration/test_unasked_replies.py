@@ -43,7 +43,7 @@ async def test_the_next_request_gets_its_own_reply(
         await proxy.documents.revalidate()
         assert not (await proxy.cache.status())["test"]["failures"]
     assert "origin.failed" not in caplog.text
-    assert "origin.lied" not in caplog.text
+    assert "origin.wrong_bytes" not in caplog.text
     assert [origin.count(item.path) for item in items] == [1] * len(items)
 
 

@@ -5,7 +5,6 @@ a loopback port, with a clock that the test sets. `Service` runs the installed
 command with its worker processes.
 """
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -128,7 +127,7 @@ class RunningProxy:
 
     async def fills_ended(self) -> None:
         """Return when no fill is running."""
-        await asyncio.gather(*self.cache._flights._tasks.values(), return_exceptions=True)
+        await self.cache._flights.ended()
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,32 @@
+"""What every fill of a process works with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from proxy.fills.demand import Demand
+from proxy.fills.failures import Failures
+from proxy.fills.feed import FeedOptions
+from proxy.fills.places import Places
+from proxy.fills.wrong_bytes import WrongBytes
+from proxy.sources.options import UpstreamOptions
+from proxy.sources.pull import Doubts, Pull, Source
+from proxy.store.storage import Storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facilities:
+    """The parts that all fills share."""
+
+    storage: Storage
+    failures: Failures
+    wrong_bytes: WrongBytes
+    places: Places
+    demand: Demand
+    upstream: UpstreamOptions
+    feed: FeedOptions
+    random: Random
+
+    def pull(self, sources: Sequence[Source], size_bytes: int, offset: int, doubts: Doubts) -> Pull:
+        """Return an item's way to us, from `offset` on."""
+        return Pull(sources, size_bytes, offset, self.upstream, self.random, doubts)

@@ -1,0 +1,133 @@
+"""Following a fill: another process writes the file, and this one lets its own clients read it.
+
+Owns how the end of that is told from the file: proved, committed, discarded, or
+left by a process that died. Then this process takes over, if it is the very file
+that its clients are reading.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from proxy.errors import ProxyError
+from proxy.fills.errors import BadItem, TransferDiscarded
+from proxy.fills.facilities import Facilities
+from proxy.fills.failures import WRONG_BYTES
+from proxy.fills.interest import Interest
+from proxy.fills.progress import Progress
+from proxy.sources.pull import Source
+from proxy.store.files import StoreFault
+from proxy.store.incoming import Incoming, Partial
+
+POLL_S = 0.02
+"""The events are in another process."""
+_POLLS_FOR_EACH_TAKEOVER_TRY = 10
+
+
+class Follower:
+    """The work of a process that reads what another one writes."""
+
+    def __init__(
+        self, progress: Progress, sources: Sequence[Source], interest: Interest, facilities: Facilities
+    ) -> None:
+        self._progress = progress
+        self._item = progress.item
+        self._sources = sources
+        self._interest = interest
+        self._storage = facilities.storage
+        self._store = facilities.storage.store
+        self._failures = facilities.failures
+
+    async def watch(self) -> bool:
+        """Follow the file for a moment; say whether the blob is committed. If not, try to lead.
+
+        Raises ItemAbsent, BadItem, TransferDiscarded or StoreFault when the other process has given up.
+        """
+        progress = self._progress
+        if progress.file is None:
+            progress.file = Partial.open(self._store, self._item.digest)
+        if progress.file is None:
+            return await self.adopt()
+        for _ in range(_POLLS_FOR_EACH_TAKEOVER_TRY):
+            self._interest.note()
+            seen = progress.file.look()
+            progress.report(seen.length_bytes)
+            if seen.is_verified and seen.length_bytes == self._item.size_bytes:
+                progress.prove()
+            elif seen.is_discarded:
+                await self._find_out_why()
+                return self._let_go_of_file()
+            if self._store.has(self._item.digest):
+                return await self.adopt()
+            await asyncio.sleep(POLL_S)
+        return False
+
+    async def adopt(self) -> bool:
+        """Read on from the committed blob; say whether it is there."""
+        blob = self._store.open(self._item.digest, self._item.size_bytes)
+        if blob is None:
+            await self._check_size()
+            return False
+        if self._progress.file is None:
+            self._progress.file = Partial(blob.fd)
+        else:
+            with blob:
+                self._progress.check_same(blob.fd)
+        self._progress.report(self._item.size_bytes)
+        self._progress.prove()
+        self._progress.keep_file()
+        await self._storage.threads.ledger(self._storage.room.give_back, self._item.digest)
+        return True
+
+    async def check_takeover(self, incoming: Incoming) -> None:
+        """Let this process write on, now that the one which led has died or given up.
+
+        Raises ItemAbsent, BadItem, TransferDiscarded or StoreFault when our clients cannot be given
+        what will be written. Then the file goes again, if it was made by this attempt.
+        """
+        if self._progress.file is None:
+            return
+        try:
+            known = await self._failures.known(self._item)
+            known.check(self._item, self._origins)
+            if not self._progress.file.is_same(incoming.fd):
+                if known.is_suspect:
+                    raise TransferDiscarded(self._item, "another worker got wrong bytes")
+                self._progress.check_same(incoming.fd)
+        except ProxyError:
+            if not incoming.length_bytes:
+                await self._storage.threads.disk(incoming.discard)
+            raise
+
+    async def _find_out_why(self) -> None:
+        """Raise the reason for which another process discarded the file, if it recorded one."""
+        known = await self._failures.known(self._item)
+        known.check(self._item, self._origins)
+        if known.is_suspect:
+            raise TransferDiscarded(self._item, "another worker got wrong bytes")
+
+    def _let_go_of_file(self) -> bool:
+        """Let this process lead; raise StoreFault if part of the discarded file is read here.
+
+        Nobody waited there any more; or that process could not store it, and nor will this one.
+        """
+        if self._progress.filled_bytes or self._progress.file is None:
+            raise StoreFault("another worker could not store it")
+        self._progress.file.close()
+        self._progress.file = None
+        return False
+
+    async def _check_size(self) -> None:
+        """Decide who is wrong when a blob is here with another size than the list gives.
+
+        Raises BadItem when it is the list; a damaged blob is set aside.
+        """
+        item = self._item
+        (await self._failures.known(item)).check(item, self._origins)
+        problem = await self._storage.threads.slow(self._store.audit, item.digest, item.size_bytes)
+        if problem is not None:
+            await self._failures.record_wrong(item, dict.fromkeys(self._origins, problem), WRONG_BYTES)
+            raise BadItem(item.digest, problem)
+
+    @property
+    def _origins(self) -> list[str]:
+        return [name for source in self._sources for name in source.route.names]
