@@ -19,7 +19,7 @@ from proxy.config.exposure import exposures
 from proxy.config.surroundings import oddities
 from proxy.errors import ProxyError
 from proxy.mirror import Trust
-from proxy.processes.sockets import Listeners, handed_over, shown_address
+from proxy.processes.listeners import Listeners, handed_over, shown_address
 from proxy.store.owners import Owner
 
 log = logging.getLogger(__name__)

@@ -16,23 +16,23 @@ from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler
 from proxy.jobs.scrub import Scrubber
 from proxy.jobs.upkeep import Upkeep
-from proxy.processes.equipment import Equipment
-from proxy.processes.lifeline import Lifeline
-from proxy.processes.sockets import Listeners
+from proxy.processes.listeners import Listeners
+from proxy.processes.loaded_config import LoadedConfig
+from proxy.processes.supervisor_link import SupervisorLink
 from proxy.runtime import open_rulebook, open_runtime
 from proxy.service.cache import Cache
 
 log = logging.getLogger(__name__)
 
 
-async def keep(equipment: Equipment, listeners: Listeners, lifeline: Lifeline) -> None:
+async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink) -> None:
     """Keep house until told to stop."""
     listeners.close()  # Clients are the workers' business; their port must be free when those are gone.
-    config = equipment.config
-    async with lifeline.held(), open_runtime(config, time.time, equipment.keyrings) as cache:
+    config = loaded.config
+    async with link.held(), open_runtime(config, time.time, loaded.keyrings) as cache:
         chores = asyncio.create_task(_keep(config, cache), name="chores")
         log.info("keeper.ready pid=%d", os.getpid())
-        told = asyncio.create_task(lifeline.told_to_stop(), name="stopping")
+        told = asyncio.create_task(link.told_to_stop(), name="stopping")
         await asyncio.wait([chores, told], return_when=asyncio.FIRST_COMPLETED)
         for task in (chores, told):
             task.cancel()

@@ -11,9 +11,9 @@ from functools import partial
 from proxy.config.config import Config
 from proxy.jobs.actions import Actions
 from proxy.jobs.scrub import Scrubber
-from proxy.processes.equipment import Equipment
-from proxy.processes.lifeline import Lifeline
-from proxy.processes.sockets import Listeners
+from proxy.processes.listeners import Listeners
+from proxy.processes.loaded_config import LoadedConfig
+from proxy.processes.supervisor_link import SupervisorLink
 from proxy.runtime import open_observer, open_rulebook, open_runtime
 from proxy.service.cache import Cache
 from proxy.web.access.gate import Gate
@@ -33,10 +33,10 @@ async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]
     )
 
 
-async def serve(equipment: Equipment, listeners: Listeners, lifeline: Lifeline) -> None:
+async def serve(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink) -> None:
     """Serve until told to stop; then let running replies end, within the configured time if it is urgent."""
-    config = equipment.config
-    async with lifeline.held(), open_runtime(config, time.time, equipment.keyrings) as cache:
+    config = loaded.config
+    async with link.held(), open_runtime(config, time.time, loaded.keyrings) as cache:
         operator = await open_operator(config, cache, time.time)
         gate = Gate(config.access, config.users, config.mirrors)
         listening = await _listen(config, listeners, cache, gate, operator)
@@ -44,12 +44,12 @@ async def serve(equipment: Equipment, listeners: Listeners, lifeline: Lifeline) 
         gc.collect()
         gc.freeze()
         log.info("worker.ready pid=%d", os.getpid())
-        await lifeline.told_to_stop()
+        await link.told_to_stop()
         for one in listening:
             one.refuse()
         log.info("worker.draining pid=%d", os.getpid())
         draining = asyncio.create_task(_drain(listening), name="drain")
-        hastened = asyncio.create_task(lifeline.hastened(), name="haste")
+        hastened = asyncio.create_task(link.hastened(), name="haste")
         await asyncio.wait([draining, hastened], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait([draining], timeout=config.clients.drain_timeout_s)
         for task in (draining, hastened):

@@ -145,7 +145,7 @@ async def test_the_operators_port_can_be_left_and_taken_back(
 
 
 def _old(workers: Workers) -> list[int]:
-    """Return the workers of which a newer crew has taken the place."""
+    """Return the workers of which a newer group of processes has taken the place."""
     ready = [int(line.rpartition("pid=")[2]) for line in workers.log.having("worker.ready")]
     return [pid for pid in ready[:-2] if Path(f"/proc/{pid}").exists()]
 

@@ -1,6 +1,6 @@
 """The child processes of one configuration: workers and a keeper.
 
-A crew replaces those of its children that die or hang. It is forked from a
+A group replaces those of its processes that die or hang. It is forked from a
 process without threads or event loop. Children tell through a pipe that they
 are ready, and that they live; they notice by another one that the supervisor is
 gone.
@@ -23,11 +23,11 @@ from typing import NamedTuple
 import uvloop
 
 from proxy.errors import ProxyError
-from proxy.processes.equipment import Equipment
 from proxy.processes.keeper import keep
-from proxy.processes.lifeline import STOP_SIGNALS, Lifeline
+from proxy.processes.listeners import Listeners
+from proxy.processes.loaded_config import LoadedConfig
 from proxy.processes.logs import set_up_logging
-from proxy.processes.sockets import Listeners
+from proxy.processes.supervisor_link import STOP_SIGNALS, SupervisorLink
 from proxy.processes.worker import serve
 from proxy.system.memory import share_arenas
 
@@ -49,7 +49,7 @@ class Role(NamedTuple):
 
     name: str
     """As the process list shows it."""
-    run: Callable[[Equipment, Listeners, Lifeline], Awaitable[None]]
+    run: Callable[[LoadedConfig, Listeners, SupervisorLink], Awaitable[None]]
 
 
 _WORKER = Role("sstream-worker", serve)
@@ -64,27 +64,27 @@ class _Child:
     """When it last told that it lives, monotonic seconds; None before it is ready."""
 
 
-class Crew:
-    """The children of one configuration."""
+class ProcessGroup:
+    """The child processes of one configuration."""
 
     def __init__(
         self,
-        equipment: Equipment,
+        loaded: LoadedConfig,
         listeners: Listeners,
-        on_fork: Callable[["Crew"], None] = lambda _: None,
+        on_fork: Callable[["ProcessGroup"], None] = lambda _: None,
     ) -> None:
-        self.equipment = equipment
-        self.config = equipment.config
+        self.loaded = loaded
+        self.config = loaded.config
         self.listeners = listeners
         self._on_fork = on_fork
-        """Called in each child with its crew, to let go of what belongs to others alone."""
+        """Called in each child with its group, to let go of what belongs to others alone."""
         self._children: dict[int, _Child] = {}
         self._quick_deaths: Counter[str] = Counter()
         self._vacant: list[tuple[float, Role]] = []
         """Roles to fill again, and not before which monotonic moment."""
         self._is_retired = False
         self._looked_at = time.monotonic()
-        self._lifeline = os.pipe()
+        self._link = os.pipe()
         self._news = os.pipe()
         for fd in self._news:
             os.set_blocking(fd, False)
@@ -138,15 +138,15 @@ class Crew:
         self._is_retired = True
         if number != signal.SIGUSR1:
             # A child that has just been forked may miss the signal, but not the end of the pipe.
-            self.cut_lifeline()
+            self.cut_link()
         self.send(number)
 
-    def cut_lifeline(self) -> None:
-        """Close our end of the children's lifeline, or what a child inherited of it."""
-        read_end, write_end = self._lifeline
+    def cut_link(self) -> None:
+        """Close our end of the children's link to the supervisor, or what a child inherited of it."""
+        read_end, write_end = self._link
         if write_end >= 0:
             os.close(write_end)
-        self._lifeline = (read_end, -1)
+        self._link = (read_end, -1)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to every child."""
@@ -155,7 +155,7 @@ class Crew:
 
     def close(self) -> None:
         """Let go of the pipes."""
-        for fd in (*self._lifeline, *self._news):
+        for fd in (*self._link, *self._news):
             if fd >= 0:
                 os.close(fd)
 
@@ -176,7 +176,7 @@ class Crew:
     def _be(self, role: Role) -> None:
         status = 1
         try:
-            self.cut_lifeline()
+            self.cut_link()
             self._on_fork(self)
             for number in (*STOP_SIGNALS, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
@@ -185,9 +185,9 @@ class Crew:
                 Path("/proc/self/comm").write_text(role.name)
             set_up_logging(self.config.log.level, self.config.log.format)
             share_arenas()
-            lifeline = Lifeline(self._lifeline[0], self._tell)
+            link = SupervisorLink(self._link[0], self._tell)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_awaited(role.run(self.equipment, self.listeners, lifeline)))
+                runner.run(_awaited(role.run(self.loaded, self.listeners, link)))
             status = 0
         except (ProxyError, OSError) as error:
             log.critical("child.failed name=%s problem=%s", role.name, error)

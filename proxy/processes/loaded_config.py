@@ -1,4 +1,4 @@
-"""What a crew of processes works with: a configuration, and what its files held when they were read.
+"""What a group of processes works with: a configuration, and what its files held when they were read.
 
 Files of certificates and keyrings are renewed while the service runs. They are
 read once, by the supervisor, and noticed by their inode, size and time; a
@@ -23,8 +23,8 @@ _PAUSE_S = 60.0
 """A keyring that cannot be taken over is tried again, and told of, not more often than this."""
 
 
-class Equipment(NamedTuple):
-    """What all processes of a crew share."""
+class LoadedConfig(NamedTuple):
+    """What all processes of a group share."""
 
     config: Config
     keyrings: Keyrings
@@ -40,14 +40,14 @@ class Equipment(NamedTuple):
                 yield from (f"the keyring of mirror {name}: {oddity}" for oddity in keyring.oddities)
 
 
-def read_equipment(config: Config) -> Equipment:
+def load_files(config: Config) -> LoadedConfig:
     """Read what a configuration names. Blocks; raises ProxyError when that cannot be used."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
-    return Equipment(config, open_keyrings(config), tls_context(config.tls))
+    return LoadedConfig(config, open_keyrings(config), tls_context(config.tls))
 
 
-class Renewals:
-    """Notices files that are others than those that an equipment was read from.
+class FileChanges:
+    """Notices that files are others than those that a configuration was loaded from.
 
     Its watches are made before the files are read, or what changes meanwhile would
     stay unnoticed. All methods block; `now` is in monotonic seconds.
@@ -63,7 +63,7 @@ class Renewals:
         """Watch all files that a configuration names."""
         return cls(_watched_certificates(config, now), _watched_keyrings(config, now))
 
-    def look(self, current: Equipment, now: float) -> "Renewed | None":
+    def look(self, current: LoadedConfig, now: float) -> "Reloaded | None":
         """Return what should take the place of `current` and of this, None for nothing.
 
         What is no good is told of, changes nothing, and is tried again.
@@ -74,7 +74,7 @@ class Renewals:
             return self._look_at_keyrings(current, now)
         return None
 
-    def _look_at_certificates(self, current: Equipment, now: float) -> "Renewed | None":
+    def _look_at_certificates(self, current: LoadedConfig, now: float) -> "Reloaded | None":
         config = current.config
         log.info("certificate.changed path=%s", config.tls.certificate)
         watched = _watched_certificates(config, now)
@@ -83,9 +83,9 @@ class Renewals:
         except (ProxyError, OSError) as error:
             log.error("config.rejected problem=%s", error)  # noqa: TRY400 - no fault of this program
             return None
-        return Renewed(renewed, Renewals(watched, self._keyrings))
+        return Reloaded(renewed, FileChanges(watched, self._keyrings))
 
-    def _look_at_keyrings(self, current: Equipment, now: float) -> "Renewed | None":
+    def _look_at_keyrings(self, current: LoadedConfig, now: float) -> "Reloaded | None":
         watched = _watched_keyrings(current.config, now)
         self._not_before = now + _PAUSE_S
         try:
@@ -99,14 +99,14 @@ class Renewals:
             self._keyrings, self._not_before = watched, now
             return None
         log.info("keyring.changed mirrors=%s", ",".join(changed))
-        return Renewed(current._replace(keyrings=keyrings), Renewals(self._certificates, watched))
+        return Reloaded(current._replace(keyrings=keyrings), FileChanges(self._certificates, watched))
 
 
-class Renewed(NamedTuple):
-    """An equipment that was read again, and what notices when it is to be read once more."""
+class Reloaded(NamedTuple):
+    """A configuration that was loaded again, and what notices when it is to be read once more."""
 
-    equipment: Equipment
-    renewals: Renewals
+    loaded: LoadedConfig
+    changes: FileChanges
 
 
 def _watched_certificates(config: Config, now: float) -> FileWatch:

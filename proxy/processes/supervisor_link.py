@@ -20,8 +20,8 @@ class Haste(Enum):
     """Others serve already: replies that run may take as long as they take."""
 
 
-class Lifeline:
-    """A child's end of the line."""
+class SupervisorLink:
+    """A child's end of the link."""
 
     def __init__(self, supervisor: int, tell: Callable[[], None]) -> None:
         self._supervisor = supervisor
@@ -31,7 +31,7 @@ class Lifeline:
         self._haste = Haste.SOON
 
     @contextlib.asynccontextmanager
-    async def held(self) -> AsyncIterator["Lifeline"]:
+    async def held(self) -> AsyncIterator["SupervisorLink"]:
         """Listen for SIGTERM, SIGINT, SIGUSR1 and the end of the supervisor."""
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
