@@ -36,11 +36,14 @@ from proxy.service.cache import Cache
 from proxy.service.delivery import Delivery
 from proxy.service.usage import UsageNotes
 from proxy.signatures.keyring import Keyring
-from proxy.sources.addresses import shown_url
+from proxy.sources.addresses import folder_of, is_folder, shown_url
+from proxy.sources.folder.origin import FolderOrigin
+from proxy.sources.folder.reader import Readers
 from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.offline import OfflineSwitch
+from proxy.sources.origin import Origin
 from proxy.sources.route import Route
 from proxy.sources.throttle import TokenBucket
 from proxy.store.ledger import Ledger
@@ -60,6 +63,7 @@ class _Parts(NamedTuple):
     storage: Storage
     reading: Reading
     sessions: Sessions
+    readers: Readers
     offline: OfflineSwitch
 
 
@@ -81,11 +85,13 @@ async def open_runtime(
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
         sessions = await stack.enter_async_context(Sessions(config.upstream))
+        readers = Readers()
+        stack.callback(readers.close)
         offline = await threads.disk(
             lambda: OfflineSwitch(_boards(config) / ".offline", is_configured=config.offline)
         )
         stack.callback(offline.close)
-        parts = _Parts(config, clock, storage, reading, sessions, offline)
+        parts = _Parts(config, clock, storage, reading, sessions, readers, offline)
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
             documents[mirror.name] = one = await _open_documents(mirror, keyrings.get(mirror.name), parts)
@@ -121,7 +127,7 @@ async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts
     reverifier = Reverifier(mirror.name, mirror.trust.value, keyring, storage.store)
     return Documents(
         mirror,
-        _route(mirror, parts.sessions, storage.counters),
+        _route(mirror, parts),
         Assembler(mirror.trust, Vetting(keyring, storage, reading, clock)),
         MirrorRecords(mirror.name, reverifier, storage, reading),
         await storage.threads.disk(SharedFacts, _boards(parts.config) / mirror.name),
@@ -131,16 +137,22 @@ async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts
     )
 
 
-def _route(mirror: Mirror, sessions: Sessions, counters: Counters) -> Route:
-    """Return the way to a mirror's origins."""
-    guard = RedirectGuard(mirror.origins, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
+def _route(mirror: Mirror, parts: _Parts) -> Route:
+    """Return the way to a mirror's origins, servers and folders alike."""
+    servers = [url for url in mirror.origins if not is_folder(url)]
+    guard = RedirectGuard(servers, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
+    counters = parts.storage.counters
     of_mirror = counters.mirror(mirror.name)
-    origins = [
-        HttpOrigin(
-            url, sessions, guard, OriginMeter(counters.origin(shown_url(url)), of_mirror, counters.limits)
-        )
-        for url in mirror.origins
-    ]
+    origins: list[Origin] = []
+    for url in mirror.origins:
+        name = shown_url(url)
+        meter = OriginMeter(counters.origin(name), of_mirror, counters.limits)
+        if is_folder(url):
+            folder = folder_of(url)
+            reader, options = parts.readers.of(folder), parts.config.upstream
+            origins.append(FolderOrigin(name, folder, reader, options, meter, parts.clock))
+        else:
+            origins.append(HttpOrigin(url, parts.sessions, guard, meter))
     return Route(origins, time.monotonic, is_spread=mirror.spread)
 
 

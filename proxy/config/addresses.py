@@ -5,10 +5,13 @@ or in plain words what to write instead, without any credentials.
 """
 
 import ipaddress
+import os
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from proxy.config.toml_reader import quoted
+from proxy.sources.addresses import folder_of, is_folder
 
 _ADDRESS = re.compile(
     r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)):(?P<port>[0-9]+)"
@@ -115,9 +118,35 @@ def url_problem(url: str) -> str | None:
     return None if usable else f"{_A_URL}, not {quoted(url)}"
 
 
+def _folder_problem(url: str) -> str | None:
+    try:
+        folder_of(url)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def overlap_problem(url: str, data_dir: Path) -> str | None:
+    """Judge a folder that is an origin by where the proxy's own files are."""
+    try:
+        folder = Path(os.path.normpath(folder_of(url)))
+    except ValueError:
+        return None
+    place = Path(os.path.normpath(data_dir))
+    if folder == place:
+        return "is the data_dir: the proxy's own files are no tree"
+    if folder.is_relative_to(place):
+        return f"lies inside data_dir, {place}, where the proxy keeps its own files: move the tree"
+    if place.is_relative_to(folder):
+        return f"holds data_dir, {place}: name the folder that holds streams/v1/, and keep data_dir outside"
+    return None
+
+
 def base_url_problem(url: str) -> str | None:
     """Judge the URL that a tree's paths, from streams/v1/ on, are appended to."""
-    if problem := url_problem(url):
+    if url.startswith("/"):
+        return f'{_A_URL}; a folder is written as "file:///srv/images/"'
+    if problem := _folder_problem(url) if is_folder(url) else url_problem(url):
         return problem
     if "?" in url or "#" in url:
         return 'holds "?" or "#": give the base URL without query and fragment'
@@ -127,8 +156,13 @@ def base_url_problem(url: str) -> str | None:
     return None
 
 
-def plain_http_problem(url: str) -> str | None:
+def unproved_problem(url: str) -> str | None:
     """Judge a URL whose only proof is the origin's certificate."""
+    if is_folder(url):
+        return (
+            "is a folder, which shows no certificate, so that nothing would prove its stream: "
+            'write trust = "gpg" with the keyring that signs it'
+        )
     parts = urlsplit(url)
     if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
         return None

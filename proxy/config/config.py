@@ -22,8 +22,9 @@ from proxy.config.addresses import (
     bypass_problem,
     host_problem,
     mount_problem,
-    plain_http_problem,
+    overlap_problem,
     split_address,
+    unproved_problem,
     url_problem,
 )
 from proxy.config.credential_checks import access_faults, admin_faults, listen_faults
@@ -37,6 +38,7 @@ from proxy.jobs.schedule import Window, parse_schedule
 from proxy.jobs.scrub import ScrubPolicy
 from proxy.mirror import Mirror, Trust
 from proxy.simplestreams.filters import Filter, FilterError
+from proxy.sources.addresses import is_folder
 from proxy.sources.options import UpstreamOptions
 from proxy.store.limits import StoreLimits
 from proxy.web.access.gate import AccessOptions, User
@@ -311,6 +313,10 @@ class _Checks:
             )
         mirrors = tuple(self._mirror(mirror, f"mirror[{i}]") for i, mirror in enumerate(config.mirrors))
         self._check_together(mirrors)
+        for place, mirror in enumerate(mirrors):
+            for index, origin in enumerate(mirror.origins):
+                if is_folder(origin) and (problem := overlap_problem(origin, data_dir)):
+                    self._add(f"mirror[{place}].origins[{index}]", problem)
         self._check_rules(config.prefetch, {mirror.name for mirror in mirrors})
         return replace(config, data_dir=data_dir, tls=self._tls(config.tls), mirrors=mirrors)
 
@@ -444,7 +450,7 @@ class _Checks:
 
 
 def _origin_problem(origin: str, trust: Trust) -> str | None:
-    return base_url_problem(origin) or (plain_http_problem(origin) if trust is Trust.TLS else None)
+    return base_url_problem(origin) or (unproved_problem(origin) if trust is Trust.TLS else None)
 
 
 def _is(path: Path, test: Callable[[Path], bool]) -> bool:

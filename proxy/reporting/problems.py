@@ -19,8 +19,8 @@ _LACKING_ADVICE = (
     "tell whoever runs the origin, or name another one that has them too"
 )
 _UNREACHED_ADVICE = (
-    "check the network, and [upstream] parent_proxy and no_proxy if the site has a proxy; "
-    "clients get 503 until then"
+    "check the network (of a folder: its disk), and [upstream] parent_proxy and no_proxy if the site has "
+    "a proxy; clients get 503 until then"
 )
 _REFUSED_ADVICE = (
     "the origin answers, but what it sends is refused: check the mirror's keyring, "

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from proxy.mirror import Mirror
+from proxy.sources.addresses import is_folder
 from proxy.web.access.networks import parse_address
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -43,7 +44,7 @@ class Mounts:
         self._by_mount = sorted(mirrors, key=lambda mirror: len(mirror.mount), reverse=True)
         self._by_origin = sorted(
             ((_authority(urlsplit(origin)), tidied(urlsplit(origin).path), mirror)
-             for mirror in mirrors for origin in mirror.origins),
+             for mirror in mirrors for origin in mirror.origins if not is_folder(origin)),
             key=lambda entry: len(entry[1]),
             reverse=True,
         )  # fmt: skip

@@ -5,10 +5,10 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 
+from proxy.sources.delivery_rate import DeliveryRate
 from proxy.sources.errors import OriginUnreachable, redirected
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
-from proxy.sources.http.delivery_rate import DeliveryRate
 from proxy.sources.http.following import Arrival
 from proxy.sources.http.socket_body import SocketBody
 from proxy.sources.meter import Meter
@@ -33,7 +33,7 @@ class Reply:
         self._origin = origin
         self._response = response
         self._meter = meter
-        self._pulse = DeliveryRate(options.least_rate_bytes, options.stall_timeout_s)
+        self._rate = DeliveryRate(options.least_rate_bytes, options.stall_timeout_s)
         self._stall_timeout_s = options.stall_timeout_s
         self.place = arrival.place
         """The URL that it comes from if the origin redirected there, else ""."""
@@ -61,7 +61,7 @@ class Reply:
         with self._broken_off():
             while chunk := await self._next_chunk():
                 yield chunk
-                self._check_pulse(is_replaceable=is_replaceable)
+                self._check_rate(is_replaceable=is_replaceable)
 
     async def pieces(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes | SocketBody, None]:
         """Yield the body as `chunks` does, but a SocketBody for the rest of a large one, where possible.
@@ -71,7 +71,7 @@ class Reply:
         with self._broken_off():
             while chunk := await self._next_chunk():
                 yield chunk
-                self._check_pulse(is_replaceable=is_replaceable)
+                self._check_rate(is_replaceable=is_replaceable)
                 if self.length_bytes is not None and SocketBody.is_possible(self._response):
                     break
             else:
@@ -85,7 +85,7 @@ class Reply:
                     yield straight
                     self._note(left_bytes - straight.left_bytes, waited_s)
                     straight.check()
-                    self._check_pulse(is_replaceable=is_replaceable)
+                    self._check_rate(is_replaceable=is_replaceable)
 
     async def _wait(self, straight: SocketBody) -> float:
         """Return once there is something to receive, and how many seconds that took."""
@@ -108,12 +108,12 @@ class Reply:
     def _broken_off(self) -> contextlib.AbstractContextManager[None]:
         return border(self._origin, self._meter.failed, "its answer broke off: ", redirected(self.place))
 
-    def _check_pulse(self, *, is_replaceable: bool) -> None:
-        if is_replaceable and self._pulse.is_weak:
-            raise OriginUnreachable(self._origin, f"it sends only {self._pulse.rate_bytes} bytes a second")
+    def _check_rate(self, *, is_replaceable: bool) -> None:
+        if is_replaceable and self._rate.is_weak:
+            raise OriginUnreachable(self._origin, f"it sends only {self._rate.rate_bytes} bytes a second")
 
     def _note(self, count: int, waited_s: float) -> None:
-        self._pulse.beat(count, waited_s)
+        self._rate.note(count, waited_s)
         self._meter.received(count)
 
     async def _next_chunk(self) -> bytes:

@@ -77,6 +77,8 @@ FORBIDDEN = [
     ("fills", "from proxy.sources.http import socket_body", KINDS),
     ("cli", "import proxy.sources.http", KINDS),
     ("config", "from proxy.sources.http import redirects", KINDS),
+    ("config", "from proxy.sources.folder import file", KINDS),
+    ("sources/folder", "from proxy.sources.http import fields", EVERY_KIND),
     ("sources/pull.py", "from proxy.sources.http.item import HttpItem", EVERY_KIND),
     ("sources/origin.py", "from proxy.sources import route", EVERY_KIND),
     ("sources/novelty.py", '"""Of no known standing."""', EVERY_KIND),

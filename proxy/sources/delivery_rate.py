@@ -1,8 +1,8 @@
-"""Whether an origin still delivers, or only trickles: a pure measure of bytes per time waited."""
+"""Whether an origin still delivers at a useful rate. Pure: bytes per second that were waited for."""
 
 
 class DeliveryRate:
-    """Looks at spans of `span_s` in which we waited for an origin; what we took ourselves does not count."""
+    """Judges spans of `span_s` spent waiting for an origin; time that we took ourselves does not count."""
 
     def __init__(self, least_rate_bytes: int, span_s: float) -> None:
         self._least_rate_bytes = least_rate_bytes
@@ -14,8 +14,8 @@ class DeliveryRate:
         self.is_weak = False
         """Whether that was less than the least."""
 
-    def beat(self, size_bytes: int, waited_s: float) -> None:
-        """Take note of bytes, and of how long they were waited for."""
+    def note(self, size_bytes: int, waited_s: float) -> None:
+        """Note bytes, and how long they were waited for."""
         self._size_bytes += size_bytes
         self._waited_s += waited_s
         if self._waited_s >= self._span_s:
