@@ -47,10 +47,9 @@ from proxy.sources.origin import Origin
 from proxy.sources.route import Route
 from proxy.sources.throttle import TokenBucket
 from proxy.store.ledger import Ledger
-from proxy.store.local import LocalStore
 from proxy.store.proofs import Proofs
 from proxy.store.room import Room
-from proxy.store.storage import Storage
+from proxy.store.storage import Storage, listings_folder, open_store
 from proxy.system.descriptors import most_open_files
 from proxy.system.threads import Threads
 
@@ -80,7 +79,7 @@ async def open_runtime(
         threads = Threads()
         stack.push_async_callback(threads.close)
         storage = await _open_storage(config, threads, clock, stack)
-        reading = Reading(storage.store)
+        reading = Reading(storage.store, listings_folder(config.data_dir))
         stack.callback(reading.stop)
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
@@ -111,14 +110,14 @@ async def _open_storage(
     config: Config, threads: Threads, clock: Callable[[], float], stack: contextlib.AsyncExitStack
 ) -> Storage:
     """Open the store, its ledger and the counters; the stack closes them."""
-    store = await threads.disk(LocalStore, config.data_dir)
+    store = await threads.disk(open_store, config.data_dir)
     ledger = await threads.ledger(Ledger, config.data_dir / "ledger", clock)
     stack.push_async_callback(threads.ledger, ledger.close)
     counters = await threads.disk(Counters, config.data_dir / "stats", clock)
     stack.callback(counters.close)
     in_use = partial(documents_in_use, ledger)
     room = Room(store, ledger, config.cache, in_use, counters.store.evicted, clock)
-    return Storage(store, ledger, room, Proofs(store, ledger, clock), threads, counters)
+    return Storage(config.data_dir, store, ledger, room, Proofs(store, ledger, clock), threads, counters)
 
 
 async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts) -> Documents:

@@ -136,7 +136,7 @@ def _evict(data: Path, digests: list[Digest]) -> None:
     """Evict blobs as the keeper does: by making room ahead of need, in another process."""
     program = (
         "import sys, json, pathlib\n"
-        "from proxy.store.ledger import Ledger; from proxy.store.local import LocalStore\n"
+        "from proxy.store.ledger import Ledger; from proxy.store.local.store import LocalStore\n"
         "from proxy.store.room import Room; from proxy.store.limits import StoreLimits\n"
         "data = pathlib.Path(sys.argv[1]); store = LocalStore(data); ledger = Ledger(data / 'ledger')\n"
         "wanted = set(json.load(sys.stdin))\n"

@@ -22,7 +22,7 @@ from proxy.jobs.selection import Selection
 from proxy.readable import size
 from proxy.service.cache import Cache
 from proxy.simplestreams.select import Choice
-from proxy.store.local import LocalStore
+from proxy.store.protocols import ReadStore
 
 Row = dict[str, str]
 
@@ -71,11 +71,11 @@ async def _rows(cache: Cache, mirrors: list[str], selection: Selection) -> list[
     )
 
 
-def _row(mirror: str, choice: Choice, store: LocalStore) -> Row:
+def _row(mirror: str, choice: Choice, store: ReadStore) -> Row:
     row = {"mirror": mirror, **choice.fields}
     if choice.file is not None:
         what = choice.file.digest, choice.file.size_bytes
-        is_begun = store.held_bytes(*what) > 0
+        is_begun = store.stored_bytes(*what) > 0
         row["cached"] = "yes" if store.is_whole(*what) else "partial" if is_begun else "no"
     return row
 

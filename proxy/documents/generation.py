@@ -17,7 +17,7 @@ from proxy.simplestreams.model import PRODUCTS_FORMAT, Item, Products
 from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.sources.document import Validators
 from proxy.store.files import StoreFault
-from proxy.store.local import LocalStore
+from proxy.store.protocols import ReadStore
 
 SIBLING = "sibling"
 """Format of a document that is verified by another one: a plain flavour, or a signature."""
@@ -201,7 +201,7 @@ def _said(path: str, entry: Entry) -> str:
     )
 
 
-def load_edition(store: LocalStore, reading: Reading, generation: Generation) -> Edition:
+def load_edition(store: ReadStore, reading: Reading, generation: Generation) -> Edition:
     """Load what a generation's lists name. Blocks; raises GenerationLost."""
     listings = []
     for document in _lists(store, generation):
@@ -215,7 +215,7 @@ def load_edition(store: LocalStore, reading: Reading, generation: Generation) ->
     return Edition(generation=generation, catalog=Catalog(listings))
 
 
-def read_lists(store: LocalStore, generation: Generation) -> Iterator[Products]:
+def read_lists(store: ReadStore, generation: Generation) -> Iterator[Products]:
     """Yield the products lists of a generation in full. Blocks; raises GenerationLost."""
     for document in _lists(store, generation):
         text = store.read(document.text)
@@ -225,7 +225,7 @@ def read_lists(store: LocalStore, generation: Generation) -> Iterator[Products]:
         yield parsed
 
 
-def _lists(store: LocalStore, generation: Generation) -> Iterator[Document]:
+def _lists(store: ReadStore, generation: Generation) -> Iterator[Document]:
     """Yield the products lists of a generation, once it is clear that the store has what is served."""
     for document in generation.documents.values():
         if document.format != SIBLING and not store.has(document.digest):

@@ -15,6 +15,7 @@ from proxy.documents.reverification import Reverifier
 from proxy.documents.trouble import Trouble
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Products
+from proxy.store.files import StoreFault
 from proxy.store.ledger import Ledger
 from proxy.store.storage import Storage
 
@@ -35,7 +36,7 @@ class MirrorRecords:
         self._reading = reading
         self._ledger = storage.ledger
         self._threads = storage.threads
-        self._last = LastAccepted(mirror, storage.ledger, storage.store.root / "generations")
+        self._last = LastAccepted(mirror, storage.ledger, storage.data_dir / "generations")
         self._counted: set[Digest] = set()
         self._unproved = ""
 
@@ -130,7 +131,10 @@ class MirrorRecords:
         for document in generation.documents.values():
             for digest in (document.digest, document.text):
                 if digest not in self._counted:
-                    self._ledger.add_blob(digest, self._store.path(digest).stat().st_size)
+                    size_bytes = self._store.size_bytes(digest)
+                    if size_bytes is None:
+                        raise StoreFault(f"the store has lost a document as it was accepted: {document.path}")
+                    self._ledger.add_blob(digest, size_bytes)
                     self._counted.add(digest)
         self._last.write(generation)
 

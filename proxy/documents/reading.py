@@ -27,7 +27,7 @@ from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, s
 from proxy.store.censuses import Census, Censuses
 from proxy.store.files import StoreFault
 from proxy.store.listings import Listings, write_sealed
-from proxy.store.local import LocalStore
+from proxy.store.protocols import Blob, ReadStore
 from proxy.system.programs import ask_program, program
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,13 @@ class Summary:
 
 
 class Reading:
-    """Reads the documents of one data directory. All methods block."""
+    """Reads the documents of one store. All methods block."""
 
-    def __init__(self, store: LocalStore) -> None:
+    def __init__(self, store: ReadStore, folder: Path) -> None:
+        """Keep what follows from the texts in `folder`."""
         self._store = store
-        self.listings = Listings(store.root)
-        self._censuses = Censuses(store.root)
+        self.listings = Listings(folder)
+        self._censuses = Censuses(folder)
         self._counting: subprocess.Popen[bytes] | None = None
         self._open: WeakValueDictionary[Digest, Listing] = WeakValueDictionary()
         self._opening = threading.Lock()
@@ -109,21 +110,23 @@ class Reading:
         A process of its own counts a large one, and writes it down for all. None when that
         is not this process's turn, or the store has lost the text. Raises StoreFault.
         """
-        try:
-            source = self._store.path(text)
-            if source.stat().st_size < _LARGE_BYTES:
-                return Census(_count(source, text))
-            return self._censuses.open(text) or self._census_apart(source, text)
-        except FileNotFoundError:
+        source = self._store.open(text)
+        if source is None:
             return None
+        try:
+            with source:
+                if source.size_bytes < _LARGE_BYTES:
+                    return Census(_count(os.pread(source.fd, source.size_bytes, 0), text))
+                return self._censuses.open(text) or self._census_apart(source, text)
         except (OSError, ProxyError, subprocess.SubprocessError) as error:
             raise StoreFault(f"a list cannot be counted: {error}") from error
 
-    def _census_apart(self, source: Path, text: Digest) -> Census | None:
+    def _census_apart(self, source: Blob, text: Digest) -> Census | None:
         with self._censuses.turn() as is_ours, self.listings.draft() as draft:
             if not is_ours:
                 return None
-            with subprocess.Popen(**program(__name__, [_COUNT, str(source), text, str(draft)])) as counting:
+            how = program(__name__, [_COUNT, text, str(draft)])
+            with subprocess.Popen(**how, stdin=source.fd) as counting:
                 self._counting = counting
                 try:
                     status = counting.wait(_TIMEOUT_S)
@@ -194,9 +197,8 @@ def _read(draft: Path, text: bytes) -> dict[str, object]:
     return {**summary, "not_kept": None}
 
 
-def _count(source: Path, text: Digest) -> bytes:
-    """Take the census of a list that lies in the store."""
-    data = source.read_bytes()
+def _count(data: bytes, text: Digest) -> bytes:
+    """Take the census of a list that the store has under this digest."""
     if digest_of(data) != text:
         raise FormatError("its file is damaged")
     parsed = parse_document(data)
@@ -209,9 +211,10 @@ def _count(source: Path, text: Digest) -> bytes:
 def _main(task: str, argument: str, *others: str) -> None:
     if task == _COUNT:
         os.nice(_COUNTS_NICELY)
-        write_sealed(Path(others[1]), _count(Path(argument), Digest(others[0])))
-        return
     given = sys.stdin.buffer.read()
+    if task == _COUNT:
+        write_sealed(Path(others[0]), _count(given, Digest(argument)))
+        return
     if task == _READ:
         result: object = _read(Path(argument), given)
     else:

@@ -15,7 +15,7 @@ from proxy.documents.vetting import SIGNATURE_SUFFIX, SIGNED_SUFFIX
 from proxy.errors import ProxyError
 from proxy.signatures.keyring import Keyring, SignatureError
 from proxy.simplestreams.clearsign import EnvelopeError
-from proxy.store.local import LocalStore
+from proxy.store.protocols import ReadStore
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Reverifier:
     Without a keyring the mirror trusts TLS, which leaves nothing that could be verified later.
     """
 
-    def __init__(self, mirror: str, trust: str, keyring: Keyring | None, store: LocalStore) -> None:
+    def __init__(self, mirror: str, trust: str, keyring: Keyring | None, store: ReadStore) -> None:
         self.identity = trust if keyring is None else keyring.identity
         """Identity of the keys; a generation that was verified by the same keys is not verified again."""
         self._mirror = mirror

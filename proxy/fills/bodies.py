@@ -12,7 +12,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from proxy.errors import ProxyError
-from proxy.store.local import Blob
+from proxy.store.protocols import Blob
 from proxy.system.threads import Threads
 
 _SMALL_BYTES = 1024 * 1024

@@ -31,7 +31,7 @@ from proxy.fills.state import State
 from proxy.simplestreams.model import Item
 from proxy.sources.pull import Source
 from proxy.store.files import StoreFault
-from proxy.store.incoming import Incoming, Partial
+from proxy.store.protocols import Incoming
 from proxy.system.threads import ended
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class Fill:
         if not progress.state.is_proved:
             progress.enter(State.LEADING)
         if progress.file is None:
-            progress.file = Partial.open(self._storage.store, self.item.digest)
+            progress.file = self._storage.store.follow(self.item.digest)
         await Leader(progress, self.sources, incoming, self._turn, self._facilities).run(preflight)
 
     async def _acquire(self) -> Incoming | None:
@@ -180,7 +180,7 @@ class Fill:
         Who is cancelled meanwhile lets go of it all the same: nobody else could lead until this process ends.
         """
         item, store, disk = self.item, self._storage.store, self._storage.threads.disk
-        acquiring = asyncio.ensure_future(disk(Incoming.acquire, store, item.digest, item.size_bytes))
+        acquiring = asyncio.ensure_future(disk(store.acquire, item.digest, item.size_bytes))
         try:
             await ended(acquiring)
         except asyncio.CancelledError:

@@ -16,7 +16,7 @@ from proxy.fills.interest import Interest
 from proxy.fills.progress import Progress
 from proxy.sources.pull import Source
 from proxy.store.files import StoreFault
-from proxy.store.incoming import Incoming, Partial
+from proxy.store.protocols import Incoming
 
 POLL_S = 0.02
 """The events are in another process."""
@@ -44,12 +44,12 @@ class Follower:
         """
         progress = self._progress
         if progress.file is None:
-            progress.file = Partial.open(self._store, self._item.digest)
+            progress.file = self._store.follow(self._item.digest)
         if progress.file is None:
             return await self.adopt()
         for _ in range(_POLLS_FOR_EACH_TAKEOVER_TRY):
             self._interest.note()
-            seen = progress.file.look()
+            seen = progress.file.progress()
             progress.report(seen.length_bytes)
             if seen.is_verified and seen.length_bytes == self._item.size_bytes:
                 progress.prove()
@@ -68,7 +68,7 @@ class Follower:
             await self._check_size()
             return False
         if self._progress.file is None:
-            self._progress.file = Partial(blob.fd)
+            self._progress.file = blob.as_partial()
         else:
             with blob:
                 self._progress.check_same(blob.fd)

@@ -24,7 +24,7 @@ from proxy.sources.errors import OriginError, WrongCopy
 from proxy.sources.origin import Piece
 from proxy.sources.pull import ItemAbsent, ItemUnobtainable, Pull, Source
 from proxy.sources.route import Route
-from proxy.store.incoming import Incoming
+from proxy.store.protocols import Incoming
 from proxy.store.without_room import note_without_room
 from proxy.system.threads import ended
 

@@ -13,7 +13,7 @@ from proxy.fills.state import ROLES, State, step
 from proxy.readable import size
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
-from proxy.store.incoming import Partial
+from proxy.store.protocols import Partial
 
 
 class Progress:

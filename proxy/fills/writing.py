@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from proxy.store.incoming import Incoming
+from proxy.store.protocols import Incoming
 from proxy.system.threads import Threads, ended
 
 _MOST_WAITING_BYTES = 1024 * 1024

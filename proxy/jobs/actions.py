@@ -279,7 +279,7 @@ class Actions:
             done.text,
         )
         try:
-            await self._storage.threads.disk(write_down, audit_file(self._storage.store), line)
+            await self._storage.threads.disk(write_down, audit_file(self._storage.data_dir), line)
         except OSError as error:
             # It is done, and the log tells of it; a full disk must not make that look otherwise.
             log.error("audit.not_written problem=%s", error)  # noqa: TRY400

@@ -11,8 +11,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from proxy.store.local import LocalStore
-
 log = logging.getLogger(__name__)
 
 _NAME = "audit.log"
@@ -23,9 +21,9 @@ BY_COMMAND = "user "
 """How `by` begins when somebody used the command line."""
 
 
-def audit_file(store: LocalStore) -> Path:
-    """Return where it lies."""
-    return store.root / _NAME
+def audit_file(data_dir: Path) -> Path:
+    """Return where it is."""
+    return data_dir / _NAME
 
 
 def write_down(path: Path, line: dict[str, Any]) -> None:

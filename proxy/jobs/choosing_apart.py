@@ -22,7 +22,7 @@ from proxy.service.cache import Cache
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Item
 from proxy.store.files import StoreFault
-from proxy.store.local import LocalStore
+from proxy.store.storage import listings_folder, open_store_to_read
 from proxy.system.programs import ask_program
 
 _LARGE_BYTES = 8 * 1024 * 1024
@@ -42,7 +42,7 @@ async def choose_wanted(cache: Cache, mirrors: Sequence[str], selection: Selecti
     if sum(map(_lists_bytes, generations.values())) < _LARGE_BYTES:
         return (await choose_items(cache, mirrors, selection)).wanted
     given = {
-        "store": str(cache.storage.store.root),
+        "data_dir": str(cache.storage.data_dir),
         "generations": {mirror: one.to_record() for mirror, one in generations.items()},
         "selection": _told(selection),
     }
@@ -80,8 +80,9 @@ def _selection(told: dict[str, Any]) -> Selection:
 
 
 def _choose(given: dict[str, Any]) -> dict[str, Any]:
-    store = LocalStore(Path(given["store"]))
-    reading = Reading(store)
+    data_dir = Path(given["data_dir"])
+    store = open_store_to_read(data_dir)
+    reading = Reading(store, listings_folder(data_dir))
     generations = {mirror: Generation.from_record(one) for mirror, one in given["generations"].items()}
     try:
         lists = {

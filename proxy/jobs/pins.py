@@ -26,7 +26,7 @@ async def unpin_if_nothing_came(cache: Cache, name: str) -> None:
     storage, store = cache.storage, cache.storage.store
 
     def is_any_here(digest: Digest) -> bool:
-        return store.has(digest) or store.held_bytes(digest, _ANY_BYTES) > 0
+        return store.has(digest) or store.stored_bytes(digest, _ANY_BYTES) > 0
 
     def unpin() -> None:
         with storage.ledger.lasting_transaction():

@@ -108,7 +108,7 @@ class Prefetch:
         self.plan = plan = await cache.storage.threads.slow(
             make_plan,
             chosen.wanted,
-            lambda item: store.held_bytes(item.digest, item.size_bytes),
+            lambda item: store.stored_bytes(item.digest, item.size_bytes),
             lambda item: store.is_whole(item.digest, item.size_bytes),
         )
         forecast = await cache.storage.threads.ledger(_foresee, cache, plan)

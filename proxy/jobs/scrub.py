@@ -4,10 +4,8 @@ A blob is due when its last proof is older than it should be. So an interrupted
 scrub goes on by itself, and what was proved otherwise meanwhile is passed over.
 """
 
-import hashlib
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +21,6 @@ from proxy.store.schema import Count, Moment, Schema, Unreadable
 
 log = logging.getLogger(__name__)
 
-_READ_BYTES = 1024 * 1024
 _MOST_NAMED = 20
 _TOLD_EVERY_S = 86400.0
 """When nothing is ever due, that is told so often."""
@@ -138,34 +135,21 @@ class Scrubber:
         """
         threads = self._storage.threads
         try:
-            fd = await threads.slow(os.open, self._storage.store.path(digest), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return ""
+            inspection = await threads.slow(self._storage.store.inspect, digest)
         except OSError as error:
             raise Unread(f"{digest} cannot be opened: {error.strerror}") from error
-        hasher = hashlib.sha256()
+        if inspection is None:
+            return ""
         try:
-            while data := await threads.slow(os.read, fd, _READ_BYTES):
-                await threads.slow(hasher.update, data)
+            while count := await threads.slow(inspection.step):
                 if self._bucket is not None:
-                    await self._bucket.take(len(data))
-            # What nobody reads must not push out of memory what clients read.
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            inode = os.fstat(fd).st_ino
+                    await self._bucket.take(count)
+            is_damaged = await threads.slow(inspection.is_damaged)
         except OSError as error:
             raise Unread(f"{digest} cannot be read: {error.strerror}") from error
         finally:
-            os.close(fd)
-        if hasher.hexdigest() == digest or not await threads.slow(self._is_still, digest, inode):
-            return None
-        return "does not match its sha256"
-
-    def _is_still(self, digest: Digest, inode: int) -> bool:
-        """Whether a blob's file is still the one that was hashed, not a good one in its place. Blocks."""
-        try:
-            return self._storage.store.path(digest).stat().st_ino == inode
-        except OSError:
-            return False
+            inspection.close()
+        return "does not match its sha256" if is_damaged else None
 
     async def _repair(self, digest: Digest) -> str:
         """Fetch a blob again that was set aside; return what came of it."""

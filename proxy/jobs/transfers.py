@@ -52,7 +52,7 @@ async def _work(
     while not queue.empty():
         wanted = queue.get_nowait()
         item, storage = wanted.item, cache.storage
-        held_bytes = await storage.threads.disk(storage.store.held_bytes, item.digest, item.size_bytes)
+        held_bytes = await storage.threads.disk(storage.store.stored_bytes, item.digest, item.size_bytes)
         problem = None
         try:
             async for filled_bytes in cache.ensure(wanted.mirror, item, pace):

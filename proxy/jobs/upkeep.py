@@ -53,7 +53,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """Do all chores again and again, until cancelled."""
-        reader = await self._storage.threads.disk(AuditReader, audit_file(self._storage.store))
+        reader = await self._storage.threads.disk(AuditReader, audit_file(self._storage.data_dir))
         async with asyncio.TaskGroup() as group:
             group.create_task(_again(self._look_after_store, _ROOM_EVERY_S))
             group.create_task(_again(self._make_headroom, _ROOM_EVERY_S))
@@ -69,7 +69,7 @@ class Upkeep:
 
     def _mend(self) -> bool:
         """Make what is missing and set aside what is damaged; say whether the ledger is a new one. Blocks."""
-        self._storage.store.make_folders()
+        self._storage.store.restore()
         return bool(set_damaged_ledger_aside(self._storage.ledger.directory))
 
     async def _reconcile(self) -> None:

@@ -182,7 +182,7 @@ def _rows(storage: Storage, known: dict[str, list[Census]]) -> list[tuple[Kind, 
 def _add_held(storage: Storage, census: Census, rows: list[Row], partial: set[Digest]) -> None:
     """Add what is here of a list, to the rows of its kinds; a 256th of all digests at a time."""
     for beginning, share in groupby(census.rows(), key=lambda row: row[0][:2]):
-        held = storage.store.begun_with(beginning)
+        held = storage.store.shard_sizes(beginning)
         pinned = storage.ledger.pins(beginning)
         for digest, size_bytes, number in share:
             row = rows[number]
@@ -191,6 +191,6 @@ def _add_held(storage: Storage, census: Census, rows: list[Row], partial: set[Di
                 row.cached_items += 1
                 row.cached_bytes += size_bytes
             elif digest in partial:
-                arrived_bytes = storage.store.held_bytes(digest, size_bytes)
+                arrived_bytes = storage.store.stored_bytes(digest, size_bytes)
                 row.partial_items += arrived_bytes > 0
                 row.cached_bytes += arrived_bytes

@@ -123,7 +123,7 @@ class Observer:
     async def _store(self, of_ledger: _OfLedger, counts: dict[str, int]) -> dict[str, Any]:
         """Return the store's state as JSON values."""
         storage = self._cache.storage
-        strangers = await storage.threads.slow(find_strangers, storage.store.root, Owner.running())
+        strangers = await storage.threads.slow(find_strangers, storage.data_dir, Owner.running())
         unwritten = await storage.threads.slow(find_faults, storage.store, storage.ledger)
         # A damaged ledger may take what it cannot give.
         faults = list(dict.fromkeys([*unwritten, *of_ledger.unread]))

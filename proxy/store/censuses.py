@@ -49,10 +49,10 @@ class Census:
 
 
 class Censuses:
-    """The censuses of one data directory."""
+    """The censuses in one directory, which is made when it is needed."""
 
-    def __init__(self, root: Path) -> None:
-        self._directory = root / "listings"
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def open(self, text: Digest) -> Census | None:
         """Return the census of a text's list; None when there is none that can be used."""

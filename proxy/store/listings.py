@@ -34,10 +34,10 @@ _READ_AT_ONCE_BYTES = 4 * 1024 * 1024
 
 
 class Listings:
-    """The packed lists of one data directory."""
+    """The packed lists in one directory, which is made when it is needed."""
 
-    def __init__(self, root: Path) -> None:
-        self._directory = root / "listings"
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def open(self, text: Digest) -> Listing | None:
         """Open the packed list of a text; None when there is none that can be used."""

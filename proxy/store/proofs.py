@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from proxy.digest import Digest
 from proxy.store.ledger import Ledger, Proof
-from proxy.store.local import DAMAGED, LocalStore
+from proxy.store.protocols import DAMAGED, PruneStore
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ RECENT_S = 30 * 86400.0
 class Proofs:
     """The proofs of the blobs of one store."""
 
-    def __init__(self, store: LocalStore, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: PruneStore, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._ledger = ledger
         self._clock = clock

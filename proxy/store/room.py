@@ -16,8 +16,8 @@ from proxy.digest import Digest
 from proxy.store.evict import Usage, choose_evicted
 from proxy.store.ledger import Ledger, is_count
 from proxy.store.limits import StoreLimits
-from proxy.store.local import LocalStore
 from proxy.store.proofs import Proofs
+from proxy.store.protocols import PruneStore
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Room:
 
     def __init__(
         self,
-        store: LocalStore,
+        store: PruneStore,
         ledger: Ledger,
         limits: StoreLimits,
         in_use: Callable[[], set[Digest]] = set,
@@ -182,7 +182,7 @@ class Room:
         freed_bytes = 0
         for key, note in self._notes().items():
             digest = Digest(key.removeprefix(_FILLING))
-            is_committed = self._store.has(digest) and not (self._store.incoming / digest).exists()
+            is_committed = self._store.has(digest) and self._store.partial_status(digest) is None
             if note[-1] == _identity(note[-1][0]) and not is_committed:
                 continue
             with self._ledger.transaction():
@@ -207,7 +207,7 @@ class Room:
         self._store.remove_idle_partials(_IDLE_PARTIAL_S)
         for key in self._ledger.keys(_RESERVED):
             digest = Digest(key.removeprefix(_RESERVED))
-            if not (self._store.incoming / digest).exists():
+            if self._store.partial_status(digest) is None:
                 self.give_back(digest)
 
     def reconcile(self) -> None:
@@ -219,10 +219,7 @@ class Room:
         """
         self.release_dead()
         added, removed = self._ledger.reconcile(
-            (
-                (digest, status.st_size, max(status.st_atime, status.st_mtime))
-                for digest, status in self._store.scan()
-            ),
+            self._store.scan(),
             self._store.has,
         )
         self._store.remove_idle_partials(_IDLE_PARTIAL_S)
@@ -284,9 +281,8 @@ class Room:
         }
 
     def _arrived_bytes(self, digest: Digest) -> int:
-        with contextlib.suppress(FileNotFoundError):
-            return (self._store.incoming / digest).stat().st_size
-        return 0
+        partial = self._store.partial_status(digest)
+        return 0 if partial is None else partial.length_bytes
 
     @property
     def min_free_bytes(self) -> int:
@@ -314,14 +310,14 @@ class Room:
             free_bytes=self._store.free_bytes(),
             limit_bytes=self._limits.limit_bytes,
             min_free_bytes=self._limits.min_free_bytes,
-            quarantined=sum(1 for _ in self._store.quarantine.glob("*")),
+            quarantined=self._store.set_aside_count(),
         )
 
     def usage_on_disk(self) -> StoreUsage:
         """Return what the store holds without asking the ledger, which knows of pins and reservations."""
         sizes: list[int] = []
         with contextlib.suppress(OSError):  # A folder that nobody may look into.
-            sizes.extend(status.st_size for _, status in self._store.scan())
+            sizes.extend(found.size_bytes for found in self._store.scan())
         return StoreUsage(
             blobs=len(sizes),
             bytes=sum(sizes),
@@ -332,7 +328,7 @@ class Room:
             free_bytes=self._store.free_bytes(),
             limit_bytes=self._limits.limit_bytes,
             min_free_bytes=self._limits.min_free_bytes,
-            quarantined=sum(1 for _ in self._store.quarantine.glob("*")),
+            quarantined=self._store.set_aside_count(),
         )
 
     def make_headroom(self, headroom_bytes: int) -> None:
@@ -397,10 +393,9 @@ class Room:
         }
         for key, reserved_bytes in self._reservations().items():
             digest = Digest(key.removeprefix(_RESERVED))
-            with contextlib.suppress(FileNotFoundError):
-                written_at = (self._store.incoming / digest).stat().st_mtime
-                if digest not in busy:
-                    yield _IdlePartial(digest, reserved_bytes, min(written_at, self._clock()))
+            partial = self._store.partial_status(digest)
+            if partial is not None and digest not in busy:
+                yield _IdlePartial(digest, reserved_bytes, min(partial.written_at, self._clock()))
 
     def _drop_partials(self, partials: Iterable["_IdlePartial"]) -> int:
         """Remove partial files unless somebody has gone on with them; return how many bytes that freed."""

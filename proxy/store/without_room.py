@@ -6,7 +6,7 @@ from typing import NamedTuple
 from proxy.digest import Digest
 from proxy.store.files import StoreFault
 from proxy.store.ledger import Ledger, is_count
-from proxy.store.local import LocalStore
+from proxy.store.protocols import ReadStore
 
 _KEY = "without room/"
 _TOLD_FOR_S = 86400.0
@@ -25,7 +25,7 @@ def note_without_room(ledger: Ledger, digest: Digest, path: str, size_bytes: int
         ledger.write(_KEY + digest, [path, size_bytes], expire_s=_TOLD_FOR_S)
 
 
-def read_without_room(ledger: Ledger, store: LocalStore) -> list[WithoutRoom]:
+def read_without_room(ledger: Ledger, store: ReadStore) -> list[WithoutRoom]:
     """Return what did not fit in the last day and is not here now, the largest first. Blocks."""
     found = []
     for key, told in ledger.records(_KEY).items():

@@ -104,7 +104,7 @@ async def test_all_of_it_is_there_and_fits_the_screen(
     clock.advance(-48 * HALF_HOUR)
     async with running(tmp_path, *mirrors, clock=clock) as proxy:
         cut = await live_a_day(proxy, tree, origin)
-        held_bytes = proxy.store.held_bytes(Digest(cut.digest), cut.size)
+        held_bytes = proxy.store.stored_bytes(Digest(cut.digest), cut.size)
         assert 0 < held_bytes < cut.size
         async with proxy.get("/-/stats") as response:
             stats = await response.json()

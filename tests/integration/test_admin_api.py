@@ -279,7 +279,7 @@ async def test_purge_removes_the_beginning_of_a_transfer(
     origin.fault(item.path, Fault(refuse=True))
     await proxy.read(item.path)
     await proxy.fills_ended()
-    partial = proxy.store.incoming / item.digest
+    partial = proxy.layout.incoming / item.digest
     assert partial.stat().st_size == 100_000
 
     await act(proxy, "purge", digests=[item.digest])

@@ -82,7 +82,7 @@ def left_behind(proxy: RunningProxy) -> list[Any]:
     """List partial files, and what the ledger has of transfers."""
     ledger = proxy.cache.storage.ledger
     keys = [key for prefix in ("reserved/", "filling/") for key in ledger.keys(prefix)]
-    return [*proxy.store.incoming.iterdir(), *keys]
+    return [*proxy.layout.incoming.iterdir(), *keys]
 
 
 async def test_what_is_asked_for_and_left_holds_nothing_and_leaves_nothing_behind(

@@ -73,7 +73,7 @@ async def test_items_come_from_the_parents_memory(
     tree.publish()
     await bodies(proxy, item.path)
     await proxy.fills_ended()
-    proxy.store.path(item.digest).unlink()
+    proxy.layout.path(item.digest).unlink()
 
     assert await bodies(proxy, item.path) == [item.read()]
     assert (origin.count(item.path), parent.hits) == (1, 1)

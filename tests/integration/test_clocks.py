@@ -195,7 +195,7 @@ async def test_a_scrub_that_was_asked_for_ends(
         await scrubber.run()
     async with proxy.session.get(proxy.url("/-/stats")) as response:
         checked = (await response.json())["scrub"]["checked_bytes"]
-    blobs = sum(path.stat().st_size for path in proxy.store.blobs.glob("*/*"))
+    blobs = sum(path.stat().st_size for path in proxy.layout.blobs.glob("*/*"))
     assert blobs <= checked <= 2 * blobs
     state = await scrubber.state()
     assert state.due_blobs == 0

@@ -49,4 +49,4 @@ async def test_corrupt_bytes_reach_nobody_in_full_and_are_not_stored(
 
     assert not any(reply.is_complete for reply in replies)
     assert all(len(reply.body) <= 2 * MIB - 64 * 1024 for reply in replies)
-    assert not list(proxy.store.root.glob("blobs/sha256/*/" + item.digest))
+    assert not list(proxy.layout.root.glob("blobs/sha256/*/" + item.digest))

@@ -38,10 +38,10 @@ async def test_bytes_that_the_disk_did_not_take_are_not_believed_later(
 ) -> None:
     """A disk that failed once says nothing the second time, though the bytes may be nowhere."""
     await proxy.read(INDEX)
-    with in_the_way(proxy.store.blobs):
+    with in_the_way(proxy.layout.blobs):
         assert (await proxy.read(item.path)).body == item.read()
         await proxy.fills_ended()
-        assert not (proxy.store.incoming / item.digest).exists()
+        assert not (proxy.layout.incoming / item.digest).exists()
 
     assert (await proxy.read(item.path)).body == item.read()
     await proxy.fills_ended()
@@ -55,7 +55,7 @@ async def test_lists_that_the_store_cannot_give_come_past_it(
 ) -> None:
     index = (tree.root / INDEX).read_bytes()
     await proxy.read(item.path)
-    with in_the_way(proxy.store.blobs):
+    with in_the_way(proxy.layout.blobs):
         passed = await proxy.read(INDEX)
         tree.publish()
         newer = await proxy.read(INDEX)
@@ -141,7 +141,7 @@ async def test_a_keeper_waits_for_a_disk_that_fails(
     monkeypatch.setattr("proxy.jobs.upkeep._BEGIN_PAUSE_S", 0.01)
     await proxy.read(item.path)
     await proxy.fills_ended()
-    with in_the_way(proxy.store.incoming):
+    with in_the_way(proxy.layout.incoming):
         beginning = asyncio.create_task(upkeep_of(proxy, clock).begin())
         await asyncio.wait([beginning], timeout=0.2)
         assert not beginning.done()
@@ -151,7 +151,7 @@ async def test_a_keeper_waits_for_a_disk_that_fails(
 
 async def test_folders_that_somebody_removed_are_made_again(proxy: RunningProxy, item: TreeItem) -> None:
     await proxy.read(INDEX)
-    for folder in (proxy.store.incoming, proxy.store.blobs.parent, proxy.store.quarantine):
+    for folder in (proxy.layout.incoming, proxy.layout.blobs.parent, proxy.layout.quarantine):
         shutil.rmtree(folder)
 
     assert (await proxy.read(item.path)).body == item.read()

@@ -116,7 +116,7 @@ async def test_a_lost_document_is_fetched_again(
     tree.publish()
     good = await bodies(proxy, INDEX, LIST)
     document = proxy.documents._editions.current.generation.documents[path]  # type: ignore[union-attr]
-    blob = proxy.store.path(document.digest)
+    blob = proxy.layout.path(document.digest)
     blob_bytes = blob.read_bytes()
     if damage == "removed":
         blob.unlink()
@@ -140,7 +140,7 @@ async def test_a_lost_text_of_a_document_is_fetched_again(
     async with run_proxy(config, clock) as proxy:
         good = await bodies(proxy, INDEX, LIST)
         document = proxy.documents._editions.current.generation.documents[path]  # type: ignore[union-attr]
-        proxy.store.path(document.text).unlink()
+        proxy.layout.path(document.text).unlink()
         if not is_restarted:
             clock.advance(STALE_S)
             await proxy.documents.revalidate()

@@ -312,7 +312,7 @@ async def test_a_beginning_of_unknown_origin_convicts_nobody(several: Start, ite
         await here.proxy.read(INDEX)
         data = bytearray(item.read()[: SIZE // 2])
         data[EARLY] ^= 1
-        (here.proxy.store.incoming / item.digest).write_bytes(data)
+        (here.proxy.layout.incoming / item.digest).write_bytes(data)
 
         replies = [await here.ask(item) for _ in range(2)]
 

@@ -75,7 +75,7 @@ async def test_an_odd_row_tells_nothing(
 
     assert (got.status, got.body) == (200, item.read())
     await proxy.fills_ended()
-    assert proxy.store.path(item.digest).exists()
+    assert proxy.layout.path(item.digest).exists()
     async with proxy.get("/-/stats") as response:
         assert response.status == 200
 

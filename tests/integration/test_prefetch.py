@@ -17,7 +17,7 @@ from support.tree import SignedTree, TreeItem
 from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.sources.options import UpstreamOptions
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 from proxy.store.proofs import Proofs
 
 

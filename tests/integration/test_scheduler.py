@@ -126,12 +126,12 @@ async def test_no_byte_arrives_once_the_window_has_closed(
 
     paused = await runner_of(proxy, book, clock).run(rule, Watcher(), clock.now + 5.0)
     await proxy.fills_ended()
-    stopped_at = proxy.store.held_bytes(Digest(item.digest), item.size)
+    stopped_at = proxy.store.stored_bytes(Digest(item.digest), item.size)
     await origin.idle()
 
     assert paused.outcome == "paused"
     assert 0 < stopped_at < item.size
-    assert proxy.store.held_bytes(Digest(item.digest), item.size) == stopped_at
+    assert proxy.store.stored_bytes(Digest(item.digest), item.size) == stopped_at
 
 
 @pytest.mark.parametrize("outcome", ["paused", "interrupted"])

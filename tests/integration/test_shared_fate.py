@@ -18,8 +18,9 @@ from support.tree import SignedTree, TreeItem
 from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.sources.options import UpstreamOptions
-from proxy.store.incoming import Incoming
 from proxy.store.limits import StoreLimits
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
 
 MIB = 1024 * 1024
 PRODUCT = "p"
@@ -55,7 +56,7 @@ async def test_who_follows_a_fill_that_is_begun_anew_never_completes_on_its_firs
         for one in (leader, follower):
             await one.read(INDEX)
         for number in range(24):
-            leader.store.path(item.digest).unlink(missing_ok=True)
+            leader.layout.path(item.digest).unlink(missing_ok=True)
             await forget_failures(leader, item)
             fault = Fault(corrupt_at=1000 if number % 2 else MIB - 10, stall_after=MIB - 100)
             handle = origin.fault(item.path, fault, times=1)
@@ -108,7 +109,7 @@ async def test_a_damaged_blob_of_another_size_is_set_aside_and_fetched_again(
     tree.publish()
     await proxy.read(item.path)
     await proxy.fills_ended()
-    blob = proxy.store.path(item.digest)
+    blob = proxy.layout.path(item.digest)
     blob.chmod(0o644)
     blob.write_bytes(item.read()[:50_000])
 
@@ -116,7 +117,7 @@ async def test_a_damaged_blob_of_another_size_is_set_aside_and_fetched_again(
 
     assert got.body == item.read()
     assert origin.count(item.path) == 2
-    assert (proxy.store.quarantine / item.digest).stat().st_size == 50_000
+    assert (proxy.layout.quarantine / item.digest).stat().st_size == 50_000
 
 
 async def test_an_outage_evicts_nothing_and_takes_no_room(
@@ -201,7 +202,7 @@ async def test_a_lost_plain_document_leaves_the_others_and_the_items_served(
     await proxy.fills_ended()
     found = await proxy.documents.find(PLAIN_INDEX, "somebody")
     assert found is not None
-    proxy.store.path(found[0].digest).unlink()
+    proxy.layout.path(found[0].digest).unlink()
     await origin.stop()
 
     statuses = [(await proxy.read(path)).status for path in (PLAIN_INDEX, INDEX, item.path)]
@@ -286,7 +287,7 @@ async def test_a_blob_committed_during_a_reconciliation_keeps_its_row(proxy: Run
 
     def reconcile() -> tuple[bool, int]:
         def found() -> Iterator[tuple[Digest, int, float]]:
-            yield from [(digest, status.st_size, 0.0) for digest, status in storage.store.scan()]
+            yield from [(one.digest, one.size_bytes, 0.0) for one in storage.store.scan()]
             storage.ledger.add_blob(storage.store.put(other), len(other))
 
         storage.ledger.reconcile(found(), storage.store.has)
@@ -335,9 +336,9 @@ async def test_a_transfer_that_is_stopped_as_it_begins_leaves_the_item_free(
     item = tree.add_item(PRODUCT, "20250718", "squashfs", size=1000)
     tree.publish()
     loop, is_begun, is_released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-    acquire = Incoming.acquire
+    acquire = LocalStore.acquire
 
-    def acquire_slowly(*args: Any) -> Incoming | None:
+    def acquire_slowly(*args: Any) -> LocalIncoming | None:
         loop.call_soon_threadsafe(is_begun.set)
         is_released.wait(30)
         return acquire(*args)
@@ -345,7 +346,7 @@ async def test_a_transfer_that_is_stopped_as_it_begins_leaves_the_item_free(
     async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
         await proxy.read("streams/v1/index.sjson")
         with monkeypatch.context() as patches:
-            patches.setattr(Incoming, "acquire", acquire_slowly)
+            patches.setattr(LocalStore, "acquire", acquire_slowly)
             asking = asyncio.create_task(proxy.read(item.path))
             await is_begun.wait()
             (fill,) = proxy.cache._flights._running
@@ -354,6 +355,6 @@ async def test_a_transfer_that_is_stopped_as_it_begins_leaves_the_item_free(
             await proxy.fills_ended()
             await asyncio.gather(asking, return_exceptions=True)
 
-        free = await asyncio.to_thread(Incoming.acquire, proxy.store, Digest(item.digest), item.size)
+        free = await asyncio.to_thread(proxy.store.acquire, Digest(item.digest), item.size)
         assert free is not None
         await asyncio.to_thread(free.close)

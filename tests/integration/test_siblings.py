@@ -422,7 +422,7 @@ async def test_a_lost_flavour_is_fetched_again(
         drop(tree, *SIGNED)
     good = await bodies(proxy, *PLAIN, *SIGNATURES)
     document = proxy.documents._editions.current.generation.documents[path]  # type: ignore[union-attr]
-    proxy.store.path(document.digest).unlink()
+    proxy.layout.path(document.digest).unlink()
 
     assert await bodies(proxy, path) == on_disk(tree, path)
     assert await bodies(proxy, *PLAIN, *SIGNATURES) == good

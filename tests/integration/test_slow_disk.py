@@ -75,7 +75,7 @@ async def stored(proxy: RunningProxy, *items: TreeItem) -> None:
 
 async def test_a_blob_that_left_the_page_cache_arrives_whole(proxy: RunningProxy, large: TreeItem) -> None:
     await stored(proxy, large)
-    path = proxy.store.path(Digest(large.digest))
+    path = proxy.layout.path(Digest(large.digest))
     for header in ({}, {"Range": "bytes=1048570-3145740"}):
         leave_page_cache(path)
         got = await proxy.read(large.path, **header)

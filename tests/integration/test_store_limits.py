@@ -70,7 +70,7 @@ async def in_ledger(proxy: RunningProxy, use: Callable[[Ledger], object]) -> obj
 
 
 def blob(proxy: RunningProxy, item: TreeItem) -> Path:
-    return proxy.store.path(Digest(item.digest))
+    return proxy.layout.path(Digest(item.digest))
 
 
 # One digest, many names
@@ -359,7 +359,7 @@ async def test_a_blob_of_the_wrong_size_is_set_aside_and_fetched_again(
 
     assert (await fetch(proxy, item)).cache_status == "fwd=uri-miss; stored"
 
-    assert (proxy.store.quarantine / item.digest).read_bytes() == damaged
+    assert (proxy.layout.quarantine / item.digest).read_bytes() == damaged
     assert (await fetch(proxy, item)).cache_status == "hit"
     assert origin.count(item.path) == 2
 
@@ -377,20 +377,20 @@ async def test_a_blob_that_vanished_is_fetched_again(
 
 def break_incoming(proxy: RunningProxy) -> None:
     """Put a file in the place of the directory for partial files."""
-    shutil.rmtree(proxy.store.incoming)
-    proxy.store.incoming.write_text("in the way\n")
+    shutil.rmtree(proxy.layout.incoming)
+    proxy.layout.incoming.write_text("in the way\n")
 
 
 def break_blobs(proxy: RunningProxy) -> None:
     """Put a file in the place of the directory for blobs."""
-    blobs = proxy.store.root / "blobs" / "sha256"
+    blobs = proxy.layout.root / "blobs" / "sha256"
     blobs.rename(blobs.with_name("moved"))
     blobs.write_text("in the way\n")
 
 
 def break_ledger(proxy: RunningProxy) -> None:
     """Leave SQLite nothing that it could use."""
-    for database in (proxy.store.root / "ledger").rglob("cache.db*"):
+    for database in (proxy.layout.root / "ledger").rglob("cache.db*"):
         database.write_bytes(b"this is no database\n" * 4096)
 
 
@@ -521,7 +521,7 @@ async def test_a_disk_that_fills_up_in_the_middle_of_a_fill_is_not_seen_by_its_r
         assert (await part).body == item.read()[500_000:]
         await proxy.fills_ended()
         assert stored(proxy, item) == [False]
-        assert not list(proxy.store.incoming.iterdir())
+        assert not list(proxy.layout.incoming.iterdir())
 
     assert (await fetch(proxy, item)).cache_status == "fwd=uri-miss; stored"
     assert stored(proxy, item) == [True]

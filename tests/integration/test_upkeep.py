@@ -48,7 +48,7 @@ async def fill(proxy: RunningProxy, items: list[TreeItem]) -> None:
 
 def rot(proxy: RunningProxy, item: TreeItem) -> None:
     """Flip a bit on the disk."""
-    path = proxy.store.path(Digest(item.digest))
+    path = proxy.layout.path(Digest(item.digest))
     path.chmod(0o644)
     path.write_bytes(bytes([item.read()[0] ^ 1]) + item.read()[1:])
 
@@ -74,7 +74,7 @@ async def test_a_rotten_blob_is_set_aside_and_fetched_again(
 
     assert [name.split()[0] for name in state.damaged] == [items[0].digest]
     assert "set aside, fetched again" in state.damaged[0]
-    assert (proxy.store.quarantine / items[0].digest).exists()
+    assert (proxy.layout.quarantine / items[0].digest).exists()
     assert (await proxy.read(items[0].path)).body == items[0].read()
     assert [origin.count(item.path) for item in items] == [2, 1, 1]
 
@@ -102,7 +102,7 @@ async def test_a_document_that_rots_is_fetched_again(
     index = await proxy.read("streams/v1/index.sjson")
     generation = await proxy.cache.recorded("test")
     assert generation is not None
-    path = proxy.store.path(generation.documents["streams/v1/index.sjson"].digest)
+    path = proxy.layout.path(generation.documents["streams/v1/index.sjson"].digest)
     path.chmod(0o644)
     path.write_bytes(b"x" * path.stat().st_size)
     scrubber = scrubber_of(proxy, clock)

@@ -210,11 +210,11 @@ async def test_a_blob_folder_that_nobody_may_look_into_holds_nothing(
         become_owner(make_config(commands.data))
         os.setresuid(SERVICE, SERVICE, SERVICE)
         from proxy.digest import Digest  # noqa: PLC0415
-        from proxy.store.local import LocalStore  # noqa: PLC0415
+        from proxy.store.local.store import LocalStore  # noqa: PLC0415
 
         store, digest = LocalStore(commands.data), Digest(loader.digest)
         _drop_capabilities()
-        held = store.held_bytes(digest, loader.size)
+        held = store.stored_bytes(digest, loader.size)
         return f"{store.has(digest)} {held} {store.problem(digest, loader.size, deep=False)}"
 
     assert in_child(look) == "False 0 cannot be read: Permission denied"

@@ -8,14 +8,16 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.layout import layout_of
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
 from proxy.store.evict import Usage, choose_evicted
-from proxy.store.incoming import Incoming
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
-from proxy.store.local import Blob, LocalStore
+from proxy.store.local.blob import LocalBlob
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
 from proxy.store.room import Room
 
 LIMIT_BYTES = 100
@@ -41,7 +43,7 @@ class StoreMachine(RuleBasedStateMachine):
         """What nobody goes on with at the moment, and when it was written last."""
         self.pins: set[Digest] = set()
         self.in_use: set[Digest] = set()
-        self.readers: list[tuple[Digest, Blob]] = []
+        self.readers: list[tuple[Digest, LocalBlob]] = []
         self.open()
 
     def open(self) -> None:
@@ -63,7 +65,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Begin as after an upgrade that lost the ledger."""
         for used_at, digest in enumerate(digests, 1000):
             self.store.put(DATA[digest])
-            os.utime(self.store.path(digest), (used_at, used_at))
+            os.utime(layout_of(self.store).path(digest), (used_at, used_at))
             self.blobs[digest] = used_at
         self.in_use |= in_use
         self.room.reconcile()
@@ -90,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert is_foreseen == is_reserved or (is_foreseen and read)
         assert is_reserved == (freed >= needed)
         gone = {here for here in self.blobs if not self.store.has(here)}
-        dropped = {here for here in self.partials if not (self.store.incoming / here).exists()}
+        dropped = {here for here in self.partials if not (layout_of(self.store).incoming / here).exists()}
         assert (gone | dropped).isdisjoint(protected | read)
         assert dropped <= self.paused.keys() - {digest}
         if is_reserved or not read:
@@ -105,9 +107,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.reserved[digest] = size
         return is_reserved
 
-    def acquire(self, digest: Digest) -> Incoming:
+    def acquire(self, digest: Digest) -> LocalIncoming:
         """Become the writer of a partial file."""
-        incoming = Incoming.acquire(self.store, digest, len(DATA[digest]))
+        incoming = self.store.acquire(digest, len(DATA[digest]))
         assert incoming is not None
         assert incoming.resumed_bytes == self.partials.get(digest, 0)
         return incoming
@@ -133,7 +135,7 @@ class StoreMachine(RuleBasedStateMachine):
         if is_paused and stop:
             self.room.shrink(digest, stop)
             self.reserved[digest] = stop
-            os.utime(self.store.incoming / digest, (self.clock.now, self.clock.now))
+            os.utime(layout_of(self.store).incoming / digest, (self.clock.now, self.clock.now))
             self.paused[digest] = self.clock.now
 
     @rule(digest=ANY, crash=st.sampled_from(["", "", "", "proved", "committed"]))
@@ -159,7 +161,7 @@ class StoreMachine(RuleBasedStateMachine):
         if crash:
             # What the disk does not know exactly, the ledger learns from the disk.
             if digest in self.blobs:
-                os.utime(self.store.path(digest), (self.clock.now, self.clock.now))
+                os.utime(layout_of(self.store).path(digest), (self.clock.now, self.clock.now))
             self.crash()
 
     @precondition(lambda self: self.partials)
@@ -231,7 +233,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Lose all that was in memory; the next process brings disk and ledger in line."""
         self.ledger.close()
         self.open()
-        (self.store.incoming / "put-half").write_bytes(b"half a document")
+        (layout_of(self.store).incoming / "put-half").write_bytes(b"half a document")
         self.room.reconcile()
 
     @precondition(lambda self: self.blobs)
@@ -239,7 +241,7 @@ class StoreMachine(RuleBasedStateMachine):
     def somebody_touches_the_files(self, data: st.DataObject, what: str) -> None:
         """Change a blob behind the store's back: it is given to nobody, and can come again."""
         digest = data.draw(st.sampled_from(sorted(self.blobs)))
-        path = self.store.path(digest)
+        path = layout_of(self.store).path(digest)
         content = DATA[digest]
         if digest in {read for read, _ in self.readers}:
             return
@@ -274,12 +276,12 @@ class StoreMachine(RuleBasedStateMachine):
     def disk_and_ledger_agree(self) -> None:
         """Compare them with each other and with the dict."""
         sizes = {digest: len(DATA[digest]) for digest in self.blobs}
-        assert {digest: status.st_size for digest, status in self.store.scan()} == sizes
+        assert {found.digest: found.size_bytes for found in self.store.scan()} == sizes
         assert {usage.digest: usage.size_bytes for usage in self.ledger.usages()} == sizes
         assert self.ledger.total_bytes() == sum(sizes.values())
         reserved = {key: self.ledger.record(key) for key in self.ledger.keys("reserved/")}
         assert reserved == {f"reserved/{digest}": size for digest, size in self.reserved.items()}
-        assert {path.name for path in self.store.incoming.iterdir()} == set(self.partials)
+        assert {path.name for path in layout_of(self.store).incoming.iterdir()} == set(self.partials)
         assert set(self.ledger.pins()) == self.pins
 
     @invariant()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from proxy.digest import Digest
 from proxy.store.ledger import Ledger
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 from support.origin import Origin
 from support.tree import TreeItem
 

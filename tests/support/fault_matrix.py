@@ -18,6 +18,7 @@ from proxy.sources.options import UpstreamOptions
 from support.exchange import Reply, read
 from support.faults import Fault
 from support.keys import SigningKey
+from support.layout import layout_of
 from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
@@ -268,11 +269,11 @@ class _Run:
         store = self._proxy.store
         items = {item.digest: item.read() for item in self._tree.items}
         published = [*items.values(), *(one for versions in self._published.values() for one in versions)]
-        for digest, _ in store.scan():
-            data = store.path(digest).read_bytes()
+        for digest, *_ in store.scan():
+            data = layout_of(store).path(digest).read_bytes()
             assert hashlib.sha256(data).hexdigest() == digest
             assert any(data.strip() in one for one in published), f"{data[:80]!r} was kept"
-        for partial in store.incoming.iterdir():
+        for partial in layout_of(store).incoming.iterdir():
             right = items[Digest(partial.name)]
             assert right.startswith(partial.read_bytes()), f"{partial} holds wrong bytes"
 

@@ -31,9 +31,10 @@ from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.sources.options import UpstreamOptions
 from proxy.store.limits import StoreLimits
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 from proxy.web.access.gate import Gate
 from proxy.web.app import Listening, Operator, create_app
+from support.layout import Layout
 
 MOUNT = "/images/test/"
 
@@ -123,7 +124,14 @@ class RunningProxy:
     @property
     def store(self) -> LocalStore:
         """The proxy's store."""
-        return self.cache.storage.store
+        store = self.cache.storage.store
+        assert isinstance(store, LocalStore)
+        return store
+
+    @property
+    def layout(self) -> Layout:
+        """Where the store's files are."""
+        return Layout(self.config.data_dir)
 
     async def fills_ended(self) -> None:
         """Return when no fill is running."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.layout import layout_of
 
 from proxy.digest import Digest, digest_of
 from proxy.documents import reading
@@ -15,7 +16,7 @@ from proxy.simplestreams.census import CensusDamaged, Kind, kinds_bytes, take_ce
 from proxy.simplestreams.parse import parse_document
 from proxy.store.censuses import Census
 from proxy.store.files import StoreFault
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 
 
 def products(*items: tuple[str, str, str, int], **fields: str) -> bytes:
@@ -86,10 +87,10 @@ def test_a_large_list_is_counted_apart_and_once(
 ) -> None:
     store, digest = text
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
-    first = Reading(store).census(digest)
+    first = Reading(store, layout_of(store).root / "listings").census(digest)
     assert first is not None
     monkeypatch.setattr(reading, "program", None)
-    again = Reading(store).census(digest)
+    again = Reading(store, layout_of(store).root / "listings").census(digest)
     assert again is not None
     assert first.kinds == again.kinds == [Kind("noble", "x", "1", 1, 5)]
     assert list(first.rows()) == list(again.rows()) == [("a" * 64, 5, 0)]
@@ -100,11 +101,11 @@ def test_a_damaged_census_is_taken_again(
 ) -> None:
     store, digest = text
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
-    assert Reading(store).census(digest) is not None
-    (file,) = (store.root / "listings").glob("*.census")
+    assert Reading(store, layout_of(store).root / "listings").census(digest) is not None
+    (file,) = (layout_of(store).root / "listings").glob("*.census")
     file.chmod(0o600)
     file.write_bytes(file.read_bytes().replace(b"noble", b"jammy"))
-    again = Reading(store).census(digest)
+    again = Reading(store, layout_of(store).root / "listings").census(digest)
     assert again is not None
     assert [kind.release for kind in again.kinds] == ["noble"]
 
@@ -115,13 +116,13 @@ def test_a_text_that_cannot_be_counted_is_a_fault_of_the_store_and_one_that_is_l
 ) -> None:
     store, digest = text
     monkeypatch.setattr(reading, "_LARGE_BYTES", large_bytes)
-    path = store.path(digest)
+    path = layout_of(store).path(digest)
     path.chmod(0o600)
     path.write_bytes(b"{}")
     with pytest.raises(StoreFault, match="cannot be counted"):
-        Reading(store).census(digest)
+        Reading(store, layout_of(store).root / "listings").census(digest)
     path.unlink()
-    assert Reading(store).census(digest) is None
+    assert Reading(store, layout_of(store).root / "listings").census(digest) is None
 
 
 def test_only_one_process_counts_at_a_time(
@@ -129,7 +130,10 @@ def test_only_one_process_counts_at_a_time(
 ) -> None:
     store, digest = text
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
-    one, other = Reading(store), Reading(store)
+    one, other = (
+        Reading(store, layout_of(store).root / "listings"),
+        Reading(store, layout_of(store).root / "listings"),
+    )
     with one._censuses.turn() as is_ours:
         assert is_ours
         assert other.census(digest) is None
@@ -141,7 +145,7 @@ def test_a_census_under_way_ends_with_whoever_wanted_it(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     many = products(*((f"p{n // 100}", "1", "0123456789abcdef"[n % 16], n) for n in range(300_000)))
     digest = store.put(many)
-    reader = Reading(store)
+    reader = Reading(store, layout_of(store).root / "listings")
 
     with ThreadPoolExecutor(1) as pool:
         counting = pool.submit(reader.census, digest)

@@ -18,7 +18,7 @@ from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.store import listings as store_listings
 from proxy.store.files import StoreFault
 from proxy.store.listings import Listings, write_sealed
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 
 TEXT = Digest("ab" * 32)
 ENTRY = Entry("a/b", "20250718", Digest("cd" * 32), 5)
@@ -33,7 +33,7 @@ LIST = (
 
 @pytest.fixture
 def listings(tmp_path: Path) -> Listings:
-    listings = Listings(tmp_path)
+    listings = Listings(tmp_path / "listings")
     with listings.draft() as draft:
         write_sealed(draft, pack([ENTRY]))
         listings.keep(draft, TEXT)
@@ -44,7 +44,7 @@ def listings(tmp_path: Path) -> Listings:
 def reader(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reading:
     """Read in a thread, or in a process of its own."""
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0 if request.param == "apart" else 2**30)
-    return Reading(LocalStore(tmp_path))
+    return Reading(LocalStore(tmp_path), tmp_path / "listings")
 
 
 def test_a_kept_list_is_found_by_its_text(listings: Listings) -> None:
@@ -166,7 +166,7 @@ def test_a_large_index_is_not_read_by_the_process_that_serves(
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
     monkeypatch.setattr(reading, "parse_document", None)
     text = b'{"format": "index:1.0", "index": {"c": {"path": "streams/v1/c.json", "format": "products:1.0"}}}'
-    assert Reading(LocalStore(tmp_path)).summarise(text, TEXT).index is not None
+    assert Reading(LocalStore(tmp_path), tmp_path / "listings").summarise(text, TEXT).index is not None
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"no json", b"[" * 100_000, b'{"format": "products:1.0"}'])

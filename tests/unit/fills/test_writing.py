@@ -11,8 +11,8 @@ import pytest
 from proxy.digest import SizeMismatch, digest_of
 from proxy.fills import writing as module
 from proxy.fills.writing import Writing
-from proxy.store.incoming import Incoming
-from proxy.store.local import LocalStore
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
 from proxy.system.threads import Threads
 
 DATA = bytes(range(256)) * 40
@@ -27,8 +27,8 @@ async def threads() -> AsyncIterator[Threads]:
 
 
 @pytest.fixture
-def incoming(tmp_path: Path) -> Incoming:
-    incoming = Incoming.acquire(LocalStore(tmp_path), digest_of(DATA), len(DATA))
+def incoming(tmp_path: Path) -> LocalIncoming:
+    incoming = LocalStore(tmp_path).acquire(digest_of(DATA), len(DATA))
     assert incoming is not None
     return incoming
 
@@ -36,7 +36,7 @@ def incoming(tmp_path: Path) -> Incoming:
 class Disk:
     """Holds every write until it is released."""
 
-    def __init__(self, incoming: Incoming, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, incoming: LocalIncoming, monkeypatch: pytest.MonkeyPatch) -> None:
         self._loop = asyncio.get_running_loop()
         self._is_released = threading.Event()
         self._append = incoming.append
@@ -65,7 +65,9 @@ def receive_from(data: bytes) -> Callable[[memoryview], int]:
     return io.BytesIO(data).readinto
 
 
-async def test_all_is_written_in_order_and_told(tmp_path: Path, threads: Threads, incoming: Incoming) -> None:
+async def test_all_is_written_in_order_and_told(
+    tmp_path: Path, threads: Threads, incoming: LocalIncoming
+) -> None:
     told: list[int] = []
     async with Writing(incoming, threads, told.append) as writing:
         for chunk in CHUNKS:
@@ -78,7 +80,7 @@ async def test_all_is_written_in_order_and_told(tmp_path: Path, threads: Threads
 
 
 async def test_chunks_that_come_during_a_write_go_together(
-    threads: Threads, incoming: Incoming, monkeypatch: pytest.MonkeyPatch
+    threads: Threads, incoming: LocalIncoming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
     disk = Disk(incoming, monkeypatch)
@@ -93,7 +95,7 @@ async def test_chunks_that_come_during_a_write_go_together(
 
 
 async def test_who_receives_waits_when_much_is_not_written(
-    threads: Threads, incoming: Incoming, monkeypatch: pytest.MonkeyPatch
+    threads: Threads, incoming: LocalIncoming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MOST_WAITING_BYTES", 2500)
     disk = Disk(incoming, monkeypatch)
@@ -110,7 +112,9 @@ async def test_who_receives_waits_when_much_is_not_written(
         assert incoming.length_bytes == 4000
 
 
-async def test_what_goes_wrong_is_told_to_who_adds_or_finishes(threads: Threads, incoming: Incoming) -> None:
+async def test_what_goes_wrong_is_told_to_who_adds_or_finishes(
+    threads: Threads, incoming: LocalIncoming
+) -> None:
     async with Writing(incoming, threads, lambda _: None) as writing:
         for chunk in [*CHUNKS, b"too much"]:
             await writing.add(chunk)
@@ -119,7 +123,7 @@ async def test_what_goes_wrong_is_told_to_who_adds_or_finishes(threads: Threads,
 
 
 async def test_nothing_is_written_after_the_end_even_when_cancelled(
-    threads: Threads, incoming: Incoming, monkeypatch: pytest.MonkeyPatch
+    threads: Threads, incoming: LocalIncoming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file may be closed then, and its descriptor be another's."""
     disk = Disk(incoming, monkeypatch)
@@ -141,7 +145,7 @@ async def test_nothing_is_written_after_the_end_even_when_cancelled(
 
 
 async def test_what_is_received_by_the_thread_follows_what_was_added(
-    tmp_path: Path, threads: Threads, incoming: Incoming
+    tmp_path: Path, threads: Threads, incoming: LocalIncoming
 ) -> None:
     told: list[int] = []
     async with Writing(incoming, threads, told.append) as writing:
@@ -157,14 +161,16 @@ async def test_what_is_received_by_the_thread_follows_what_was_added(
     assert told == sorted(told)
 
 
-async def test_what_goes_wrong_with_what_is_received_is_told(threads: Threads, incoming: Incoming) -> None:
+async def test_what_goes_wrong_with_what_is_received_is_told(
+    threads: Threads, incoming: LocalIncoming
+) -> None:
     async with Writing(incoming, threads, lambda _: None) as writing:
         with pytest.raises(SizeMismatch):
             await writing.draw(receive_from(DATA + b"too much"), 2 * len(DATA))
 
 
 async def test_nothing_is_received_after_the_end_even_when_cancelled(
-    threads: Threads, incoming: Incoming, monkeypatch: pytest.MonkeyPatch
+    threads: Threads, incoming: LocalIncoming, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The socket may be closed then, and its descriptor be another's."""
     disk = Disk(incoming, monkeypatch)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from support.audit import take_stock
+from support.layout import layout_of
 
 from proxy.digest import Digest, digest_of
 from proxy.store.ledger import Ledger
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 
 DATA = b"a boot image"
 DIGEST = digest_of(DATA)
@@ -22,7 +23,7 @@ def data(tmp_path: Path) -> Path:
     """Return a data directory with one blob, one partial file, and all that belongs to them."""
     store = LocalStore(tmp_path)
     store.put(DATA)
-    (store.incoming / OTHER).write_bytes(b"anoth")
+    (layout_of(store).incoming / OTHER).write_bytes(b"anoth")
     with closing(Ledger(tmp_path / "ledger")) as ledger:
         ledger.add_blob(DIGEST, len(DATA))
         ledger.write(f"reserved/{OTHER}", 11)

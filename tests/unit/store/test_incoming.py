@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 from support.holding import ROOT, Holding
+from support.layout import layout_of
 from support.unprivileged import as_ordinary_user
 
 from proxy.digest import DigestMismatch, SizeMismatch, digest_of
-from proxy.store.incoming import Incoming, Partial
-from proxy.store.local import LocalStore
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.partial import LocalPartial
+from proxy.store.local.store import LocalStore
 
 DATA = bytes(range(256)) * 5000
 SIZE = len(DATA)
@@ -26,9 +28,9 @@ ENVIRON = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
 HOLD_THE_PARTIAL = """
 from pathlib import Path
 from proxy.digest import Digest
-from proxy.store.incoming import Incoming
-from proxy.store.local import LocalStore
-incoming = Incoming.acquire(LocalStore(Path(sys.argv[1])), Digest(sys.argv[2]), int(sys.argv[3]))
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
+incoming = LocalStore(Path(sys.argv[1])).acquire(Digest(sys.argv[2]), int(sys.argv[3]))
 incoming.append(bytes(range(256)) * 1000)
 """
 
@@ -44,16 +46,16 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "data")
 
 
-def acquired(store: LocalStore) -> Incoming:
+def acquired(store: LocalStore) -> LocalIncoming:
     """Become the writer of the blob."""
-    incoming = Incoming.acquire(store, DIGEST, SIZE)
+    incoming = store.acquire(DIGEST, SIZE)
     assert incoming is not None
     return incoming
 
 
-def partial(store: LocalStore) -> Partial:
+def partial(store: LocalStore) -> LocalPartial:
     """Follow the blob."""
-    found = Partial.open(store, DIGEST)
+    found = store.follow(DIGEST)
     assert found is not None
     return found
 
@@ -65,12 +67,12 @@ def mode(path: Path) -> int:
 
 def leave(store: LocalStore, data: bytes) -> Path:
     """Leave a partial file as an earlier run would."""
-    path = store.incoming / DIGEST
+    path = layout_of(store).incoming / DIGEST
     path.write_bytes(data)
     return path
 
 
-def finish(incoming: Incoming) -> None:
+def finish(incoming: LocalIncoming) -> None:
     """Append what is missing and commit."""
     incoming.append(DATA[incoming.length_bytes :])
     incoming.verify()
@@ -93,8 +95,8 @@ def test_a_blob_arrives_piece_by_piece(store: LocalStore) -> None:
     incoming.close()
     incoming.close()
     assert store.read(DIGEST) == DATA
-    assert mode(store.path(DIGEST)) == 0o444
-    assert list(store.incoming.iterdir()) == []
+    assert mode(layout_of(store).path(DIGEST)) == 0o444
+    assert list(layout_of(store).incoming.iterdir()) == []
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 4096, 256_000, 524_288, 700_000, SIZE])
@@ -155,25 +157,25 @@ def test_more_bytes_than_promised_are_not_drawn_into_the_file(store: LocalStore)
     source = io.BytesIO(DATA + b"!")
     with pytest.raises(SizeMismatch):
         incoming.draw(source.readinto, 2 * SIZE)
-    assert (store.incoming / DIGEST).stat().st_size <= SIZE
+    assert (layout_of(store).incoming / DIGEST).stat().st_size <= SIZE
     incoming.close()
 
 
 def test_a_reader_sees_it_grow_and_be_proved_and_keeps_it(store: LocalStore) -> None:
     """One descriptor from the first byte to long after the commit."""
-    assert Partial.open(store, DIGEST) is None
+    assert store.follow(DIGEST) is None
     incoming = acquired(store)
     reader = partial(store)
-    seen = [reader.look()]
+    seen = [reader.progress()]
     incoming.append(DATA[:1000])
-    seen.append(reader.look())
+    seen.append(reader.progress())
     incoming.append(DATA[1000:])
-    seen.append(reader.look())
+    seen.append(reader.progress())
     incoming.verify()
-    seen.append(reader.look())
+    seen.append(reader.progress())
     incoming.commit()
     incoming.close()
-    seen.append(reader.look())
+    seen.append(reader.progress())
     assert [(one.length_bytes, one.is_verified, one.is_discarded) for one in seen] == [
         (0, False, False),
         (1000, False, False),
@@ -183,7 +185,7 @@ def test_a_reader_sees_it_grow_and_be_proved_and_keeps_it(store: LocalStore) -> 
     ]
     assert os.pread(reader.fd, SIZE, 0) == DATA
     store.remove(DIGEST)
-    assert reader.look().is_discarded
+    assert reader.progress().is_discarded
     assert os.pread(reader.fd, SIZE, 0) == DATA
     reader.close()
     reader.close()
@@ -198,7 +200,7 @@ def test_nothing_is_called_verified_before_all_of_it_is_right(store: LocalStore)
     with pytest.raises(DigestMismatch):
         incoming.verify()
     reader = partial(store)
-    assert not reader.look().is_verified
+    assert not reader.progress().is_verified
     reader.close()
     incoming.close()
 
@@ -209,11 +211,11 @@ def test_more_bytes_than_promised_are_not_written(store: LocalStore) -> None:
     with pytest.raises(SizeMismatch):
         incoming.append(b"x")
     incoming.close()
-    assert (store.incoming / DIGEST).stat().st_size == SIZE
+    assert (layout_of(store).incoming / DIGEST).stat().st_size == SIZE
 
 
 def test_an_empty_blob_arrives_too(store: LocalStore) -> None:
-    incoming = Incoming.acquire(store, digest_of(b""), 0)
+    incoming = store.acquire(digest_of(b""), 0)
     assert incoming is not None
     incoming.verify()
     incoming.commit()
@@ -226,8 +228,8 @@ def test_an_empty_blob_arrives_too(store: LocalStore) -> None:
 
 def test_there_is_one_writer_at_a_time(store: LocalStore) -> None:
     first = acquired(store)
-    assert Incoming.acquire(store, DIGEST, SIZE) is None
-    assert Incoming.acquire(LocalStore(store.root), DIGEST, SIZE) is None
+    assert store.acquire(DIGEST, SIZE) is None
+    assert LocalStore(layout_of(store).root).acquire(DIGEST, SIZE) is None
     first.append(DATA[:10])
     first.close()
     second = acquired(store)
@@ -237,17 +239,17 @@ def test_there_is_one_writer_at_a_time(store: LocalStore) -> None:
 
 def test_writers_of_different_blobs_do_not_meet(store: LocalStore) -> None:
     first = acquired(store)
-    other = Incoming.acquire(store, digest_of(b"other"), 5)
+    other = store.acquire(digest_of(b"other"), 5)
     assert other is not None
     first.close()
     other.close()
 
 
 def test_a_writer_that_is_killed_leaves_its_place_and_its_bytes(store: LocalStore) -> None:
-    with Holding(HOLD_THE_PARTIAL, store.root, DIGEST, str(SIZE)) as writer:
-        assert Incoming.acquire(store, DIGEST, SIZE) is None
+    with Holding(HOLD_THE_PARTIAL, layout_of(store).root, DIGEST, str(SIZE)) as writer:
+        assert store.acquire(DIGEST, SIZE) is None
         reader = partial(store)
-        assert reader.look().length_bytes == 256_000
+        assert reader.progress().length_bytes == 256_000
         writer.kill()
         heir = acquired(store)
         assert heir.resumed_bytes == 256_000
@@ -272,7 +274,7 @@ def test_a_follower_can_tell_whether_its_file_is_still_the_one(store: LocalStore
 def test_a_child_process_does_not_inherit_the_place(store: LocalStore) -> None:
     """Such as gpg, started while a download runs."""
     incoming = acquired(store)
-    with Holding("", store.root):
+    with Holding("", layout_of(store).root):
         incoming.close()
         acquired(store).close()
 
@@ -282,13 +284,13 @@ import os, sys
 from pathlib import Path
 from support.unprivileged import as_ordinary_user
 from proxy.digest import Digest
-from proxy.store.incoming import Incoming
-from proxy.store.local import LocalStore
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
 store, digest, data = LocalStore(Path(sys.argv[1])), Digest(sys.argv[2]), bytes(range(256))
 
 def run():
     for number in range(400):
-        incoming = Incoming.acquire(store, digest, len(data))
+        incoming = store.acquire(digest, len(data))
         if incoming is None:
             continue
         if store.has(digest):
@@ -319,7 +321,7 @@ def test_processes_that_race_for_a_blob_neither_spoil_nor_unlock_it(store: Local
     digest = digest_of(data)
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACE, str(store.root), digest],
+            [sys.executable, "-c", RACE, str(layout_of(store).root), digest],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -335,12 +337,12 @@ def test_processes_that_race_for_a_blob_neither_spoil_nor_unlock_it(store: Local
         racer.stdin.write(b"go\n")
         racer.stdin.flush()
     assert [racer.communicate(timeout=60)[0] for racer in racers] == [b"done\n"] * 3
-    incoming = Incoming.acquire(store, digest, len(data))
+    incoming = store.acquire(digest, len(data))
     assert incoming is not None
     incoming.discard()
     incoming.close()
     assert store.read(digest) in {data, None}
-    assert list(store.quarantine.iterdir()) == []
+    assert list(layout_of(store).quarantine.iterdir()) == []
 
 
 MEET = """
@@ -348,13 +350,13 @@ import os, sys
 from pathlib import Path
 from support.unprivileged import as_ordinary_user
 from proxy.digest import digest_of
-from proxy.store.incoming import Incoming
-from proxy.store.local import LocalStore
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
 store, data = LocalStore(Path(sys.argv[1])), b"some bytes"
 digest = digest_of(data)
 
 def meet():
-    first = Incoming.acquire(store, digest, len(data))
+    first = store.acquire(digest, len(data))
     first.append(data)
     first.verify()
     pending = [first]
@@ -367,8 +369,8 @@ def meet():
             first.close()
 
     sys.addaudithook(finish_first)
-    late = Incoming.acquire(store, digest, len(data))
-    print(pending, late.length_bytes, oct(store.path(digest).stat().st_mode), store.read(digest))
+    late = store.acquire(digest, len(data))
+    print(pending, late.length_bytes, oct(store._folders.blob(digest).stat().st_mode), store.read(digest))
 
 meet() if sys.argv[2] == "privileged" else as_ordinary_user(meet)
 """
@@ -377,7 +379,7 @@ meet() if sys.argv[2] == "privileged" else as_ordinary_user(meet)
 @pytest.mark.parametrize("user", ["privileged", "ordinary"])
 def test_who_opens_it_before_and_locks_it_after_the_commit_begins_anew(store: LocalStore, user: str) -> None:
     """The committed blob is not taken for a partial file, and stays as it is."""
-    done = run(MEET, store.root, user)
+    done = run(MEET, layout_of(store).root, user)
     assert done == "[] 0 0o100444 b'some bytes'\n"
 
 
@@ -385,8 +387,8 @@ FAIL_ONCE = """
 import sys
 from pathlib import Path
 from proxy.digest import digest_of
-from proxy.store.incoming import Incoming
-from proxy.store.local import LocalStore
+from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
 store, digest = LocalStore(Path(sys.argv[1])), digest_of(b"some bytes")
 faults = [OSError("the disk fails")]
 
@@ -396,16 +398,16 @@ def fail_once(event, _):
 
 sys.addaudithook(fail_once)
 try:
-    Incoming.acquire(store, digest, 10)
+    store.acquire(digest, 10)
 except OSError as error:
     print(error)
-print(Incoming.acquire(store, digest, 10) is not None)
+print(store.acquire(digest, 10) is not None)
 """
 
 
 def test_who_fails_at_once_locks_nobody_out(store: LocalStore) -> None:
     """Not even its own next try."""
-    assert run(FAIL_ONCE, store.root) == "the disk fails\nTrue\n"
+    assert run(FAIL_ONCE, layout_of(store).root) == "the disk fails\nTrue\n"
 
 
 def run(code: str, *arguments: str | Path) -> str:
@@ -457,10 +459,10 @@ def test_a_partial_file_longer_than_the_blob_starts_anew(store: LocalStore) -> N
     leave(store, b"wrong" + DATA)
     follower = partial(store)
     incoming = acquired(store)
-    assert (incoming.resumed_bytes, (store.incoming / DIGEST).stat().st_size) == (0, 0)
-    assert (follower.look().is_discarded, follower.is_same(incoming.fd)) == (True, False)
+    assert (incoming.resumed_bytes, (layout_of(store).incoming / DIGEST).stat().st_size) == (0, 0)
+    assert (follower.progress().is_discarded, follower.is_same(incoming.fd)) == (True, False)
     finish(incoming)
-    assert not follower.look().is_verified
+    assert not follower.progress().is_verified
     assert store.read(DIGEST) == DATA
 
 
@@ -474,22 +476,22 @@ def test_a_file_that_looks_proved_is_not_while_its_writer_has_proved_nothing(
         path.chmod(mode_bits)
         fcntl.flock(file, fcntl.LOCK_EX)
         reader = partial(store)
-        assert reader.look().length_bytes == SIZE
-        assert not reader.look().is_verified
+        assert reader.progress().length_bytes == SIZE
+        assert not reader.progress().is_verified
         reader.close()
 
 
 def test_a_proof_ends_with_its_process(store: LocalStore) -> None:
-    with Holding(PROVE_THE_PARTIAL, store.root, DIGEST, SIZE) as prover:
+    with Holding(PROVE_THE_PARTIAL, layout_of(store).root, DIGEST, SIZE) as prover:
         reader = partial(store)
-        assert reader.look().is_verified
-        copy = store.incoming / "copy"
-        shutil.copy2(store.incoming / DIGEST, copy)
-        of_copy = Partial(os.open(copy, os.O_RDONLY))
-        assert not of_copy.look().is_verified
+        assert reader.progress().is_verified
+        copy = layout_of(store).incoming / "copy"
+        shutil.copy2(layout_of(store).incoming / DIGEST, copy)
+        of_copy = LocalPartial(os.open(copy, os.O_RDONLY))
+        assert not of_copy.progress().is_verified
         of_copy.close()
         prover.kill()
-        assert not reader.look().is_verified
+        assert not reader.progress().is_verified
         reader.close()
     finish(acquired(store))
     assert store.read(DIGEST) == DATA
@@ -507,7 +509,7 @@ def test_a_partial_file_marked_as_proved_is_not_believed(
         incoming = acquired(store)
         assert incoming.resumed_bytes == len(data)
         reader = partial(store)
-        assert not reader.look().is_verified
+        assert not reader.progress().is_verified
         reader.close()
         if data == bytes(SIZE):
             with pytest.raises(DigestMismatch):
@@ -522,7 +524,7 @@ def test_a_partial_file_marked_as_proved_is_not_believed(
     else:
         resume()
     assert store.read(DIGEST) == DATA
-    assert mode(store.path(DIGEST)) == 0o444
+    assert mode(layout_of(store).path(DIGEST)) == 0o444
 
 
 def test_who_comes_between_proof_and_commit_takes_nothing_back(store: LocalStore) -> None:
@@ -533,23 +535,23 @@ def test_who_comes_between_proof_and_commit_takes_nothing_back(store: LocalStore
         writer.append(DATA)
         writer.verify()
         reader = partial(store)
-        assert Incoming.acquire(store, DIGEST, SIZE) is None
-        assert reader.look().is_verified
+        assert store.acquire(DIGEST, SIZE) is None
+        assert reader.progress().is_verified
         writer.commit()
         writer.close()
         reader.close()
 
     as_ordinary_user(meet)
-    assert mode(store.path(DIGEST)) == 0o444
+    assert mode(layout_of(store).path(DIGEST)) == 0o444
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_and_not_a_wait(store: LocalStore) -> None:
-    store.incoming.chmod(0o555)
+    layout_of(store).incoming.chmod(0o555)
     try:
         with pytest.raises(PermissionError):
-            as_ordinary_user(lambda: Incoming.acquire(store, DIGEST, SIZE))
+            as_ordinary_user(lambda: store.acquire(DIGEST, SIZE))
     finally:
-        store.incoming.chmod(0o755)
+        layout_of(store).incoming.chmod(0o755)
 
 
 # Discarding and removing
@@ -560,7 +562,7 @@ def test_followers_see_when_it_is_discarded(store: LocalStore) -> None:
     incoming.append(bytes(1000))
     reader = partial(store)
     incoming.discard()
-    assert reader.look().is_discarded
+    assert reader.progress().is_discarded
     reader.close()
     successor = acquired(store)
     assert successor.resumed_bytes == 0

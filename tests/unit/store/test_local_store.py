@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from support.holding import ROOT, Holding
+from support.layout import layout_of
 from support.unprivileged import as_ordinary_user
 
 from proxy.digest import Digest, digest_of
 from proxy.store.files import publish, remove
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 
 DATA = b"some bytes of a boot image"
 DIGEST = digest_of(DATA)
@@ -22,7 +23,7 @@ DIGEST = digest_of(DATA)
 HOLD_A_READER = """
 from pathlib import Path
 from proxy.digest import Digest
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 blob = LocalStore(Path(sys.argv[1])).open(Digest(sys.argv[2]), int(sys.argv[3]))
 """
 
@@ -35,20 +36,24 @@ def store(tmp_path: Path) -> LocalStore:
 
 def damage(store: LocalStore, digest: Digest, data: bytes) -> None:
     """Change a blob behind the store's back."""
-    path = store.path(digest)
+    path = layout_of(store).path(digest)
     path.chmod(0o644)
     path.write_bytes(data)
 
 
 def files(store: LocalStore) -> set[str]:
     """List all files below the store."""
-    return {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(layout_of(store).root))
+        for path in layout_of(store).root.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_blob_lies_under_its_digest_and_cannot_be_written(store: LocalStore) -> None:
     assert store.put(DATA) == DIGEST
     assert files(store) == {f"blobs/sha256/{DIGEST[:2]}/{DIGEST}"}
-    assert stat.S_IMODE(store.path(DIGEST).stat().st_mode) == 0o444
+    assert stat.S_IMODE(layout_of(store).path(DIGEST).stat().st_mode) == 0o444
 
 
 def test_what_was_put_is_what_is_read(store: LocalStore) -> None:
@@ -72,15 +77,15 @@ def test_what_is_not_here_is_none(store: LocalStore) -> None:
 
 def test_a_blob_is_written_once(store: LocalStore) -> None:
     store.put(DATA)
-    before = store.path(DIGEST).stat()
+    before = layout_of(store).path(DIGEST).stat()
     store.put(DATA)
-    after = store.path(DIGEST).stat()
+    after = layout_of(store).path(DIGEST).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
 def test_another_store_over_the_same_directory_has_the_same_blobs(store: LocalStore) -> None:
     store.put(DATA)
-    assert LocalStore(store.root).read(DIGEST) == DATA
+    assert LocalStore(layout_of(store).root).read(DIGEST) == DATA
 
 
 def test_closing_twice_closes_nothing_of_others(store: LocalStore) -> None:
@@ -88,7 +93,7 @@ def test_closing_twice_closes_nothing_of_others(store: LocalStore) -> None:
     blob = store.open(DIGEST, len(DATA))
     assert blob is not None
     blob.close()
-    with (store.root / "other").open("wb") as other:
+    with (layout_of(store).root / "other").open("wb") as other:
         blob.close()
         other.write(b"still open")
     assert blob.fd == -1
@@ -114,7 +119,7 @@ def test_an_audit_says_whose_fault_a_wrong_size_is(store: LocalStore) -> None:
     damage(store, DIGEST, DATA[:-1])
     assert store.audit(DIGEST, len(DATA) + 1) is None
     assert not store.has(DIGEST)
-    assert (store.quarantine / DIGEST).read_bytes() == DATA[:-1]
+    assert (layout_of(store).quarantine / DIGEST).read_bytes() == DATA[:-1]
 
 
 def test_putting_heals_what_rotted(store: LocalStore) -> None:
@@ -122,8 +127,8 @@ def test_putting_heals_what_rotted(store: LocalStore) -> None:
     damage(store, DIGEST, DATA[::-1])
     store.put(DATA)
     assert store.read(DIGEST) == DATA
-    assert stat.S_IMODE(store.path(DIGEST).stat().st_mode) == 0o444
-    assert (store.quarantine / DIGEST).read_bytes() == DATA[::-1]
+    assert stat.S_IMODE(layout_of(store).path(DIGEST).stat().st_mode) == 0o444
+    assert (layout_of(store).quarantine / DIGEST).read_bytes() == DATA[::-1]
 
 
 @pytest.mark.parametrize(
@@ -144,12 +149,12 @@ def test_what_is_wrong_with_a_blob_can_be_told(
     damage(store, DIGEST, data)
     assert store.problem(DIGEST, len(DATA), deep=True) == problem
     assert store.problem(DIGEST, len(DATA), deep=False) == (None if is_only_found_by_hashing else problem)
-    assert store.path(DIGEST).read_bytes() == data
+    assert layout_of(store).path(DIGEST).read_bytes() == data
 
 
 def test_a_blob_that_may_not_be_read_is_as_good_as_none(store: LocalStore) -> None:
     store.put(DATA)
-    store.path(DIGEST).chmod(0)
+    layout_of(store).path(DIGEST).chmod(0)
     assert as_ordinary_user(lambda: store.open(DIGEST, len(DATA))) is None
     assert as_ordinary_user(lambda: store.read(DIGEST)) is None
     found = as_ordinary_user(lambda: store.problem(DIGEST, len(DATA), deep=True))
@@ -199,7 +204,7 @@ def test_a_blob_that_is_read_stays_until_the_last_reader_is_done(store: LocalSto
 
 def test_a_reader_in_another_process_protects_a_blob_for_as_long_as_it_lives(store: LocalStore) -> None:
     store.put(DATA)
-    with Holding(HOLD_A_READER, store.root, DIGEST, str(len(DATA))) as reader:
+    with Holding(HOLD_A_READER, layout_of(store).root, DIGEST, str(len(DATA))) as reader:
         assert not store.remove(DIGEST)
         assert store.has(DIGEST)
         reader.kill()
@@ -211,31 +216,31 @@ def test_a_reader_in_another_process_protects_a_blob_for_as_long_as_it_lives(sto
 
 def test_only_blobs_are_found(store: LocalStore) -> None:
     digests = {store.put(data) for data in (b"one", b"two", b"three")}
-    shard = store.path(DIGEST).parent
+    shard = layout_of(store).path(DIGEST).parent
     shard.mkdir(exist_ok=True)
     (shard / "README").write_text("not a blob")
     (shard / f"{DIGEST}.bak").write_text("not a blob")
     (shard.parent / DIGEST).write_text("not in a shard")
-    found = {digest: status.st_size for digest, status in store.scan()}
+    found = {one.digest: one.size_bytes for one in store.scan()}
     assert found == {digest: len(store.read(digest) or b"") for digest in digests}
 
 
 def test_only_partial_blobs_are_found(store: LocalStore) -> None:
-    (store.incoming / DIGEST).write_bytes(b"some")
-    (store.incoming / "put-abcdef").write_bytes(b"a document on its way")
+    (layout_of(store).incoming / DIGEST).write_bytes(b"some")
+    (layout_of(store).incoming / "put-abcdef").write_bytes(b"a document on its way")
     assert list(store.partial_digests()) == [DIGEST]
 
 
 def test_how_much_of_a_blob_is_here_is_known(store: LocalStore) -> None:
     """All of it, its beginning, or nothing."""
-    assert store.held_bytes(DIGEST, len(DATA)) == 0
-    (store.incoming / DIGEST).write_bytes(DATA[:5])
-    assert store.held_bytes(DIGEST, len(DATA)) == 5
-    (store.incoming / DIGEST).write_bytes(DATA + b"more")
-    assert store.held_bytes(DIGEST, len(DATA)) == len(DATA)
+    assert store.stored_bytes(DIGEST, len(DATA)) == 0
+    (layout_of(store).incoming / DIGEST).write_bytes(DATA[:5])
+    assert store.stored_bytes(DIGEST, len(DATA)) == 5
+    (layout_of(store).incoming / DIGEST).write_bytes(DATA + b"more")
+    assert store.stored_bytes(DIGEST, len(DATA)) == len(DATA)
     store.put(DATA)
-    (store.incoming / DIGEST).write_bytes(b"")
-    assert store.held_bytes(DIGEST, len(DATA)) == len(DATA)
+    (layout_of(store).incoming / DIGEST).write_bytes(b"")
+    assert store.stored_bytes(DIGEST, len(DATA)) == len(DATA)
 
 
 # What dead processes left
@@ -249,14 +254,14 @@ fcntl.flock(file, fcntl.LOCK_EX)
 
 def test_only_the_drafts_of_dead_processes_are_removed(store: LocalStore) -> None:
     store.put(DATA)
-    (store.incoming / DIGEST).write_bytes(b"a partial blob")
-    (store.incoming / "put-dead").write_bytes(b"half a document")
-    with Holding(HOLD_A_DRAFT, store.incoming / "put-living") as process:
+    (layout_of(store).incoming / DIGEST).write_bytes(b"a partial blob")
+    (layout_of(store).incoming / "put-dead").write_bytes(b"half a document")
+    with Holding(HOLD_A_DRAFT, layout_of(store).incoming / "put-living") as process:
         store.remove_dead_drafts()
-        assert {path.name for path in store.incoming.iterdir()} == {DIGEST, "put-living"}
+        assert {path.name for path in layout_of(store).incoming.iterdir()} == {DIGEST, "put-living"}
         process.kill()
         store.remove_dead_drafts()
-    assert {path.name for path in store.incoming.iterdir()} == {DIGEST}
+    assert {path.name for path in layout_of(store).incoming.iterdir()} == {DIGEST}
     assert store.read(DIGEST) == DATA
 
 
@@ -265,10 +270,12 @@ def test_partial_blobs_that_nobody_goes_on_with_are_removed(store: LocalStore) -
     ages_s = {"young": 50, "old": 150, "held": 150}
     digests = {name: digest_of(name.encode()) for name in ages_s}
     for name, age_s in ages_s.items():
-        path = store.incoming / digests[name]
+        path = layout_of(store).incoming / digests[name]
         path.write_bytes(b"the beginning")
         os.utime(path, (time.time() - age_s, time.time() - age_s))
-    with Holding(HOLD_A_DRAFT.replace('"wb"', '"rb"'), store.incoming / digests["held"]) as process:
+    with Holding(
+        HOLD_A_DRAFT.replace('"wb"', '"rb"'), layout_of(store).incoming / digests["held"]
+    ) as process:
         store.remove_idle_partials(100)
         assert set(store.partial_digests()) == {digests["young"], digests["held"]}
         process.kill()
@@ -278,7 +285,7 @@ def test_partial_blobs_that_nobody_goes_on_with_are_removed(store: LocalStore) -
 
 def test_a_partial_file_from_times_to_come_begins_to_age(store: LocalStore) -> None:
     """A clock was ahead when it was written."""
-    path = store.incoming / DIGEST
+    path = layout_of(store).incoming / DIGEST
     path.write_bytes(b"part")
     os.utime(path, (time.time() + 1e9, time.time() + 1e9))
     store.remove_idle_partials(100)
@@ -288,7 +295,7 @@ def test_a_partial_file_from_times_to_come_begins_to_age(store: LocalStore) -> N
 
 
 def test_free_space_is_what_the_file_system_says(store: LocalStore) -> None:
-    status = os.statvfs(store.root)
+    status = os.statvfs(layout_of(store).root)
     assert 0 <= store.free_bytes() <= status.f_blocks * status.f_frsize
 
 
@@ -298,14 +305,14 @@ FILL_THE_DISK = f"""
 import resource, signal, sys
 from pathlib import Path
 from proxy.store.files import StoreFault
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 store = LocalStore(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, {resource.RLIM_INFINITY}))
 try:
     store.put(bytes(200_000))
 except StoreFault as error:
-    print(error, "draft gone:", not list(store.incoming.iterdir()))
+    print(error, "draft gone:", not list((Path(sys.argv[1]) / "incoming").iterdir()))
 store.put(b"small")
 """
 
@@ -313,7 +320,7 @@ store.put(b"small")
 def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> None:
     """A full disk is told of, and the store goes on with what fits."""
     done = subprocess.run(
-        [sys.executable, "-c", FILL_THE_DISK, str(store.root)],
+        [sys.executable, "-c", FILL_THE_DISK, str(layout_of(store).root)],
         capture_output=True,
         text=True,
         check=True,

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.layout import layout_of
 from support.running import Clock
 
 from proxy.digest import digest_of
 from proxy.store.ledger import Ledger
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 from proxy.store.proofs import RECENT_S, Proofs
 
 DATA = b"a blob"
@@ -37,7 +38,7 @@ def proofs(store: LocalStore, ledger: Ledger, clock: Clock) -> Proofs:
 
 def rot(store: LocalStore) -> None:
     """Change bytes in a way that the file system tells of."""
-    path = store.path(DIGEST)
+    path = layout_of(store).path(DIGEST)
     path.chmod(0o644)
     path.write_bytes(b"A blob")
 
@@ -70,7 +71,7 @@ def test_a_touched_file_is_hashed_again_and_set_aside_if_it_is_damaged(
     assert not proofs.is_recent(DIGEST)
     assert proofs.problem(DIGEST, len(DATA), deep=False) == "is damaged: its bytes do not match its sha256"
     assert not store.has(DIGEST)
-    assert (store.quarantine / DIGEST).exists()
+    assert (layout_of(store).quarantine / DIGEST).exists()
 
 
 def test_what_rots_unseen_is_found_only_by_a_deep_look(proofs: Proofs, store: LocalStore) -> None:
@@ -86,6 +87,6 @@ def test_a_blob_that_cannot_be_read_is_not_set_aside(
     def fail(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("proxy.store.local.hashlib.file_digest", fail)
+    monkeypatch.setattr("proxy.store.local.reader.hashlib.file_digest", fail)
     assert proofs.problem(DIGEST, len(DATA), deep=True) == "cannot be read: Too many open files"
     assert store.has(DIGEST)

@@ -10,13 +10,14 @@ from threading import Event, Thread
 import pytest
 from support.failing_disk import locked
 from support.holding import Holding
+from support.layout import layout_of
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
 from proxy.store.evict import Usage
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.limits import StoreLimits
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 from proxy.store.room import Room
 
 NEW, OTHER = digest_of(b"new"), digest_of(b"other")
@@ -31,7 +32,7 @@ def store(tmp_path: Path) -> LocalStore:
 @pytest.fixture
 def ledger(store: LocalStore, clock: Clock) -> Iterator[Ledger]:
     """Return its ledger."""
-    with closing(Ledger(store.root / "ledger", clock)) as ledger:
+    with closing(Ledger(layout_of(store).root / "ledger", clock)) as ledger:
         yield ledger
 
 
@@ -53,7 +54,7 @@ def fill(store: LocalStore, ledger: Ledger, clock: Clock, *sizes: int) -> list[D
 
 def here(store: LocalStore, ledger: Ledger) -> set[Digest]:
     """Return the blobs that are here, of which disk and ledger must agree."""
-    found = {digest: status.st_size for digest, status in store.scan()}
+    found = {one.digest: one.size_bytes for one in store.scan()}
     assert found == {usage.digest: usage.size_bytes for usage in ledger.usages()}
     assert ledger.total_bytes() == sum(found.values())
     return set(found)
@@ -99,16 +100,16 @@ def test_what_nobody_fetches_now_reserves_no_more_than_it_has(store: LocalStore,
 FILLS = """
 from pathlib import Path
 from threading import Event, Thread
-from proxy.store.incoming import Incoming
+from proxy.store.local.incoming import LocalIncoming
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
-from proxy.store.local import LocalStore
+from proxy.store.local.store import LocalStore
 from proxy.store.room import Room
 digest, size_bytes, data = sys.argv[2], int(sys.argv[3]), sys.argv[4].encode()
 store = LocalStore(Path(sys.argv[1]))
-ledger = Ledger(store.root / "ledger")
+ledger = Ledger(Path(sys.argv[1]) / "ledger")
 assert Room(store, ledger, StoreLimits(limit_bytes=100, min_free_bytes=0)).reserve(digest, size_bytes)
-incoming = Incoming.acquire(store, digest, size_bytes)
+incoming = store.acquire(digest, size_bytes)
 incoming.append(data)
 if len(data) == size_bytes:
     incoming.verify()
@@ -120,7 +121,7 @@ def test_what_a_killed_process_began_keeps_no_more_room_than_it_has(
     store: LocalStore, ledger: Ledger
 ) -> None:
     """Nobody may ever ask for it again."""
-    with Holding(FILLS, store.root, NEW, "60", "begun"):
+    with Holding(FILLS, layout_of(store).root, NEW, "60", "begun"):
         assert not room(store, ledger).reserve(OTHER, 95)
 
     assert room(store, ledger).may_fit(OTHER, 95)
@@ -131,7 +132,7 @@ def test_what_a_killed_process_began_keeps_no_more_room_than_it_has(
 def test_a_download_that_nobody_goes_on_with_goes_before_what_was_used_later(
     store: LocalStore, ledger: Ledger, clock: Clock
 ) -> None:
-    with Holding(FILLS, store.root, NEW, "60", "begun"):
+    with Holding(FILLS, layout_of(store).root, NEW, "60", "begun"):
         pass
     clock.advance(3600)
     (blob,) = fill(store, ledger, clock, 50)
@@ -139,22 +140,22 @@ def test_a_download_that_nobody_goes_on_with_goes_before_what_was_used_later(
     assert room(store, ledger).reserve(OTHER, 50)
 
     assert here(store, ledger) == {blob}
-    assert not (store.incoming / NEW).exists()
+    assert not (layout_of(store).incoming / NEW).exists()
     assert ledger.keys("reserved/") == [f"reserved/{OTHER}"]
 
 
 def test_a_pinned_download_stays(store: LocalStore, ledger: Ledger) -> None:
-    with Holding(FILLS, store.root, NEW, "60", "begun"):
+    with Holding(FILLS, layout_of(store).root, NEW, "60", "begun"):
         pass
     ledger.pin(NEW, "test")
 
     assert not room(store, ledger).reserve(OTHER, 100)
-    assert (store.incoming / NEW).read_bytes() == b"begun"
+    assert (layout_of(store).incoming / NEW).read_bytes() == b"begun"
 
 
 def test_what_a_killed_process_committed_and_did_not_note_is_noted(store: LocalStore, ledger: Ledger) -> None:
     """The keeper does it, without a restart of its own."""
-    with Holding(FILLS, store.root, NEW, "3", "new"):
+    with Holding(FILLS, layout_of(store).root, NEW, "3", "new"):
         pass
     assert not ledger.usages()
 
@@ -183,7 +184,7 @@ def test_a_blob_that_could_not_be_noted_is_noted_later(
 
 def test_reservations_count_for_every_process(store: LocalStore, ledger: Ledger) -> None:
     assert room(store, ledger).reserve(NEW, 60)
-    with closing(Ledger(store.root / "ledger")) as of_another_worker:
+    with closing(Ledger(layout_of(store).root / "ledger")) as of_another_worker:
         assert not room(store, of_another_worker).reserve(OTHER, 60)
         room(store, ledger).give_back(NEW)
         assert room(store, of_another_worker).reserve(OTHER, 60)
@@ -307,7 +308,7 @@ def test_a_blob_that_somebody_deleted_by_hand_makes_room_all_the_same(
     store: LocalStore, ledger: Ledger, clock: Clock
 ) -> None:
     gone, kept = fill(store, ledger, clock, 50, 50)
-    store.path(gone).unlink()
+    layout_of(store).path(gone).unlink()
     assert room(store, ledger).reserve(NEW, 50)
     assert here(store, ledger) == {kept}
 
@@ -364,7 +365,7 @@ def test_some_of_the_disk_is_kept_free(store: LocalStore, ledger: Ledger) -> Non
     assert not making.reserve(NEW, available * 3 // 2)
     assert making.reserve(NEW, available * 3 // 4)
     assert not making.reserve(OTHER, available // 2)
-    with (store.incoming / NEW).open("wb") as partial:
+    with (layout_of(store).incoming / NEW).open("wb") as partial:
         # A hole takes no space on the disk.
         partial.truncate(available * 3 // 4)
     assert making.reserve(OTHER, available // 2)
@@ -376,19 +377,19 @@ def test_some_of_the_disk_is_kept_free(store: LocalStore, ledger: Ledger) -> Non
 def test_disk_and_ledger_agree_again_after_a_crash(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     kept, removed = fill(store, ledger, clock, 10, 20)
     unsettled = store.put(bytes(30))
-    store.path(removed).unlink()
+    layout_of(store).path(removed).unlink()
     making = room(store, ledger)
     making.reserve(NEW, 40)
     making.reserve(OTHER, 20)
     assert len(ledger.keys("reserved/")) == 2
-    (store.incoming / NEW).write_bytes(b"the beginning")
-    (store.incoming / "put-abcdef").write_bytes(b"half a document")
+    (layout_of(store).incoming / NEW).write_bytes(b"the beginning")
+    (layout_of(store).incoming / "put-abcdef").write_bytes(b"half a document")
 
     making.reconcile()
 
     assert here(store, ledger) == {kept, unsettled}
     assert list(ledger.keys("reserved/")) == [f"reserved/{NEW}"]
-    assert [path.name for path in store.incoming.iterdir()] == [NEW]
+    assert [path.name for path in layout_of(store).incoming.iterdir()] == [NEW]
     making.reconcile()
     assert here(store, ledger) == {kept, unsettled}
 
@@ -400,7 +401,7 @@ def test_a_download_that_nobody_went_on_with_for_a_week_gives_its_room_back(
     week_s = 7 * 24 * 3600
     for digest, age_s in ((NEW, week_s + 60), (OTHER, week_s - 60)):
         assert making.reserve(digest, 40)
-        path = store.incoming / digest
+        path = layout_of(store).incoming / digest
         path.write_bytes(b"the beginning")
         os.utime(path, (time.time() - age_s, time.time() - age_s))
     making.reconcile()
@@ -411,9 +412,9 @@ def test_a_download_that_nobody_went_on_with_for_a_week_gives_its_room_back(
 def test_a_blob_found_on_disk_is_as_old_as_its_file(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     """So that eviction after a lost ledger still takes the oldest first."""
     old, new = fill(store, ledger, clock, 50, 50)
-    with closing(Ledger(store.root / "another ledger", clock)) as empty:
+    with closing(Ledger(layout_of(store).root / "another ledger", clock)) as empty:
         for digest, age_s in ((old, 1000), (new, 10)):
-            os.utime(store.path(digest), (clock.now - age_s, clock.now - age_s))
+            os.utime(layout_of(store).path(digest), (clock.now - age_s, clock.now - age_s))
         room(store, empty).reconcile()
         assert [clock.now - usage.used_at for usage in _oldest_first(empty)] == pytest.approx([1000, 10])
         assert room(store, empty).reserve(NEW, 50)

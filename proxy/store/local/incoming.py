@@ -1,4 +1,4 @@
-"""A blob on its way in: one file, one writer among all processes.
+"""A blob that is arriving: one file, one writer among all processes.
 
 The writer holds an exclusive lock on the partial file. The kernel lets go of it
 when the writer's process dies, however it dies; another process that follows
@@ -6,18 +6,17 @@ the same file may then take over where it ended. Everybody else reads the file
 as it grows. All methods block.
 """
 
-import contextlib
 import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from proxy.digest import Digest, Verifier
 from proxy.store.files import publish, remove
-from proxy.store.local import VERIFIED_MODE, LocalStore
-from proxy.system.file_marks import is_marked, mark
+from proxy.store.local.folders import PARTIAL_MODE, VERIFIED_MODE
+from proxy.system.file_marks import mark
 
 _PIECE_BYTES = 512 * 1024
 """Hashed and written one after the other, so that a piece is read from cache the second time.
@@ -27,14 +26,13 @@ page cache, which cost less to write and to send later on.
 """
 _MOST_PARTS = os.sysconf("SC_IOV_MAX")
 _REHASH_BYTES = 1024 * 1024
-_PARTIAL_MODE = 0o644
 _TRIES = 20
 """To open a file that other processes prove and commit again and again."""
 
 _of_thread = threading.local()
 
 
-class Incoming:
+class LocalIncoming:
     """The right to write one partial file, from `acquire` until `close`."""
 
     def __init__(self, fd: int, path: Path, final: Path, verifier: Verifier) -> None:
@@ -45,18 +43,19 @@ class Incoming:
         self._using = threading.Lock()
         """Held while a thread uses the descriptor: closed, its number may be another file's."""
         self.resumed_bytes = verifier.seen_bytes
-        """How much was here before, from an earlier run or another process."""
+        """How much was there before, from an earlier run or another process."""
+
+    def __repr__(self) -> str:
+        state = "open" if self.fd >= 0 else "closed"
+        return f"<LocalIncoming {self._path.name:.12}… with {self.length_bytes} bytes, {state}>"
 
     @classmethod
-    def acquire(cls, store: LocalStore, digest: Digest, size_bytes: int) -> "Incoming | None":
-        """Become the writer of a partial file; None when another process is.
+    def acquire(cls, path: Path, final: Path, digest: Digest, size_bytes: int) -> Self | None:
+        """Become the writer of a partial file, which will be `final`; None when another process is.
 
         Bytes that are already there are hashed again. A partial file longer
-        than the blob is worthless and starts anew.
+        than the blob is worthless and starts anew. Raises OSError.
         """
-        path = store.incoming / digest
-        if not store.incoming.exists():
-            store.make_folders()
         while True:
             fd = _open_for_writing(path)
             if fd is None:
@@ -72,17 +71,17 @@ class Incoming:
             # It was committed or discarded between our open and our lock.
             os.close(fd)
         try:
-            os.fchmod(fd, _PARTIAL_MODE)
+            os.fchmod(fd, PARTIAL_MODE)
             verifier = Verifier(digest, size_bytes)
             _hash_again(fd, verifier)
         except BaseException:
             os.close(fd)
             raise
-        return cls(fd, path, store.path(digest), verifier)
+        return cls(fd, path, final, verifier)
 
     @property
     def length_bytes(self) -> int:
-        """How many bytes are here."""
+        """How many bytes are there."""
         return self._verifier.seen_bytes
 
     def append(self, *chunks: bytes) -> None:
@@ -146,57 +145,6 @@ class Incoming:
                 self.fd = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a partial file is."""
-
-    length_bytes: int
-    is_verified: bool
-    """Whether its writer, which is alive and still has it open, has proved it."""
-    is_discarded: bool
-    """It has no name any more: it was found bad, or evicted after its commit."""
-
-
-class Partial:
-    """A reader's view of a partial file, whoever writes it. `fd` stays valid after the commit."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    @classmethod
-    def open(cls, store: LocalStore, digest: Digest) -> "Partial | None":
-        """Open the partial file of a digest; None when there is none."""
-        try:
-            return cls(os.open(store.incoming / digest, os.O_RDONLY | os.O_CLOEXEC))
-        except FileNotFoundError:
-            return None
-
-    def look(self) -> "Progress":
-        """Return how far the file is."""
-        status = os.fstat(self.fd)
-        return Progress(
-            length_bytes=status.st_size,
-            is_verified=is_marked(self.fd),
-            is_discarded=status.st_nlink == 0,
-        )
-
-    def is_same(self, fd: int) -> bool:
-        """Whether another descriptor is of the very same file."""
-        ours, theirs = os.fstat(self.fd), os.fstat(fd)
-        return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
-
-    def keep(self) -> None:
-        """Protect the committed file from removal while it is read, unless its writer still holds it."""
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
 def _buffer() -> memoryview:
     """Return a buffer that is this thread's alone: fresh memory costs as much as filling it."""
     if not hasattr(_of_thread, "buffer"):
@@ -237,11 +185,11 @@ def _open_for_writing(path: Path) -> int | None:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     for _ in range(_TRIES):
         try:
-            return os.open(path, flags, _PARTIAL_MODE)
+            return os.open(path, flags, PARTIAL_MODE)
         except PermissionError:
             if not _make_writable(path):
                 return None
-    return os.open(path, flags, _PARTIAL_MODE)
+    return os.open(path, flags, PARTIAL_MODE)
 
 
 def _make_writable(path: Path) -> bool:
@@ -258,7 +206,7 @@ def _make_writable(path: Path) -> bool:
         if not _lock(fd):
             return False
         if _is_named(fd, path):
-            os.fchmod(fd, _PARTIAL_MODE)
+            os.fchmod(fd, PARTIAL_MODE)
         return True
     finally:
         os.close(fd)
