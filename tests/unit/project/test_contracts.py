@@ -19,6 +19,7 @@ SERVER = "aiohttp's server is known to the web"
 CLIENT = "aiohttp's client is known to the HTTP sources"
 DISKCACHE = "diskcache is known to the ledger's table"
 SQLITE = "SQLite is known to the store"
+PLACES = "Where blobs lie is known to the store"
 GNUPG = "gnupg is known to the keyring"
 TERMINALS = "Terminals are known to the command line"
 TEMPLATES = "Templates are known to the operator's pages"
@@ -54,6 +55,8 @@ FORBIDDEN = [
     ("web", "import sqlite3", SQLITE),
     ("cli", "import sqlite3", SQLITE),
     ("documents", "import sqlite3", SQLITE),
+    ("jobs", "from proxy.store.local.store import LocalStore", PLACES),
+    ("runtime.py", "from proxy.store.local.folders import Folders", PLACES),
     ("web", "import click", TERMINALS),
     ("jobs", "from rich.console import Console", TERMINALS),
     ("cli", "import jinja2", TEMPLATES),
