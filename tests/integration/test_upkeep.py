@@ -320,7 +320,7 @@ async def test_a_blob_that_cannot_be_read_now_is_not_damaged(
             raise OSError(24, "Too many open files")
         return opened(path, *arguments)
 
-    monkeypatch.setattr("proxy.jobs.scrub.os.open", fail)
+    monkeypatch.setattr("proxy.store.local.inspection.os.open", fail)
     await scrubber.run()
 
     assert proxy.store.has(Digest(items[0].digest))
