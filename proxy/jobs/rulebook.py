@@ -74,7 +74,7 @@ class Page:
     """What the last complete run wanted, as "product version"."""
 
 
-_PAGES = Kind("rule/", Schema(Page))
+_PAGES = Kind("rule/", Schema(Page, later=["unknown"]))
 _ASKED = Kind("asked/", Schema(bool))
 """Rules that somebody wants to be run; whatever the value is, somebody does."""
 

@@ -8,14 +8,17 @@ for a JSON list, or `int`, `tuple[str, ...]` and the like. It tolerates releases
     another type, or out of range     makes the record unreadable
     a higher version                  makes the record unreadable
 
-A record of version 1 does not state its version: the first releases knew none. A type
-that changes so that older releases would misread it gets the next number, which stands
-in the JSON object under "version" from then on.
+The other way round, what is written must be read by the release before, for people go
+back. A record of version 1 does not state its version: the first releases knew none.
+Those refuse a field that they do not know, so the `later` ones are left out while they
+say nothing. A type that changes so that older releases would misread it gets the next
+number, which stands in the JSON object under "version" from then on.
 
 Pure: knows nothing of the ledger or of files.
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -49,9 +52,11 @@ class Unreadable:
 class Schema(Generic[T]):
     """How values of one type are written as JSON values, and read."""
 
-    def __init__(self, of: type[T], version: int = 1) -> None:
+    def __init__(self, of: type[T], version: int = 1, later: Collection[str] = ()) -> None:
+        """Know a type. `later` names fields, at any depth, that the first releases did not know."""
         self._type = of
         self._version = version
+        self._later = frozenset(later)
 
     def decode(self, value: object) -> T | Unreadable:
         """Return what a JSON value says. Never raises."""
@@ -76,7 +81,22 @@ class Schema(Generic[T]):
     def encode(self, record: T) -> Any:
         """Return a record as JSON values."""
         value = msgspec.to_builtins(record)
+        if self._later:
+            value = self._without_silent(value)
         return value if self._version == 1 else {_VERSION: self._version, **value}
+
+    def _without_silent(self, value: Any) -> Any:
+        """Return a value without the later fields that say nothing: None, False, or something empty."""
+        match value:
+            case dict():
+                return {
+                    name: self._without_silent(one)
+                    for name, one in value.items()
+                    if name not in self._later or not _is_silent(one)
+                }
+            case list() | tuple():
+                return [self._without_silent(one) for one in value]
+        return value
 
 
 def parse(text: str | bytes) -> Any:
@@ -85,3 +105,7 @@ def parse(text: str | bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         return Unreadable(f"it is not JSON: {error}")
+
+
+def _is_silent(value: object) -> bool:
+    return value is None or value is False or (isinstance(value, str | list | tuple | dict) and not value)

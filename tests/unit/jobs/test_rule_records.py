@@ -67,6 +67,8 @@ def test_a_page_is_read_and_written_in_the_form_of_the_releases_before(
     book.note("noble", next_at=10.0)
 
     assert ledger.record("rule/noble") == {**PAGE, "next_at": 10.0}
+    book.note("noble", last=replace(page.last, unknown=()))
+    assert ledger.record("rule/noble")["last"].keys() == LAST.keys() - {"unknown"}
 
 
 @pytest.mark.parametrize(

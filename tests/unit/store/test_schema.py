@@ -102,3 +102,17 @@ def test_the_first_version_is_not_stated_and_the_next_ones_are() -> None:
     assert value["version"] == 3
     assert later.decode(value) == later.decode({"number": 1}) == Page(number=1)
     assert isinstance(PAGES.decode(value), Unreadable)
+
+
+def test_a_later_field_is_written_once_it_says_something() -> None:
+    """The first releases refuse a field that they do not know, and people go back to them."""
+    schema = Schema(Page, later=["at", "names", "last"])
+    assert schema.encode(Page(number=1)) == {"number": 1, "copies": {}}
+    assert schema.encode(Page(number=1, last=Page(number=2, names=("a",)))) == {
+        "number": 1,
+        "copies": {},
+        "last": {"number": 2, "copies": {}, "names": ["a"]},
+    }
+    assert schema.encode(Page(number=1, at=0.0))["at"] == 0.0
+    for page in (FULL, Page(number=1), Page(number=0, at=0.0)):
+        assert schema.decode(schema.encode(page)) == page
