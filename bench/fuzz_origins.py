@@ -220,7 +220,7 @@ class Fuzz:
         script = written(self._chance, data, self._good.url + path, may_lie=True)
         self._first.scripts = {} if script.says_nothing_new else {path: script}
         self._proxy.clock.advance(3600)
-        await self._proxy.documents.revalidate()
+        await self._proxy.documents.checks.revalidate()
         self.tries["documents"] += 1
         for one in (INDEX, LIST):
             reply = await self._read(one)
@@ -230,7 +230,7 @@ class Fuzz:
                 keep(script, f"{one} is not what the second origin has: {status['last_problem']}")
                 self._first.scripts = {}
                 self._proxy.clock.advance(3600)
-                await self._proxy.documents.revalidate()
+                await self._proxy.documents.checks.revalidate()
                 return
 
     async def _item(self, item: TreeItem) -> None:

@@ -78,7 +78,7 @@ async def measure(count: int, pad: int) -> None:
             async with run_proxy(make_config(Path(work, "data"), mirror, upstream=patient)) as proxy:
                 ticking = asyncio.create_task(tick())
                 began = time.monotonic()
-                await proxy.documents.revalidate()
+                await proxy.documents.checks.revalidate()
                 took_s = time.monotonic() - began
                 state = (await proxy.cache.status())["test"]
                 listed = await proxy.read(f"p0/v/f{PER_VERSION - 1}", "HEAD")

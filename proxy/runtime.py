@@ -17,8 +17,9 @@ from proxy.config.keyrings import Keyrings, open_keyrings
 from proxy.counting.counters import Counters, OriginMeter
 from proxy.documents.assembling import Assembler
 from proxy.documents.documents import Documents
-from proxy.documents.mirror_records import MirrorRecords, documents_in_use
+from proxy.documents.mirror_records import MirrorRecords
 from proxy.documents.reading import Reading
+from proxy.documents.records import documents_in_use
 from proxy.documents.reverification import Reverifier
 from proxy.documents.shared_facts import SharedFacts
 from proxy.documents.vetting import Vetting
@@ -99,7 +100,10 @@ async def open_runtime(
         usage = UsageNotes(storage)
         tasks = [
             asyncio.create_task(usage.run(), name="usage"),
-            *(asyncio.create_task(one.watch(), name=f"watch {name}") for name, one in documents.items()),
+            *(
+                asyncio.create_task(one.checks.watch(), name=f"watch {name}")
+                for name, one in documents.items()
+            ),
         ]
         stack.push_async_callback(_cancel, tasks)
         delivery = Delivery(documents, flights, storage, usage, offline, clock)

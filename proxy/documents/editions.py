@@ -1,8 +1,13 @@
 """The generations of one mirror that this worker has loaded, and can serve from.
 
-One is current; those it replaced stay for a while, for what they named and it
-does not. Workers learn of each other's generations by the board: whoever
-accepts one records it first and announces it then.
+Two of them matter, and are usually one: the generation that is *served*, and the one that
+was *accepted* last. Nothing older than the accepted one is accepted, and checks compare
+with it. An operator may *hold* a generation: then it stays served while newer ones are
+accepted, until it is let go.
+
+Replaced generations stay loaded for a while, for the files that the served one no longer
+names. Workers learn of each other's generations by the shared facts: whoever accepts or
+holds one records it first, and announces it then.
 """
 
 import asyncio
@@ -13,8 +18,9 @@ from dataclasses import replace
 
 from proxy.digest import Digest
 from proxy.documents.generation import Edition, Generation, GenerationLost
-from proxy.documents.mirror_records import MirrorRecords
-from proxy.documents.shared_facts import SharedFacts
+from proxy.documents.mirror_records import MirrorRecords, Recorded
+from proxy.documents.shared_facts import Announced, SharedFacts
+from proxy.errors import ProxyError
 from proxy.moments import NO_PAUSE, Pause, lies_ahead
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
@@ -23,12 +29,83 @@ log = logging.getLogger(__name__)
 
 _SAME_READER_S = 60.0
 """A client that read an index gets that generation's lists for this long."""
-_RETIRED_PAUSE_S = 5.0
-"""After those replaced could not be known."""
+_REPLACED_PAUSE_S = 5.0
+"""Until replaced generations are looked for again, after the records could not be read."""
+_UNKNOWN = Announced(-1, -1)
+
+
+class GenerationUnknown(ProxyError):
+    """A generation that is neither served nor accepted, nor was replaced lately."""
+
+    def __init__(self, mirror: str, number: int) -> None:
+        super().__init__(f"mirror {mirror} has no generation {number} any more")
+        self.number = number
+
+
+class LoadedEditions:
+    """The served edition, and those that it replaced lately."""
+
+    def __init__(self, retain_s: float, clock: Callable[[], float]) -> None:
+        self._retain_s = retain_s
+        self._clock = clock
+        self.served: Edition | None = None
+        self._replaced: list[Edition] = []
+
+    def serve(self, edition: Edition) -> None:
+        """Serve an edition; keep the replaced ones for what it no longer names."""
+        now = self._clock()
+        kept_s = max(self._retain_s, _SAME_READER_S)
+        replaced = [] if self.served is None else [replace(self.served, retired_at=now)]
+        self.served = edition if edition.retired_at is None else replace(edition, retired_at=None)
+        self._replaced = [
+            replace(old, retired_at=min(old.retired_at or 0.0, now))
+            for old in (*replaced, *self._replaced)
+            if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
+        ]
+
+    def add_replaced(self, edition: Edition, when: float) -> None:
+        """Add an edition that was replaced at `when`."""
+        self._replaced.append(replace(edition, retired_at=min(when, self._clock())))
+
+    def numbered(self, number: int) -> Edition | None:
+        """Return the edition of a generation, None when it is not loaded."""
+        editions = (self.served, *self._replaced)
+        return next((one for one in editions if one is not None and one.generation.number == number), None)
+
+    def replaced_document(self, path: str) -> tuple[Item, Edition] | None:
+        """Return the document that was at `path` in an edition replaced lately."""
+        found = ((edition.document(path), edition) for edition in self._lately())
+        return next(((item, edition) for item, edition in found if item is not None), None)
+
+    def item(self, path: str) -> Item | None:
+        """Return the item that the served edition names at `path`, or one replaced lately did."""
+        found = (edition.catalog.find(path) for edition in self._lately())
+        return next((item for item in found if item is not None), None)
+
+    def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
+        """Return the document or item with a digest, and whether it is a document."""
+        found = (edition.find_digest(digest) for edition in self._lately())
+        return next((one for one in found if one is not None), None)
+
+    def drop_damaged(self) -> bool:
+        """Forget editions whose lists cannot be read any more; return whether that hit a replaced one."""
+        if self.served is not None and self.served.catalog.is_damaged:
+            self.served = None
+        whole = [old for old in self._replaced if not old.catalog.is_damaged]
+        has_dropped = len(whole) < len(self._replaced)
+        self._replaced = whole
+        return has_dropped
+
+    def _lately(self) -> Iterator[Edition]:
+        """Yield the served edition and those whose files are still served."""
+        if self.served is not None:
+            yield self.served
+        since = self._clock() - self._retain_s
+        yield from (old for old in self._replaced if (old.retired_at or 0.0) > since)
 
 
 class Editions:
-    """The current edition of a mirror, and those replaced lately."""
+    """Which generations of a mirror are accepted, held and served, here and in all workers."""
 
     def __init__(
         self,
@@ -43,71 +120,88 @@ class Editions:
         self._shared = shared
         self._retain_s = retain_s
         self._clock = clock
-        self.current: Edition | None = None
-        self._retired: list[Edition] = []
-        self.knows_retired = False
-        """Whether what an earlier run or another worker has replaced lately is loaded."""
-        self._rest = NO_PAUSE
-        """After those replaced could not be known."""
-        self._loading_retired = asyncio.Lock()
-        self._seen_number = -1
+        self.loaded = LoadedEditions(retain_s, clock)
+        self.accepted: Edition | None = None
+        """The generation accepted last, None unless it may and can be served."""
+        self._recorded = Recorded(None, None, "")
+        self._is_held = False
+        self.knows_replaced = False
+        """Whether the generations are loaded that an earlier run or another worker has replaced lately."""
+        self._pause = NO_PAUSE
+        """During which replaced generations are not looked for."""
+        self._loading_replaced = asyncio.Lock()
+        self._seen = _UNKNOWN
         self._adoption: asyncio.Task[None] | None = None
 
-    # What they hold
+    # What they are
 
-    def retired_document(self, path: str) -> tuple[Item, Edition] | None:
-        """Return the document that was at `path` in an edition replaced lately."""
-        found = ((edition.document(path), edition) for edition in self._all())
-        return next(((item, edition) for item, edition in found if item is not None), None)
-
-    def item(self, path: str) -> Item | None:
-        """Return the item that the current edition names at `path`, or one replaced lately did."""
-        found = (edition.catalog.find(path) for edition in self._all())
-        return next((item for item in found if item is not None), None)
+    @property
+    def served(self) -> Edition | None:
+        """The edition that clients get."""
+        return self.loaded.served
 
     def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
         """Return the document or item with a digest, and whether it is a document."""
-        for edition in self._all():
-            for document in edition.generation.documents.values():
-                if digest in {document.digest, document.text}:
-                    return document.item, True
-            item = edition.catalog.find_digest(digest)
-            if item is not None:
-                return item, False
-        return None
+        found = self.loaded.find_digest(digest)
+        if found is None and self._is_held and self.accepted is not None:
+            return self.accepted.find_digest(digest)
+        return found
+
+    def accepted_before(self) -> Generation | None:
+        """Return what a check compares with: nothing older is accepted.
+
+        Where its documents cannot be used, that is only their dates.
+        """
+        last, usable = self._recorded.accepted, self.accepted
+        if last is None or (usable is not None and usable.generation.number >= last.number):
+            return None if usable is None else usable.generation
+        return last.dates_only()
+
+    def why_unknown(self) -> str:
+        """Return why it is not known what was accepted last, "" when it is known, or nothing was."""
+        return self._recorded.problem if self.accepted is None else ""
+
+    def why_unverified(self) -> str:
+        """Return why the generation to serve may not be served, "" when it may be."""
+        return self._records.why_unverified()
+
+    def next_number(self) -> int:
+        """Return the number of a generation that is still to be accepted."""
+        return self._shared.announced().accepted + 1
 
     def note_reader(self, client: str, edition: Edition) -> None:
-        """Remember that a client has just read the index of an edition."""
+        """Note that a client has just read the index of an edition."""
         self._shared.note_reader(client, edition.generation.number, self._clock())
 
     def read_by(self, client: str) -> Edition | None:
         """Return the edition whose index a client read last, if that was a short while ago."""
         number = self._shared.reader(client, self._clock(), _SAME_READER_S)
-        editions = (self.current, *self._retired)
-        return next((one for one in editions if one is not None and one.generation.number == number), None)
+        return None if number is None else self.loaded.numbered(number)
 
     # How they change
 
-    async def install(self, generation: Generation) -> None:
-        """Make a generation current: loaded first, then recorded, then announced to all workers.
+    async def accept(self, generation: Generation) -> None:
+        """Make a generation the accepted one: loaded first, then recorded, then announced to all workers.
 
-        Raises StoreFault when it cannot be recorded; one that says the same as the current one
-        confirms that all the same, here if not elsewhere.
+        It is served from now on, unless another one is held. Raises StoreFault when it cannot be
+        recorded; one that says the same as the accepted one confirms that all the same, here if
+        not elsewhere.
         """
-        previous = self.current
+        previous = self.accepted
         if previous is not None and previous.generation.number == generation.number:
-            self.current = replace(previous, generation=generation)
+            self._take(replace(previous, generation=generation))
             try:
-                await self._records.install(generation)
+                await self._records.accept(generation)
             except StoreFault as error:
                 log.warning("generation.not_recorded mirror=%s problem=%s", self._mirror, error)
             return
         edition = await self._records.load(generation)
-        if previous is not None:
-            await self._records.retire(previous.generation, self._clock(), self._retain_s)
-        await self._records.install(generation)
-        self._show(edition)
-        self._announce(generation.number)
+        if previous is not None and not self._is_held:
+            await self._records.note_replaced(previous.generation, self._clock(), self._retain_s)
+        await self._records.accept(generation)
+        self._take(edition)
+        self._shared.announce_accepted(generation.number)
+        self._seen = Announced(generation.number, max(self._seen.held, 0))
         log.info(
             "generation.accepted mirror=%s number=%d documents=%d absent=%d",
             self._mirror,
@@ -116,55 +210,74 @@ class Editions:
             len(generation.absent),
         )
 
-    def next_number(self) -> int:
-        """Return the number of a generation that is still to be accepted."""
-        return self._shared.number() + 1
+    async def hold(self, number: int) -> None:
+        """Serve the generation of that number from now on, whatever is accepted.
+
+        All workers do, and later runs. Raises GenerationUnknown when it is not here any more, and
+        StoreFault when that cannot be recorded.
+        """
+        await self.adopt()
+        edition = self.loaded.numbered(number)
+        if edition is None and self.accepted is not None and self.accepted.generation.number == number:
+            edition = self.accepted
+        if edition is None:
+            raise GenerationUnknown(self._mirror, number)
+        await self._note_replaced_by(edition)
+        await self._records.hold(edition.generation)
+        self._is_held = True
+        self._serve(edition)
+        self._announce_held(number)
+        log.info("generation.held mirror=%s number=%d", self._mirror, number)
+
+    async def let_go(self) -> None:
+        """Serve the generation accepted last again, in all workers. Raises StoreFault."""
+        await self.adopt()
+        if self.accepted is not None:
+            await self._note_replaced_by(self.accepted)
+        await self._records.let_go()
+        self._is_held = False
+        if self.accepted is not None:
+            self._serve(self.accepted)
+        self._announce_held(0)
+        log.info("generation.let_go mirror=%s", self._mirror)
 
     def drop_damaged(self) -> None:
-        """Let go of editions whose lists cannot be read any more; they are loaded again when wanted."""
-        if self.current is not None and self.current.catalog.is_damaged:
-            self.current = None
-        whole = [old for old in self._retired if not old.catalog.is_damaged]
-        self.knows_retired &= len(whole) == len(self._retired)
-        self._retired = whole
+        """Forget editions whose lists cannot be read any more; they are loaded again when wanted."""
+        if self.accepted is not None and self.accepted.catalog.is_damaged:
+            self.accepted = None
+        if self.loaded.drop_damaged():
+            self.knows_replaced = False
 
     def is_announced_loaded(self) -> bool:
-        """Whether what all workers were told last is what this one serves."""
-        return self.current is not None and self._seen_number == self._shared.number()
+        """Whether this worker serves what all workers were told last."""
+        return self.served is not None and self._seen == self._shared.announced()
 
     async def adopt_announced(self) -> None:
-        """Take over what another worker has announced, or an earlier run has left behind."""
+        """Load what another worker has announced, or an earlier run has left behind."""
         if not self.is_announced_loaded():
             await asyncio.shield(self._begin_adoption())
-        elif not self.knows_retired and not self._rest.is_on(self._clock()):
-            self._begin_adoption()  # What is asked for now does not wait for that.
+        elif not self.knows_replaced and not self._pause.is_on(self._clock()):
+            self._begin_adoption()  # A client that asks now does not wait for that.
 
     async def adopt(self) -> None:
-        """Load what was accepted last, as far as it may be served, unless it is loaded already."""
-        number = self._shared.number()
-        accepted = await self._records.accepted()
-        if accepted is not None and number < accepted.number:
-            # The board's file is new, or its worker died before it could announce.
-            number = accepted.number
-            self._shared.announce(number)
-        generation = None if accepted is None else await self._records.proved(accepted)
-        await self._load_retired()
-        if generation is None:
-            return
-        if self.current is not None and self.current.generation.number == generation.number:
-            checked_at = self.current.generation.checked_at
-            if checked_at < generation.checked_at or lies_ahead(checked_at, self._clock()):
-                self.current = replace(self.current, generation=generation)
-        else:
-            try:
-                edition = await self._records.load(generation)
-            except GenerationLost as error:
-                log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
-                return
-            if self.current is not None and self.current.generation.number > generation.number:
-                return  # A newer one was accepted meanwhile.
-            self._show(edition)
-        self._seen_number = number
+        """Load what the records say was accepted last and is held, unless it is loaded already."""
+        announced = self._shared.announced()
+        recorded = await self._records.recorded()
+        announced = self._announce_recorded(announced, recorded)
+        accepted = await self._edition_of(recorded.accepted, self.accepted)
+        held = await self._edition_of(recorded.held, self.served)
+        await self._load_replaced()
+        if self.accepted is not None and (
+            recorded.accepted is None or self.accepted.generation.number > recorded.accepted.number
+        ):
+            return  # A newer one was accepted meanwhile.
+        self._recorded = recorded
+        self._is_held = held is not None
+        self.accepted = accepted or self.accepted
+        to_serve = held or accepted
+        if to_serve is not None:
+            self._serve(to_serve)
+            self._seen = announced
 
     async def close(self) -> None:
         """Stop loading."""
@@ -173,47 +286,75 @@ class Editions:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._adoption
 
-    def _all(self) -> Iterator[Edition]:
-        """Yield the current edition and those whose names are still served."""
-        if self.current is not None:
-            yield self.current
-        since = self._clock() - self._retain_s
-        yield from (old for old in self._retired if (old.retired_at or 0.0) > since)
+    def _take(self, edition: Edition) -> None:
+        """Note what was accepted last, or confirmed; serve it unless another one is held."""
+        self.accepted = edition
+        self._recorded = self._recorded._replace(accepted=edition.generation, problem="")
+        to_serve = self.served if self._is_held else edition
+        if to_serve is not None:
+            self._serve(to_serve)
 
-    def _show(self, edition: Edition) -> None:
-        """Serve from `edition`; keep the replaced ones for what it no longer names."""
-        now = self._clock()
-        kept_s = max(self._retain_s, _SAME_READER_S)
-        replaced = [] if self.current is None else [replace(self.current, retired_at=now)]
-        self.current = edition
-        self._retired = [
-            replace(old, retired_at=min(old.retired_at or 0.0, now))
-            for old in (*replaced, *self._retired)
-            if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
-        ]
+    def _serve(self, edition: Edition) -> None:
+        """Serve an edition. A held one is as fresh as the last check: until it is let go nothing is newer."""
+        if self._is_held and self.accepted is not None:
+            checked_at = self.accepted.generation.checked_at
+            if edition.generation.checked_at != checked_at:
+                edition = replace(edition, generation=replace(edition.generation, checked_at=checked_at))
+        if edition is not self.served:
+            self.loaded.serve(edition)
 
-    def _announce(self, number: int) -> None:
-        self._shared.announce(number)
-        self._seen_number = number
+    async def _note_replaced_by(self, edition: Edition) -> None:
+        served = self.served
+        if served is not None and served.generation.number != edition.generation.number:
+            await self._records.note_replaced(served.generation, self._clock(), self._retain_s)
 
-    async def _load_retired(self) -> None:
+    def _announce_held(self, number: int) -> None:
+        self._shared.announce_held(number)
+        self._seen = Announced(max(self._seen.accepted, 0), number)
+
+    def _announce_recorded(self, announced: Announced, recorded: Recorded) -> Announced:
+        """Announce what is recorded and was not announced: the file is new, or a worker died in between."""
+        accepted = 0 if recorded.accepted is None else recorded.accepted.number
+        held = 0 if recorded.held is None else recorded.held.number
+        if announced.accepted < accepted:
+            self._shared.announce_accepted(accepted)
+        if announced.held != held:
+            self._shared.announce_held(held)
+        return Announced(max(announced.accepted, accepted), held)
+
+    async def _edition_of(self, recorded: Generation | None, loaded: Edition | None) -> Edition | None:
+        """Return the edition of a recorded generation as far as it may be served; None if it cannot be."""
+        generation = None if recorded is None else await self._records.verified(recorded)
+        if generation is None:
+            return None
+        if loaded is not None and loaded.generation.number == generation.number:
+            checked_at = loaded.generation.checked_at
+            if checked_at < generation.checked_at or lies_ahead(checked_at, self._clock()):
+                return replace(loaded, generation=generation)
+            return loaded
+        try:
+            return await self._records.load(generation)
+        except GenerationLost as error:
+            log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
+            return None
+
+    async def _load_replaced(self) -> None:
         """Load, once, what an earlier run or another worker has replaced lately."""
-        async with self._loading_retired:
+        async with self._loading_replaced:
             now = self._clock()
-            if self.knows_retired or self._rest.is_on(now):
+            if self.knows_replaced or self._pause.is_on(now):
                 return
             try:
-                for generation, when in await self._records.retired(now - self._retain_s):
-                    if all(one.generation.number != generation.number for one in self._all()):
+                for generation, when in await self._records.replaced(now - self._retain_s):
+                    if self.loaded.numbered(generation.number) is None:
                         with contextlib.suppress(GenerationLost):
-                            old = await self._records.load(generation)
-                            self._retired.append(replace(old, retired_at=min(when, now)))
+                            self.loaded.add_replaced(await self._records.load(generation), when)
             except (StoreFault, OSError) as error:
-                # What they name and the current one does not is missed; that is less than everything.
+                # Files that only they name are not served; that is less than everything.
                 log.warning("generation.retired_unknown mirror=%s problem=%s", self._mirror, error)
-                self._rest = Pause(now, _RETIRED_PAUSE_S)
+                self._pause = Pause(now, _REPLACED_PAUSE_S)
                 return
-            self.knows_retired = True
+            self.knows_replaced = True
 
     def _begin_adoption(self) -> asyncio.Task[None]:
         if self._adoption is None:

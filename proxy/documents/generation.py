@@ -1,12 +1,12 @@
 """Generations: the documents of a mirror that were verified and accepted together.
 
-A Generation is a value and a ledger record; an Edition is one that is loaded
-and can be served from. Documents themselves are blobs.
+A Generation is a value, which `records.py` reads and writes; an Edition is a generation
+whose lists are loaded, so that it can be served. The documents themselves are blobs.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from proxy.digest import Digest
 from proxy.documents.reading import Reading
@@ -18,14 +18,15 @@ from proxy.simplestreams.parse import FormatError, parse_document
 from proxy.sources.document import Validators
 from proxy.store.files import StoreFault
 from proxy.store.protocols import ReadStore
+from proxy.store.schema import Count, Moment
 
 SIBLING = "sibling"
 """Format of a document that is verified by another one: a plain flavour, or a signature."""
 
 
-_NO_DIGEST = Digest("0" * 64)
+NO_DIGEST = Digest("0" * 64)
+"""Of a document of which only the dates are known."""
 _MOST_LEFT = 1000
-_TUPLES = ("absent", "gaps", "broken", "oddities", "content_ids")
 
 
 class GenerationLost(ProxyError):
@@ -40,16 +41,16 @@ class Document:
     format: str
     """`index:1.0`, `products:1.0` or SIBLING."""
     digest: Digest
-    size_bytes: int
+    size_bytes: Count
     text: Digest
     """Of the text that the signature covers; parsed from here, never from the bytes."""
     content_id: str = ""
-    updated: float | None = None
-    signed_at: float | None = None
+    updated: Moment | None = None
+    signed_at: Moment | None = None
     is_ahead: bool = False
     """Whether one of these dates lay in the future when the document was accepted."""
-    least_updated: float | None = None
-    least_signed_at: float | None = None
+    least_updated: Moment | None = None
+    least_signed_at: Moment | None = None
     """What counts then instead of the dates in the future."""
     fingerprint: str = ""
     origin: str = ""
@@ -63,7 +64,7 @@ class Document:
 
     def date_only(self) -> Self:
         """Return what remains of a document whose file is lost: how old is too old."""
-        return replace(self, digest=_NO_DIGEST, etag=None, last_modified=None)
+        return replace(self, digest=NO_DIGEST, etag=None, last_modified=None)
 
     @property
     def validators(self) -> Validators:
@@ -75,11 +76,15 @@ class Document:
 class Generation:
     """What one index and all it names said at one time. Times are Unix seconds."""
 
-    number: int
+    number: Count
     keyring: str
-    """Identity of the keyring that verified it; with other keys it is verified again."""
-    accepted_at: float
-    checked_at: float
+    """Identity of the keyring that verified it; with other keys it is verified again.
+
+
+    Empty when only the dates of its documents could be read from its record.
+    """
+    accepted_at: Moment
+    checked_at: Moment
     """When an origin last confirmed that this is current."""
     index_path: str
     documents: dict[str, Document]
@@ -97,6 +102,10 @@ class Generation:
     """The lists that its index names, whether or not they could be had; of one without any, those before."""
     left: dict[str, Document] = field(default_factory=dict)
     """What earlier generations had and this one has not: nothing older than that may come back."""
+
+    def __post_init__(self) -> None:
+        if self.index_path not in self.documents:
+            raise ValueError("its index is not among its documents")
 
     @property
     def updated(self) -> float | None:
@@ -138,18 +147,6 @@ class Generation:
         }
         return replace(self, documents=documents, left={}, content_ids=())
 
-    def to_record(self) -> dict[str, Any]:
-        """Return the generation as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Self:
-        """Read what `to_record` wrote."""
-        known = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        documents = {name: _documents(record.get(name, {})) for name in ("documents", "left")}
-        tuples = {name: tuple(record.get(name, ())) for name in _TUPLES}
-        return cls(**{**known, **tuples, **documents})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
@@ -171,28 +168,28 @@ class Edition:
         """
         return self.document(path) or self.catalog.find(path)
 
+    def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
+        """Return the document or item with a digest, and whether it is a document."""
+        for document in self.generation.documents.values():
+            if digest in {document.digest, document.text}:
+                return document.item, True
+        item = self.catalog.find_digest(digest)
+        return None if item is None else (item, False)
+
     def conflicts(self) -> list[str]:
         """Say of each path that is named twice, and not alike, who says what and what is served. Blocks."""
         lists = [one.path for one in self.generation.documents.values() if one.format == PRODUCTS_FORMAT]
-        told = [
+        found = [
             f"{kept.path}: {_said(lists[kept_in], kept)}, which is served; {_said(lists[other_in], other)}"
             for (kept, other), kept_in, other_in in self.catalog.conflicts()
         ]
         for document in self.generation.documents.values():
             listed = self.catalog.find(document.path)
             if listed is not None and listed != document.item:
-                told.append(
+                found.append(
                     f"{document.path}: a document of the mirror, which is served, and listed as an item"
                 )
-        return told
-
-
-def _documents(records: dict[str, dict[str, Any]]) -> dict[str, Document]:
-    """Read documents; what a later release says of them besides is passed over."""
-    return {
-        path: Document(**{name: value for name, value in fields.items() if name in Document.__slots__})
-        for path, fields in records.items()
-    }
+        return found
 
 
 def _said(path: str, entry: Entry) -> str:

@@ -1,29 +1,38 @@
-"""What the ledger keeps of one mirror: its generations, and what is known beside them.
+"""What is recorded of one mirror, for those who must not wait for the ledger: awaitable, and verified.
 
-A generation is served only as far as the keys that the mirror has now prove it.
+A generation is served only as far as the keys that the mirror has now verify it.
 """
 
 import contextlib
 import logging
-from dataclasses import asdict, fields
+from typing import NamedTuple
 
 from proxy.digest import Digest
+from proxy.documents import records
 from proxy.documents.generation import Edition, Generation, load_edition, read_lists
+from proxy.documents.last_accepted import LastAccepted
 from proxy.documents.reading import Reading
-from proxy.documents.records import CURRENT, LastAccepted, readable
 from proxy.documents.reverification import Reverifier
 from proxy.documents.trouble import Trouble
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Products
 from proxy.store.files import StoreFault
-from proxy.store.ledger import Ledger
+from proxy.store.records import known
+from proxy.store.schema import Unreadable
 from proxy.store.storage import Storage
 
 log = logging.getLogger(__name__)
 
-_RETIRED = "retired/"
-_SIBLINGS = "siblings/"
-_TROUBLE = "trouble/"
+
+class Recorded(NamedTuple):
+    """What the records say of a mirror's generations, whoever verified them."""
+
+    accepted: Generation | None
+    """The one accepted last: nothing older is accepted."""
+    held: Generation | None
+    """The one to serve whatever is accepted, None for the one accepted last."""
+    problem: str
+    """Why `accepted` is None though something was accepted, "" if nothing was."""
 
 
 class MirrorRecords:
@@ -38,42 +47,78 @@ class MirrorRecords:
         self._threads = storage.threads
         self._last = LastAccepted(mirror, storage.ledger, storage.data_dir / "generations")
         self._counted: set[Digest] = set()
-        self._unproved = ""
+        self._unverified = ""
 
     @property
     def keyring_identity(self) -> str:
-        """Of the keys that prove what is accepted from now on."""
+        """Identity of the keys that verify what is accepted from now on."""
         return self._reverifier.identity
 
-    async def accepted(self) -> Generation | None:
-        """Return the generation accepted last, whoever proved it: nothing older may be."""
-        return await self._threads.ledger(self._last.read)
+    # Generations
 
-    async def current(self) -> Generation | None:
-        """Return what may be served of the generation accepted last."""
-        generation = await self.accepted()
-        return None if generation is None else await self.proved(generation)
+    async def recorded(self) -> Recorded:
+        """Return what the records say."""
+        return await self._threads.ledger(self._read)
 
-    async def proved(self, generation: Generation) -> Generation | None:
-        """Return what may be served of a generation; None for nothing, and `why_unproved` says why."""
-        unproved = ""
-        proved = None
+    async def has_accepted_nothing(self) -> bool:
+        """Whether no generation was ever accepted."""
+        recorded = await self.recorded()
+        return recorded.accepted is None and not recorded.problem
+
+    async def served(self) -> Generation | None:
+        """Return what may be served of the generation to serve, whether or not it is still in the store."""
+        recorded = await self.recorded()
+        for generation in (recorded.held, recorded.accepted):
+            verified = None if generation is None else await self.verified(generation)
+            if verified is not None:
+                return verified
+        return None
+
+    async def verified(self, generation: Generation) -> Generation | None:
+        """Return what may be served of a generation; None for nothing, and `why_unverified` says why."""
+        unverified = ""
+        verified = None
         try:
-            proved = await self._threads.slow(self._reverifier.reverify, generation)
+            verified = await self._threads.slow(self._reverifier.reverify, generation)
         except ProxyError as error:
-            unproved = f"what was accepted before does not count under the keys of now: {error}"
-        if unproved and unproved != self._unproved:
-            log.warning("generation.unproved mirror=%s problem=%s", self._mirror, unproved)
-        self._unproved = unproved
-        return proved
+            unverified = f"what was accepted before does not count under the keys of now: {error}"
+        if unverified and unverified != self._unverified:
+            log.warning("generation.unproved mirror=%s problem=%s", self._mirror, unverified)
+        self._unverified = unverified
+        return verified
 
-    def why_unproved(self) -> str:
-        """Return why the generation accepted last is not served, "" if nothing keeps it from that."""
-        return self._unproved
+    def why_unverified(self) -> str:
+        """Return why the generation that was asked for last is not served, "" if it may be."""
+        return self._unverified
 
-    async def install(self, generation: Generation) -> None:
-        """Make a generation the current one, so that a power cut does not undo it."""
-        await self._threads.ledger(self._write_current, generation)
+    async def accept(self, generation: Generation) -> None:
+        """Record a generation as the one accepted last, so that no power cut takes it back."""
+        await self._threads.ledger(self._write_accepted, generation)
+
+    async def hold(self, generation: Generation) -> None:
+        """Record that a generation is served whatever is accepted, so that no power cut takes it back."""
+        await self._threads.ledger(self._write_held, generation)
+
+    async def let_go(self) -> None:
+        """Record that the generation accepted last is served."""
+        await self._threads.ledger(self._forget_held)
+
+    async def replaced(self, since: float) -> list[tuple[Generation, float]]:
+        """Return what may be served of the generations replaced after `since`, newest first, with when."""
+        found = []
+        for one in await self._threads.ledger(records.replaced_since, self._ledger, self._mirror, since):
+            with contextlib.suppress(ProxyError):
+                verified = await self._threads.slow(self._reverifier.reverify, one.generation)
+                found.append((verified, one.when))
+        return found
+
+    async def note_replaced(self, generation: Generation, now: float, retain_s: float) -> None:
+        """Record that a generation is replaced now; forget those replaced more than `retain_s` ago."""
+        await self._threads.ledger(
+            records.note_replaced, self._ledger, self._mirror, generation, now, now - retain_s
+        )
+
+    # What is read from the store
 
     async def load(self, generation: Generation) -> Edition:
         """Read a generation's lists from the store. Raises GenerationLost."""
@@ -84,50 +129,56 @@ class MirrorRecords:
         return await self._threads.slow(len, edition.catalog)
 
     async def conflicts(self, edition: Edition) -> list[str]:
-        """Return in words the paths that an edition's lists name twice, and not alike."""
+        """Return in words the paths that an edition's lists name twice, with different files."""
         return await self._threads.slow(edition.conflicts)
 
     async def lists(self, generation: Generation) -> list[Products]:
         """Return a generation's products lists in full. Raises GenerationLost."""
         return await self._threads.slow(lambda: list(read_lists(self._store, generation)))
 
-    async def retired(self, since: float) -> list[tuple[Generation, float]]:
-        """Return what may be served of the generations replaced after `since`, newest first, with when."""
-        found = []
-        for generation, when in await self._replaced(since):
-            with contextlib.suppress(ProxyError):
-                found.append((await self._threads.slow(self._reverifier.reverify, generation), when))
-        return found
+    # Flavours and trouble
 
-    async def retire(self, generation: Generation, now: float, retain_s: float) -> None:
-        """Keep a replaced generation for `retain_s`; forget those replaced longer ago."""
-        kept = [(generation, now), *await self._replaced(now - retain_s)]
-        records = [[replaced.to_record(), when] for replaced, when in kept]
-        await self._threads.ledger(self._ledger.write, _RETIRED + self._mirror, records)
-
-    async def siblings(self) -> frozenset[str]:
+    async def flavours(self) -> frozenset[str]:
         """Return the flavours, besides the signed one, that clients have asked for."""
-        record = await self._threads.ledger(self._ledger.record, _SIBLINGS + self._mirror)
-        return frozenset(record or ())
+        return await self._threads.ledger(records.flavours_asked_for, self._ledger, self._mirror)
 
-    async def add_siblings(self, suffixes: set[str]) -> None:
-        """Remember that clients ask for further flavours."""
-        wanted = sorted(await self.siblings() | suffixes)
-        await self._threads.ledger(self._ledger.write, _SIBLINGS + self._mirror, wanted)
+    async def add_flavours(self, *suffixes: str) -> None:
+        """Record that clients ask for further flavours."""
+        await self._threads.ledger(records.add_flavours, self._ledger, self._mirror, frozenset(suffixes))
 
     async def trouble(self) -> Trouble:
         """Return what went wrong with the last checks, of any worker."""
-        record = await self._threads.ledger(self._ledger.record, _TROUBLE + self._mirror)
-        known = {field.name for field in fields(Trouble)}
-        # Another version may have written more.
-        return Trouble(**{name: value for name, value in (record or {}).items() if name in known})
+        return await self._threads.ledger(records.trouble_of, self._ledger, self._mirror)
 
     async def note_trouble(self, trouble: Trouble) -> None:
-        """Write down what went wrong."""
-        await self._threads.ledger(self._ledger.write, _TROUBLE + self._mirror, asdict(trouble))
+        """Record what went wrong."""
+        await self._threads.ledger(records.note_trouble, self._ledger, self._mirror, trouble)
 
-    def _write_current(self, generation: Generation) -> None:
+    def _read(self) -> Recorded:
+        accepted, held = self._last.read(), self._read_held()
+        if isinstance(accepted, Unreadable):
+            return Recorded(None, held, accepted.problem)
+        return Recorded(accepted, held, "")
+
+    def _read_held(self) -> Generation | None:
+        with contextlib.suppress(StoreFault):  # Without its ledger a mirror serves what its file names.
+            return known(records.HELD.read(self._ledger, self._mirror))
+        return None
+
+    def _write_accepted(self, generation: Generation) -> None:
         """Write the record, and count its documents among the blobs. Blocks."""
+        self._count_blobs(generation)
+        self._last.write(generation)
+
+    def _write_held(self, generation: Generation) -> None:
+        with self._ledger.lasting_transaction():
+            records.HELD.write(self._ledger, generation, self._mirror)
+
+    def _forget_held(self) -> None:
+        with self._ledger.lasting_transaction():
+            records.HELD.forget(self._ledger, self._mirror)
+
+    def _count_blobs(self, generation: Generation) -> None:
         for document in generation.documents.values():
             for digest in (document.digest, document.text):
                 if digest not in self._counted:
@@ -136,30 +187,3 @@ class MirrorRecords:
                         raise StoreFault(f"the store has lost a document as it was accepted: {document.path}")
                     self._ledger.add_blob(digest, size_bytes)
                     self._counted.add(digest)
-        self._last.write(generation)
-
-    async def _replaced(self, since: float) -> list[tuple[Generation, float]]:
-        """Return the generations replaced after `since` (Unix seconds), whoever proved them."""
-        records = await self._threads.ledger(self._ledger.record, _RETIRED + self._mirror)
-        found = []
-        for entry in records if isinstance(records, list) else ():
-            match entry:
-                case [record, int() | float() as when] if when > since:
-                    generation = readable(record, self._mirror)
-                    if generation is not None:
-                        found.append((generation, float(when)))
-        return found
-
-
-def documents_in_use(ledger: Ledger) -> set[Digest]:
-    """Return the blobs of all documents that may be served, of any mirror. Blocks."""
-    records = [ledger.record(key) for key in ledger.keys(CURRENT)]
-    for key in ledger.keys(_RETIRED):
-        records += [record for record, _ in ledger.record(key) or ()]
-    return {
-        Digest(document[kind])
-        for record in records
-        if record is not None
-        for document in record["documents"].values()
-        for kind in ("digest", "text")
-    }

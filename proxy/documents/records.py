@@ -1,114 +1,190 @@
-"""The record of the generation that a mirror accepted last, in two places: the ledger, and a file beside it.
+"""The records of documents in the ledger: what each says, and what one means that cannot be read.
 
-Either may be lost, or be older than the other after a power cut: the newer one
-counts, for what is served and for what is too old to be accepted, and replaces
-the older. All methods block, in the ledger's thread.
+    generation/MIRROR   the generation accepted last; the file generations/MIRROR.json says the same
+    served/MIRROR       the generation that is held: served whatever is accepted. Usually there is none
+    retired/MIRROR      the generations replaced lately, newest first: [[generation, when], ...]
+    siblings/MIRROR     the flavours of documents, besides the signed ones, that clients ask for
+    trouble/MIRROR      what went wrong with the last checks
+
+All have the form of the first release, so that it reads what this one writes; it does not
+know `served/`, and serves what was accepted last. A record that another release wrote, or
+half a record, means this:
+
+    generation/   the other place counts. If that says nothing either, the dates that can be read
+                  still count against older documents; if there are none, nothing is accepted
+                  before an operator allows it
+    served/       nothing is held
+    retired/      an entry that cannot be read is kept as if it had been replaced now
+    siblings/     clients ask for all flavours
+    trouble/      there was none
+
+Blobs whose digests stand anywhere in a generation that cannot be read stay in use.
 """
 
-import json
-import logging
-from dataclasses import replace
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from proxy.documents.generation import Generation
-from proxy.store.ledger import Ledger, LedgerUnavailable
-from proxy.system.durable import write_file
+from proxy.digest import Digest
+from proxy.documents.flavours import FLAVOURS
+from proxy.documents.generation import NO_DIGEST, Document, Generation
+from proxy.documents.trouble import Trouble
+from proxy.store.ledger import Ledger
+from proxy.store.records import Kind, known
+from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
-log = logging.getLogger(__name__)
+GENERATION = Schema(Generation)
+ACCEPTED = Kind("generation/", GENERATION)
+HELD = Kind("served/", GENERATION)
 
-CURRENT = "generation/"
-
-
-class LastAccepted:
-    """Both records of one mirror."""
-
-    def __init__(self, mirror: str, ledger: Ledger, folder: Path) -> None:
-        self._mirror = mirror
-        self._key = CURRENT + mirror
-        self._ledger = ledger
-        self._copy = folder / f"{mirror}.json"
-        self._lasting: Generation | None = None
-        """What this process has written so that it lasts, but for the time of the last check."""
-
-    def read(self) -> Generation | None:
-        """Return the newer one, whoever proved it."""
-        copied = self._read_copy()
-        try:
-            noted = readable(self._ledger.record(self._key), self._mirror)
-        except LedgerUnavailable as error:
-            log.warning("ledger.not_used mirror=%s problem=%s", self._mirror, error)
-            return copied
-        newest = max((one for one in (noted, copied) if one is not None), key=_age, default=None)
-        if newest is not None and noted is not None and copied is not None and _age(noted) != _age(copied):
-            log.warning(
-                "generation.records_differ mirror=%s ledger=%d file=%d",
-                self._mirror,
-                noted.number,
-                copied.number,
-            )
-        try:
-            self._even_out(newest, noted, copied)
-        except LedgerUnavailable as error:
-            log.warning("ledger.not_used mirror=%s problem=%s", self._mirror, error)
-        return newest
-
-    def write(self, generation: Generation) -> None:
-        """Record a generation; a new one, unlike a look at an old one, outlives a power cut from then on.
-
-        Raises LedgerUnavailable.
-        """
-        news = replace(generation, checked_at=0.0)
-        if news == self._lasting:
-            self._ledger.write(self._key, generation.to_record())
-            return
-        with self._ledger.lasting_transaction():
-            self._ledger.write(self._key, generation.to_record())
-        self._write_copy(generation)
-        self._lasting = news
-
-    def _even_out(
-        self, newest: Generation | None, noted: Generation | None, copied: Generation | None
-    ) -> None:
-        """Have both places say what the newer one says, as far as it matters."""
-        if newest is None:
-            return
-        if noted is None or _age(noted) < _age(newest):
-            # Its documents are protected from eviction by what the ledger says.
-            with self._ledger.lasting_transaction():
-                self._ledger.write(self._key, newest.to_record())
-        if copied is None or _age(copied) < _age(newest):
-            self._write_copy(newest)
-
-    def _write_copy(self, generation: Generation) -> None:
-        """Keep the record beside the ledger too: a site that is offline could not replace it."""
-        try:
-            write_file(self._copy, json.dumps(generation.to_record()).encode())
-        except OSError as error:
-            log.warning("generation.copy_not_written mirror=%s problem=%s", self._mirror, error)
-
-    def _read_copy(self) -> Generation | None:
-        try:
-            record: Any = json.loads(self._copy.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            log.warning("generation.copy_unreadable mirror=%s problem=%s", self._mirror, error)
-            return None
-        return readable(record, self._mirror)
+_REPLACED = "retired/"
+_FLAVOURS = Kind("siblings/", Schema(tuple[str, ...]))
+_TROUBLE = Kind("trouble/", Schema(Trouble))
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def readable(record: Any, mirror: str) -> Generation | None:
-    """Return the generation of a record, None without one, or when it cannot be read."""
+class Replaced(Row, frozen=True):
+    """A generation that another one has replaced."""
+
+    generation: Generation
+    when: Moment
+    """Unix seconds."""
+
+
+_ENTRY = Schema(Replaced)
+
+
+def replaced_since(ledger: Ledger, mirror: str, since: float) -> list[Replaced]:
+    """Return the generations replaced after `since` (Unix seconds), newest first. Blocks."""
+    found = []
+    for entry in _entries(ledger.record(_REPLACED + mirror), since):
+        replaced = _ENTRY.decode(entry)
+        if isinstance(replaced, Unreadable):
+            ledger.tell_unreadable(_REPLACED + mirror, replaced.problem)
+        elif replaced.when > since:
+            found.append(replaced)
+    return found
+
+
+def note_replaced(ledger: Ledger, mirror: str, generation: Generation, now: float, since: float) -> None:
+    """Record that a generation is replaced now; forget those replaced before `since`. Blocks."""
+    with ledger.transaction():
+        kept = [entry for entry in _entries(ledger.record(_REPLACED + mirror), now) if entry[1] > since]
+        ledger.write(_REPLACED + mirror, [_ENTRY.encode(Replaced(generation, now)), *kept])
+
+
+def _entries(record: Any, now: float) -> list[list[Any]]:
+    """Return the pairs of a generation and when it was replaced; anything else was replaced now."""
     if record is None:
-        return None
-    try:
-        return Generation.from_record(record)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        log.error("ledger.record_unreadable mirror=%s problem=%s", mirror, error)  # noqa: TRY400
-        return None
+        return []
+    entries = record if isinstance(record, list) else [record]
+    return [entry if _is_entry(entry) else [entry, now] for entry in entries]
 
 
-def _age(generation: Generation) -> tuple[int, float]:
-    """Return what grows with each generation that is accepted; of clocks only when all else is equal."""
-    return generation.number, generation.accepted_at
+def _is_entry(entry: Any) -> bool:
+    match entry:
+        case [_, bool()]:
+            return False
+        case [_, int() | float()]:
+            return True
+    return False
+
+
+def flavours_asked_for(ledger: Ledger, mirror: str) -> frozenset[str]:
+    """Return the flavours, besides the signed one, that clients have asked for. Blocks."""
+    flavours = _FLAVOURS.read(ledger, mirror)
+    return frozenset(FLAVOURS if isinstance(flavours, Unreadable) else flavours or ())
+
+
+def add_flavours(ledger: Ledger, mirror: str, suffixes: frozenset[str]) -> None:
+    """Record that clients ask for further flavours. Blocks."""
+    with ledger.transaction():
+        _FLAVOURS.write(ledger, tuple(sorted(flavours_asked_for(ledger, mirror) | suffixes)), mirror)
+
+
+def trouble_of(ledger: Ledger, mirror: str) -> Trouble:
+    """Return what went wrong with the last checks, of any worker. Blocks."""
+    return known(_TROUBLE.read(ledger, mirror)) or Trouble()
+
+
+def note_trouble(ledger: Ledger, mirror: str, trouble: Trouble) -> None:
+    """Record what went wrong. Blocks."""
+    _TROUBLE.write(ledger, trouble, mirror)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DocumentDates:
+    path: str
+    format: str = ""
+    content_id: str = ""
+    updated: Moment | None = None
+    signed_at: Moment | None = None
+    is_ahead: bool = False
+    least_updated: Moment | None = None
+    least_signed_at: Moment | None = None
+
+    def document(self) -> Document:
+        dates = {one.name: getattr(self, one.name) for one in fields(self)}
+        return Document(**dates, digest=NO_DIGEST, text=NO_DIGEST, size_bytes=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dates:
+    number: Count
+    index_path: str
+    documents: dict[str, _DocumentDates]
+    left: dict[str, _DocumentDates] = field(default_factory=dict)
+    content_ids: tuple[str, ...] = ()
+
+
+_DATES = Schema(_Dates)
+
+
+def dates_of(record: Any) -> Generation | None:
+    """Return the dates that can be read in the record of a generation that cannot, None without any.
+
+    The result bears no keyring: it is never served, and nothing older than it says is accepted.
+    """
+    if not isinstance(record, dict):
+        return None
+    dates = _DATES.decode({name: value for name, value in record.items() if name != "version"})
+    if isinstance(dates, Unreadable) or dates.index_path not in dates.documents:
+        return None
+    return Generation(
+        number=dates.number,
+        keyring="",
+        accepted_at=0.0,
+        checked_at=0.0,
+        index_path=dates.index_path,
+        documents={path: one.document() for path, one in dates.documents.items()},
+        left={path: one.document() for path, one in dates.left.items()},
+        content_ids=dates.content_ids,
+    )
+
+
+def documents_in_use(ledger: Ledger) -> set[Digest]:
+    """Return the blobs of all documents that are or may be served, of any mirror. Blocks."""
+    generations = [*ledger.records(ACCEPTED.prefix).values(), *ledger.records(HELD.prefix).values()]
+    for record in ledger.records(_REPLACED).values():
+        generations += [entry[0] for entry in _entries(record, 0.0)]
+    return {digest for record in generations for digest in _digests(record)}
+
+
+def _digests(record: Any) -> Iterator[Digest]:
+    """Yield the digests of a generation's documents and texts; all that stand in one that cannot be read."""
+    generation = GENERATION.decode(record)
+    if not isinstance(generation, Unreadable):
+        for document in generation.documents.values():
+            yield document.digest
+            yield document.text
+        return
+    values = [record]
+    while values:
+        value = values.pop()
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list):
+            values += value
+        elif isinstance(value, str) and _DIGEST.fullmatch(value):
+            yield Digest(value)

@@ -1,14 +1,20 @@
-"""The few facts about a mirror that all workers must know at once.
+"""What all workers must know of a mirror at once.
 
 One small file per mirror, mapped into every worker's memory, so that reading it
 costs no system call:
 
-    8 bytes     number of the current generation
+    8 bytes     number of the generation that was accepted last
     1024 slots  a client's hash (8 bytes), the generation whose index it read
                 last (4), and when (4, Unix seconds)
+    8 bytes     number of the generation that is held, 0 for none
 
-The same file's lock says who revalidates the mirror. Slots are written without
-a lock: a torn or overwritten one merely makes its client read the current list.
+The numbers tell workers that there is something new to be read from the records; the
+records decide. A release that knows of no held generation makes the file without the last
+field, and cuts it off when it opens the file: then it reads as 0, which differs from what
+a worker has seen, and the worker looks at the records.
+
+The same file's lock says who checks the mirror. Slots are written without
+a lock: a torn or overwritten one merely makes its client read the served list.
 """
 
 import fcntl
@@ -17,6 +23,7 @@ import struct
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from proxy.system.mapped_files import map_descriptor
 
@@ -24,27 +31,41 @@ _NUMBER = struct.Struct("<Q")
 _SLOT = struct.Struct("<8sII")
 _SLOTS = 1024
 _MOMENTS = 2**32
-_SIZE = _NUMBER.size + _SLOTS * _SLOT.size
+_HELD_AT = _NUMBER.size + _SLOTS * _SLOT.size
+_SIZE = _HELD_AT + _NUMBER.size
+
+
+class Announced(NamedTuple):
+    """The numbers of generations that all workers were told."""
+
+    accepted: int
+    """0 before the first."""
+    held: int
+    """Of the generation that is served whatever is accepted; 0 while none is held."""
 
 
 class SharedFacts:
-    """One worker's view of a mirror's board."""
+    """One worker's view of what all know of a mirror."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._memory = map_descriptor(self._fd, _SIZE)
 
-    def number(self) -> int:
-        """Return the number of the current generation; 0 before the first."""
-        return int(_NUMBER.unpack_from(self._memory)[0])
+    def announced(self) -> Announced:
+        """Return which generations were accepted last, and held."""
+        return Announced(self._number_at(0), self._number_at(_HELD_AT))
 
-    def announce(self, number: int) -> None:
-        """Make `number` the current generation for all workers."""
+    def announce_accepted(self, number: int) -> None:
+        """Tell all workers that a generation was accepted, and recorded."""
         _NUMBER.pack_into(self._memory, 0, number)
 
+    def announce_held(self, number: int) -> None:
+        """Tell all workers that a generation is held, and recorded; 0 that none is."""
+        _NUMBER.pack_into(self._memory, _HELD_AT, number)
+
     def note_reader(self, client: str, number: int, now: float) -> None:
-        """Remember that a client has just read the index of a generation."""
+        """Note that a client has just read the index of a generation."""
         key, offset = _slot(client)
         _SLOT.pack_into(self._memory, offset, key, number, int(now) % _MOMENTS)
 
@@ -55,7 +76,7 @@ class SharedFacts:
         return number if owner == key and 0 <= now - read_at <= within_s else None
 
     def try_lock(self) -> bool:
-        """Become the worker that revalidates this mirror; False when another is."""
+        """Become the worker that checks this mirror; False when another is."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -63,13 +84,16 @@ class SharedFacts:
         return True
 
     def unlock(self) -> None:
-        """Let another worker revalidate."""
+        """Let another worker check."""
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._memory.close()
         os.close(self._fd)
+
+    def _number_at(self, offset: int) -> int:
+        return int(_NUMBER.unpack_from(self._memory, offset)[0])
 
 
 @lru_cache(_SLOTS)

@@ -13,6 +13,7 @@ from typing import Any
 
 from proxy.documents.generation import Generation, load_edition, read_lists
 from proxy.documents.reading import Reading
+from proxy.documents.records import GENERATION
 from proxy.errors import ProxyError
 from proxy.jobs.choosing import choose_from_lists, choose_items
 from proxy.jobs.plan import Wanted
@@ -22,6 +23,7 @@ from proxy.service.cache import Cache
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Item
 from proxy.store.files import StoreFault
+from proxy.store.schema import Unreadable
 from proxy.store.storage import listings_folder, open_store_to_read
 from proxy.system.programs import ask_program
 
@@ -43,7 +45,7 @@ async def choose_wanted(cache: Cache, mirrors: Sequence[str], selection: Selecti
         return (await choose_items(cache, mirrors, selection)).wanted
     given = {
         "data_dir": str(cache.storage.data_dir),
-        "generations": {mirror: one.to_record() for mirror, one in generations.items()},
+        "generations": {mirror: GENERATION.encode(one) for mirror, one in generations.items()},
         "selection": _told(selection),
     }
     try:
@@ -79,11 +81,18 @@ def _selection(told: dict[str, Any]) -> Selection:
     )
 
 
+def _generation(record: object) -> Generation:
+    generation = GENERATION.decode(record)
+    if isinstance(generation, Unreadable):
+        raise NotChosen(generation.problem)
+    return generation
+
+
 def _choose(given: dict[str, Any]) -> dict[str, Any]:
     data_dir = Path(given["data_dir"])
     store = open_store_to_read(data_dir)
     reading = Reading(store, listings_folder(data_dir))
-    generations = {mirror: Generation.from_record(one) for mirror, one in given["generations"].items()}
+    generations = {mirror: _generation(one) for mirror, one in given["generations"].items()}
     try:
         lists = {
             mirror: (load_edition(store, reading, one), list(read_lists(store, one)))

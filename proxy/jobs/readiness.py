@@ -38,7 +38,7 @@ async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspect
     """Look at the index and lists of a mirror's current generation, as published and as read."""
     generation = await cache.recorded(mirror)
     if generation is None:
-        why = cache.unproved(mirror)
+        why = cache.why_unverified(mirror)
         problem = f"is not served: {why}" if why else "was never fetched"
         return Inspection(0, (Flaw(mirror, "streams/v1/index.sjson", problem),))
     store = cache.storage.store

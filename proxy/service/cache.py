@@ -41,7 +41,7 @@ class Cache:
 
         `accept_older` has what they publish replace what is served though it is older, this once.
         """
-        return await self._documents[mirror].confirm(accept_older=accept_older)
+        return await self._documents[mirror].checks.confirm(accept_older=accept_older)
 
     async def refresh_all_flavours(self, mirror: str) -> str | None:
         """Check a mirror with its origins now, as `refresh` does, plain flavours of its documents included.
@@ -53,15 +53,15 @@ class Cache:
 
     def wake(self, mirror: str) -> None:
         """Have a mirror checked soon, without waiting for it."""
-        self._documents[mirror].doubt()
+        self._documents[mirror].checks.check_soon()
 
     async def recorded(self, mirror: str) -> Generation | None:
-        """Return what may be served of the generation accepted last, even if its documents are lost."""
+        """Return what may be served of the generation to serve, even if its documents are lost."""
         return await self._documents[mirror].recorded()
 
-    def unproved(self, mirror: str) -> str:
-        """Return why nothing of the generation accepted last may be served, "" when something may."""
-        return self._documents[mirror].unproved()
+    def why_unverified(self, mirror: str) -> str:
+        """Return why nothing of the generation to serve may be served, "" when something may."""
+        return self._documents[mirror].why_unverified()
 
     async def edition(self, mirror: str) -> Edition:
         """Return a mirror's current edition. Raises NoGeneration."""

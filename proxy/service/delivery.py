@@ -128,12 +128,12 @@ class Delivery:
         try:
             return await Opening(self._flights, item, documents.route, client).open()
         except ItemAbsent:
-            documents.doubt()
+            documents.checks.check_soon()
             raise
 
     async def _reopen_document(self, documents: Documents, item: Item) -> Opened:
         """Open a document that the store has lost, once it was fetched again; past the store if need be."""
-        await documents.ask_briefly()
+        await documents.checks.check_briefly()
         blob = self._storage.store.open(item.digest, item.size_bytes)
         if blob is not None:
             return Opened(StoredBody(blob, self._storage.threads), Outcome.MISS)

@@ -863,9 +863,9 @@ async def test_a_mirror_whose_origins_fail_stays_ready_and_tells_of_it(
         for path in (INDEX, f"/second/{INDEX}"):
             assert (await other.read(path)).status == 200
         await origin.stop()
-        await other.documents.revalidate()
+        await other.documents.checks.revalidate()
         stranger = await wire.ask("/-/ready", Host="cache.example.test")
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     async with proxy.get("/-/ready") as response:
         status, told = response.status, await response.json()

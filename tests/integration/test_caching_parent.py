@@ -45,7 +45,7 @@ async def test_what_is_published_is_served_after_fresh_for_and_not_after_the_par
     tree.publish()
 
     clock.advance(STALE_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     paths = (INDEX, LIST, *PLAIN, new.path)
     assert await bodies(proxy, *paths) == on_disk(tree, *paths)
@@ -59,7 +59,7 @@ async def test_an_origin_that_is_asked_for_documents_is_asked_to_confirm_them(
     tree.publish(detached=True)
     await bodies(proxy, INDEX, LIST, *PLAIN, f"{PLAIN[0]}.gpg")
     clock.advance(STALE_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     asked = [seen.headers.get("Cache-Control") for seen in origin.requests if "streams/" in seen.path]
     assert set(asked) == {"max-age=0"}
@@ -98,10 +98,10 @@ async def test_after_a_refusal_the_parents_copy_is_not_asked_for_again(
         await response.read()
     parent.spoil(path, b"-----BEGIN PGP SIGNED MESSAGE-----\nspoilt")
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await stats(proxy))["refusals"] == 1
     clock.advance(16)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
@@ -137,7 +137,7 @@ async def test_an_operators_refresh_asks_the_origin_itself(
     assert {seen.headers.get("Cache-Control") for seen in origin.requests} == {"no-cache"}
 
     origin.clear()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert {seen.headers.get("Cache-Control") for seen in origin.requests} == {"max-age=0"}
 
 
@@ -153,7 +153,7 @@ async def test_a_listed_item_that_is_gone_makes_the_proxy_look_for_new_lists_pas
     clock.advance(16)
 
     assert (await proxy.read(item.path)).status == 404
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
@@ -168,7 +168,7 @@ async def test_what_a_cache_repeats_because_it_cannot_ask_is_no_confirmation(
     warning = '111 squid/5.7 "Revalidation failed"'
     origin.fault(INDEX, Fault(headers={"Warning": warning}, no_etag=True))
     clock.advance(STALE_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     told = await stats(proxy)
     assert told["failures"] == 1

@@ -211,16 +211,16 @@ async def test_a_list_that_the_new_keys_do_not_prove_is_left_out_and_told_of(
         assert f"document.unproved mirror=test problem={SECOND_LIST} is refused" in caplog.text
         await origin.start()
         tree.write(SECOND_LIST, older)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert (await proxy.read(SECOND_LIST)).status == 502
 
     exchange_keys(keyring, key.public_binary() + other.public_binary())
     async with run_proxy(config, clock) as proxy:
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert (await proxy.read(SECOND_LIST)).body != older
         assert "older than the one already accepted" in (await stats(proxy))["refused"][SECOND_LIST]
         tree.write(SECOND_LIST, newest)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert (await proxy.read(SECOND_LIST)).body == newest
 
 
@@ -253,7 +253,7 @@ async def test_no_change_of_keys_forgets_what_is_too_old(
         tree.write(path, signed(tree, document))
     for _ in range(2):
         async with run_proxy(config, clock) as proxy:
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             replies = [await proxy.read(path) for path in (INDEX, LIST)]
             assert f"{INDEX} is older than the one already accepted" in (await stats(proxy))["last_refusal"]
             if keeps_key:
@@ -263,7 +263,7 @@ async def test_no_change_of_keys_forgets_what_is_too_old(
 
     tree.publish()
     async with run_proxy(config, clock) as proxy:
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
         assert (await stats(proxy))["generation"] == 2
 
@@ -311,7 +311,7 @@ async def test_of_ledger_and_copy_the_newer_one_counts_after_a_power_cut(
     tree.publish()
     clock.advance(400)
     async with run_proxy(config, clock) as proxy:
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         accepted = await bodies(proxy, INDEX, LIST)
     assert accepted == on_disk(tree, INDEX, LIST)
 
@@ -321,7 +321,7 @@ async def test_of_ledger_and_copy_the_newer_one_counts_after_a_power_cut(
         for path, raw in zip((INDEX, LIST), earlier, strict=True):
             tree.write(path, raw)
         async with run_proxy(config, clock) as proxy:
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             assert await bodies(proxy, INDEX, LIST) == accepted
             assert (await stats(proxy))["last_refusal"].startswith(f"{INDEX} is older than")
         # Now it is the other one that is lost, and all of it.
@@ -344,7 +344,7 @@ async def test_what_a_client_has_seen_outlives_a_power_cut(
         async with run_proxy(config, clock) as proxy:
             await bodies(proxy, INDEX, LIST)
             tree.publish()
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             accepted = await bodies(proxy, INDEX, LIST)
             assert accepted == on_disk(tree, INDEX, LIST)
             power.cut(config.data_dir, tmp_path / "rebooted")
@@ -355,7 +355,7 @@ async def test_what_a_client_has_seen_outlives_a_power_cut(
         tree.write(path, raw)
 
     async with run_proxy(rebooted, clock) as proxy:
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == accepted
         assert (await stats(proxy))["last_refusal"].startswith(f"{INDEX} is older than")
 
@@ -369,8 +369,8 @@ async def test_a_list_is_not_shown_when_the_disk_does_not_take_that_it_was_accep
     tree.publish()
     with PowerCuts() as power:
         power.is_failing = True
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == first
         power.is_failing = False
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)

@@ -92,7 +92,7 @@ async def test_lists_are_checked_again(
     assert (await proxy.read(item.path)).body == item.read()
     async with asyncio.timeout(10):
         await origin.arrived(INDEX)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert int((await proxy.read(INDEX)).headers["Age"]) < 60
 
 
@@ -133,9 +133,9 @@ async def test_a_doubt_makes_it_check_again(
 ) -> None:
     """However short a while ago, by that clock, the last one was."""
     await proxy.read(INDEX)
-    proxy.documents.doubt()
+    proxy.documents.checks.check_soon()
     await origin.idle()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     origin.fault(item.path, Fault(status=404))
     course.set_clock()
     origin.clear()
@@ -149,16 +149,16 @@ async def test_a_new_index_is_held_back_no_longer_than_it_may(
 ) -> None:
     tree.add_item("second", "20250701", "squashfs", content_id="second")
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     old = (await proxy.read(INDEX)).body
     tree.publish()
     (tree.root / SECOND_LIST).unlink()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await proxy.read(INDEX)).body == old
     course.set_clock()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     clock.advance(proxy.config.freshness.hold_back_s)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await proxy.read(INDEX)).body != old
     assert (await proxy.read(item.path)).status == 200
 

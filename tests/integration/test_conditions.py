@@ -34,7 +34,7 @@ async def check_again(proxy: RunningProxy, origin: Origin) -> bool:
     """Let time pass and check; say whether that went well."""
     origin.clear()
     proxy.clock.advance(3600)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     return not (await proxy.cache.status())["test"]["failures"]
 
 

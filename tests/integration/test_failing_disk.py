@@ -79,7 +79,7 @@ async def test_what_was_replaced_lately_is_served_once_the_ledger_can_be_read_ag
         await proxy.fills_ended()
         tree.remove_version("20250601")
         tree.publish()
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         index = (await proxy.read(INDEX)).body
 
     with contextlib.ExitStack() as fault:

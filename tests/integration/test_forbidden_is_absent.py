@@ -61,7 +61,7 @@ async def test_an_older_plain_index_does_not_come_back_behind_a_403(
     for path in (INDEX, LIST):
         origin.fault(path, Fault(status=403))
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == current
     assert "is older than the one already accepted" in (await stats(proxy))["last_refusal"]
@@ -117,7 +117,7 @@ async def test_flavours_that_are_forbidden_are_absent_and_looked_for_again(
     origin.heal()
     clock.advance(16)
     await proxy.read(INDEX)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     paths = (PLAIN_INDEX, PLAIN_LIST, *SIGNATURES)
     assert await bodies(proxy, *paths) == on_disk(tree, *paths)
 
@@ -130,10 +130,10 @@ async def test_a_flavour_that_becomes_forbidden_does_not_freeze_the_mirror(
     publish(tree, origin)
     origin.fault("*.json", Fault(status=403))
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, PLAIN_INDEX, PLAIN_LIST, INDEX) == old
     clock.advance(6 * 3600)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
     assert (await proxy.read(PLAIN_INDEX)).status == 404
 
@@ -157,7 +157,7 @@ async def test_documents_accepted_stay_while_a_wall_answers_403(
     origin.fault("*", Fault(status=403))
     for _ in range(10):
         clock.advance(3600 * 6 + STALE_S)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == old
 
 

@@ -51,7 +51,7 @@ async def test_a_client_gets_the_lists_that_belong_to_the_index_it_read(
 
     tree.add_item(PRODUCT, "20250722", "squashfs")
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert [index, *await bodies(proxy, LIST)] == old
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
@@ -65,7 +65,7 @@ async def test_a_client_that_has_not_read_the_old_index_gets_the_new_lists(
     tree.publish()
     await proxy.read(INDEX)
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     async with client_at("127.0.0.9") as session:
         assert [await read_as(session, proxy, LIST)] == on_disk(tree, LIST)
@@ -78,7 +78,7 @@ async def test_the_old_lists_are_kept_for_a_reader_no_longer_than_a_minute(
     tree.publish()
     await proxy.read(INDEX)
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     clock.advance(61)
 
@@ -107,7 +107,7 @@ async def test_no_client_ever_sees_an_index_with_a_list_of_another_generation(
         for number in range(12):
             tree.add_item(PRODUCT, f"202507{number + 10}", "squashfs")
             tree.publish()
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
         over.set()
 
     assert [pair for pair in pairs if pair[0] != pair[1]] == []
@@ -139,7 +139,7 @@ async def test_an_index_that_never_stops_changing_is_given_up_for_now(
     await proxy.read(INDEX)
     tree.publish()
     gate = origin.gate(LIST)
-    checking = asyncio.create_task(proxy.documents.revalidate())
+    checking = asyncio.create_task(proxy.documents.checks.revalidate())
 
     for _ in range(3):
         await gate.waiting(1)
@@ -255,7 +255,7 @@ async def test_workers_share_one_check_and_one_generation(
 
         tree.publish()
         clock.advance(STALE_S)
-        await workers[0].documents.revalidate()
+        await workers[0].documents.checks.revalidate()
         clock.advance(61)
 
         for worker in workers:
@@ -273,7 +273,7 @@ async def test_the_lists_belong_to_the_index_also_when_another_worker_answers(
         await other.read("/-/stats")
         await bodies(one, INDEX)
         tree.publish()
-        await one.documents.revalidate()
+        await one.documents.checks.revalidate()
 
         assert await bodies(other, LIST) == old[1:]
         assert await bodies(other, INDEX, LIST) == on_disk(tree, INDEX, LIST)
@@ -289,7 +289,7 @@ async def test_every_worker_tells_the_reason_why_there_is_no_generation(
         first = asyncio.create_task(one.read(INDEX))
         await gate.waiting(1)
         second = asyncio.create_task(other.read(INDEX))
-        while other.documents._check is None:
+        while other.documents.checks.running is None:
             await other.read("/-/health")
         gate.open()
 
@@ -310,7 +310,7 @@ async def test_a_policy_of_no_retention_drops_at_once(
         first = await bodies(proxy, LIST, INDEX)
         tree.remove_version("20250601")
         tree.publish()
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
         assert (await proxy.read(old.path)).status == 404
         assert await bodies(proxy, LIST) == first[:1]

@@ -71,13 +71,13 @@ async def test_a_date_in_the_future_keeps_no_later_document_out(
         publish(tree, "20250701")
         await bodies(proxy, INDEX, LIST)
     publish(tree, "20250702", updated=clock.now + ahead_s)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
     assert any("of the future" in problem for problem in await problems(proxy))
 
     for number in range(3):
         publish(tree, f"2025070{number + 3}", updated=clock.now - 30 + number)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
     assert (await stats(proxy))["refusals"] == 0
@@ -95,12 +95,12 @@ async def test_after_a_date_in_the_future_what_was_too_old_before_is_still_too_o
     async with run_proxy(config, clock) as proxy:
         await bodies(proxy, INDEX, LIST)
         publish(tree, "20250702", updated=clock.now + DAY_S)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         current = await bodies(proxy, INDEX, LIST)
     for path, raw in zip((INDEX, LIST), earlier, strict=True):
         tree.write(path, raw)
     async with run_proxy(config, clock) as proxy:
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == current
         assert "is older than the one already accepted" in (await stats(proxy))["last_refusal"]
 
@@ -119,11 +119,11 @@ async def test_what_was_signed_before_the_one_of_the_future_does_not_replace_it(
     async with run_proxy(make_config(tmp_path / "data", mirror), clock) as proxy:
         current = await bodies(proxy, INDEX)
         tree.write(INDEX, signed(tree, document | {"note": "older"}, faked_time=made - 1))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX) == current
 
         tree.write(INDEX, signed(tree, document | {"note": "newer"}, faked_time=made + 1))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX) == on_disk(tree, INDEX)
 
 
@@ -139,7 +139,7 @@ async def test_a_signature_made_in_the_future_keeps_no_later_one_of_the_same_dat
         if (await proxy.read(INDEX)).status != 200:
             pytest.skip("this gpg believes no signature of the future")
         tree.write(INDEX, signed(tree, document | {"note": "right"}, faked_time=int(time.time()) - 10))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX) == on_disk(tree, INDEX)
 
 
@@ -158,7 +158,7 @@ async def test_an_operator_may_go_back_once(
     current = await bodies(proxy, INDEX, LIST)
     for path, raw in zip((INDEX, LIST), earlier, strict=True):
         tree.write(path, raw)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == current
     assert any("sstream-proxy refresh --accept-older test" in problem for problem in await problems(proxy))
 
@@ -172,7 +172,7 @@ async def test_an_operator_may_go_back_once(
     assert "was replaced by that of" in line["text"]
     for path, raw in zip((INDEX, LIST), oldest, strict=True):
         tree.write(path, raw)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == earlier
 
 
@@ -190,7 +190,7 @@ async def test_leave_to_go_back_ends_with_the_order_that_gave_it(
     assert await proxy.cache.refresh("test", accept_older=True) is not None
     proxy.cache.offline.turn(on=False)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == current
 
@@ -272,7 +272,7 @@ async def test_what_stays_when_others_go_back_does_not_go_back_later(
     assert await bodies(proxy, INDEX, LIST) == [*index, *kept]
 
     tree.write(LIST, lists[0])
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == [*index, *kept]
 
@@ -289,7 +289,7 @@ async def test_another_stream_under_the_same_name_is_taken_on_purpose(
     async with Origin(other.root) as elsewhere:
         moved = replace(mirror, origins=(elsewhere.url,))
         async with run_proxy(make_config(tmp_path / "data", moved), clock) as proxy:
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             assert any("--accept-older" in problem for problem in await problems(proxy))
             assert (await accept_older(proxy, "test"))[0] == 200
             assert await bodies(proxy, INDEX, "streams/v1/other.sjson") == on_disk(
@@ -315,7 +315,7 @@ async def test_another_stream_of_the_same_key_does_not_replace_this_one_though_n
     async with Origin(other.root) as elsewhere:
         moved = replace(mirror, origins=(elsewhere.url,))
         async with run_proxy(make_config(tmp_path / "data", moved), clock) as proxy:
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             assert await bodies(proxy, INDEX, LIST) == current
             told = " ".join(await problems(proxy))
             assert "is of another stream: it names com.ubuntu.maas:candidate:1:bootloader-download" in told
@@ -337,16 +337,16 @@ async def test_an_index_without_lists_takes_none_away_at_once_and_frees_from_no_
     tree.publish(updated=clock.now - 2000)
     empty = on_disk(tree, INDEX)
     assert said_by(empty[0])["index"] == {}
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == current
     assert "names no list any more" in (await stats(proxy))["last_problem"]
 
     clock.now += 7 * HOUR_S
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX) == empty
     tree.add_item(PRODUCT, "20250722", "squashfs", content_id="com.ubuntu.maas:candidate:v3:download")
     tree.publish(updated=clock.now - 1000)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX) == empty
     assert "is of another stream" in (await stats(proxy))["too_old"]
 
@@ -359,7 +359,7 @@ async def test_a_stream_may_gain_lists_and_lose_others(
         tree.add_item(PRODUCT, "1", "squashfs", content_id=f"list{number + 1}")
         tree._documents.pop(f"list{number - 1}", None)
         tree.publish(updated=clock.now - 100 + number)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX) == on_disk(tree, INDEX)
     assert (await stats(proxy))["refusals"] == 0
 
@@ -384,7 +384,7 @@ async def test_a_record_of_an_earlier_release_binds_to_the_lists_that_it_had(
     other.publish(updated=clock.now - 1000)
     async with run_proxy(config, clock) as proxy:
         assert await bodies(proxy, INDEX, LIST) == current
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST) == current
         assert "is of another stream" in (await stats(proxy))["too_old"]
 

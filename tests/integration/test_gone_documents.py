@@ -38,7 +38,7 @@ async def test_dropped_items_and_lists_stay_served_for_a_day(
     tree.remove_version("20250601")
     del tree._documents["second"]
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     dropped = (SECOND_LIST, old.path, other.path)
 
     clock.advance(24 * HOUR_S - 1)
@@ -61,7 +61,7 @@ async def test_dropped_items_stay_served_over_a_restart(
         await proxy.fills_ended()
         tree.remove_version("20250601")
         tree.publish()
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
     async with run_proxy(config, clock) as proxy:
         assert await bodies(proxy, old.path) == [kept]
@@ -98,7 +98,7 @@ async def test_a_path_whose_bytes_changed_is_served_as_the_new_list_says(
     changed = tree.add_item(PRODUCT, "20250701", "squashfs", path=item.path, seed="changed")
     tree.publish()
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert (await proxy.read(item.path)).body == changed.read()
     assert changed.digest != item.digest
@@ -115,7 +115,7 @@ async def test_a_lost_document_is_fetched_again(
     tree.add_item(PRODUCT, "20250701", "squashfs")
     tree.publish()
     good = await bodies(proxy, INDEX, LIST)
-    document = proxy.documents._editions.current.generation.documents[path]  # type: ignore[union-attr]
+    document = proxy.documents._editions.served.generation.documents[path]  # type: ignore[union-attr]
     blob = proxy.layout.path(document.digest)
     blob_bytes = blob.read_bytes()
     if damage == "removed":
@@ -139,14 +139,14 @@ async def test_a_lost_text_of_a_document_is_fetched_again(
     config = make_config(tmp_path / "data", mirror)
     async with run_proxy(config, clock) as proxy:
         good = await bodies(proxy, INDEX, LIST)
-        document = proxy.documents._editions.current.generation.documents[path]  # type: ignore[union-attr]
+        document = proxy.documents._editions.served.generation.documents[path]  # type: ignore[union-attr]
         proxy.layout.path(document.text).unlink()
         if not is_restarted:
             clock.advance(STALE_S)
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             assert ((await stats(proxy))["failures"], (await proxy.read(INDEX)).cache_status) == (0, "hit")
             tree.publish()
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
             return
 
@@ -217,14 +217,14 @@ async def test_a_demanded_check_is_over_though_others_keep_demanding(
 
     async def demand() -> None:
         while not over.is_set():
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(3):
             group.create_task(demand())
         origin.clear()
         await origin.arrived(INDEX)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         over.set()
 
     assert origin.count(INDEX) < 10

@@ -74,7 +74,7 @@ async def test_a_document_over_the_limit_is_refused(
         assert (await proxy.read(item.path)).body == item.read()
         body, headers = await asyncio.to_thread(make, (tree.root / "streams/v1/index.sjson").read_bytes())
         origin.fault("streams/v1/index.sjson", Fault(body=body, headers=headers))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         told = await stats(proxy)
         assert (
             f"more than {MIB} bytes, the limit of [upstream] document_limit"
@@ -113,7 +113,7 @@ async def test_a_signed_list_that_costs_too_much_to_read_is_refused(
     assert (await proxy.read(item.path)).body == item.read()
     assert tree.key is not None
     tree.write(LIST, tree.key.clearsign(products(members)))
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     mirror = (await stats(proxy))["mirrors"]["test"]
     assert problem in mirror["last_problem"]
     assert mirror["refusals"] == 1
@@ -143,7 +143,7 @@ async def test_odd_values_in_a_signed_list_harm_nobody(
     assert tree.key is not None
     signed = tree.key.clearsign(products(members))
     tree.write(LIST, signed)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await proxy.read(LIST)).body == signed
     assert (await proxy.read("a")).status == 404
     for page in ("/-/stats", "/-/metrics", "/-/", "/-/live"):

@@ -287,7 +287,7 @@ async def held(proxy: RunningProxy, tree: SignedTree, ftype: str, size: int) -> 
     """Publish another item, and have the proxy fetch it."""
     item = tree.add_item(PRODUCT, "20250718", ftype, size=size)
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     await proxy.read(item.path)
     await proxy.fills_ended()
     return item
@@ -341,7 +341,7 @@ async def test_a_file_that_took_anothers_place_is_served_at_once(
     other = tree.add_item(PRODUCT, "20250718", "boot-kernel", size=4 * KIB, seed="other")
     assert other.path == item.path
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     await wire.send(head)
     assert (await wire.reply()).body == other.read()

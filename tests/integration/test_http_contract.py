@@ -429,7 +429,7 @@ async def test_lists_stay_as_they_were_when_upstream_breaks_them(proxy: RunningP
     before = [(await proxy.read(path)).body for path in paths]
     for fault in BROKEN_LISTS.values():
         handle = origin.fault("streams/*", fault)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         after = [await proxy.read(path) for path in paths]
         assert [(got.status, got.body) for got in after] == [(200, body) for body in before]
         handle.remove()
@@ -442,7 +442,7 @@ async def test_a_path_whose_hash_changes_is_fetched_again(
     assert (await proxy.read(item.path)).body == item.read()
     changed = tree.add_item(PRODUCT, "20250718", "squashfs", size=MIB, seed="changed")
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     listed = parsed((await proxy.read(f"{LISTS[0]}.sjson")).body)
     got = await proxy.read(item.path)
@@ -462,7 +462,7 @@ async def test_what_served_metadata_names_stays_fetchable(
     tree.add_item(PRODUCT, "20250808", "squashfs", size=MIB)
     tree.remove_version("20250718")
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     got = await proxy.read(item.path)
 
@@ -594,7 +594,7 @@ async def test_polls_are_answered_without_asking_upstream_each_time(
 
     clock.advance(600)
     await asyncio.gather(*(proxy.read(path) for path in paths for _ in range(10)))
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     await origin.idle()
 
     assert {seen.status for seen in origin.requests} == {304}

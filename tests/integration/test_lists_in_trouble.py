@@ -76,7 +76,7 @@ async def test_the_first_generation_does_without_a_list_in_trouble(
         trouble.remove()
         clock.advance(16)
         await proxy.read(INDEX)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, SECOND_LIST, lost) == on_disk(tree, SECOND_LIST, lost)
         assert (await stats(proxy))["refused"] == {}
 
@@ -101,7 +101,7 @@ async def test_a_list_that_only_drips_in_keeps_no_client_from_the_others(
         assert (reply.status, b"takes longer than 0.5 s" in reply.body) == (503, True)
         assert dripping.hits == 1
 
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
         assert dripping.hits == 2
         assert await bodies(proxy, SECOND_LIST, lost) == on_disk(tree, SECOND_LIST, lost)
@@ -118,7 +118,7 @@ async def test_where_all_lists_are_slow_they_are_waited_for(
     [first] = await bodies(proxy, INDEX)
 
     assert [first] == on_disk(tree, INDEX)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, LIST, SECOND_LIST) == on_disk(tree, LIST, SECOND_LIST)
 
 
@@ -134,9 +134,9 @@ async def test_a_list_that_gets_into_trouble_holds_a_new_index_back_for_a_while(
         new_good, new_lost = add_two_lists(tree, "20250722")
         trouble = origin.fault(SECOND_LIST, fault)
 
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         clock.advance(6 * HOUR_S - 1)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST, SECOND_LIST, old_lost) == old
         assert (await proxy.read(new_good)).status == 404
         said = await stats(proxy)
@@ -144,7 +144,7 @@ async def test_a_list_that_gets_into_trouble_holds_a_new_index_back_for_a_while(
         assert SECOND_LIST in said["last_problem"]
 
         clock.advance(1)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX, LIST, new_good) == on_disk(tree, INDEX, LIST, new_good)
         assert await bodies(proxy, SECOND_LIST, old_lost, old_good) == [
             old[2],
@@ -154,11 +154,11 @@ async def test_a_list_that_gets_into_trouble_holds_a_new_index_back_for_a_while(
         assert (said["failures"], said["held_back_since"], [*said["refused"]]) == (0, None, [SECOND_LIST])
 
         clock.advance(24 * HOUR_S)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert (await proxy.read(SECOND_LIST)).status in {502, 503}
 
         trouble.remove()
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, SECOND_LIST, new_lost) == on_disk(tree, SECOND_LIST, new_lost)
 
 
@@ -176,7 +176,7 @@ async def test_a_second_origin_that_has_all_lists_is_preferred(
             assert await bodies(proxy, *paths) == on_disk(tree, *paths)
 
             _, newer = add_two_lists(tree, "20250722")
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             paths = (INDEX, LIST, SECOND_LIST, newer)
             assert await bodies(proxy, *paths) == on_disk(tree, *paths)
             said = await stats(proxy)
@@ -207,7 +207,7 @@ async def test_a_list_that_no_origin_has_is_looked_for_at_all_of_them_only_once(
             await bodies(proxy, INDEX)
             for _ in range(3):
                 clock.advance(STALE_S)
-                await proxy.documents.revalidate()
+                await proxy.documents.checks.revalidate()
 
         assert (origin.count(SECOND_LIST), other.count(SECOND_LIST)) == (4, 1)
 
@@ -227,12 +227,12 @@ async def test_an_older_origin_that_has_all_lists_delays_a_newer_one_that_lacks_
             paths = (INDEX, LIST, SECOND_LIST)
             assert await bodies(proxy, *paths) == on_disk(old_tree, *paths)
             clock.advance(6 * HOUR_S - 1)
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             assert await bodies(proxy, *paths) == on_disk(old_tree, *paths)
             assert "holds a newer index back, for it lacks lists" in await problems(proxy)
 
             clock.advance(1)
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
 
             assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
@@ -249,7 +249,7 @@ async def test_an_origin_all_of_whose_lists_fail_is_down_and_what_is_served_stay
             origin.fault(path, fault)
 
         for _ in range(2):
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             clock.advance(5 * HOUR_S)
             assert await bodies(proxy, *paths) == old
 
@@ -279,7 +279,7 @@ async def test_an_index_that_stays_the_same_is_no_reason_to_forget_a_list(
 
     for _ in range(10):
         clock.advance(6 * HOUR_S)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, *paths) == old
     assert SECOND_LIST in (await stats(proxy))["last_problem"]
@@ -296,20 +296,20 @@ async def test_a_list_left_out_for_a_while_does_not_come_back_older(
     add_two_lists(tree, "20250722")
     [right] = on_disk(tree, SECOND_LIST)
     (tree.root / SECOND_LIST).unlink()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     clock.advance(6 * HOUR_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await stats(proxy))["absent"] == [SECOND_LIST]
 
     tree.write(SECOND_LIST, older)
     for _ in range(3):
         clock.advance(25 * HOUR_S)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert (await proxy.read(SECOND_LIST)).status in {404, 502}
     assert "older than the one already accepted" in (await stats(proxy))["last_refusal"]
 
     tree.write(SECOND_LIST, right)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, SECOND_LIST) == [right]
 
 
@@ -323,14 +323,14 @@ async def test_an_older_list_is_refused_and_keeps_the_others_back_for_a_while_on
     new, _ = add_two_lists(tree, "20250722")
     tree.write(SECOND_LIST, older)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST, SECOND_LIST) == old
     said = await stats(proxy)
     assert said["refusals"] == 1
     assert said["last_refusal"].startswith(f"{SECOND_LIST} is older than the one already accepted")
 
     clock.advance(6 * HOUR_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST, new) == on_disk(tree, INDEX, LIST, new)
     assert [*(await stats(proxy))["refused"]] == [SECOND_LIST]
 
@@ -357,13 +357,13 @@ async def test_who_refreshes_or_wants_proof_is_told_of_a_list_in_trouble(
 ) -> None:
     """Nobody can know whether what a rule wants is in it."""
     add_two_lists(tree, "20250701")
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await proxy.cache.refresh("test") is None
     tree.add_item("third", "1", "squashfs", content_id="third")
     tree.publish()
     trouble = origin.fault("streams/v1/third.sjson", fault)
     proxy.clock.advance(6 * HOUR_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     proxy.clock.advance(6 * HOUR_S)
 
     refreshed = await proxy.cache.refresh("test")

@@ -98,7 +98,7 @@ async def busy(
         ledger = proxy.cache.storage.ledger
         await proxy.cache.storage.threads.ledger(ledger.write, "scrub", {"completed_at": 7.0, "damaged": []})
         origin.fault(INDEX, Fault(body=b"no index"))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         yield proxy
 
 

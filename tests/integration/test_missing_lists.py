@@ -47,7 +47,7 @@ async def test_a_missing_list_is_served_once_it_appears(proxy: RunningProxy, tre
     assert (await proxy.read(item.path)).status == 404
 
     tree.write(SECOND_LIST, late)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, SECOND_LIST, item.path) == [index, late, item.read()]
     assert (await stats(proxy))["absent"] == []
@@ -65,9 +65,9 @@ async def test_a_list_that_vanishes_holds_the_new_index_back_for_a_while(
     tree.publish()
     (tree.root / SECOND_LIST).unlink()
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     clock.advance(6 * HOUR_S - 1)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST, SECOND_LIST) == old
     assert (await proxy.read(new.path)).status == 404
@@ -80,14 +80,14 @@ async def test_a_list_that_vanishes_holds_the_new_index_back_for_a_while(
     )
 
     clock.advance(1)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST, new.path) == on_disk(tree, INDEX, LIST, new.path)
     assert await bodies(proxy, SECOND_LIST, gone.path) == [old[2], gone.read()]
     said = await stats(proxy)
     assert (said["failures"], said["held_back_since"]) == (0, None)
     clock.advance(24 * HOUR_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert [(await proxy.read(path)).status for path in (SECOND_LIST, gone.path)] == [404, 404]
 
 
@@ -100,11 +100,11 @@ async def test_a_list_that_comes_back_in_time_ends_the_holding_back(
     tree.publish()
     [late] = on_disk(tree, LIST)
     (tree.root / LIST).unlink()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await stats(proxy))["held_back_since"] is not None
 
     tree.write(LIST, late)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
     assert (await stats(proxy))["held_back_since"] is None
@@ -122,7 +122,7 @@ async def test_a_policy_of_no_holding_back_takes_a_new_index_at_once(
         tree.publish()
         (tree.root / SECOND_LIST).unlink()
 
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
         assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
@@ -137,12 +137,12 @@ async def test_an_index_ahead_of_its_list_is_held_back_until_the_list_follows(
     [late] = on_disk(tree, LIST)
     tree.write(LIST, old[1])
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == old
     assert f"{LIST} is older than the index says" in (await stats(proxy))["last_problem"]
 
     tree.write(LIST, late)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
 

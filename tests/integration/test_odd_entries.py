@@ -44,11 +44,11 @@ async def test_an_odd_entry_of_an_index_is_told_and_the_rest_is_served(
         assert f"{INDEX}: entry 'odd'" in found["oddities"][0]
         assert said in found["oddities"][0]
         assert found["oddities"][0] in await problems(proxy)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
     del tree.index_entries["odd"]
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await stats(proxy))["oddities"] == []
 
 
@@ -72,7 +72,7 @@ async def test_a_head_of_what_is_not_held_is_no_hit(
     """Also when it is asked for again and again, as a ready reply would be."""
     item = tree.add_item(PRODUCT, "20250701", "squashfs")
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     for _ in range(5):
         assert (await proxy.read(item.path, "HEAD", **headers)).status == 200

@@ -136,7 +136,7 @@ async def test_a_refused_list_is_told(proxy: RunningProxy, origin: Origin, tree:
     await proxy.read(INDEX)
     origin.fault(INDEX, Fault(body=b"-----BEGIN PGP SIGNED MESSAGE-----\nno"))
     proxy.clock.advance(1000)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     told = (await stats(proxy))["test"]
 

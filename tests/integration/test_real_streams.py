@@ -132,7 +132,7 @@ async def test_the_index_of_2020_signed_by_another_key_is_refused(
         good = await proxy.read(INDEX)
         shutil.copyfile(INDEX_2020_OTHER_KEY, origin.root / INDEX)
 
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
         assert (await proxy.read(INDEX)).body == good.body == INDEX_2016.read_bytes()
         assert "which is not in the mirror's keyring" in (await proxy.documents.status())["last_refusal"]
@@ -160,7 +160,7 @@ async def test_a_live_servers_history_is_followed_from_state_to_state(
         for state in HISTORY:
             publish(state, origin.root)
             clock.advance(3600)
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
 
             for path in (PLAIN_INDEX, IMAGES):
                 assert (await proxy.read(path)).body == (state / path).read_bytes()
@@ -194,7 +194,7 @@ async def test_what_left_the_history_is_gone_a_day_later(
         publish(HISTORY[0], origin.root)
         assert (await proxy.read(image["path"])).status == 200
         publish(HISTORY[-1], origin.root)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
         assert (await proxy.read(image["path"])).status == 200
         clock.advance(24 * 3600)

@@ -162,7 +162,7 @@ async def test_errors_name_where_the_redirect_led(
     clock.advance(3600)
     redirector.asked.clear()
 
-    await redirected.documents.revalidate()
+    await redirected.documents.checks.revalidate()
 
     problem = (await redirected.cache.status())["test"]["last_problem"]
     assert f"{redirector.url}: it answered with status 500, having redirected to http://127.0.0.1:" in problem

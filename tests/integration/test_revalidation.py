@@ -59,7 +59,7 @@ async def test_revalidation_is_conditional(
     origin.clear()
     clock.advance(STALE_S)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert {request.path for request in origin.requests} == {INDEX, LIST}
     for request in origin.requests:
@@ -84,7 +84,7 @@ async def test_only_what_has_changed_is_fetched_again(
     tree.publish()
     origin.clear()
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert [request.status for request in origin.gets(SECOND_LIST)] == [304]
     assert [request.status for request in origin.gets(LIST)] == [200]
@@ -102,10 +102,10 @@ async def test_last_modified_alone_makes_revalidation_conditional(
             await proxy.read(INDEX)
             seen.clear()
 
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             unchanged = dict(seen)
             tree.publish()
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
 
             assert unchanged == {INDEX: 304, LIST: 304}
             assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
@@ -151,13 +151,13 @@ async def test_an_origin_without_validators_is_read_again_and_changes_nothing(
     origin.clear()
     clock.advance(STALE_S)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert {request.status for request in origin.requests} == {200}
     assert (await proxy.read(INDEX)).headers["Age"] == "0"
     assert (await stats(proxy))["generation"] == 1
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
 
@@ -169,7 +169,7 @@ async def test_revalidation_can_be_demanded_at_any_time(
     await proxy.read(INDEX)
     tree.publish()
 
-    await asyncio.gather(*(proxy.documents.revalidate() for _ in range(5)))
+    await asyncio.gather(*(proxy.documents.checks.revalidate() for _ in range(5)))
 
     assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
     assert (await stats(proxy))["generation"] == 2
@@ -331,7 +331,7 @@ async def test_failed_checks_are_repeated_after_growing_pauses(
     for pause_s in (15, 30, 60, 120, 240, 300, 300):
         clock.advance(pause_s - 1)
         await proxy.read(INDEX)
-        assert proxy.documents._check is None
+        assert proxy.documents.checks.running is None
         clock.advance(1)
         await proxy.read(INDEX)
         await check_ended(proxy)
@@ -392,7 +392,7 @@ async def test_a_second_origin_is_used_when_the_first_fails(
             tree.publish()
             origin.heal()
             await second.stop()
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
             assert await bodies(proxy, INDEX, LIST) == on_disk(tree, INDEX, LIST)
 
 

@@ -45,7 +45,7 @@ async def test_an_older_index_is_refused_however_well_signed(
     for path, raw in zip((INDEX, LIST), earlier, strict=True):
         tree.write(path, raw)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == current
     said = await stats(proxy)
@@ -68,12 +68,12 @@ async def test_an_index_of_the_same_date_with_an_older_signature_is_refused(
     async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
         current = await bodies(proxy, INDEX)
         tree.write(INDEX, signed(tree, document | {"note": "older"}, faked_time=older))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX) == current
         assert (await stats(proxy))["last_refusal"].endswith("its signature was made before")
 
         tree.write(INDEX, signed(tree, document | {"note": "newer"}, faked_time=newer + 1))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, INDEX) == on_disk(tree, INDEX)
 
 
@@ -87,7 +87,7 @@ async def test_an_older_list_with_a_newer_index_is_refused(proxy: RunningProxy, 
     tree.publish()
     tree.write(LIST, earlier)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, INDEX, LIST) == current
     said = await stats(proxy)
@@ -114,7 +114,7 @@ async def test_a_restart_does_not_forget_what_is_too_old(
             blob.unlink()
 
     async with run_proxy(config, clock) as proxy:
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         replies = [await proxy.read(path) for path in (INDEX, LIST)]
         assert (await stats(proxy))["last_refusal"].startswith(f"{INDEX} is older than")
 
@@ -143,7 +143,7 @@ async def test_an_older_generation_does_not_come_back_in_another_flavour(
     for path in (INDEX, LIST):
         (tree.root / path).unlink()
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     said = await stats(proxy)
     assert "is older than the one already accepted" in said["last_refusal"]
@@ -165,7 +165,7 @@ async def test_a_second_origin_that_lags_behind_is_not_used(
             current = await bodies(proxy, INDEX, LIST)
             await origin.stop()
 
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
 
             assert await bodies(proxy, INDEX, LIST) == current
             assert second.count(INDEX) == 1
@@ -187,7 +187,7 @@ async def test_an_older_list_does_not_come_back_in_another_flavour(
     (tree.root / INDEX).unlink()
 
     for _ in range(3):
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         clock.now += 7 * HOUR_S
 
     assert await bodies(proxy, INDEX, LIST) == current
@@ -206,12 +206,12 @@ async def test_a_plain_index_takes_over_when_the_signed_one_is_gone(
     await bodies(proxy, INDEX, LIST, *(plain if is_asked_for else ()))
     (tree.root / INDEX).unlink()
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert (await stats(proxy))["last_problem"] == ""
     assert await bodies(proxy, *plain) == on_disk(tree, *plain)
     tree.add_item(PRODUCT, "20250722", "squashfs")
     tree.publish(updated=clock.now - 2000, detached=True)
     (tree.root / INDEX).unlink()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *plain) == on_disk(tree, *plain)

@@ -210,7 +210,7 @@ async def test_a_lost_plain_document_leaves_the_others_and_the_items_served(
     assert statuses == [503, 200, 200]
     await origin.start()
     proxy.clock.advance(1000)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert (await proxy.read(PLAIN_INDEX)).status == 200
 
 

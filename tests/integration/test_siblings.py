@@ -221,7 +221,7 @@ async def test_a_flavour_that_appears_later_is_served_then(
     assert (await proxy.read(SIGNATURES[0])).status == 404
     tree.write(SIGNATURES[0], key.detach((tree.root / PLAIN[0]).read_bytes()))
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, SIGNATURES[0]) == on_disk(tree, SIGNATURES[0])
 
@@ -250,7 +250,7 @@ async def test_all_flavours_change_together(proxy: RunningProxy, tree: SignedTre
 
     assert await bodies(proxy, *everything) == old
     await proxy.read(PLAIN[0])
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, PLAIN[1]) == old[1:2]
     assert await bodies(proxy, *everything) == on_disk(tree, *everything)
@@ -273,7 +273,7 @@ async def test_no_client_ever_sees_a_plain_index_with_a_list_of_another_generati
         clients.create_task(read_pairs())
         for _ in range(8):
             tree.publish()
-            await proxy.documents.revalidate()
+            await proxy.documents.checks.revalidate()
         over.set()
 
     assert [pair for pair in pairs if pair[0] != pair[1]] == []
@@ -292,13 +292,13 @@ async def test_a_new_index_waits_until_its_plain_flavour_has_followed(
     for path, content in zip(PLAIN, old, strict=False):
         tree.write(path, content)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *everything) == old
     assert "does not fit the signed document yet" in (await stats(proxy))["last_problem"]
 
     for path, content in zip(PLAIN, late, strict=True):
         tree.write(path, content)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *everything) == on_disk(tree, *everything)
 
 
@@ -312,11 +312,11 @@ async def test_a_plain_flavour_that_vanishes_holds_the_signed_one_back_for_a_whi
     tree.publish()
     drop(tree, *PLAIN)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *PLAIN, *SIGNED) == old
 
     clock.advance(6 * HOUR_S)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *SIGNED) == on_disk(tree, *SIGNED)
     assert [(await proxy.read(path)).status for path in PLAIN] == [404, 404]
 
@@ -335,7 +335,7 @@ async def test_flavours_once_asked_for_survive_a_restart(
         assert await bodies(proxy, *PLAIN, *SIGNATURES) == old
         tree.publish(detached=True)
         await origin.start()
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, *PLAIN, *SIGNATURES) == on_disk(tree, *PLAIN, *SIGNATURES)
 
 
@@ -389,11 +389,11 @@ async def test_a_flavour_that_upstream_does_not_give_does_not_stop_the_signed_on
     assert f"it answered with status {status}".encode() in reply.body
 
     tree.publish()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *SIGNED) == on_disk(tree, *SIGNED)
 
     origin.heal()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *PLAIN) == on_disk(tree, *PLAIN)
 
 
@@ -421,7 +421,7 @@ async def test_a_lost_flavour_is_fetched_again(
     if not has_signed:
         drop(tree, *SIGNED)
     good = await bodies(proxy, *PLAIN, *SIGNATURES)
-    document = proxy.documents._editions.current.generation.documents[path]  # type: ignore[union-attr]
+    document = proxy.documents._editions.served.generation.documents[path]  # type: ignore[union-attr]
     proxy.layout.path(document.digest).unlink()
 
     assert await bodies(proxy, path) == on_disk(tree, path)
@@ -444,13 +444,13 @@ async def test_a_tree_of_plain_documents_with_detached_signatures_is_served(
     assert (await stats(proxy))["signed_by"] == tree.key.fingerprint  # type: ignore[union-attr]
 
     origin.clear()
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert {request.status for request in origin.gets(f"{LIST}.*")} == {304}
 
     new = tree.add_item(PRODUCT, "20250722", "squashfs")
     tree.publish(detached=True)
     drop(tree, *SIGNED)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     paths = (*PLAIN, *SIGNATURES, new.path)
     assert await bodies(proxy, *paths) == on_disk(tree, *paths)
 
@@ -485,14 +485,14 @@ async def test_a_plain_document_without_its_good_signature_is_refused(
     else:
         tree.write(SIGNATURES[which], b"junk")
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert await bodies(proxy, *PLAIN, *SIGNATURES) == old
     said = await stats(proxy)
     assert f"{PLAIN[which]} is refused: " in said["last_refusal"]
     assert reason.format(path=PLAIN[which]) in said["last_refusal"]
     tree.write(SIGNATURES[which], right)
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     assert await bodies(proxy, *PLAIN, *SIGNATURES) == on_disk(tree, *PLAIN, *SIGNATURES)
 
 
@@ -505,7 +505,7 @@ async def test_a_tree_may_begin_to_publish_clear_signed_documents(
     await bodies(proxy, *PLAIN)
     tree.publish(detached=True)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     everything = (*SIGNED, *PLAIN, *SIGNATURES)
     assert await bodies(proxy, *everything) == on_disk(tree, *everything)
@@ -525,7 +525,7 @@ async def test_an_unsigned_tree_is_served_byte_for_byte(
 
         new = unsigned_tree.add_item(PRODUCT, "20250722", "lxd.tar.xz")
         unsigned_tree.publish()
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert await bodies(proxy, *PLAIN, new.path) == on_disk(unsigned_tree, *PLAIN, new.path)
 
 
@@ -541,7 +541,7 @@ async def test_an_unsigned_tree_does_not_go_back_either(
         for path, content in zip(PLAIN, older, strict=True):
             unsigned_tree.write(path, content)
 
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
         assert await bodies(proxy, *PLAIN) == current
         assert "its 'updated' lies before" in (await stats(proxy))["last_refusal"]
@@ -567,7 +567,7 @@ async def test_an_unsigned_index_that_is_none_is_refused(
         old = await bodies(proxy, *PLAIN)
         unsigned_tree.write(PLAIN[0], content)
 
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
         assert await bodies(proxy, *PLAIN) == old
         assert reason in (await stats(proxy))["last_refusal"]

@@ -143,7 +143,7 @@ async def test_a_forged_document_is_refused_and_the_last_good_generation_goes_on
     tree.write(path, tamper((tree.root / path).read_bytes(), key, keys))
 
     with caplog.at_level(logging.WARNING):
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
 
     assert {one: (await proxy.read(one)).body for one in (INDEX, LIST)} == good
     assert (await proxy.read(old.path)).body == old.read()
@@ -165,10 +165,10 @@ async def test_once_the_publisher_puts_it_right_the_new_generation_is_served(
     tree.publish()
     right = (tree.root / INDEX).read_bytes()
     tree.write(INDEX, keys.stranger.clearsign(text_of(right)))
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
     tree.write(INDEX, right)
 
-    await proxy.documents.revalidate()
+    await proxy.documents.checks.revalidate()
 
     assert (await proxy.read(INDEX)).body == right
     assert (await proxy.read(item.path)).body == item.read()
@@ -187,7 +187,7 @@ async def test_every_refusal_is_counted(
 
     for count, (tamper, reason) in enumerate(FORGERIES.values(), start=1):
         tree.write(INDEX, tamper(raw, key, keys))
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         said = await stats(proxy)
         assert (said["refusals"], said["failures"]) == (count, count)
         assert reason in said["last_refusal"]

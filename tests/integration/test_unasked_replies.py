@@ -40,7 +40,7 @@ async def test_the_next_request_gets_its_own_reply(
         assert (await read(proxy.url(INDEX))).body == (tree.root / INDEX).read_bytes()
         for item in items:
             assert (await read(proxy.url(item.path))).body == item.read()
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert not (await proxy.cache.status())["test"]["failures"]
     assert "origin.failed" not in caplog.text
     assert "origin.wrong_bytes" not in caplog.text

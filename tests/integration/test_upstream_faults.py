@@ -422,7 +422,7 @@ async def test_a_login_page_in_place_of_the_index_is_not_passed_on(
 
         origin.fault("*", Fault(body=LOGIN_PAGE))
         clock.advance(3600)
-        await proxy.documents.revalidate()
+        await proxy.documents.checks.revalidate()
         assert (await read(proxy.url(INDEX))).body == published
         assert (await read(proxy.url(item.path))).status in {0, 200}
 

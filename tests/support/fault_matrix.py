@@ -211,7 +211,7 @@ class _Run:
     async def _check_known(self) -> None:
         if self._phase.asked and self._phase.is_known:
             self._proxy.clock.advance(301)
-            await asyncio.gather(*(self._documents(cell).revalidate() for cell in self._cells))
+            await asyncio.gather(*(self._documents(cell).checks.revalidate() for cell in self._cells))
 
     async def _look_again(self, seen: dict[str, Seen]) -> None:
         """Note after how long each is right."""
@@ -230,7 +230,7 @@ class _Run:
     async def _ask_twice(self, cell: _Cell) -> Reply:
         """Ask as a client that finds something stale, and comes back when that was checked."""
         await self._ask(cell)
-        check = self._documents(cell)._check
+        check = self._documents(cell).checks.running
         if check is not None:
             await asyncio.wait([check])
         return await self._ask(cell)

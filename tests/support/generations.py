@@ -53,7 +53,7 @@ def signed(tree: SignedTree, document: dict[str, Any], faked_time: int | None = 
 
 async def check_ended(proxy: RunningProxy) -> None:
     """Return when the check that runs behind the clients' backs has ended."""
-    check = proxy.documents._check
+    check = proxy.documents.checks.running
     if check is not None:
         await asyncio.wait([check])
 

@@ -17,7 +17,7 @@ HOLD_THE_LOCK = """
 from pathlib import Path
 from proxy.documents.shared_facts import SharedFacts
 board = SharedFacts(Path(sys.argv[1]))
-board.announce(5)
+board.announce_accepted(5)
 board.note_reader("192.0.2.1", 4, 1_700_000_000)
 assert board.try_lock()
 """
@@ -39,28 +39,28 @@ def board(path: Path) -> Iterator[SharedFacts]:
 @pytest.fixture
 def other(path: Path, board: SharedFacts) -> Iterator[SharedFacts]:
     """Return another worker's view of it."""
-    assert board.number() == 0
+    assert board.announced().accepted == 0
     with closing(SharedFacts(path)) as other:
         yield other
 
 
 def test_a_new_board_is_empty(board: SharedFacts) -> None:
-    assert board.number() == 0
+    assert board.announced().accepted == 0
     assert board.reader("192.0.2.1", NOW, 60) is None
 
 
 def test_what_one_worker_announces_all_know_at_once(board: SharedFacts, other: SharedFacts) -> None:
     for number in (1, 2, 2**40):
-        board.announce(number)
-        assert (board.number(), other.number()) == (number, number)
+        board.announce_accepted(number)
+        assert (board.announced().accepted, other.announced().accepted) == (number, number)
 
 
 def test_a_board_outlives_its_workers(path: Path) -> None:
     with closing(SharedFacts(path)) as board:
-        board.announce(7)
+        board.announce_accepted(7)
         board.note_reader("192.0.2.1", 7, NOW)
     with closing(SharedFacts(path)) as again:
-        assert (again.number(), again.reader("192.0.2.1", NOW, 60)) == (7, 7)
+        assert (again.announced().accepted, again.reader("192.0.2.1", NOW, 60)) == (7, 7)
 
 
 def test_a_clients_last_index_is_known_to_all_workers(board: SharedFacts, other: SharedFacts) -> None:
@@ -106,11 +106,11 @@ def test_notes_stay_within_the_board(client: str) -> None:
 
 
 def test_any_client_can_be_noted(board: SharedFacts) -> None:
-    board.announce(3)
+    board.announce_accepted(3)
     for number, client in enumerate(["", "unix:", "x" * 1000, "fe80::1%eth0", "\N{SNOWMAN}"]):
         board.note_reader(client, number, NOW)
         assert board.reader(client, NOW, 60) == number
-    assert board.number() == 3
+    assert board.announced().accepted == 3
 
 
 # The lock
@@ -128,17 +128,17 @@ def test_mirrors_are_checked_independently(board: SharedFacts, tmp_path: Path) -
     with closing(SharedFacts(tmp_path / "boards" / "lxd")) as of_another_mirror:
         assert board.try_lock()
         assert of_another_mirror.try_lock()
-        of_another_mirror.announce(9)
-    assert board.number() == 0
+        of_another_mirror.announce_accepted(9)
+    assert board.announced().accepted == 0
 
 
 def test_a_worker_that_is_killed_leaves_the_lock_and_its_notes(path: Path) -> None:
     with Holding(HOLD_THE_LOCK, path) as worker, closing(SharedFacts(path)) as board:
-        assert board.number() == 5
+        assert board.announced().accepted == 5
         assert not board.try_lock()
         worker.kill()
         assert board.try_lock()
-        assert (board.number(), board.reader("192.0.2.1", NOW, 60)) == (5, 4)
+        assert (board.announced().accepted, board.reader("192.0.2.1", NOW, 60)) == (5, 4)
 
 
 def test_closing_lets_go_of_the_lock(board: SharedFacts, path: Path) -> None:
