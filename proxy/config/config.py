@@ -43,7 +43,7 @@ from proxy.sources.options import UpstreamOptions
 from proxy.store.limits import StoreLimits
 from proxy.web.access.gate import AccessOptions, User
 from proxy.web.admin.permission import AdminOptions
-from proxy.web.clients import ClientOptions
+from proxy.web.client_options import ClientOptions
 
 __all__ = [
     "MAAS_MIRRORS",

@@ -1,1 +1,1 @@
-"""The cache as the web face and the jobs see it."""
+"""The cache as the HTTP server, the jobs and the operator see it."""

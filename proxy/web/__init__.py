@@ -1,4 +1,4 @@
-"""The web face: HTTP as real simplestreams clients need it.
+"""The HTTP server as real simplestreams clients need it.
 
 The only user of aiohttp's server side. Knows neither SQLite nor GnuPG.
 """

@@ -29,15 +29,15 @@ from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, AccessLog
 from proxy.web.admin.api import Api, answer, asker_of
 from proxy.web.admin.dashboard import Dashboard
-from proxy.web.admin.permission import Access, AdminOptions
+from proxy.web.admin.permission import AdminOptions, AdminPermission
 from proxy.web.blob_response import SERVER_NAME
-from proxy.web.clients import ClientOptions
+from proxy.web.client_options import ClientOptions
 from proxy.web.mirror_handler import PLACE, MirrorHandler, local_address
 from proxy.web.mounts import Mounts
 from proxy.web.pages import Pages, Welcome
-from proxy.web.wire.admission import Admission, connections_by_descriptors
 from proxy.web.wire.connection import Connection
-from proxy.web.wire.hot import HotReplies
+from proxy.web.wire.connection_limits import ConnectionLimits, connections_by_descriptors
+from proxy.web.wire.reply_cache import ReplyCache
 
 log = logging.getLogger(__name__)
 
@@ -65,13 +65,13 @@ def create_app(
 ) -> web.Application:
     """Return the application that serves `cache`; without an operator, without the operator's pages."""
     mounts = Mounts(mirrors)
-    face = MirrorHandler(cache.delivery, gate)
-    app = _create(cache, mounts, face.get_path, operator)
+    mirrors_handler = MirrorHandler(cache.delivery, gate)
+    app = _create(cache, mounts, mirrors_handler.get_path, operator)
     if operator is not None:
         _add_operators_routes(app, cache, mirrors, operator)
     if all(mirror.mount != "/" for mirror in mirrors):
         app.router.add_get("/", Welcome(mirrors, gate, has_state=operator is not None).get_page)
-    app.router.add_route("*", "/{path:.*}", face.get_path)
+    app.router.add_route("*", "/{path:.*}", mirrors_handler.get_path)
     return app
 
 
@@ -90,7 +90,7 @@ def _create(
     operator: Operator | None,
 ) -> web.Application:
     """Return an application without routes; `elsewhere` answers for absolute targets of other servers."""
-    access = None if operator is None else Access(operator.options)
+    permission = None if operator is None else AdminPermission(operator.options)
 
     @web.middleware
     async def route_by_target(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -99,7 +99,11 @@ def _create(
         is_tunnel = request.method == "CONNECT"  # Its target is a host, whatever it looks like.
         if is_tunnel or not place.is_ours:
             return await elsewhere(request)
-        if access is not None and is_operators(request.path) and not access.may_read(asker_of(request)):
+        if (
+            permission is not None
+            and is_operators(request.path)
+            and not permission.may_read(asker_of(request))
+        ):
             return answer(HTTPStatus.FORBIDDEN, {"problem": "reading this needs an admin"})
         try:
             return await handler(request)
@@ -145,15 +149,15 @@ def is_operators(path: str) -> bool:
 def _add_operators_routes(
     app: web.Application, cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator
 ) -> None:
-    access = Access(operator.options)
+    permission = AdminPermission(operator.options)
 
     def may_read(request: web.Request) -> bool:
-        return access.may_read(asker_of(request))
+        return permission.may_read(asker_of(request))
 
     pages = Pages(cache, operator.observer, may_read=may_read)
     dashboard = Dashboard(cache, operator.observer, may_read=may_read)
     names = tuple(mirror.name for mirror in mirrors)
-    api = Api(access, operator.actions_for, names, cache.storage.threads)
+    api = Api(permission, operator.actions_for, names, cache.storage.threads)
     for path, handler in (
         ("/-/stats", pages.get_stats),
         ("/-/metrics", pages.get_metrics),
@@ -173,11 +177,11 @@ class Listening:
     """An application behind listening sockets."""
 
     def __init__(self, app: web.Application, options: ClientOptions) -> None:
-        self._hot = HotReplies()
+        self._replies = ReplyCache()
         self._runner = web.AppRunner(app, shutdown_timeout=_SHORTEST_DRAIN_S)
         self._options = options
         self._met = app[COUNTERS].limits.met
-        self._admission = Admission(options, self._met, connections_by_descriptors())
+        self._limits = ConnectionLimits(options, self._met, connections_by_descriptors())
         self._servers: list[asyncio.Server] = []
         self._accepted: WeakSet[Connection] = WeakSet()
         """Also those whose TLS handshake has not ended, of which aiohttp does not know yet."""
@@ -193,8 +197,8 @@ class Listening:
         def connection() -> Connection:
             one = Connection(
                 manager,
-                self._hot,
-                self._admission,
+                self._replies,
+                self._limits,
                 self._met,
                 loop=loop,
                 keepalive_timeout=self._options.keepalive_timeout_s,
@@ -225,7 +229,7 @@ class Listening:
         """Accept no more connections, and no more requests on those there are but those under way."""
         for server in self._servers:
             server.close()
-        self._admission.is_over = True
+        self._limits.is_over = True
         # aiohttp's own way to do this would leave idle connections open, and never read them again.
         for connection in () if self._runner.server is None else self._runner.server.connections:
             if isinstance(connection, Connection):
@@ -254,4 +258,4 @@ class Listening:
         """Accept no more, and cut what is still running."""
         self.refuse()
         await self._runner.cleanup()
-        self._hot.close()
+        self._replies.close()

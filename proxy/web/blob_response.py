@@ -15,7 +15,7 @@ from proxy import __version__
 from proxy.errors import ProxyError
 from proxy.fills.bodies import Body, Opened
 from proxy.web.negotiate import Answer
-from proxy.web.wire.presence import UndisturbedSink, presence_of
+from proxy.web.wire.client_presence import UndisturbedSink, presence_of
 from proxy.web.wire.sinks import SocketSink, TlsSink
 
 log = logging.getLogger(__name__)

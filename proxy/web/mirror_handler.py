@@ -21,12 +21,12 @@ from proxy.web.access.gate import Gate, PasswordNeeded
 from proxy.web.access.networks import parse_address
 from proxy.web.access_log import CUT, DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
 from proxy.web.blob_response import SERVER_NAME, BlobResponse
+from proxy.web.cache_reply import cache_reply
 from proxy.web.mounts import Place
 from proxy.web.negotiate import negotiate
-from proxy.web.remember import remember
 from proxy.web.status import cut_for, fate_of
-from proxy.web.wire.admission import client_of
-from proxy.web.wire.presence import ClientLeft, presence_of
+from proxy.web.wire.client_presence import ClientLeft, presence_of
+from proxy.web.wire.connection_limits import client_of
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class MirrorHandler:
         except ProxyError as error:
             response = _translate(request, error)
         except ClientLeft:
-            response = _Cut()
+            response = _ConnectionCut()
             response[OUTCOME] = Outcome.MISS.value
             response[HAS_LEFT] = True
         response[MIRROR] = mirror.name
@@ -92,7 +92,7 @@ class MirrorHandler:
         if not has_body:
             bodiless = _Bodiless(status=answer.status, headers=headers)
             bodiless[OUTCOME] = self._outcome(target).value
-            bodiless.on_complete = partial(remember, request, bodiless, target, self._delivery, self._gate)
+            bodiless.on_complete = partial(cache_reply, request, bodiless, target, self._delivery, self._gate)
             return bodiless
         began = time.monotonic()
         opened = await self._delivery.open(target, client_of(request.remote or ""))
@@ -100,7 +100,7 @@ class MirrorHandler:
         response = BlobResponse(answer, opened, headers)
         response[OUTCOME] = opened.outcome.value
         response[FIRST_BYTE_S] = time.monotonic() - began
-        response.on_complete = partial(remember, request, response, target, self._delivery, self._gate)
+        response.on_complete = partial(cache_reply, request, response, target, self._delivery, self._gate)
         return response
 
     def _outcome(self, target: Target) -> Outcome:
@@ -123,7 +123,7 @@ class _Bodiless(web.StreamResponse):
         return writer
 
 
-class _Cut(web.StreamResponse):
+class _ConnectionCut(web.StreamResponse):
     """No reply: the connection ends before a status line. An error from a handler would be sent as 500."""
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
         log.log(level, "access.denied client=%s path=%s problem=%s", request.remote, request.path, error)
     if fate.status is None:
         log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)
-        response = _Cut()
+        response = _ConnectionCut()
         response[CUT] = cut_for(error)
     else:
         response = _refuse(fate.status, str(error), **{"X-Request-Id": request_id(request)})

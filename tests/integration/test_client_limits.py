@@ -14,7 +14,7 @@ from support.tree import SignedTree, TreeItem
 from support.wire import Wire, request
 
 from proxy.mirror import Mirror
-from proxy.web.clients import ClientOptions
+from proxy.web.client_options import ClientOptions
 
 INDEX = f"{MOUNT}streams/v1/index.sjson"
 MIB = 1024 * 1024
@@ -90,7 +90,7 @@ async def test_when_all_are_busy_the_next_one_is_told_so(running: Callable[..., 
         async with Wire.to(proxy.base) as wire:
             reply = await wire.reply()
             assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
-            assert reply.body == b"all 16 connections are busy; try again later\n"
+            assert reply.body == b"all 16 connections that this process may have are busy; try again later\n"
             assert await wire.rest() == b""
         async with asyncio.timeout(60):
             for wire in busy:
@@ -114,7 +114,7 @@ async def test_one_address_cannot_take_all_connections(running: Callable[..., An
         reply = await loop.sock_recv(extra, 4096)
         extra.close()
         assert reply.startswith(b"HTTP/1.1 503 ")
-        assert reply.endswith(b"there are 16 connections of yours already; try again later\n")
+        assert reply.endswith(b"you already have 16 connections open; try again later\n")
         async with Wire.to(proxy.base) as wire:
             assert (await wire.ask(MOUNT + item.path)).body == item.read()
     finally:

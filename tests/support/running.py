@@ -1,6 +1,6 @@
 """The proxy under test: in this process for most tests, as real processes for the rest.
 
-`RunningProxy` runs the runtime and the web face in the test's own event loop, on
+`RunningProxy` runs the runtime and the HTTP server in the test's own event loop, on
 a loopback port, with a clock that the test sets. `Service` runs the installed
 command with its worker processes.
 """

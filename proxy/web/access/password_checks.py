@@ -16,7 +16,7 @@ from hmac import compare_digest
 
 from proxy.errors import ProxyError
 from proxy.web.access.passwords import SALT_BYTES, PasswordHash
-from proxy.web.wire.admission import client_of
+from proxy.web.wire.connection_limits import client_of
 
 _MOST_WRONG = 1024
 _MOST_WAITING = 64

@@ -1,1 +1,1 @@
-"""The operator's face: figures, dashboard, and what may be changed over HTTP."""
+"""The operator's pages and API: figures, dashboard, and what may be changed over HTTP."""

@@ -21,7 +21,7 @@ from proxy.readable import meant
 from proxy.simplestreams.filters import Filter
 from proxy.system.threads import Threads
 from proxy.web.access_log import COUNTERS
-from proxy.web.admin.permission import LOCAL_SOCKET, NOBODY, Access, Asker
+from proxy.web.admin.permission import LOCAL_SOCKET, NOBODY, AdminPermission, Asker
 from proxy.web.blob_response import SERVER_NAME
 
 _BODY_TIMEOUT_S = 15.0
@@ -55,9 +55,9 @@ class Api:
     """Answers what changes something."""
 
     def __init__(
-        self, access: Access, actions_for: ActionsFor, mirrors: tuple[str, ...], threads: Threads
+        self, permission: AdminPermission, actions_for: ActionsFor, mirrors: tuple[str, ...], threads: Threads
     ) -> None:
-        self._access = access
+        self._permission = permission
         self._actions_for = actions_for
         self._threads = threads
         self._mirrors = mirrors
@@ -75,7 +75,7 @@ class Api:
     async def post_action(self, request: web.Request) -> web.Response:
         """Do what is asked for."""
         asker = asker_of(request)
-        problem = self._access.why_not_change(asker)
+        problem = self._permission.why_not_change(asker)
         if problem is not None:
             return answer(HTTPStatus.FORBIDDEN, {"problem": problem})
         name = request.match_info["action"]

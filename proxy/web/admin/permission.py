@@ -51,7 +51,7 @@ class Asker:
     """Case-insensitive."""
 
 
-class Access:
+class AdminPermission:
     """Decides by the options."""
 
     def __init__(self, options: AdminOptions) -> None:

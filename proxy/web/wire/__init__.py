@@ -1,1 +1,1 @@
-"""Connections with clients, as bytes: admission, ready replies, and how bodies are sent."""
+"""Connections with clients, as bytes: limits, prepared replies, and how bodies are sent."""

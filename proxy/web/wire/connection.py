@@ -1,6 +1,6 @@
 """One client connection: aiohttp's protocol, with ours before its parser.
 
-A request head that was seen before is answered at once, from `hot`; stray chunk
+A request head that was seen before is answered at once, from the reply cache; stray chunk
 markers are dropped; what is no HTTP is told so in our words; everything else is
 aiohttp's.
 """
@@ -22,10 +22,10 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
 from proxy.web.blob_response import SERVER_NAME
-from proxy.web.wire.admission import Admission
-from proxy.web.wire.hot import HotReplies, HotReply, is_whole_head
-from proxy.web.wire.presence import Presence
-from proxy.web.wire.ready_replies import Wire
+from proxy.web.wire.client_presence import ClientPresence
+from proxy.web.wire.connection_limits import ConnectionLimits
+from proxy.web.wire.prepared import WireBytes
+from proxy.web.wire.reply_cache import CachedReply, ReplyCache, is_whole_head
 from proxy.web.wire.stray_chunk import StrayChunkFilter
 
 log = logging.getLogger(__name__)
@@ -40,27 +40,40 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
 class Connection(RequestHandler):
-    """aiohttp's request handler, which never sees stray chunk markers, nor what is hot."""
+    """aiohttp's request handler, which never sees stray chunk markers, nor what the reply cache answers."""
 
-    __slots__ = ("__weakref__", "_admission", "_client", "_has_asked", "_head", "_hot", "_is_retired", "_met",
-                 "_postponed", "_socket_fd", "_stray_chunks", "has_arrived", "heard_at_s",
-                 "presence")  # fmt: skip
+    __slots__ = (
+        "__weakref__",
+        "_client",
+        "_has_asked",
+        "_head",
+        "_is_retired",
+        "_limits",
+        "_met",
+        "_postponed",
+        "_replies",
+        "_socket_fd",
+        "_stray_chunks",
+        "has_arrived",
+        "heard_at_s",
+        "presence",
+    )  # fmt: skip
 
     def __init__(
         self,
         manager: Server,
-        hot: HotReplies,
-        admission: Admission,
+        replies: ReplyCache,
+        limits: ConnectionLimits,
         met: Callable[[str], None],
         *,
         loop: asyncio.AbstractEventLoop,
         **options: Any,
     ) -> None:
         super().__init__(manager, loop=loop, **options)
-        self._admission = admission
+        self._limits = limits
         self._met = met
         self._stray_chunks = StrayChunkFilter()
-        self._hot = hot
+        self._replies = replies
         self._head = b""
         self._postponed = b""
         """A head that came a moment too early."""
@@ -71,7 +84,7 @@ class Connection(RequestHandler):
         """When bytes came last, by the loop's clock."""
         self.has_arrived = False
         """Whether it was made: by TLS, whether the handshake is over."""
-        self.presence = Presence()
+        self.presence = ClientPresence()
         """Of the client, for those who work for it."""
         self._has_asked = False
         self._is_retired = False
@@ -81,20 +94,20 @@ class Connection(RequestHandler):
         self.has_arrived = True
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
-        why_not = self._admission.why_not(self._client)
+        why_not = self._limits.why_not(self._client)
         if why_not is not None:
             assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream has both ways
             self._force_close = True
             transport.write(_no_room(why_not))
             transport.close()
             return
-        self._admission.enter(self, self._client)
+        self._limits.enter(self, self._client)
         super().connection_made(transport)
         if transport.get_extra_info("sslcontext") is None:
             self._socket_fd = transport.get_extra_info("socket").fileno()
         if self._task_handler is not None:
             self._task_handler.add_done_callback(self._end_with)
-        if self._admission.is_over:
+        if self._limits.is_over:
             self.retire()
 
     def _end_with(self, handling: asyncio.Task[None]) -> None:
@@ -108,11 +121,11 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
         self.presence.end()
-        self._admission.left(self)
+        self._limits.left(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is hot; hand the rest to the parser. aiohttp calls this with none to parse again."""
+        """Answer from the reply cache, else by the parser; aiohttp calls this with none to parse again."""
         if not data:
             self._parse(data)
             return
@@ -135,10 +148,10 @@ class Connection(RequestHandler):
     def _receive(self, data: bytes) -> None:
         self._head = b""
         if self._stray_chunks.is_between_heads and self._is_waiting():
-            reply = self._hot.find(data, self._client, self.heard_at_s)
-            wire = None if reply is None else reply.ready.answer(data)
-            if reply is not None and wire is not None:
-                self._send(reply, wire)
+            reply = self._replies.find(data, self._client, self.heard_at_s)
+            wire_bytes = None if reply is None else reply.prepared.answer(data)
+            if reply is not None and wire_bytes is not None:
+                self._send(reply, wire_bytes)
                 return
             if is_whole_head(data):
                 self._head = data
@@ -181,15 +194,15 @@ class Connection(RequestHandler):
             if self._is_retired:
                 self.close()
 
-    def head_to_remember(self) -> bytes | None:
-        """Return the head of the request that is being answered, if its reply is worth remembering."""
+    def head_to_cache(self) -> bytes | None:
+        """Return the head of the request that is being answered, if its reply is worth keeping."""
         head = self._head
         is_plain = head and not self._messages and self._stray_chunks.is_between_heads
-        return head if is_plain and self._hot.wants(head) else None
+        return head if is_plain and self._replies.wants(head) else None
 
-    def remember(self, head: bytes, reply: HotReply) -> None:
-        """Remember the reply that was just sent."""
-        self._hot.remember(head, reply)
+    def cache_reply(self, head: bytes, reply: CachedReply) -> None:
+        """Keep the reply that was just sent."""
+        self._replies.add(head, reply)
 
     @property
     def is_idle(self) -> bool:
@@ -244,7 +257,7 @@ class Connection(RequestHandler):
             and self.transport.get_write_buffer_size() < _MOST_UNSENT_BYTES
         )
 
-    def _send(self, reply: HotReply, wire: Wire) -> None:
+    def _send(self, reply: CachedReply, wire: WireBytes) -> None:
         self._stray_chunks.note_head()
         self._next_keepalive_close_time = self.heard_at_s + self._keepalive_timeout
         assert self.transport is not None  # noqa: S101 - it was asked before
@@ -256,7 +269,7 @@ class Connection(RequestHandler):
         if sent_bytes < len(wire.content):
             rest = memoryview(wire.content)[sent_bytes:]
             self.transport.write(rest if rest.readonly else bytes(rest))
-        self._hot.sent(reply, self._client, wire.body_bytes)
+        self._replies.sent(reply, self._client, wire.body_bytes)
         if self._is_retired:
             self.force_close()
 
@@ -272,7 +285,7 @@ def _fault() -> tuple[_ErrInfo, StreamReader]:
     return _ErrInfo(error.code, error, error.message), EMPTY_PAYLOAD
 
 
-def _send_now(socket_fd: int, wire: Wire) -> int:
+def _send_now(socket_fd: int, wire: WireBytes) -> int:
     if wire.fd < 0:
         return os.write(socket_fd, wire.content)
     return os.sendfile(socket_fd, wire.fd, 0, len(wire.content))

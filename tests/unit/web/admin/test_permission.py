@@ -5,7 +5,14 @@ import hashlib
 import pytest
 from multidict import CIMultiDict
 
-from proxy.web.admin.permission import CHANGE_HEADER, LOCAL_SOCKET, NOBODY, Access, AdminOptions, Asker
+from proxy.web.admin.permission import (
+    CHANGE_HEADER,
+    LOCAL_SOCKET,
+    NOBODY,
+    AdminOptions,
+    AdminPermission,
+    Asker,
+)
 
 TOKEN = "correct horse battery staple"
 SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -20,7 +27,7 @@ def asker(address: str = "127.0.0.1", host: str = "localhost:8080", **headers: s
 
 def may_change(who: Asker, **options: object) -> bool:
     """Say whether somebody may change something, by these options."""
-    return Access(AdminOptions(**options)).why_not_change(who) is None  # type: ignore[arg-type]
+    return AdminPermission(AdminOptions(**options)).why_not_change(who) is None  # type: ignore[arg-type]
 
 
 # Who sits at this machine
@@ -140,7 +147,7 @@ def test_our_own_page_may_change_things() -> None:
 def test_nothing_is_changed_without_the_header_that_no_form_can_send() -> None:
     who = asker(Authorization=f"Bearer {TOKEN}")
     del who.headers[CHANGE_HEADER]  # type: ignore[attr-defined]
-    assert CHANGE_HEADER in str(Access(AdminOptions(token_sha256=SHA256)).why_not_change(who))
+    assert CHANGE_HEADER in str(AdminPermission(AdminOptions(token_sha256=SHA256)).why_not_change(who))
 
 
 # Reading
@@ -149,8 +156,8 @@ def test_nothing_is_changed_without_the_header_that_no_form_can_send() -> None:
 def test_everybody_may_read_unless_only_admins_may() -> None:
     stranger, local = asker(FAR), asker()
     admin = asker(FAR, Authorization=f"Bearer {TOKEN}")
-    everyone = Access(AdminOptions(token_sha256=SHA256))
-    admins = Access(AdminOptions(read="admins", token_sha256=SHA256))
+    everyone = AdminPermission(AdminOptions(token_sha256=SHA256))
+    admins = AdminPermission(AdminOptions(read="admins", token_sha256=SHA256))
 
     assert [everyone.may_read(who) for who in (stranger, local, admin)] == [True, True, True]
     assert [admins.may_read(who) for who in (stranger, local, admin)] == [False, True, True]
@@ -158,4 +165,4 @@ def test_everybody_may_read_unless_only_admins_may() -> None:
 
 def test_reading_needs_no_change_header() -> None:
     who = Asker("127.0.0.1", "GET", CIMultiDict({"Host": "localhost"}))
-    assert Access(AdminOptions(read="admins")).may_read(who)
+    assert AdminPermission(AdminOptions(read="admins")).may_read(who)

@@ -1,4 +1,4 @@
-"""From a reply that has gone out to one that is ready for whoever asks the same.
+"""Keeping a reply that has gone out, prepared for whoever asks the same again.
 
 Only hits are worth it, on connections that stay open; what such a reply says
 follows from the request's head and the target alone.
@@ -18,11 +18,11 @@ from proxy.web.access_log import COUNTERS, OUTCOME, Ended, shown_path
 from proxy.web.blob_response import BlobResponse
 from proxy.web.negotiate import Answer
 from proxy.web.wire.connection import Connection
-from proxy.web.wire.hot import HotReply
-from proxy.web.wire.ready_replies import Ready, ReadyParts, ReadyWhole, shared_head
+from proxy.web.wire.prepared import PreparedReply, RangeReplies, WholeReply, shared_head
+from proxy.web.wire.reply_cache import CachedReply
 
 
-def remember(
+def cache_reply(
     request: web.Request,
     response: web.StreamResponse,
     target: Target,
@@ -36,14 +36,14 @@ def remember(
     is_hit = response[OUTCOME] == Outcome.HIT.value and response.keep_alive
     if not is_hit or not isinstance(connection, Connection):
         return
-    head = connection.head_to_remember()
-    ready = None if head is None else _ready(request, response, head, answer, body)
-    if head is None or ready is None:
+    head = connection.head_to_cache()
+    prepared = None if head is None else _prepared(request, response, head, answer, body)
+    if head is None or prepared is None:
         return
-    connection.remember(
+    connection.cache_reply(
         head,
-        HotReply(
-            ready=ready,
+        CachedReply(
+            prepared=prepared,
             has_body=isinstance(response, BlobResponse),
             tally=request.app[COUNTERS].mirror(target.mirror.name),
             is_current=_currency(delivery, gate, target),
@@ -77,25 +77,25 @@ def _currency(delivery: Delivery, gate: Gate, target: Target) -> Callable[[str],
     return lambda address: gate.admits(target.mirror, address) and is_current(address)
 
 
-def _ready(
+def _prepared(
     request: web.Request,
     response: web.StreamResponse,
     head: bytes,
     answer: Answer | None,
     body: Body | None,
-) -> Ready | None:
-    """Make a reply ready to be sent again; None when it is too large."""
+) -> PreparedReply | None:
+    """Prepare a reply to be sent again; None when it is too large."""
     version = request.version
     status_line = f"HTTP/{version.major}.{version.minor} {response.status} {response.reason}"
     lines = list(response.headers.items())
     if body is not None and answer is not None:
         if answer.status is HTTPStatus.PARTIAL_CONTENT and shared_head(head) != head:
             file = body.proved_file()
-            return None if file is None else ReadyParts(status_line, lines, file)
+            return None if file is None else RangeReplies(status_line, lines, file)
         part = body.small_part(answer.start, answer.stop)
         if part is None:
             return None
     else:
         part = b""
     text = "\r\n".join([status_line, *(f"{name}: {value}" for name, value in lines), "", ""])
-    return ReadyWhole(text.encode(), part)
+    return WholeReply(text.encode(), part)

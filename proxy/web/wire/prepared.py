@@ -19,7 +19,7 @@ _wires = memoryview(bytearray(_LARGEST_HEAD_BYTES + _LARGEST_PART_BYTES))
 """Where parts are put together: to make room anew for each would cost as much as to read it."""
 
 
-class Wire(NamedTuple):
+class WireBytes(NamedTuple):
     """A reply: head and body."""
 
     content: bytes | memoryview
@@ -29,14 +29,14 @@ class Wire(NamedTuple):
     """Of a file with the same content, which the kernel can send without copying; -1 without one."""
 
 
-class Ready(Protocol):
+class PreparedReply(Protocol):
     """Makes the bytes of a reply."""
 
     @property
     def held_bytes(self) -> int:
         """How much it weighs: memory, and what else is scarce."""
 
-    def answer(self, head: bytes) -> Wire | None:
+    def answer(self, head: bytes) -> WireBytes | None:
         """Return the reply to a request head.
 
         None when this is not the one for it after all. What can be written to is
@@ -47,13 +47,13 @@ class Ready(Protocol):
         """Let go of what it holds open."""
 
 
-class ReadyWhole:
+class WholeReply:
     """One reply, the same every time."""
 
     __slots__ = ("_wire",)
 
     def __init__(self, head: bytes, body: bytes) -> None:
-        self._wire = Wire(head + body, len(body))
+        self._wire = WireBytes(head + body, len(body))
         if len(body) >= _LEAST_IN_FILE_BYTES:
             with contextlib.suppress(OSError):
                 self._wire = _in_file(self._wire)
@@ -63,7 +63,7 @@ class ReadyWhole:
         """How much memory it takes."""
         return len(self._wire.content)
 
-    def answer(self, head: bytes) -> Wire:  # noqa: ARG002
+    def answer(self, head: bytes) -> WireBytes:  # noqa: ARG002
         """Return the reply."""
         return self._wire
 
@@ -74,7 +74,7 @@ class ReadyWhole:
             self._wire = self._wire._replace(fd=-1)
 
 
-class ReadyParts:
+class RangeReplies:
     """Parts of one file, for heads that differ only in the range they ask for (RFC 9110 section 14.2)."""
 
     __slots__ = ("_fd", "_size_bytes", "_template")
@@ -93,7 +93,7 @@ class ReadyParts:
         """How much it weighs: little memory, but an open file."""
         return len(self._template) + _OPEN_FILE_BYTES
 
-    def answer(self, head: bytes) -> Wire | None:
+    def answer(self, head: bytes) -> WireBytes | None:
         """Return the part that a head asks for; None for a large one, or when the disk must be waited for."""
         asked = _CLOSED_RANGE.search(head)
         if asked is None:
@@ -110,14 +110,14 @@ class ReadyParts:
             read_bytes = os.preadv(self._fd, [wire[start:]], first, os.RWF_NOWAIT)
         except OSError:
             return None
-        return Wire(wire, length) if read_bytes == length else None
+        return WireBytes(wire, length) if read_bytes == length else None
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
 
 
-def _in_file(wire: Wire) -> Wire:
+def _in_file(wire: WireBytes) -> WireBytes:
     """Return the same reply in a file in memory. Raises OSError."""
     size_bytes = len(wire.content)
     fd = os.memfd_create("reply")
@@ -128,7 +128,7 @@ def _in_file(wire: Wire) -> Wire:
         os.close(fd)
         raise
     memory[:] = wire.content
-    return Wire(memoryview(memory).toreadonly(), wire.body_bytes, fd)
+    return WireBytes(memoryview(memory).toreadonly(), wire.body_bytes, fd)
 
 
 def shared_head(head: bytes) -> bytes:

@@ -17,7 +17,7 @@ class ClientLeft(ConnectionResetError):
     """The client hung up before its reply was complete."""
 
 
-class Presence:
+class ClientPresence:
     """One client's, from its connection to its leaving."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Presence:
 class UndisturbedSink:
     """A sink whose every piece is sent to its end, or to where sending fails."""
 
-    def __init__(self, sink: Sink, presence: Presence) -> None:
+    def __init__(self, sink: Sink, presence: ClientPresence) -> None:
         self._sink = sink
         self._presence = presence
 
@@ -82,7 +82,7 @@ class UndisturbedSink:
             await self._sink.send_bytes(data)
 
 
-def presence_of(request: web.BaseRequest) -> Presence:
+def presence_of(request: web.BaseRequest) -> ClientPresence:
     """Return the presence of a request's client."""
     presence = getattr(request.protocol, "presence", None)
-    return presence if isinstance(presence, Presence) else Presence()
+    return presence if isinstance(presence, ClientPresence) else ClientPresence()

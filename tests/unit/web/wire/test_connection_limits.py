@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from proxy.web.clients import ClientOptions
-from proxy.web.wire.admission import Admission, client_of
+from proxy.web.client_options import ClientOptions
+from proxy.web.wire.connection_limits import ConnectionLimits, client_of
 
 
 class Connection:
@@ -21,19 +21,19 @@ class Connection:
 
 
 class Door:
-    """An admission, and what it counted."""
+    """Limits, and what they counted."""
 
     def __init__(self, connections: int = 3, per_client: int = 100, most: int | None = None) -> None:
         self.met: Counter[str] = Counter()
         options = ClientOptions(connections=connections, connections_per_client=per_client)
-        self.admission = Admission(options, lambda limit: self.met.update([limit]), most)
+        self.limits = ConnectionLimits(options, lambda limit: self.met.update([limit]), most)
 
     def come(self, address: str = "10.0.0.1", *, is_idle: bool = True) -> Connection | None:
         """Let one come; None when it is refused."""
-        if self.admission.why_not(address) is not None:
+        if self.limits.why_not(address) is not None:
             return None
         connection = Connection(is_idle=is_idle)
-        self.admission.enter(connection, address)
+        self.limits.enter(connection, address)
         return connection
 
 
@@ -49,7 +49,7 @@ def test_an_idle_one_that_was_silent_makes_room() -> None:
 
     assert [one.has_left for one in (first, second, third)] == [False, True, False]
     assert door.met == {"idle_connections": 1}
-    assert len(door.admission) == 3
+    assert len(door.limits) == 3
 
 
 def test_a_busy_one_is_never_closed_for_a_new_one() -> None:
@@ -92,10 +92,10 @@ def test_a_place_is_free_again_when_its_connection_is_gone() -> None:
     only = door.come(is_idle=False)
     assert only
     assert door.come() is None
-    door.admission.left(only)
-    door.admission.left(only)
+    door.limits.left(only)
+    door.limits.left(only)
     assert door.come()
-    assert len(door.admission) == 1
+    assert len(door.limits) == 1
 
 
 def test_whoever_comes_by_a_local_socket_is_not_counted_as_one_client() -> None:

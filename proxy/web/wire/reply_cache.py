@@ -1,6 +1,6 @@
-"""Ready-made replies for requests that come again and again, byte for byte.
+"""PreparedReply-made replies for requests that come again and again, byte for byte.
 
-A reply is remembered under the exact bytes of the request head that it
+A reply is kept under the exact bytes of the request head that it
 answered (but for the numbers of a range), and made anew every second, by the
 first request then: so its Date and Age are never more than two seconds old. What
 the head alone does not decide (which generation a client is to see) is asked of
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from proxy.counting.counters import MirrorTally
 from proxy.web.access_log import Ended, new_request_id, write_line
-from proxy.web.wire.ready_replies import Ready, ReadyParts, shared_head
+from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head
 
 log = logging.getLogger("proxy.access")
 
@@ -34,10 +34,10 @@ _METHODS = (b"GET /", b"HEAD /")
 
 
 @dataclass(slots=True)
-class HotReply:
-    """A reply that is ready, and what has to be done for each time it goes out."""
+class CachedReply:
+    """A prepared reply, and what has to be done for each time it goes out."""
 
-    ready: Ready
+    prepared: PreparedReply
     has_body: bool
     tally: MirrorTally
     is_current: Callable[[str], bool]
@@ -58,19 +58,19 @@ class HotReply:
     """How much body that was."""
 
 
-class HotReplies:
+class ReplyCache:
     """The replies of one process."""
 
     def __init__(self) -> None:
-        self._young: dict[bytes, HotReply] = {}
-        self._old: dict[bytes, HotReply] = {}
+        self._young: dict[bytes, CachedReply] = {}
+        self._old: dict[bytes, CachedReply] = {}
         self._seen: set[bytes] = set()
-        self._uncounted: list[HotReply] = []
+        self._uncounted: list[CachedReply] = []
         self._held_bytes = 0
         self._ageing: asyncio.TimerHandle | None = None
         self._counting: asyncio.TimerHandle | None = None
 
-    def find(self, head: bytes, client: str, now_s: float) -> HotReply | None:
+    def find(self, head: bytes, client: str, now_s: float) -> CachedReply | None:
         """Return the reply to a request head, None when none is true at this time of the loop."""
         reply = self._young.get(head)
         if reply is None:
@@ -93,9 +93,9 @@ class HotReplies:
                 reply = replies.pop(key, None)
                 if reply is not None:
                     _count(reply)
-                    reply.ready.close()
+                    reply.prepared.close()
 
-    def _find_elsewhere(self, head: bytes) -> HotReply | None:
+    def _find_elsewhere(self, head: bytes) -> CachedReply | None:
         """Find a reply among the old ones, or one that has further parts."""
         key = shared_head(head)
         reply = self._young.get(key) or self._old.get(head) or self._old.get(key)
@@ -106,7 +106,7 @@ class HotReplies:
             return None
         return reply
 
-    def sent(self, reply: HotReply, client: str, body_bytes: int) -> None:
+    def sent(self, reply: CachedReply, client: str, body_bytes: int) -> None:
         """Note that a reply has gone out."""
         if not reply.times:
             self._uncounted.append(reply)
@@ -119,7 +119,7 @@ class HotReplies:
             write_line(log, ended)
 
     def wants(self, head: bytes) -> bool:
-        """Whether the reply to a head is worth remembering: it has come before, and is nothing special."""
+        """Whether the reply to a head is worth keeping: it has come before, and is nothing special."""
         if _NAMED in head.lower():
             return False  # Each is told from the others by its own id in the log.
         if self._held_bytes + _LARGEST_REPLY_BYTES > _MOST_BYTES:
@@ -136,12 +136,12 @@ class HotReplies:
             self._age_soon()
         return False
 
-    def remember(self, head: bytes, reply: HotReply) -> None:
-        """Remember the reply to a head, or to all that share it, if there is room."""
-        key = shared_head(head) if isinstance(reply.ready, ReadyParts) else head
+    def add(self, head: bytes, reply: CachedReply) -> None:
+        """Keep the reply to a head, or to all that share it, if there is room."""
+        key = shared_head(head) if isinstance(reply.prepared, RangeReplies) else head
         size = _weight(key, reply)
         if key in self._young or size > _LARGEST_REPLY_BYTES or self._held_bytes + size > _MOST_BYTES:
-            reply.ready.close()
+            reply.prepared.close()
             return
         self._held_bytes += size
         self._young[key] = reply
@@ -162,7 +162,7 @@ class HotReplies:
         self.count()
         for replies in (self._young, self._old):
             for reply in replies.values():
-                reply.ready.close()
+                reply.prepared.close()
             replies.clear()
 
     def _age_soon(self) -> None:
@@ -174,7 +174,7 @@ class HotReplies:
         self._ageing = None
         self.count()
         for reply in self._old.values():
-            reply.ready.close()
+            reply.prepared.close()
         self._old, self._young = self._young, {}
         self._seen.clear()
         self._held_bytes = sum(_weight(key, reply) for key, reply in self._old.items())
@@ -187,11 +187,11 @@ def is_whole_head(data: bytes) -> bool:
     return data.find(_HEAD_END) == len(data) - len(_HEAD_END)
 
 
-def _weight(head: bytes, reply: HotReply) -> int:
-    return reply.ready.held_bytes + len(head) + _REPLY_ITSELF_BYTES
+def _weight(head: bytes, reply: CachedReply) -> int:
+    return reply.prepared.held_bytes + len(head) + _REPLY_ITSELF_BYTES
 
 
-def _count(reply: HotReply) -> None:
+def _count(reply: CachedReply) -> None:
     if reply.times:
         ended = reply.ended
         reply.tally.ended_often(ended.outcome, reply.sent_bytes, reply.times, has_body=reply.has_body)

@@ -16,10 +16,10 @@ from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
 from proxy.web.access_log import Ended
-from proxy.web.wire import connection, ready_replies
+from proxy.web.wire import connection, prepared
 from proxy.web.wire.connection import Connection
-from proxy.web.wire.hot import HotReplies, HotReply
-from proxy.web.wire.ready_replies import ReadyParts, ReadyWhole
+from proxy.web.wire.prepared import RangeReplies, WholeReply
+from proxy.web.wire.reply_cache import CachedReply, ReplyCache
 
 KIB = 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -367,7 +367,7 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
     def not_there(*_: object) -> int:
         raise BlockingIOError
 
-    monkeypatch.setattr(f"{ready_replies.__name__}.os.preadv", not_there)
+    monkeypatch.setattr(f"{prepared.__name__}.os.preadv", not_there)
     slow = Slow(proxy)
     reply = await wire.ask(MOUNT + large.path, Range="bytes=3-9")
     assert (slow.times, reply.body) == (1, large.read()[3:10])
@@ -410,7 +410,7 @@ async def test_a_large_ready_reply_is_the_same_though_it_cannot_be_sent_from_a_f
     def none_left(_: str) -> int:
         raise OSError(errno.EMFILE, "too many open files")
 
-    monkeypatch.setattr(f"{ready_replies.__name__}.os.memfd_create", none_left)
+    monkeypatch.setattr(f"{prepared.__name__}.os.memfd_create", none_left)
     made = await warm(wire, request(MOUNT + initrd.path))
     slow = Slow(proxy)
     await wire.send(request(MOUNT + initrd.path))
@@ -421,7 +421,7 @@ async def test_a_large_ready_reply_is_the_same_though_it_cannot_be_sent_from_a_f
 def test_what_is_still_to_be_sent_of_a_reply_outlives_it() -> None:
     """It may be forgotten while a client is amid it."""
     body = os.urandom(150 * KIB)
-    whole = ReadyWhole(b"head", body)
+    whole = WholeReply(b"head", body)
     wire = whole.answer(b"")
     assert wire.fd >= 0
     assert os.pread(wire.fd, 200 * KIB, 0) == b"head" + body
@@ -443,26 +443,26 @@ def open_files(file: Path) -> int:
 async def test_few_files_are_kept_open(tmp_path: Path, *, is_whole: bool) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * 100)
-    replies = HotReplies()
+    replies = ReplyCache()
     gc.collect()
     before = open_files(file)
     for number in range(1000):
         head = b"GET /%d HTTP/1.1\r\nRange: bytes=0-9\r\n\r\n" % number
         if is_whole:
-            content: ReadyWhole | ReadyParts = ReadyWhole(b"", b"x" * 128 * KIB)
+            content: WholeReply | RangeReplies = WholeReply(b"", b"x" * 128 * KIB)
         else:
-            content = ReadyParts("HTTP/1.1 206 Partial Content", [], os.open(file, os.O_RDONLY))
-        replies.remember(head, hot(content))
+            content = RangeReplies("HTTP/1.1 206 Partial Content", [], os.open(file, os.O_RDONLY))
+        replies.add(head, hot(content))
     del content
     assert 100 <= open_files(file) - before <= 512
     replies.close()
     assert open_files(file) == before
 
 
-def hot(content: ReadyWhole | ReadyParts) -> HotReply:
+def hot(content: WholeReply | RangeReplies) -> CachedReply:
     """Return a reply that is true for everybody."""
-    return HotReply(
-        ready=content,
+    return CachedReply(
+        prepared=content,
         has_body=True,
         tally=None,  # type: ignore[arg-type]
         is_current=lambda _: True,
@@ -473,9 +473,9 @@ def hot(content: ReadyWhole | ReadyParts) -> HotReply:
 
 
 async def test_memory_is_bounded() -> None:
-    replies = HotReplies()
+    replies = ReplyCache()
     for number in range(100):
-        replies.remember(b"GET /%d HTTP/1.1\r\n\r\n" % number, hot(ReadyWhole(b"", b"x" * KIB * KIB)))
+        replies.add(b"GET /%d HTTP/1.1\r\n\r\n" % number, hot(WholeReply(b"", b"x" * KIB * KIB)))
     held = [number for number in range(100) if replies.find(b"GET /%d HTTP/1.1\r\n\r\n" % number, "", 0.0)]
     assert len(held) == 31  # Of 1 MiB each, with what goes with them, in 32 MiB.
     assert not any(replies.wants(b"GET /more HTTP/1.1\r\n\r\n") for _ in range(LEARNING))

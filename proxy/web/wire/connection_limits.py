@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.system.descriptors import most_open_files
-from proxy.web.clients import ClientOptions
+from proxy.web.client_options import ClientOptions
 
 _DESCRIPTORS_EACH = 3
 """Of a connection that is being sent a file: the socket, its twin for sendfile, and the file."""
@@ -37,7 +37,7 @@ class Closable(Protocol):
         """Close, now."""
 
 
-class Admission:
+class ConnectionLimits:
     """The connections of this process."""
 
     def __init__(self, options: ClientOptions, met: Callable[[str], None], most: int | None = None) -> None:
@@ -61,10 +61,10 @@ class Admission:
         client = client_of(address)
         if client and self._of_client[client] >= self._most_of_client:
             self._met("client_connections")
-            return f"there are {self._most_of_client} connections of yours already"
+            return f"you already have {self._most_of_client} connections open"
         if len(self._connections) >= self._most and not self._make_room():
             self._met("connections")
-            return f"all {self._most} connections are busy"
+            return f"all {self._most} connections that this process may have are busy"
         return None
 
     def enter(self, connection: Closable, address: str) -> None:
