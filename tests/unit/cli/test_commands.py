@@ -17,7 +17,7 @@ from support.running import Service
 
 from proxy.cli import main
 from proxy.web.access.passwords import PasswordHash
-from proxy.web.admin.permission import CHANGE_HEADER, Access, AdminOptions, Asker
+from proxy.web.admin.permission import CHANGE_HEADER, AdminOptions, Asker
 
 OFFLINE = ("--listen", "127.0.0.1:0", "--workers", "1", "--offline")
 
@@ -185,7 +185,7 @@ def test_a_new_token_is_one_that_its_line_lets_in() -> None:
     headers = CIMultiDict({header: value, CHANGE_HEADER: "1"})
     asker = Asker("192.0.2.7", "POST", headers)
 
-    assert Access(AdminOptions(token_sha256=sha256)).why_not_change(asker) is None
+    assert AdminPermission(AdminOptions(token_sha256=sha256)).why_not_change(asker) is None
     assert first not in CliRunner().invoke(main, ["new-token"]).output
 
 
