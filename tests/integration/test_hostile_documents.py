@@ -198,7 +198,7 @@ async def test_a_filter_that_would_never_end_is_stopped(
     proxy: RunningProxy, tree: SignedTree, item: TreeItem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """400 with the advice, a counter, and other clients are served meanwhile."""
-    monkeypatch.setattr("proxy.jobs.choosing.choose.__defaults__", (0.5,))
+    monkeypatch.setattr("proxy.jobs.choosing.choose_items.__defaults__", (0.5,))
     tree.add_item("product", "20250718", "squashfs", subarches="a" * 60 + "!")
     tree.publish()
     assert (await proxy.read(item.path)).status == 200

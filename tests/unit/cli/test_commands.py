@@ -17,7 +17,7 @@ from support.running import Service
 
 from proxy.cli import main
 from proxy.web.access.passwords import PasswordHash
-from proxy.web.admin.permission import CHANGE_HEADER, AdminOptions, Asker
+from proxy.web.admin.permission import CHANGE_HEADER, AdminOptions, AdminPermission, Asker
 
 OFFLINE = ("--listen", "127.0.0.1:0", "--workers", "1", "--offline")
 
