@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from proxy.digest import Digest
+from proxy.system.durable import make_folder
 
 DRAFT_PREFIX = "put-"
 """Of files that belong to nobody once no process has locked them."""
@@ -27,7 +28,7 @@ class Folders:
     def make(self) -> None:
         """Make the folders that are not there."""
         for folder in (self.blobs, self.incoming, self.quarantine):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def blob(self, digest: Digest) -> Path:
         """Return where a blob is, or would be."""

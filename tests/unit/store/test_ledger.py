@@ -189,6 +189,7 @@ def test_a_pin_that_was_told_of_outlives_a_power_cut(
 ) -> None:
     """Whatever is written besides may be lost with it: syncing costs too much to be done each time."""
     with PowerCuts() as power:
+        power.settle(directory)
         ledger.write("before", True)
         tell(ledger)
         ledger.write("after", True)
@@ -203,6 +204,7 @@ def test_a_pin_that_was_let_go_does_not_come_back_with_the_power(
     ledger: Ledger, directory: Path, tmp_path: Path
 ) -> None:
     with PowerCuts() as power:
+        power.settle(directory)
         for digest in (ONE, TWO, THREE):
             ledger.pin(digest, "told")
         ledger.unpin(ONE, "told")
