@@ -14,6 +14,7 @@ from proxy.config.config import Config
 from proxy.config.keyrings import Keyrings, keyring_files, open_keyrings
 from proxy.config.tls import FileWatch, tls_context
 from proxy.errors import ProxyError
+from proxy.system.durable import make_folder
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class LoadedConfig(NamedTuple):
 
 def load_files(config: Config) -> LoadedConfig:
     """Read what a configuration names. Blocks; raises ProxyError when that cannot be used."""
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(config.data_dir)
     return LoadedConfig(config, open_keyrings(config), tls_context(config.tls))
 
 
