@@ -6,6 +6,7 @@ some file systems write first, with the bytes that were synced (`Cut.NAMES_FIRST
 its name before its bytes were synced is empty there.
 """
 
+import asyncio
 import enum
 import errno
 import os
@@ -176,9 +177,10 @@ class PowerCuts:
     def _imagine(self, moment: str) -> None:
         if self._watched is None:
             return
-        for kind in Cut:
-            entries = dict(self._left_of(self._watched, kind))
-            self.images.append(Image(f"{moment} ({kind.value})", len(self._promises), entries))
+        with _apart_from_the_loop():
+            for kind in Cut:
+                entries = dict(self._left_of(self._watched, kind))
+                self.images.append(Image(f"{moment} ({kind.value})", len(self._promises), entries))
 
     def _left_of(self, folder: Path, kind: Cut) -> Iterator[tuple[str, bytes | None]]:
         """Yield the paths that are left in a folder, with the bytes of files."""
@@ -215,6 +217,17 @@ class PowerCuts:
         if inode not in self._held:  # Closed, it would take SQLite's locks with it.
             self._held[inode] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return os.pread(self._held[inode], path.stat().st_size, 0)
+
+
+@contextmanager
+def _apart_from_the_loop() -> Iterator[None]:
+    """Imagine what the disk has, which takes no time, where a call may not block."""
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 @contextmanager
