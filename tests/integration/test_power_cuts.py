@@ -33,7 +33,7 @@ async def test_what_clients_have_seen_is_served_after_a_power_cut_at_any_moment(
             for version in ("20250701", "20250702"):
                 item = tree.add_item(PRODUCT, version, "squashfs")
                 tree.publish()
-                await proxy.documents.revalidate()
+                await proxy.documents.checks.revalidate()
                 documents = await bodies(proxy, INDEX, LIST)
                 assert documents == on_disk(tree, INDEX, LIST)
                 seen.append((documents, list(kept)))

@@ -9,7 +9,8 @@
 What was found is kept in build/mutation: a change that was caught is not tried again while its module
 reads as it does, one that survived is tried again when a test has changed. Interrupted, it goes on where
 it was. Which tests reach what is taken down first, which takes as long as the suite does, and later only
-for test files that have changed.
+for test files that have changed. Functions that were moved since are not known to be reached then:
+remove build/mutation/reach.json after large changes of the code.
 """
 
 import argparse

@@ -96,8 +96,9 @@ class Reach:
         self._path = path
         stored: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         self.seconds: dict[str, float] = stored.get("seconds", {})
+        names = list(self.seconds)
         self._tests: dict[str, set[str]] = {
-            name: set(tests) for name, tests in stored.get("tests", {}).items()
+            name: {names[number] for number in numbers} for name, numbers in stored.get("tests", {}).items()
         }
         self._files: dict[str, str] = stored.get("files", {})
 
@@ -123,12 +124,9 @@ class Reach:
                 if test in self.seconds:
                     self._tests.setdefault(name, set()).add(test)
         self._files |= files
-        stored = {
-            "files": self._files,
-            "seconds": self.seconds,
-            "tests": {n: sorted(t) for n, t in self._tests.items()},
-        }
-        self._path.write_text(json.dumps(stored))
+        numbers = {test: number for number, test in enumerate(self.seconds)}
+        tests = {name: sorted(numbers[test] for test in its) for name, its in self._tests.items()}
+        self._path.write_text(json.dumps({"files": self._files, "seconds": self.seconds, "tests": tests}))
 
     @property
     def quickest(self) -> str:
