@@ -8,22 +8,29 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from proxy.digest import Digest
 from proxy.store.ledger import Ledger
 from proxy.store.local.store import LocalStore
-from support.origin import Origin
 from support.tree import TreeItem
 
 Found = TypeVar("Found")
 Result = subprocess.CompletedProcess[str]
 
 
+class HasUrl(Protocol):
+    """An origin, of whichever kind."""
+
+    @property
+    def url(self) -> str:
+        """Its address, with its final slash."""
+
+
 class Commands:
     """The commands, with a configuration for one mirror, called "maas"."""
 
-    def __init__(self, folder: Path, origin: Origin, keyring: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, origin: HasUrl, keyring: Path, settings: str = "") -> None:
         self.data = folder / "data"
         self.config = folder / "config.toml"
         self.config.write_text(

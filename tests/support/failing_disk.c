@@ -111,6 +111,14 @@ ssize_t pwrite64(int fd, const void *data, size_t count, off64_t at) {
 
 ssize_t pwrite(int fd, const void *data, size_t count, off_t at) { return pwrite64(fd, data, count, at); }
 
+ssize_t pread64(int fd, void *data, size_t count, off64_t at) {
+    NEXT(ssize_t, pread64, int, void *, size_t, off64_t);
+    FAIL_IF(fate_of("read", fd));
+    return next(fd, data, count, at);
+}
+
+ssize_t pread(int fd, void *data, size_t count, off_t at) { return pread64(fd, data, count, at); }
+
 int fsync(int fd) {
     NEXT(int, fsync, int);
     FAIL_IF(fate_of("fsync", fd));

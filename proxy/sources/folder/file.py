@@ -49,6 +49,10 @@ class Version(NamedTuple):
         """Return the version of a file that has this status."""
         return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
+    def was_written(self, later: Self) -> bool:
+        """Say whether the open file was written until `later`; losing its name is no such change."""
+        return (self.size_bytes, self.modified_ns) != (later.size_bytes, later.modified_ns)
+
 
 class FolderFile:
     """The file at a canonical path of the tree in `folder`, which is the origin named.

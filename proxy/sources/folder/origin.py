@@ -79,7 +79,7 @@ class FolderOrigin:
                 if validators.etag is not None and validators.etag == found.etag:
                     return None
                 data = await self._document(file, version, options)
-                if await self._run(file.path, file.version) != version:
+                if version.was_written(await self._run(file.path, file.version)):
                     raise OriginUnreachable(self.name, f"{path} was written while it was read")
                 return Fetched(data=data, validators=found)
         except TimeoutError as error:
