@@ -98,6 +98,8 @@ class Documents:
         when a newer generation has arrived in between.
         """
         current = await self.current()
+        if not self._editions.loaded.may_be_document(path):
+            return None  # As nearly all paths that clients ask for.
         if path in _INDEX_PATHS:
             self._editions.note_reader(client, current)
             belonging = current

@@ -50,6 +50,8 @@ class LoadedEditions:
         self._clock = clock
         self.served: Edition | None = None
         self._replaced: list[Edition] = []
+        self._folders: frozenset[str] = frozenset()
+        """Where their documents lie: usually in "streams" alone."""
 
     def serve(self, edition: Edition) -> None:
         """Serve an edition; keep the replaced ones for what it no longer names."""
@@ -62,10 +64,16 @@ class LoadedEditions:
             for old in (*replaced, *self._replaced)
             if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
         ]
+        self._note_folders()
 
     def add_replaced(self, edition: Edition, when: float) -> None:
         """Add an edition that was replaced at `when`."""
         self._replaced.append(replace(edition, retired_at=min(when, self._clock())))
+        self._note_folders()
+
+    def may_be_document(self, path: str) -> bool:
+        """Whether a document, or a flavour of one, may lie at `path`: whether some lie in that folder."""
+        return _folder(path) in self._folders
 
     def numbered(self, number: int) -> Edition | None:
         """Return the edition of a generation, None when it is not loaded."""
@@ -96,12 +104,23 @@ class LoadedEditions:
         self._replaced = whole
         return has_dropped
 
+    def _note_folders(self) -> None:
+        editions = (self.served, *self._replaced)
+        documents = (one.generation.documents for one in editions if one is not None)
+        self._folders = frozenset(_folder(path) for of_edition in documents for path in of_edition)
+
     def _lately(self) -> Iterator[Edition]:
         """Yield the served edition and those whose files are still served."""
         if self.served is not None:
             yield self.served
         since = self._clock() - self._retain_s
         yield from (old for old in self._replaced if (old.retired_at or 0.0) > since)
+
+
+def _folder(path: str) -> str:
+    """Return the first folder of a path, "" for a file at the top."""
+    folder, slash, _ = path.partition("/")
+    return folder if slash else ""
 
 
 class Editions:
