@@ -1,0 +1,388 @@
+"""What is served is not always what was accepted last; and what is announced has been recorded."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.generations import INDEX, LIST, PRODUCT, STALE_S, on_disk
+from support.holding import ROOT
+from support.mirrors import Worker, folder_mirror, open_worker
+from support.origin import Origin
+from support.power import PowerCuts
+from support.running import Clock
+from support.tree import SignedTree
+
+from proxy.digest import Digest
+from proxy.documents.editions import GenerationUnknown
+from proxy.documents.generation import Generation
+from proxy.documents.records import documents_in_use
+from proxy.documents.shared_facts import SharedFacts
+from proxy.mirror import Mirror
+
+CLIENT, OTHER_CLIENT = "192.0.2.1", "192.0.2.2"
+
+
+@pytest.fixture
+def mirror(tree: SignedTree, keyring: Path) -> Mirror:
+    """Return a mirror of the tree's folder."""
+    return folder_mirror(tree, keyring)
+
+
+@pytest.fixture
+async def worker(tmp_path: Path, mirror: Mirror, clock: Clock) -> AsyncIterator[Worker]:
+    """Return a worker with an empty data directory."""
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        yield worker
+
+
+def publish(tree: SignedTree, version: str) -> list[bytes]:
+    """Publish the tree with one more version; return its index and list."""
+    tree.add_item(PRODUCT, version, "squashfs")
+    tree.publish()
+    return on_disk(tree, INDEX, LIST)
+
+
+async def first_and_held(worker: Worker, tree: SignedTree) -> list[bytes]:
+    """Have a first generation accepted, and hold it; return its index and list."""
+    first = publish(tree, "20250701")
+    generation = await worker.check()
+    await worker.editions.hold(generation.number)
+    return first
+
+
+async def documents(worker: Worker, client: str = CLIENT) -> list[bytes]:
+    return [await worker.read(path, client) for path in (INDEX, LIST)]
+
+
+# Held
+
+
+async def test_what_is_accepted_is_served_unless_another_generation_is_held(
+    worker: Worker, tree: SignedTree
+) -> None:
+    publish(tree, "20250701")
+    assert (await worker.check()).number == (await worker.served()).number == 1
+    second = publish(tree, "20250722")
+    assert (await worker.check()).number == (await worker.served()).number == 2
+    assert await documents(worker) == second
+
+
+async def test_a_held_generation_stays_served_while_newer_ones_are_accepted(
+    worker: Worker, tree: SignedTree, clock: Clock
+) -> None:
+    first = await first_and_held(worker, tree)
+    for number in (2, 3):
+        publish(tree, f"2025072{number}")
+        clock.advance(STALE_S)
+        assert (await worker.check()).number == number
+        assert (await worker.served()).number == 1
+        assert await documents(worker) == first
+        assert not worker.documents.is_stale(await worker.documents.current())
+    recorded = await worker.records.recorded()
+    assert recorded.accepted is not None
+    assert recorded.held is not None
+    assert (recorded.accepted.number, recorded.held.number) == (3, 1)
+
+
+async def test_a_generation_that_was_replaced_lately_can_be_held(worker: Worker, tree: SignedTree) -> None:
+    first = publish(tree, "20250701")
+    await worker.check()
+    publish(tree, "20250722")
+    await worker.check()
+
+    await worker.editions.hold(1)
+
+    assert await documents(worker, OTHER_CLIENT) == first
+    assert (await worker.check()).number == 2
+    assert await documents(worker, OTHER_CLIENT) == first
+
+
+async def test_what_is_not_here_cannot_be_held(worker: Worker, tree: SignedTree) -> None:
+    publish(tree, "20250701")
+    await worker.check()
+    with pytest.raises(GenerationUnknown, match="mirror test has no generation 7 any more"):
+        await worker.editions.hold(7)
+    assert (await worker.served()).number == 1
+
+
+async def test_letting_go_serves_the_newest(worker: Worker, tree: SignedTree) -> None:
+    await first_and_held(worker, tree)
+    second = publish(tree, "20250722")
+    await worker.check()
+
+    await worker.editions.let_go()
+
+    assert (await worker.served()).number == 2
+    assert await documents(worker, OTHER_CLIENT) == second
+    assert (await worker.records.recorded()).held is None
+    third = publish(tree, "20250723")
+    await worker.check()
+    assert await documents(worker, "192.0.2.3") == third
+
+
+async def test_a_client_gets_the_lists_of_the_index_it_read_across_holding_and_letting_go(
+    worker: Worker, tree: SignedTree
+) -> None:
+    first = await first_and_held(worker, tree)
+    assert await worker.read(INDEX, CLIENT) == first[0]
+    second = publish(tree, "20250722")
+    await worker.check()
+    await worker.editions.let_go()
+    assert await worker.read(LIST, CLIENT) == first[1]
+
+    assert await worker.read(INDEX, OTHER_CLIENT) == second[0]
+    await worker.editions.hold(1)
+    assert await worker.read(LIST, OTHER_CLIENT) == second[1]
+    assert await documents(worker, "192.0.2.3") == first
+
+
+async def test_what_only_the_held_generation_had_stays_served_after_it_is_let_go(
+    worker: Worker, tree: SignedTree, tmp_path: Path, mirror: Mirror, clock: Clock
+) -> None:
+    old = tree.add_item(PRODUCT, "20250601", "squashfs")
+    await first_and_held(worker, tree)
+    tree.remove_version("20250601")
+    publish(tree, "20250722")
+    await worker.check()
+    assert worker.documents.find_item(old.path) is not None
+
+    await worker.editions.let_go()
+
+    assert worker.documents.find_item(old.path) is not None
+    async with open_worker(tmp_path / "data", mirror, clock) as later:
+        assert (await later.served()).number == 2
+        assert later.documents.find_item(old.path) is not None
+
+
+async def test_nothing_older_than_the_accepted_generation_is_accepted_while_another_is_held(
+    worker: Worker, tree: SignedTree, clock: Clock
+) -> None:
+    first = await first_and_held(worker, tree)
+    second = publish(tree, "20250722")
+    await worker.check()
+    for path, raw in zip((INDEX, LIST), first, strict=True):
+        tree.write(path, raw)
+    clock.advance(STALE_S)
+
+    assert (await worker.check()).number == 2
+
+    assert "older than the one already accepted" in worker.documents.checks.trouble.too_old
+    await worker.editions.let_go()
+    assert await documents(worker) == second
+
+
+async def test_what_is_asked_of_origins_is_compared_with_the_accepted_generation(
+    tmp_path: Path, tree: SignedTree, origin: Origin, keyring: Path, clock: Clock
+) -> None:
+    """Not with the held one, whose index is another."""
+    mirror = Mirror(name="test", mount="/test/", origins=(origin.url,), keyring=str(keyring))
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        await first_and_held(worker, tree)
+        publish(tree, "20250722")
+        await worker.check()
+        origin.clear()
+
+        clock.advance(STALE_S)
+        assert (await worker.check()).number == 2
+
+        assert [one.status for one in origin.gets(INDEX)] == [304]
+        assert (await worker.served()).number == 1
+
+
+async def test_a_hold_outlives_its_process(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock
+) -> None:
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        first = await first_and_held(worker, tree)
+        second = publish(tree, "20250722")
+        await worker.check()
+
+    clock.advance(STALE_S)
+    async with open_worker(tmp_path / "data", mirror, clock) as later:
+        assert await documents(later) == first
+        assert (await later.check()).number == 2
+        assert await documents(later) == first
+        await later.editions.let_go()
+
+    async with open_worker(tmp_path / "data", mirror, clock) as last:
+        assert await documents(last) == second
+
+
+async def test_a_power_cut_does_not_let_a_held_generation_go(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock
+) -> None:
+    data, rebooted = tmp_path / "data", tmp_path / "rebooted"
+    with PowerCuts() as power:
+        async with open_worker(data, mirror, clock) as worker:
+            first = await first_and_held(worker, tree)
+            await asyncio.to_thread(power.cut, data, rebooted)
+    publish(tree, "20250722")
+
+    async with open_worker(rebooted, mirror, clock) as later:
+        assert (await later.check()).number == 2
+        assert await documents(later) == first
+
+
+async def test_all_workers_serve_what_one_of_them_was_told_to_hold(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock
+) -> None:
+    async with (
+        open_worker(tmp_path / "data", mirror, clock) as one,
+        open_worker(tmp_path / "data", mirror, clock) as other,
+    ):
+        first = publish(tree, "20250701")
+        await one.check()
+        assert await documents(other, OTHER_CLIENT) == first
+        await one.editions.hold(1)
+        second = publish(tree, "20250722")
+
+        assert (await other.check()).number == 2
+
+        for worker in (one, other):
+            assert await documents(worker, OTHER_CLIENT) == first
+        await other.editions.let_go()
+        for worker in (one, other):
+            assert await documents(worker, OTHER_CLIENT) == second
+
+
+async def test_documents_of_both_generations_are_in_use(worker: Worker, tree: SignedTree) -> None:
+    await first_and_held(worker, tree)
+    publish(tree, "20250722")
+    accepted, held = await worker.check(), await worker.served()
+    assert accepted.number != held.number
+    await worker.write("retired/test", [])
+
+    in_use = await asyncio.to_thread(documents_in_use, worker.storage.ledger)
+
+    assert blobs_of(accepted) | blobs_of(held) <= in_use
+    for digest in blobs_of(accepted):
+        assert worker.documents.find_digest(digest) is not None
+
+
+async def test_a_held_generation_whose_documents_are_lost_gives_way_to_the_accepted_one(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        await first_and_held(worker, tree)
+        held = await worker.served()
+        second = publish(tree, "20250722")
+        await worker.check()
+        for document in held.documents.values():
+            await worker.storage.threads.slow(worker.storage.store.remove, document.text)
+            await worker.storage.threads.slow(worker.storage.store.remove, document.digest)
+
+    async with open_worker(tmp_path / "data", mirror, clock) as later:
+        assert await documents(later) == second
+        assert later.editions.is_announced_loaded()
+    assert "generation.lost mirror=test" in caplog.text
+
+
+def blobs_of(generation: Generation) -> set[Digest]:
+    return {digest for one in generation.documents.values() for digest in (one.digest, one.text)}
+
+
+# Recorded, then announced
+
+
+class Witness(SharedFacts):
+    """The facts that workers share; at the moment of an announcement another worker looks at the records."""
+
+    def __init__(self, path: Path, announcing: Worker, other: Worker) -> None:
+        super().__init__(path)
+        self._announcing = announcing
+        self._other = other
+        self.looks: list[asyncio.Task[None]] = []
+
+    def announce_accepted(self, number: int) -> None:
+        super().announce_accepted(number)
+        # What the announcing worker has not recorded yet is not recorded before the other one has looked.
+        has_looked = threading.Event()
+        self._announcing.storage.threads._ledger.submit(has_looked.wait, 10)
+        look = asyncio.create_task(self._other.editions.adopt_announced())
+        look.add_done_callback(lambda _: has_looked.set())
+        self.looks.append(look)
+
+
+async def test_what_is_announced_can_be_found_by_a_worker_that_looks_at_once(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock
+) -> None:
+    async with (
+        open_worker(tmp_path / "data", mirror, clock) as one,
+        open_worker(tmp_path / "data", mirror, clock) as other,
+    ):
+        publish(tree, "20250701")
+        await one.check()
+        assert (await other.served()).number == 1
+        board = tmp_path / "data" / "boards" / "test"
+        witness = await asyncio.to_thread(Witness, board, one, other)
+        one.editions._shared = witness
+        second = publish(tree, "20250722")
+
+        await one.check()
+
+        assert len(witness.looks) == 1
+        await witness.looks[0]
+        assert other.editions.served is not None
+        assert other.editions.served.generation.number == 2
+        assert await documents(other) == second
+        witness.close()
+
+
+DYING = """
+import asyncio, os, sys
+from pathlib import Path
+from support.mirrors import folder_mirror, open_worker
+from support.running import Clock
+from support.tree import SignedTree
+from proxy.documents.shared_facts import SharedFacts
+
+data, root, keyring, name = sys.argv[1:]
+setattr(SharedFacts, name, lambda *_: os._exit(9))
+
+async def main():
+    mirror = folder_mirror(SignedTree(Path(root), None), Path(keyring))
+    async with open_worker(Path(data), mirror, Clock()) as worker:
+        await worker.check()
+        await worker.editions.hold(2)
+
+asyncio.run(main())
+"""
+
+
+async def killed_at(announcement: str, data: Path, tree: SignedTree, keyring: Path) -> None:
+    """Run a worker that checks, holds generation 2, and dies where it makes an announcement."""
+    command = [sys.executable, "-c", DYING, str(data), str(tree.root), str(keyring), announcement]
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    done = await asyncio.to_thread(subprocess.run, command, env=env, timeout=60, check=False)
+    assert done.returncode == 9
+
+
+@pytest.mark.parametrize("announcement", ["announce_accepted", "announce_held"])
+async def test_what_a_worker_recorded_before_it_was_killed_is_announced_by_another(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, keyring: Path, clock: Clock, announcement: str
+) -> None:
+    """Between recording a generation, or that it is held, and announcing that."""
+    data = tmp_path / "data"
+    async with open_worker(data, mirror, clock) as living:
+        publish(tree, "20250701")
+        await living.check()
+        second = publish(tree, "20250722")
+
+        await killed_at(announcement, data, tree, keyring)
+
+        recorded = await living.records.recorded()
+        assert recorded.accepted is not None
+        assert recorded.accepted.number == 2
+        assert (recorded.held is not None) is (announcement == "announce_held")
+        async with open_worker(data, mirror, clock) as started:
+            assert await documents(started) == second
+        assert await documents(living, OTHER_CLIENT) == second
+        publish(tree, "20250723")
+        clock.advance(STALE_S)
+        assert (await living.check()).number == 3
+        assert (await living.served()).number == (2 if announcement == "announce_held" else 3)
