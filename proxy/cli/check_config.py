@@ -11,6 +11,7 @@ from proxy.cli.owner import warn_of_strangers
 from proxy.config.config import Config, find_config_file
 from proxy.config.doubts import disk_faults, hasty_clients, try_keyrings
 from proxy.config.exposure import exposures
+from proxy.config.folders import folder_doubts, folder_faults
 from proxy.config.surroundings import oddities
 from proxy.config.tls import BadCertificate, tls_context
 from proxy.mirror import EVERYBODY, Mirror
@@ -47,7 +48,8 @@ def check_config(config_file: Path | None) -> None:
 
 def _found_by_trying(config: Config) -> tuple[list[str], list[str]]:
     """Return faults and warnings that only this machine can tell of."""
-    faults, warnings = list(disk_faults(config)), list(hasty_clients(config))
+    faults = [*disk_faults(config), *folder_faults(config)]
+    warnings = [*hasty_clients(config), *folder_doubts(config)]
     try:
         tls_context(config.tls)
     except BadCertificate as error:

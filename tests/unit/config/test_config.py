@@ -116,7 +116,8 @@ def test_the_examples_further_mirrors_work(tmp_path: Path) -> None:
     )
     (tmp_path / "private-keyring.gpg").touch()
     config = load(tmp_path, toml)
-    assert [m.name for m in config.mirrors] == ["lxc", "ubuntu-releases", "maas-with-failover", "private"]
+    names = ["lxc", "ubuntu-releases", "maas-with-failover", "maas-from-disk", "private"]
+    assert [m.name for m in config.mirrors] == names
     assert config.mirrors[0].trust is Trust.TLS
     assert len(config.mirrors[2].origins) == 2
 
