@@ -28,10 +28,11 @@ from proxy.sources.options import UpstreamOptions
 from proxy.sources.route import Route
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
-from proxy.store.local import LocalStore
+from proxy.store.local.folders import Folders
 from proxy.store.proofs import Proofs
+from proxy.store.protocols import PruneStore
 from proxy.store.room import Room
-from proxy.store.storage import Storage
+from proxy.store.storage import Storage, open_store
 from proxy.system.threads import Threads
 from support.origin import Origin
 from support.running import Clock
@@ -95,9 +96,14 @@ class Process:
         return self.facilities.storage
 
     @property
-    def store(self) -> LocalStore:
+    def store(self) -> PruneStore:
         """The store."""
         return self.storage.store
+
+    @property
+    def folders(self) -> Folders:
+        """Where the store's files are."""
+        return Folders(self.storage.data_dir)
 
     @property
     def fill(self) -> Fill:
@@ -143,13 +149,13 @@ async def run_process(
     async with contextlib.AsyncExitStack() as stack:
         threads = CountingThreads()
         stack.push_async_callback(threads.close)
-        store = await threads.disk(LocalStore, data_dir)
+        store = await threads.disk(open_store, data_dir)
         ledger = await threads.ledger(Ledger, data_dir / "ledger", clock)
         stack.push_async_callback(threads.ledger, ledger.close)
         counters = await threads.disk(Counters, data_dir / "stats", clock)
         stack.callback(counters.close)
         room = Room(store, ledger, limits or StoreLimits(min_free_bytes=0), clock=clock)
-        storage = Storage(store, ledger, room, Proofs(store, ledger, clock), threads, counters)
+        storage = Storage(data_dir, store, ledger, room, Proofs(store, ledger, clock), threads, counters)
         sessions = await stack.enter_async_context(Sessions(upstream))
         demand = await threads.disk(Demand, data_dir / "boards" / ".demand")
         stack.callback(demand.close)

@@ -22,7 +22,7 @@ from proxy.fills.fill import Fill
 from proxy.fills.pace import Background
 from proxy.fills.state import State
 from proxy.sources.pull import ItemAbsent
-from proxy.store.incoming import Incoming
+from proxy.store.local.incoming import LocalIncoming
 
 MIB = 1024 * 1024
 
@@ -192,7 +192,7 @@ async def test_a_client_that_leaves_before_the_first_byte_costs_nothing_afterwar
     await process.flights.ended()
     gate.open()
     assert ended(fill, State.STOPPED)
-    assert not list(process.store.incoming.iterdir())
+    assert not list(process.folders.incoming.iterdir())
     assert await process.threads.ledger(process.storage.room.arriving) == []
     assert await process.record(f"reserved/{item.digest}") is None
 
@@ -265,13 +265,13 @@ async def test_a_process_that_ends_stops_its_fills_and_keeps_what_has_arrived(
 async def test_a_process_that_ends_waits_until_what_is_proved_has_reached_the_disk(
     process: Process, listing: TreeItem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    item, disk_is_ready, commit = listed(listing), threading.Event(), Incoming.commit
+    item, disk_is_ready, commit = listed(listing), threading.Event(), LocalIncoming.commit
 
-    def commit_slowly(incoming: Incoming) -> None:
+    def commit_slowly(incoming: LocalIncoming) -> None:
         disk_is_ready.wait(30)
         commit(incoming)
 
-    monkeypatch.setattr(Incoming, "commit", commit_slowly)
+    monkeypatch.setattr(LocalIncoming, "commit", commit_slowly)
     opened = await process.open(item)
     fill = process.fill
     while fill.progress.state is not State.PROVED:

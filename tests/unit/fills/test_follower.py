@@ -22,7 +22,7 @@ from proxy.fills.state import State
 from proxy.simplestreams.model import Item
 from proxy.sources.pull import ItemAbsent, Source
 from proxy.store.files import StoreFault
-from proxy.store.incoming import Incoming, Partial
+from proxy.store.protocols import Incoming
 
 MIB = 1024 * 1024
 
@@ -35,7 +35,7 @@ def item(listing: TreeItem) -> Item:
 @pytest.fixture
 async def another(process: Process, item: Item) -> AsyncIterator[Incoming]:
     """Write the item's file, as another process would: what is not closed is held by it."""
-    incoming = await process.threads.disk(Incoming.acquire, process.store, item.digest, item.size_bytes)
+    incoming = await process.threads.disk(process.store.acquire, item.digest, item.size_bytes)
     assert incoming is not None
     yield incoming
     await process.threads.disk(incoming.close)
@@ -153,17 +153,17 @@ async def test_taking_over_needs_the_very_file_that_clients_read(
 ) -> None:
     disk = process.threads.disk
     await disk(another.append, b"a" * 100)
-    progress.file = Partial.open(process.store, item.digest)
+    progress.file = process.store.follow(item.digest)
     await follower.check_takeover(another)
     await disk(another.discard)
     await disk(another.close)
-    begun_anew = await disk(Incoming.acquire, process.store, item.digest, item.size_bytes)
+    begun_anew = await disk(process.store.acquire, item.digest, item.size_bytes)
     assert begun_anew is not None
     with pytest.raises(StoreFault, match="another process began the file anew"):
         await follower.check_takeover(begun_anew)
     progress.close_file()
     await disk(begun_anew.close)
-    assert not list(process.store.incoming.iterdir())
+    assert not list(process.folders.incoming.iterdir())
 
 
 async def test_taking_over_asks_what_became_of_the_file_before(
@@ -171,16 +171,16 @@ async def test_taking_over_asks_what_became_of_the_file_before(
 ) -> None:
     disk, failures = process.threads.disk, process.facilities.failures
     await disk(another.append, b"a" * 100)
-    progress.file = Partial.open(process.store, item.digest)
+    progress.file = process.store.follow(item.digest)
     await disk(another.discard)
     await disk(another.close)
     await failures.record_wrong(item, {"http://other.example/": "sha256 differs"}, WRONG_BYTES)
-    begun_anew = await disk(Incoming.acquire, process.store, item.digest, item.size_bytes)
+    begun_anew = await disk(process.store.acquire, item.digest, item.size_bytes)
     assert begun_anew is not None
     with pytest.raises(TransferDiscarded, match="another worker got wrong bytes"):
         await follower.check_takeover(begun_anew)
     await disk(begun_anew.close)
-    begun_anew = await disk(Incoming.acquire, process.store, item.digest, item.size_bytes)
+    begun_anew = await disk(process.store.acquire, item.digest, item.size_bytes)
     assert begun_anew is not None
     await disk(begun_anew.append, b"b" * 10)
     await failures.record_absent({item.path: process.route.names})
@@ -190,13 +190,13 @@ async def test_taking_over_asks_what_became_of_the_file_before(
     assert begun_anew.length_bytes == 10
     await disk(begun_anew.close)
     progress.close_file()
-    assert [path.stat().st_size for path in process.store.incoming.iterdir()] == [10]
+    assert [path.stat().st_size for path in process.folders.incoming.iterdir()] == [10]
 
 
 async def test_a_discarded_file_that_nobody_had_read_is_begun_by_this_process(
     process: Process, item: Item, another: Incoming, follower: Follower, progress: Progress
 ) -> None:
-    progress.file = Partial.open(process.store, item.digest)
+    progress.file = process.store.follow(item.digest)
     await process.threads.disk(another.discard)
     assert await follower.watch() is False
     assert progress.file is None
@@ -206,7 +206,7 @@ async def test_a_discarded_file_of_which_part_was_read_ends_the_fill(
     process: Process, item: Item, another: Incoming, follower: Follower, progress: Progress
 ) -> None:
     await process.threads.disk(another.append, b"a" * 100)
-    progress.file = Partial.open(process.store, item.digest)
+    progress.file = process.store.follow(item.digest)
     assert await follower.watch() is False
     assert progress.filled_bytes == 100
     await process.threads.disk(another.discard)
@@ -225,7 +225,7 @@ async def test_a_part_that_is_marked_proved_by_its_length_alone_is_not(
     process: Process, listing: TreeItem, item: Item, another: Incoming, follower: Follower, progress: Progress
 ) -> None:
     await process.threads.disk(another.append, listing.read())
-    progress.file = Partial.open(process.store, item.digest)
+    progress.file = process.store.follow(item.digest)
     assert await follower.watch() is False
     assert (progress.filled_bytes, progress.state) == (item.size_bytes, State.FOLLOWING)
     await process.threads.disk(another.verify)
@@ -244,7 +244,7 @@ async def test_a_list_with_a_wrong_size_is_told_from_a_damaged_blob(
         await misled.adopt()
     assert process.store.has(item.digest)
 
-    path = process.store.path(item.digest)
+    path = process.folders.blob(item.digest)
     path.chmod(0o644)
     os.truncate(path, 10)
     assert await follower.adopt() is False
