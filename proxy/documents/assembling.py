@@ -89,7 +89,7 @@ class Assembler:
         draft = Draft(index_path=index.document.path, content_ids=_named_by(index))
         if current is not None and self._trust is Trust.GPG:
             check_same_stream(index.document.path, draft.content_ids, current.stream)
-        if current is not None and current.content_ids and not draft.content_ids:
+        if current is not None and current.stream and not draft.content_ids:
             draft.gaps.append(f"{index.document.path} names no list any more")
         draft.add(index)
         await self._follow(

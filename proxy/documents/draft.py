@@ -107,6 +107,8 @@ class Draft:
     def accepted(self, number: int, keyring: str, now: float, known: Generation | None) -> Generation:
         """Return the generation that a draft becomes; `known` is the one accepted before."""
         problems = {**self.refused, **self.refused_flavours}
+        named = {*self.content_ids} or (known.stream if known else set())
+        had = {document.content_id for document in self.documents.values() if document.content_id}
         return Generation(
             number=number,
             keyring=keyring,
@@ -119,7 +121,7 @@ class Draft:
             refused={path: str(problem) for path, problem in problems.items()},
             broken=tuple(sorted(path for path, problem in problems.items() if isinstance(problem, _BROKEN))),
             oddities=tuple(self.oddities[:_MOST_ODDITIES]),
-            content_ids=tuple(sorted(self.content_ids or (known.stream if known else ()))),
+            content_ids=() if named == had else tuple(sorted(named)),
             left={} if known is None else known.left_by(self.documents),
         )
 

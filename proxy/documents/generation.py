@@ -99,7 +99,7 @@ class Generation:
     oddities: tuple[str, ...] = ()
     """What is wrong with entries of its indexes, in words."""
     content_ids: tuple[str, ...] = ()
-    """The lists that its index names, whether or not they could be had; of one without any, those before."""
+    """The lists that its index names, or those before if it names none; empty when they are those it has."""
     left: dict[str, Document] = field(default_factory=dict)
     """What earlier generations had and this one has not: nothing older than that may come back."""
 
@@ -114,7 +114,7 @@ class Generation:
 
     @property
     def stream(self) -> frozenset[str]:
-        """The names of its lists; a record of an earlier release knows only those that were had."""
+        """The names of the lists that its index names; an earlier release recorded only those it had."""
         had = (document.content_id for document in self.documents.values())
         return frozenset(self.content_ids or filter(None, had))
 

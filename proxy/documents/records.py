@@ -5,6 +5,7 @@
     retired/MIRROR      the generations replaced lately, newest first: [[generation, when], ...]
     siblings/MIRROR     the flavours of documents, besides the signed ones, that clients ask for
     trouble/MIRROR      what went wrong with the last checks
+    last check/MIRROR   what the first release does not know of that, and would refuse
 
 All have the form of the first release, so that it reads what this one writes; it does not
 know `served/`, and serves what was accepted last. A record that another release wrote, or
@@ -16,14 +17,14 @@ half a record, means this:
     served/       nothing is held
     retired/      an entry that cannot be read is kept as if it had been replaced now
     siblings/     clients ask for all flavours
-    trouble/      there was none
+    trouble/, last check/    there was none
 
 Blobs whose digests stand anywhere in a generation that cannot be read stay in use.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from proxy.digest import Digest
@@ -34,13 +35,14 @@ from proxy.store.ledger import Ledger
 from proxy.store.records import Kind, known
 from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
-GENERATION = Schema(Generation)
+_LATER = ("broken", "oddities", "content_ids", "left", "is_ahead", "least_updated", "least_signed_at")
+GENERATION = Schema(Generation, later=_LATER)
 ACCEPTED = Kind("generation/", GENERATION)
 HELD = Kind("served/", GENERATION)
 
 _REPLACED = "retired/"
 _FLAVOURS = Kind("siblings/", Schema(tuple[str, ...]))
-_TROUBLE = Kind("trouble/", Schema(Trouble))
+_TROUBLE = Kind("trouble/", Schema(Trouble, later=["is_local", "too_old"]))
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -52,7 +54,7 @@ class Replaced(Row, frozen=True):
     """Unix seconds."""
 
 
-_ENTRY = Schema(Replaced)
+_ENTRY = Schema(Replaced, later=_LATER)
 
 
 def replaced_since(ledger: Ledger, mirror: str, since: float) -> list[Replaced]:
@@ -103,14 +105,29 @@ def add_flavours(ledger: Ledger, mirror: str, suffixes: frozenset[str]) -> None:
         _FLAVOURS.write(ledger, tuple(sorted(flavours_asked_for(ledger, mirror) | suffixes)), mirror)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LastCheck:
+    is_local: bool = False
+    too_old: str = ""
+
+
+_LAST_CHECK = Kind("last check/", Schema(_LastCheck))
+
+
 def trouble_of(ledger: Ledger, mirror: str) -> Trouble:
     """Return what went wrong with the last checks, of any worker. Blocks."""
-    return known(_TROUBLE.read(ledger, mirror)) or Trouble()
+    found = ledger.records_at(_TROUBLE.key(mirror), _LAST_CHECK.key(mirror))
+    trouble = known(_TROUBLE.among(ledger, found, mirror)) or Trouble()
+    last = known(_LAST_CHECK.among(ledger, found, mirror))
+    return trouble if last is None else replace(trouble, is_local=last.is_local, too_old=last.too_old)
 
 
 def note_trouble(ledger: Ledger, mirror: str, trouble: Trouble) -> None:
     """Record what went wrong. Blocks."""
-    _TROUBLE.write(ledger, trouble, mirror)
+    last = _LastCheck(is_local=trouble.is_local, too_old=trouble.too_old)
+    with ledger.transaction():
+        _TROUBLE.write(ledger, replace(trouble, is_local=False, too_old=""), mirror)
+        _LAST_CHECK.write(ledger, last, mirror)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
