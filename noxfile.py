@@ -60,6 +60,17 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Draw a map of the lines and branches that no test reaches; `-- tests/unit` for what those reach.
+
+    It is left in build/coverage/html. Reached is not guarded: `nox -s mutation` tells that.
+    """
+    _install(session, "dev")
+    reports = ("--cov", "--cov-report=term", "--cov-report=html")
+    session.run("pytest", *reports, *session.posargs, env={"CI": "1"})  # Hypothesis then has no deadlines.
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Choose the newest versions of all that a release needs, and pin them with their hashes.
 
