@@ -8,9 +8,10 @@ from proxy.fills.facilities import Facilities
 from proxy.fills.feed import HOLD_BACK_BYTES
 from proxy.fills.wrong_bytes import Culprit
 from proxy.simplestreams.model import Item
+from proxy.sources.candidates import Source
 from proxy.sources.errors import WrongCopy
 from proxy.sources.origin import Piece
-from proxy.sources.pull import Pull, Source
+from proxy.sources.pull import Pull
 
 
 class BypassBody:

@@ -9,8 +9,9 @@ from proxy.fills.failures import Failures
 from proxy.fills.feed import FeedOptions
 from proxy.fills.places import Places
 from proxy.fills.wrong_bytes import WrongBytes
+from proxy.sources.candidates import Doubts, Source
 from proxy.sources.options import UpstreamOptions
-from proxy.sources.pull import Doubts, Pull, Source
+from proxy.sources.pull import Pull
 from proxy.store.storage import Storage
 
 

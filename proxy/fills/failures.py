@@ -16,7 +16,8 @@ from proxy.fills.errors import BadItem
 from proxy.fills.records import ABSENT, BLOCKED, SENT_PARTS, UNREACHABLE, Blocked, Unreachable, name_of
 from proxy.moments import lasts_until, within
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import Doubts, ItemAbsent
+from proxy.sources.candidates import Doubts
+from proxy.sources.errors import ItemAbsent
 from proxy.store.ledger import LedgerUnavailable
 from proxy.store.records import known
 from proxy.store.room import Room

@@ -29,7 +29,7 @@ from proxy.fills.pace import Pace, Turn
 from proxy.fills.progress import Progress
 from proxy.fills.state import State
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import Source
+from proxy.sources.candidates import Source
 from proxy.store.files import StoreFault
 from proxy.store.protocols import Incoming
 from proxy.system.threads import ended

@@ -20,7 +20,7 @@ from proxy.fills.fill import Fill
 from proxy.fills.pace import Pace
 from proxy.fills.state import State
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import Source
+from proxy.sources.candidates import Source
 from proxy.sources.route import Route
 
 _COMMIT_WAIT_S = 5.0

@@ -14,7 +14,7 @@ from proxy.fills.facilities import Facilities
 from proxy.fills.failures import WRONG_BYTES
 from proxy.fills.interest import Interest
 from proxy.fills.progress import Progress
-from proxy.sources.pull import Source
+from proxy.sources.candidates import Source
 from proxy.store.files import StoreFault
 from proxy.store.protocols import Incoming
 

@@ -20,9 +20,10 @@ from proxy.fills.failures import KnownFailures, Preflight
 from proxy.fills.pace import Turn
 from proxy.fills.progress import Progress
 from proxy.fills.writing import Writing
-from proxy.sources.errors import OriginError, WrongCopy
+from proxy.sources.candidates import Source
+from proxy.sources.errors import ItemAbsent, ItemUnobtainable, OriginError, WrongCopy
 from proxy.sources.origin import Piece
-from proxy.sources.pull import ItemAbsent, ItemUnobtainable, Pull, Source
+from proxy.sources.pull import Pull
 from proxy.sources.route import Route
 from proxy.store.protocols import Incoming
 from proxy.store.without_room import note_without_room
@@ -72,7 +73,7 @@ class Leader:
         pull = self._facilities.pull(
             self._sources, self._item.size_bytes, incoming.length_bytes, known.doubts
         )
-        pull.after_vain_round = self._tell_trouble
+        pull.after_failed_round = self._tell_trouble
         try:
             await self._receive(pull)
         except (WrongCopy, SizeMismatch, DigestMismatch) as error:
@@ -109,7 +110,7 @@ class Leader:
             raise error
         for name, left_s in preflight.failures.distrusted_s.items():
             for route in self._routes:
-                route.lied(name, left_s)
+                route.sent_wrong_bytes(name, left_s)
         return preflight.failures
 
     # While bytes arrive

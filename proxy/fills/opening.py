@@ -11,7 +11,8 @@ from proxy.fills.fill import Fill
 from proxy.fills.filling_body import FillingBody
 from proxy.fills.flights import Flights, tries
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import ItemAbsent, ItemUnobtainable, Source
+from proxy.sources.candidates import Source
+from proxy.sources.errors import ItemAbsent, ItemUnobtainable
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
 

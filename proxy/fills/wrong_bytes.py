@@ -92,7 +92,7 @@ class WrongBytes:
         for culprit in culprits:
             if not culprit.place:
                 for route in routes:
-                    route.lied(culprit.origin)
+                    route.sent_wrong_bytes(culprit.origin)
             told = {culprit.origin: problem + redirected(culprit.place)}
             log.warning(
                 "origin.wrong_bytes origin=%s path=%s problem=%s advice=%s",

@@ -22,8 +22,8 @@ from proxy.service.target import (
 from proxy.service.usage import UsageNotes
 from proxy.simplestreams.model import Item
 from proxy.simplestreams.paths import PathError, canonical_path, unescaped
+from proxy.sources.errors import ItemAbsent
 from proxy.sources.offline import OfflineSwitch
-from proxy.sources.pull import ItemAbsent
 from proxy.store.storage import Storage
 
 _METADATA = "streams/"

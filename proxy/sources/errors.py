@@ -1,4 +1,7 @@
-"""What an origin can do wrong: the only errors that an origin raises, whatever kind it is."""
+"""What can go wrong with an origin, and with an item at all of its origins.
+
+An origin raises an OriginError and nothing else, whatever kind it is.
+"""
 
 import re
 
@@ -90,6 +93,31 @@ class WrongLength(WrongCopy):
         problem = f"its copy has {actual_bytes} bytes, the list says {expected_bytes}"
         super().__init__(origin, problem + remarks + redirected(place))
         self.place = place
+
+
+class ItemAbsent(ProxyError):
+    """An item that no origin has."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no origin has {path}")
+        self.path = path
+
+
+class ItemUnobtainable(ProxyError):
+    """An item whose origins failed for so long that asking on makes no sense."""
+
+    def __init__(self, path: str, last: OriginError | None) -> None:
+        super().__init__(f"{path} cannot be had now; last: {last}")
+        self.path = path
+        self.last = last
+
+
+class ItemForbidden(ItemUnobtainable):
+    """An item that every origin that may have it refuses to give."""
+
+    def __init__(self, path: str, last: OriginError, remark: str = "") -> None:
+        super().__init__(path, last)
+        self.args = (f"no origin gives {path}: {last}" + (f". {remark}" if remark else ""),)
 
 
 def redirected(place: str) -> str:

@@ -1,4 +1,4 @@
-"""The origins of one mirror, in the order in which to try them."""
+"""The origins of one mirror, in the order in which they are tried."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ DISTRUST_S = 900.0
 
 
 class Route:
-    """Remembers which origins failed of late; they are tried last, not never."""
+    """Orders a mirror's origins: those that failed lately are tried last, but not left out."""
 
     def __init__(
         self, origins: Sequence[Origin], clock: Callable[[], float], *, is_spread: bool = False
@@ -21,7 +21,7 @@ class Route:
         self._is_spread = is_spread
         self._clock = clock
         self._failures: dict[Origin, int] = {}
-        self._shunned_until: dict[Origin, float] = {}
+        self._penalised_until: dict[Origin, float] = {}
         self._distrusted_until: dict[Origin, float] = {}
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Route:
         return tuple(origin.name for origin in self._origins)
 
     def order(self, turn: int = 0) -> list[Origin]:
-        """Return all origins: those in good standing as configured, then the shunned ones.
+        """Return all origins: those without a penalty as configured, then the others.
 
         Where origins are used alike, each turn begins with another one.
         """
@@ -45,20 +45,20 @@ class Route:
     def worked(self, origin: Origin) -> None:
         """Note that an origin delivered."""
         self._failures.pop(origin, None)
-        self._shunned_until.pop(origin, None)
+        self._penalised_until.pop(origin, None)
 
     def failed(self, origin: Origin) -> None:
-        """Note that an origin failed; each failure in a row doubles how long it is shunned."""
+        """Note that an origin failed; each failure in a row doubles how long it is tried last."""
         failures = self._failures[origin] = self._failures.get(origin, 0) + 1
         doublings = min(failures - 1, _MOST_DOUBLINGS)
         penalty_s = min(_FIRST_PENALTY_S * 2**doublings, _LONGEST_PENALTY_S)
-        self._shunned_until[origin] = self._clock() + penalty_s
+        self._penalised_until[origin] = self._clock() + penalty_s
 
-    def lied(self, name: str, distrust_s: float = DISTRUST_S) -> None:
-        """Note that the origin of that name sent wrong bytes; other deliveries do not make up for it."""
+    def sent_wrong_bytes(self, name: str, distrust_s: float = DISTRUST_S) -> None:
+        """Note that the origin of that name sent wrong bytes; right bytes do not make up for it."""
         for origin in self._origins:
             if origin.name == name:
                 self._distrusted_until[origin] = self._clock() + distrust_s
 
     def _penalty_ends_at(self, origin: Origin) -> float:
-        return max(self._shunned_until.get(origin, 0.0), self._distrusted_until.get(origin, 0.0))
+        return max(self._penalised_until.get(origin, 0.0), self._distrusted_until.get(origin, 0.0))

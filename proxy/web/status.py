@@ -15,8 +15,7 @@ from proxy.fills.bodies import SentDiffers
 from proxy.fills.errors import BadItem, OutOfReach, TransferDiscarded
 from proxy.fills.places import Crowded
 from proxy.service.target import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
-from proxy.sources.errors import OriginError, WrongCopy
-from proxy.sources.pull import ItemAbsent, ItemForbidden, ItemUnobtainable
+from proxy.sources.errors import ItemAbsent, ItemForbidden, ItemUnobtainable, OriginError, WrongCopy
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
 from proxy.web.access.gate import NetworkNotAllowed, PasswordNeeded

@@ -12,8 +12,10 @@ import pytest
 from support.sources import KINDS, OPTIONS, Kind
 from support.tree import random_blocks
 
+from proxy.sources.candidates import Doubts, Source
 from proxy.sources.document import CONFIRMED, FetchOptions, Validators
 from proxy.sources.errors import (
+    ItemAbsent,
     OriginAbsent,
     OriginError,
     OriginOverdid,
@@ -22,7 +24,7 @@ from proxy.sources.errors import (
 )
 from proxy.sources.freshness import Freshness
 from proxy.sources.origin import ItemOptions, Piece
-from proxy.sources.pull import Doubts, ItemAbsent, Pull, Source
+from proxy.sources.pull import Pull
 from proxy.sources.route import Route
 
 SIZE = 4_000_000

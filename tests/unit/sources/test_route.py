@@ -106,7 +106,7 @@ async def test_who_sent_wrong_bytes_is_shunned_longest(
 ) -> None:
     """For a quarter of an hour, behind those that merely failed."""
     a, b, c = origins
-    route.lied(a.name)
+    route.sent_wrong_bytes(a.name)
     route.failed(b)
     assert route.order() == [c, b, a]
     clock.advance(899)
@@ -119,7 +119,7 @@ async def test_neither_success_nor_failure_makes_a_lie_good(
     route: Route, origins: list[HttpOrigin], clock: Clock
 ) -> None:
     """An origin with damaged items still serves its index well, and may fail in between."""
-    route.lied(origins[0].name)
+    route.sent_wrong_bytes(origins[0].name)
     route.worked(origins[0])
     assert route.order()[-1] is origins[0]
     route.failed(origins[0])
@@ -128,7 +128,7 @@ async def test_neither_success_nor_failure_makes_a_lie_good(
 
 
 async def test_a_lie_of_somebody_unknown_changes_nothing(route: Route, origins: list[HttpOrigin]) -> None:
-    route.lied("http://elsewhere.example/")
+    route.sent_wrong_bytes("http://elsewhere.example/")
     assert route.order() == origins
 
 

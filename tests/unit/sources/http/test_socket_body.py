@@ -18,13 +18,14 @@ from support.origin import Origin
 from support.tree import random_blocks
 from support.upstreams import Meter, asked_with
 
+from proxy.sources.candidates import Doubts, Source
 from proxy.sources.errors import OriginUnreachable
 from proxy.sources.http.origin import HttpOrigin as Upstream
 from proxy.sources.http.reply import Reply
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.http.socket_body import SocketBody
 from proxy.sources.options import UpstreamOptions
-from proxy.sources.pull import Doubts, Pull, Source
+from proxy.sources.pull import Pull
 from proxy.sources.route import Route
 
 SIZE = 5_000_000
