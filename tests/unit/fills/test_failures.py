@@ -8,7 +8,7 @@ from support.tree import TreeItem
 from proxy.fills.errors import BadItem
 from proxy.fills.failures import WRONG_BYTES, WRONG_LENGTH, Block, KnownFailures
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import ItemAbsent
+from proxy.sources.errors import ItemAbsent
 
 A, B = "http://a.example/", "http://b.example/"
 

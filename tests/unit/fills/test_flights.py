@@ -21,7 +21,7 @@ from proxy.fills.feed import FeedOptions
 from proxy.fills.fill import Fill
 from proxy.fills.pace import Background
 from proxy.fills.state import State
-from proxy.sources.pull import ItemAbsent
+from proxy.sources.errors import ItemAbsent
 from proxy.store.local.incoming import LocalIncoming
 
 MIB = 1024 * 1024

@@ -20,7 +20,8 @@ from proxy.fills.interest import Interest
 from proxy.fills.progress import Progress
 from proxy.fills.state import State
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import ItemAbsent, Source
+from proxy.sources.candidates import Source
+from proxy.sources.errors import ItemAbsent
 from proxy.store.files import StoreFault
 from proxy.store.protocols import Incoming
 

@@ -14,7 +14,8 @@ from support.tree import SignedTree, TreeItem
 from proxy.fills.bodies import Outcome
 from proxy.fills.errors import BadItem
 from proxy.simplestreams.model import Item
-from proxy.sources.pull import ItemAbsent, ItemUnobtainable, Source
+from proxy.sources.candidates import Source
+from proxy.sources.errors import ItemAbsent, ItemUnobtainable
 from proxy.store.limits import StoreLimits
 from proxy.store.local.incoming import LocalIncoming
 
