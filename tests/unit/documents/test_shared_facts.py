@@ -1,5 +1,6 @@
 """The board: what all workers know of a mirror at once, and which of them checks it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.holding import Holding
 
-from proxy.documents.shared_facts import SharedFacts, _slot
+from proxy.documents.shared_facts import Announced, SharedFacts, _slot
 
 NOW = 1_700_000_000.5
 
@@ -46,6 +47,7 @@ def other(path: Path, board: SharedFacts) -> Iterator[SharedFacts]:
 
 def test_a_new_board_is_empty(board: SharedFacts) -> None:
     assert board.announced().accepted == 0
+    assert board.announced() == Announced(accepted=0, held=0)
     assert board.reader("192.0.2.1", NOW, 60) is None
 
 
@@ -53,6 +55,37 @@ def test_what_one_worker_announces_all_know_at_once(board: SharedFacts, other: S
     for number in (1, 2, 2**40):
         board.announce_accepted(number)
         assert (board.announced().accepted, other.announced().accepted) == (number, number)
+
+
+def test_what_is_held_is_told_apart_from_what_is_accepted(board: SharedFacts, other: SharedFacts) -> None:
+    board.announce_accepted(9)
+    board.announce_held(7)
+    board.announce_accepted(10)
+    assert board.announced() == other.announced() == Announced(accepted=10, held=7)
+    other.announce_held(0)
+    assert board.announced() == Announced(accepted=10, held=0)
+
+
+def test_a_file_of_a_release_that_holds_nothing_is_taken_over(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes((7).to_bytes(8, "little") + bytes(1024 * 16))
+    with closing(SharedFacts(path)) as board:
+        assert board.announced() == Announced(accepted=7, held=0)
+        board.announce_held(6)
+        assert board.announced() == Announced(accepted=7, held=6)
+
+
+def test_a_release_that_holds_nothing_may_cut_the_file_while_it_is_in_use(
+    path: Path, board: SharedFacts, other: SharedFacts
+) -> None:
+    """Nobody crashes; workers merely look at the records again."""
+    board.announce_accepted(7)
+    board.announce_held(6)
+    os.truncate(path, 8 + 1024 * 16)
+    assert board.announced() == other.announced() == Announced(accepted=7, held=0)
+    other.announce_held(6)
+    with closing(SharedFacts(path)) as later:
+        assert later.announced().accepted == 7
 
 
 def test_a_board_outlives_its_workers(path: Path) -> None:
@@ -98,7 +131,7 @@ def test_two_clients_in_one_slot_are_never_taken_for_each_other(board: SharedFac
 
 @given(st.text())
 def test_notes_stay_within_the_board(client: str) -> None:
-    """No client name writes over the number of the generation, or past the end."""
+    """No client name writes over the numbers of the generations."""
     key, offset = _slot(client)
     assert len(key) == 8
     assert 8 <= offset <= 8 + 1023 * 16
