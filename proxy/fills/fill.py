@@ -60,7 +60,6 @@ class Fill:
         """What the ledger said just before this began, for the first time that it leads."""
         self._interest = Interest(item.digest, facilities.demand, time.monotonic)
         self._turn = Turn(item.digest, self._interest, pace)
-        self._follower = Follower(self.progress, self.sources, self._interest, facilities)
         self.task = asyncio.create_task(self._run(), name=f"fill {item.digest[:12]}")
         self.task.add_done_callback(self._land)
 
@@ -152,11 +151,11 @@ class Fill:
         if incoming is None:
             if self.progress.state is State.STARTING:
                 self.progress.enter(State.FOLLOWING)
-            return await self._follower.watch()
+            return await self._follower().watch()
         try:
             if self._storage.store.has(self.item.digest):
                 await self._storage.threads.disk(incoming.discard)
-                return await self._follower.adopt()
+                return await self._follower().adopt()
             await self._lead(incoming)
         finally:
             await ended(asyncio.ensure_future(self._storage.threads.disk(incoming.close)))
@@ -167,12 +166,16 @@ class Fill:
         """Write the file, begun here or by a process that is gone."""
         progress = self.progress
         preflight = self._preflight if progress.state is State.STARTING else None
-        await self._follower.check_takeover(incoming)
+        if progress.file is not None:
+            await self._follower().check_takeover(progress.file, incoming)
         if not progress.state.is_proved:
             progress.enter(State.LEADING)
         if progress.file is None:
             progress.file = self._storage.store.follow(self.item.digest)
         await Leader(progress, self.sources, incoming, self._turn, self._facilities).run(preflight)
+
+    def _follower(self) -> Follower:
+        return Follower(self.progress, self.sources, self._interest, self._facilities)
 
     async def _acquire(self) -> Incoming | None:
         """Become the one who writes, unless another process is.

@@ -16,7 +16,7 @@ from proxy.fills.interest import Interest
 from proxy.fills.progress import Progress
 from proxy.sources.candidates import Source
 from proxy.store.files import StoreFault
-from proxy.store.protocols import Incoming
+from proxy.store.protocols import Incoming, Partial
 
 POLL_S = 0.02
 """The events are in another process."""
@@ -78,18 +78,16 @@ class Follower:
         await self._storage.threads.ledger(self._storage.room.give_back, self._item.digest)
         return True
 
-    async def check_takeover(self, incoming: Incoming) -> None:
-        """Let this process write on, now that the one which led has died or given up.
+    async def check_takeover(self, file: Partial, incoming: Incoming) -> None:
+        """Let this process write on, now that the one that wrote the `file` has died or given up.
 
-        Raises ItemAbsent, BadItem, TransferDiscarded or StoreFault when our clients cannot be given
-        what will be written. Then the file goes again, if it was made by this attempt.
+        Raises ItemAbsent, BadItem, TransferDiscarded or StoreFault when its readers cannot be given
+        what will be written. Then `incoming` is discarded, if it was made by this attempt.
         """
-        if self._progress.file is None:
-            return
         try:
             known = await self._failures.known(self._item)
             known.check(self._item, self._origins)
-            if not self._progress.file.is_same(incoming.fd):
+            if not file.is_same(incoming.fd):
                 if known.is_suspect:
                     raise TransferDiscarded(self._item, "another worker got wrong bytes")
                 self._progress.check_same(incoming.fd)

@@ -179,7 +179,8 @@ class Leader:
         if known.is_suspect:
             fd = self._incoming.fd
             await self._wrong_bytes.settle(self._item, fd, pull.contributors, self._routes, known)
-        await self._wrong_bytes.record_lengths(self._item, pull.wrong_lengths)
+        if pull.wrong_lengths:
+            await self._wrong_bytes.record_lengths(self._item, pull.wrong_lengths)
 
     # When it goes wrong
 

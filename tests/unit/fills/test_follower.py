@@ -154,14 +154,15 @@ async def test_taking_over_needs_the_very_file_that_clients_read(
 ) -> None:
     disk = process.threads.disk
     await disk(another.append, b"a" * 100)
-    progress.file = process.store.follow(item.digest)
-    await follower.check_takeover(another)
+    progress.file = read = process.store.follow(item.digest)
+    assert read is not None
+    await follower.check_takeover(read, another)
     await disk(another.discard)
     await disk(another.close)
     begun_anew = await disk(process.store.acquire, item.digest, item.size_bytes)
     assert begun_anew is not None
     with pytest.raises(StoreFault, match="another process began the file anew"):
-        await follower.check_takeover(begun_anew)
+        await follower.check_takeover(read, begun_anew)
     progress.close_file()
     await disk(begun_anew.close)
     assert not list(process.folders.incoming.iterdir())
@@ -172,21 +173,22 @@ async def test_taking_over_asks_what_became_of_the_file_before(
 ) -> None:
     disk, failures = process.threads.disk, process.facilities.failures
     await disk(another.append, b"a" * 100)
-    progress.file = process.store.follow(item.digest)
+    progress.file = read = process.store.follow(item.digest)
+    assert read is not None
     await disk(another.discard)
     await disk(another.close)
     await failures.record_wrong(item, {"http://other.example/": "sha256 differs"}, WRONG_BYTES)
     begun_anew = await disk(process.store.acquire, item.digest, item.size_bytes)
     assert begun_anew is not None
     with pytest.raises(TransferDiscarded, match="another worker got wrong bytes"):
-        await follower.check_takeover(begun_anew)
+        await follower.check_takeover(read, begun_anew)
     await disk(begun_anew.close)
     begun_anew = await disk(process.store.acquire, item.digest, item.size_bytes)
     assert begun_anew is not None
     await disk(begun_anew.append, b"b" * 10)
     await failures.record_absent({item.path: process.route.names})
     with pytest.raises(ItemAbsent):
-        await follower.check_takeover(begun_anew)
+        await follower.check_takeover(read, begun_anew)
     # It was not made by this attempt, as far as anybody knows.
     assert begun_anew.length_bytes == 10
     await disk(begun_anew.close)
