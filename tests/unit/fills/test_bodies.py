@@ -18,8 +18,8 @@ from proxy.fills.errors import BadItem
 from proxy.fills.feed import HOLD_BACK_BYTES, FeedOptions
 from proxy.fills.filling_body import FillingBody
 from proxy.simplestreams.model import Item
+from proxy.sources.candidates import Source
 from proxy.sources.errors import WrongLength
-from proxy.sources.pull import Source
 
 MIB = 1024 * 1024
 
