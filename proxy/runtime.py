@@ -48,8 +48,6 @@ from proxy.sources.origin import Origin
 from proxy.sources.route import Route
 from proxy.sources.throttle import TokenBucket
 from proxy.store.ledger import Ledger
-from proxy.store.proofs import Proofs
-from proxy.store.room import Room
 from proxy.store.storage import Storage, listings_folder, open_store
 from proxy.system.descriptors import most_open_files
 from proxy.system.threads import Threads
@@ -116,12 +114,11 @@ async def _open_storage(
     """Open the store, its ledger and the counters; the stack closes them."""
     store = await threads.disk(open_store, config.data_dir)
     ledger = await threads.ledger(Ledger, config.data_dir / "ledger", clock)
-    stack.push_async_callback(threads.ledger, ledger.close)
+    threads.when_ended(ledger.close)
     counters = await threads.disk(Counters, config.data_dir / "stats", clock)
     stack.callback(counters.close)
     in_use = partial(documents_in_use, ledger)
-    room = Room(store, ledger, config.cache, in_use, counters.store.evicted, clock)
-    return Storage(config.data_dir, store, ledger, room, Proofs(store, ledger, clock), threads, counters)
+    return Storage.of(config.data_dir, store, ledger, config.cache, threads, counters, in_use)
 
 
 async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts) -> Documents:

@@ -23,6 +23,7 @@ from servers.peers import OURS, origin_of
 from stage import Stage, stage
 
 from proxy.digest import Digest
+from proxy.store.blob_records import BlobRecords
 from proxy.store.ledger import Ledger
 
 _BLOBS = 100_000
@@ -92,7 +93,9 @@ class _Store:
     def evict_under_load(self, server: Server, count: int) -> float:
         """Evict blobs from another process while a client asks; return its slowest answer in ms."""
         with closing(Ledger(self.data / "ledger")) as ledger:
-            small = (usage.digest for usage in ledger.usages() if usage.size_bytes == _BLOB_BYTES)
+            small = (
+                usage.digest for usage in BlobRecords(ledger).usages() if usage.size_bytes == _BLOB_BYTES
+            )
             digests = [digest for digest, _ in zip(small, range(count), strict=False)]
         slowest_ms, is_over = [0.0], threading.Event()
 
@@ -128,7 +131,7 @@ def _count_blobs(data: Path) -> int:
 def _wait_until_tidy(data: Path, count: int) -> None:
     """Return when the ledger knows all blobs."""
     with closing(Ledger(data / "ledger")) as ledger:
-        while ledger.blob_count() < count:
+        while BlobRecords(ledger).count() < count:
             time.sleep(0.2)
 
 
@@ -137,11 +140,15 @@ def _evict(data: Path, digests: list[Digest]) -> None:
     program = (
         "import sys, json, pathlib\n"
         "from proxy.store.ledger import Ledger; from proxy.store.local.store import LocalStore\n"
-        "from proxy.store.room import Room; from proxy.store.limits import StoreLimits\n"
+        "from proxy.store.blob_records import BlobRecords; from proxy.store.eviction import Eviction\n"
+        "from proxy.store.limits import StoreLimits; from proxy.store.pins import Pins\n"
+        "from proxy.store.proofs import Proofs; from proxy.store.reservations import Reservations\n"
         "data = pathlib.Path(sys.argv[1]); store = LocalStore(data); ledger = Ledger(data / 'ledger')\n"
         "wanted = set(json.load(sys.stdin))\n"
-        "usages = [usage for usage in ledger.usages() if usage.digest in wanted]\n"
-        "Room(store, ledger, StoreLimits()).evict(usages)\n"
+        "blobs = BlobRecords(ledger)\n"
+        "reservations = Reservations(store, ledger, blobs, Proofs(store, blobs), StoreLimits())\n"
+        "usages = [usage for usage in blobs.usages() if usage.digest in wanted]\n"
+        "Eviction(store, ledger, blobs, Pins(ledger), reservations).evict(usages)\n"
     )
     subprocess.run(
         [sys.executable, "-c", program, str(data)], input=json.dumps(digests), text=True, check=True

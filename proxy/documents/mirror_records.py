@@ -44,6 +44,7 @@ class MirrorRecords:
         self._store = storage.store
         self._reading = reading
         self._ledger = storage.ledger
+        self._blobs = storage.blobs
         self._threads = storage.threads
         self._last = LastAccepted(mirror, storage.ledger, storage.data_dir / "generations")
         self._counted: set[Digest] = set()
@@ -185,5 +186,5 @@ class MirrorRecords:
                     size_bytes = self._store.size_bytes(digest)
                     if size_bytes is None:
                         raise StoreFault(f"the store has lost a document as it was accepted: {document.path}")
-                    self._ledger.add_blob(digest, size_bytes)
+                    self._blobs.add(digest, size_bytes)
                     self._counted.add(digest)

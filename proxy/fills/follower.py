@@ -75,7 +75,7 @@ class Follower:
         self._progress.report(self._item.size_bytes)
         self._progress.prove()
         self._progress.keep_file()
-        await self._storage.threads.ledger(self._storage.room.give_back, self._item.digest)
+        await self._storage.threads.ledger(self._storage.reservations.give_back, self._item.digest)
         return True
 
     async def check_takeover(self, file: Partial, incoming: Incoming) -> None:

@@ -26,7 +26,7 @@ from proxy.sources.origin import Piece
 from proxy.sources.pull import Pull
 from proxy.sources.route import Route
 from proxy.store.protocols import Incoming
-from proxy.store.without_room import note_without_room
+from proxy.store.without_room import record_without_room
 from proxy.system.threads import ended
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Leader:
         self._turn = turn
         self._facilities = facilities
         self._room = facilities.storage.room
+        self._reservations = facilities.storage.reservations
         self._threads = facilities.storage.threads
         self._failures = facilities.failures
         self._wrong_bytes = facilities.wrong_bytes
@@ -143,8 +144,7 @@ class Leader:
     async def _make_room(self) -> None:
         """Set space aside for all while the first bytes are written, and only then let clients have those."""
         item, here_bytes = self._item, self._incoming.resumed_bytes
-        reserve = self._room.reserve
-        if not await self._threads.ledger(reserve, item.digest, item.size_bytes, item.path, here_bytes):
+        if not await self._room.reserve(item.digest, item.size_bytes, item.path, here_bytes):
             raise await self._without_room()
         self._has_room = True
         self._report_written(self._written_bytes)
@@ -152,7 +152,7 @@ class Leader:
     async def _without_room(self) -> NoRoom:
         """Record, for people to see elsewhere too, that the item does not fit; return the error."""
         item, ledger = self._item, self._facilities.storage.ledger
-        await self._threads.ledger(note_without_room, ledger, item.digest, item.path, item.size_bytes)
+        await self._threads.ledger(record_without_room, ledger, item.digest, item.path, item.size_bytes)
         return NoRoom(item)
 
     async def _tell_trouble(self, error: OriginError) -> None:
@@ -172,7 +172,7 @@ class Leader:
             # What the disk failed to take may be gone from memory too, and another try would not be told.
             await self._drop()
             raise
-        await self._threads.ledger(self._room.settle, self._item.digest, self._item.size_bytes)
+        await self._threads.ledger(self._reservations.settle, self._item.digest, self._item.size_bytes)
 
     async def _settle(self, pull: Pull, known: KnownFailures) -> None:
         """Bring what is recorded of the origins up to date with what they have delivered."""
@@ -225,12 +225,14 @@ class Leader:
         if not self._incoming.length_bytes:
             await self._drop()
         else:
-            await self._threads.ledger(self._room.shrink, self._item.digest, self._incoming.length_bytes)
+            await self._threads.ledger(
+                self._reservations.shrink, self._item.digest, self._incoming.length_bytes
+            )
 
     async def _drop(self) -> None:
         # In this order: once the file is gone, another process may begin it anew and reserve for it.
         try:
-            await self._threads.ledger(self._room.give_back, self._item.digest)
+            await self._threads.ledger(self._reservations.give_back, self._item.digest)
         finally:
             await self._threads.disk(self._incoming.discard)
 

@@ -111,7 +111,7 @@ class Actions:
         usages = (await self._find(aim)).usages
 
         digests = [usage.digest for usage in usages]
-        await self._storage.threads.ledger(self._storage.ledger.pin_all, name, digests)
+        await self._storage.threads.ledger(self._storage.pins.pin_all, name, digests)
         return await self._done("pin", f"pinned as {name!r}", usages, aim)
 
     async def unpin(self, aim: Aim, name: str = BY_HAND) -> Done:
@@ -119,20 +119,20 @@ class Actions:
         wanted = None if aim.is_empty else set((await self._find(aim)).blobs)
 
         def unpin() -> list[Usage]:
-            ledger = self._storage.ledger
-            there = {name for names in ledger.pins().values() for name in names}
+            ledger, pins = self._storage.ledger, self._storage.pins
+            there = {name for names in pins.names().values() for name in names}
             if name not in there:
                 named = ", ".join(map(repr, sorted(there)))
                 others = f"there are: {named}" if named else "there are no pins at all"
                 raise NotPossible(f"there is no pin {name!r}; {others}{meant(name, there)}")
             with ledger.transaction():
-                pinned = ledger.pinned_by(name)
+                pinned = pins.pinned_by(name)
                 released = pinned if wanted is None else pinned & wanted
                 if not released:
-                    raise NotPossible(_keeps_none(name, wanted or (), ledger.pins()))
+                    raise NotPossible(_keeps_none(name, wanted or (), pins.names()))
                 for digest in released:
-                    ledger.unpin(digest, name)
-                sizes = ledger.sizes(released)
+                    pins.unpin(digest, name)
+                sizes = self._storage.blobs.sizes(released)
                 return [Usage(digest, sizes.get(digest, 0), 0.0) for digest in released]
 
         released = await self._storage.threads.ledger(unpin)
@@ -143,11 +143,11 @@ class Actions:
         usages = (await self._find(aim)).usages
 
         def evict() -> tuple[list[Usage], int, list[str]]:
-            gone, kept = self._remove(usages, self._storage.room.protected)
-            pins = self._storage.ledger.pins() if kept else {}
+            gone, kept = self._remove(usages, self._storage.eviction.protected)
+            pins = self._storage.pins.names() if kept else {}
             return gone, kept, sorted({name for one in usages for name in pins.get(one.digest, ())})
 
-        gone, kept, pins = await self._storage.threads.slow(evict)
+        gone, kept, pins = await self._storage.threads.removal(evict)
         text = f"gone; {counted(kept, 'is', 'are')} pinned or being read" if kept else "gone"
         return await self._done("evict", text, gone, aim, pins)
 
@@ -159,21 +159,21 @@ class Actions:
         paths = found.paths | {item.path for _, item, _ in named}
 
         def purge() -> tuple[list[Usage], int]:
-            ledger, room, store = self._storage.ledger, self._storage.room, self._storage.store
+            ledger, store = self._storage.ledger, self._storage.store
             with ledger.lasting_transaction():
                 for usage in usages:
-                    ledger.forget_pins(usage.digest)
+                    self._storage.pins.forget(usage.digest)
             for usage in usages:
                 forget_item(ledger, usage.digest)
                 if store.drop_partial(usage.digest):
-                    room.give_back(usage.digest)
+                    self._storage.reservations.give_back(usage.digest)
             for path in paths:
                 forget_absence(ledger, path)
             # What is served offline cannot be had again.
-            spared = room.documents_in_use if self._cache.offline.is_on else set
+            spared = self._storage.eviction.documents_in_use if self._cache.offline.is_on else set
             return self._remove(usages, spared)
 
-        gone, kept = await self._storage.threads.slow(purge)
+        gone, kept = await self._storage.threads.removal(purge)
         return await self._done(
             "purge", f"gone; {counted(kept, 'is', 'are')} being read" if kept else "gone", gone, aim
         )
@@ -206,7 +206,7 @@ class Actions:
     async def scrub(self) -> Done:
         """Have every blob hashed again by the server's keeper."""
         await self._scrubber.ask()
-        usage = await self._storage.threads.slow(self._storage.room.usage)
+        usage = await self._storage.threads.slow(self._storage.usage.read)
         text = "all blobs will be hashed again, by a running server"
         return await self._told(Done(action="scrub", text=text, blobs=usage.blobs, bytes=usage.bytes), "all")
 
@@ -244,7 +244,7 @@ class Actions:
                 found.blobs[item.digest] = Usage(item.digest, item.size_bytes, 0.0)
                 found.paths.add(item.path)
         if aim.digests:
-            sizes = await self._storage.threads.ledger(self._storage.ledger.sizes, aim.digests)
+            sizes = await self._storage.threads.ledger(self._storage.blobs.sizes, aim.digests)
             found.blobs.update((one, Usage(one, sizes.get(one, 0), 0.0)) for one in aim.digests)
         if not found.blobs:
             raise NotPossible("say which items are meant: filters, or digests")
@@ -254,7 +254,7 @@ class Actions:
         """Remove blobs but for the spared; return those that are gone now, and how many were kept. Blocks."""
         store = self._storage.store
         here = [usage for usage in usages if store.has(usage.digest)]
-        self._storage.room.evict(here, spared=spared)
+        self._storage.eviction.evict(here, spared=spared)
         gone = [usage for usage in here if not store.has(usage.digest)]
         return gone, len(here) - len(gone)
 

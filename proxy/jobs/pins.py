@@ -10,7 +10,7 @@ _ANY_BYTES = 2**63
 
 async def pin_also(cache: Cache, name: str, plan: Plan) -> None:
     """Pin what a plan wants, here or about to be, under a name; let go of nothing."""
-    await cache.storage.threads.ledger(cache.storage.ledger.pin_all, name, plan.digests)
+    await cache.storage.threads.ledger(cache.storage.pins.pin_all, name, plan.digests)
 
 
 async def pin_only(cache: Cache, name: str, plan: Plan, hold_s: float) -> None:
@@ -18,7 +18,7 @@ async def pin_only(cache: Cache, name: str, plan: Plan, hold_s: float) -> None:
 
     What is let go stays for `hold_s` more: clients may still work from an older list.
     """
-    await cache.storage.threads.ledger(cache.storage.ledger.repin, name, plan.digests, hold_s)
+    await cache.storage.threads.ledger(cache.storage.pins.repin, name, plan.digests, hold_s)
 
 
 async def unpin_if_nothing_came(cache: Cache, name: str) -> None:
@@ -30,9 +30,9 @@ async def unpin_if_nothing_came(cache: Cache, name: str) -> None:
 
     def unpin() -> None:
         with storage.ledger.lasting_transaction():
-            pinned = storage.ledger.pinned_by(name)
+            pinned = storage.pins.pinned_by(name)
             if not any(map(is_any_here, pinned)):
                 for digest in pinned:
-                    storage.ledger.unpin(digest, name)
+                    storage.pins.unpin(digest, name)
 
     await storage.threads.ledger(unpin)

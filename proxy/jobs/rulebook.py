@@ -18,6 +18,7 @@ from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.store.files import StoreFault
 from proxy.store.ledger import Ledger
+from proxy.store.pins import Pins
 from proxy.store.records import Kind, known
 from proxy.store.schema import Count, Moment, Schema
 
@@ -84,6 +85,7 @@ class RuleBook:
 
     def __init__(self, ledger: Ledger, locks: Path) -> None:
         self._ledger = ledger
+        self._pins = Pins(ledger)
         self._locks = locks
         self._locks.mkdir(parents=True, exist_ok=True)
 
@@ -114,10 +116,10 @@ class RuleBook:
         The blobs stay for `hold_s` more.
         """
         kept = {rule.pin for rule in rules}
-        names = {name for names in self._ledger.pins().values() for name in names}
+        names = {name for names in self._pins.names().values() for name in names}
         gone = {name for name in names if name.startswith(_PIN_PREFIX)} - kept
         for name in gone:
-            self._ledger.repin(name, (), hold_s)
+            self._pins.repin(name, (), hold_s)
             _PAGES.forget(self._ledger, name.removeprefix(_PIN_PREFIX))
         return gone
 

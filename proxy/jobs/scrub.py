@@ -116,14 +116,14 @@ class Scrubber:
         problem = await self._hash(digest)
         storage.counters.store.checked(size_bytes)
         if problem is None:
-            await storage.threads.ledger(storage.proofs.note, digest)
+            await storage.threads.ledger(storage.proofs.record, digest)
             return None
         if problem == "":
-            await storage.threads.ledger(storage.ledger.forget_blob, digest)
+            await storage.threads.ledger(storage.blobs.forget, digest)
             return None
         storage.counters.store.damaged()
         await storage.threads.disk(storage.store.set_aside, digest)
-        await storage.threads.ledger(storage.ledger.forget_blob, digest)
+        await storage.threads.ledger(storage.blobs.forget, digest)
         repair = await self._repair(digest)
         log.error("blob.damaged digest=%s problem=%s repair=%s", digest, problem, repair)
         return f"{digest} {problem}: set aside, {repair}"
@@ -173,13 +173,13 @@ class Scrubber:
 
     def _due(self, state: ScrubState) -> list[tuple[Digest, int]]:
         """Return digest and size of what is due, least lately proved first. Blocks."""
-        ledger, now = self._storage.ledger, self._clock()
+        blobs, now = self._storage.blobs, self._clock()
         # In the same moment counts as after: a blob proved when the scrub was asked for is proved.
         before = max(now - self._policy.every_s, state.asked_at)
-        proofs = ledger.proofs()
+        proofs = blobs.proofs()
         due = [
             (proofs.get(usage.digest, -math.inf), usage.digest, usage.size_bytes)
-            for usage in ledger.usages()
+            for usage in blobs.usages()
             if proofs.get(usage.digest, -math.inf) < before
         ]
         return [(digest, size_bytes) for _, digest, size_bytes in sorted(due)]

@@ -75,33 +75,33 @@ class Upkeep:
     async def _reconcile(self) -> None:
         for mirror in self._cache.mirrors:
             await self._cache.recorded(mirror)  # Known to the ledger before anything may be evicted.
-        await self._storage.threads.slow(self._storage.room.reconcile)
+        await self._storage.threads.slow(self._storage.reconciliation.reconcile)
 
     async def _make_headroom(self) -> None:
-        await self._storage.threads.slow(self._storage.room.make_headroom, self._limits.headroom_bytes)
+        await self._storage.threads.removal(self._storage.room.make_headroom, self._limits.headroom_bytes)
 
     async def tidy(self) -> None:
         """Remove blobs that no list names and nobody used for long, and expired records."""
         await self._storage.threads.slow(self._storage.ledger.forget_expired)
-        await self._storage.threads.slow(self._storage.ledger.mend_moments)
-        await self._storage.threads.slow(self._storage.room.tidy_partials)
+        await self._storage.threads.slow(self._storage.blobs.mend_moments)
+        await self._storage.threads.slow(self._storage.reconciliation.tidy)
         await self._storage.threads.slow(self._tidy_listings)
         if not await self._cache.knows_all_lists():
             return  # A mirror whose lists are not known may name anything.
         old = await self._storage.threads.slow(self._unlisted)
         for start in range(0, len(old), _AT_ONCE):
-            await self._storage.threads.slow(self._storage.room.evict, old[start : start + _AT_ONCE])
+            await self._storage.threads.removal(self._storage.eviction.evict, old[start : start + _AT_ONCE])
 
     def _tidy_listings(self) -> None:
-        self._cache.reading.listings.tidy(self._storage.room.documents_in_use())
+        self._cache.reading.listings.tidy(self._storage.eviction.documents_in_use())
 
     def _unlisted(self) -> list[Usage]:
         """Return the blobs that may go. Blocks."""
-        kept = self._storage.room.protected()
+        kept = self._storage.eviction.protected()
         before = self._clock() - self._limits.keep_unlisted_s
         return [
             usage
-            for usage in self._storage.ledger.usages()
+            for usage in self._storage.blobs.usages()
             if usage.used_at < before
             and usage.digest not in kept
             and self._cache.find_digest(usage.digest) is None

@@ -183,7 +183,7 @@ def _add_held(storage: Storage, census: Census, rows: list[Row], partial: set[Di
     """Add what is here of a list, to the rows of its kinds; a 256th of all digests at a time."""
     for beginning, share in groupby(census.rows(), key=lambda row: row[0][:2]):
         held = storage.store.shard_sizes(beginning)
-        pinned = storage.ledger.pins(beginning)
+        pinned = storage.pins.names(beginning)
         for digest, size_bytes, number in share:
             row = rows[number]
             row.pinned_items += digest in pinned

@@ -23,7 +23,8 @@ from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
 from proxy.store.health import find_faults
 from proxy.store.owners import Owner, find_strangers
-from proxy.store.room import Arriving, StoreUsage
+from proxy.store.reservations import Arriving
+from proxy.store.usage import StoreUsage
 from proxy.store.without_room import WithoutRoom, read_without_room
 
 _Read = TypeVar("_Read")
@@ -107,8 +108,8 @@ class Observer:
     async def _read_ledger(self) -> _OfLedger:
         storage, unread = self._cache.storage, list[str]()
         return _OfLedger(
-            usage=await self._read(unread, storage.room.usage, storage.room.usage_on_disk),
-            arriving=await self._read(unread, storage.room.arriving, list[Arriving]),
+            usage=await self._read(unread, storage.usage.read, storage.usage.read_from_disk),
+            arriving=await self._read(unread, storage.reservations.arriving, list[Arriving]),
             scrub=await self._read(unread, lambda: read_scrub_state(storage.ledger), ScrubState),
             rules=await self._read(unread, self._read_rules, list[dict[str, Any]]),
             without_room=await self._read(
@@ -131,7 +132,9 @@ class Observer:
             **of_ledger.usage._asdict(),
             "is_writable": not faults,
             "faults": faults,
-            "without_room": [one._asdict() for one in of_ledger.without_room],
+            "without_room": [
+                {"path": one.path, "size_bytes": one.size_bytes} for one in of_ledger.without_room
+            ],
             "strangers": None
             if strangers is None
             else {"text": str(strangers), "remedy": strangers.remedy, "files": len(strangers.paths)},

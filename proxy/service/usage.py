@@ -21,7 +21,7 @@ class UsageNotes:
     """Collects uses; `run` writes them down."""
 
     def __init__(self, storage: Storage) -> None:
-        self._ledger = storage.ledger
+        self._blobs = storage.blobs
         self._threads = storage.threads
         self._used_at: dict[Digest, float] = {}
 
@@ -45,6 +45,6 @@ class UsageNotes:
             return
         noted, self._used_at = self._used_at, {}
         try:
-            await self._threads.ledger(self._ledger.touch, noted)
+            await self._threads.ledger(self._blobs.touch, noted)
         except StoreFault as error:
             log.warning("ledger.not_written problem=%s", error)

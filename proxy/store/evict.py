@@ -15,6 +15,10 @@ class Usage:
     used_at: float
 
 
+class IdlePartial(Usage):
+    """A partial file that nobody writes: it was used when it was written, and takes what is reserved."""
+
+
 def choose_evicted(usages: Iterable[Usage], protected: Container[Digest], needed_bytes: int) -> list[Usage]:
     """Return the blobs to remove, least recently used first, so that `needed_bytes` become free.
 

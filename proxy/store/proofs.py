@@ -6,11 +6,9 @@ hashed again. All methods block.
 """
 
 import logging
-import time
-from collections.abc import Callable
 
 from proxy.digest import Digest
-from proxy.store.ledger import Ledger, Proof
+from proxy.store.blob_records import BlobRecords, Proof
 from proxy.store.protocols import DAMAGED, PruneStore
 
 log = logging.getLogger(__name__)
@@ -21,20 +19,20 @@ RECENT_S = 30 * 86400.0
 class Proofs:
     """The proofs of the blobs of one store."""
 
-    def __init__(self, store: PruneStore, ledger: Ledger, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: PruneStore, blobs: BlobRecords) -> None:
         self._store = store
-        self._ledger = ledger
-        self._clock = clock
+        self._blobs = blobs
+        self._clock = blobs.clock
 
-    def note(self, digest: Digest) -> None:
-        """Note that a blob was hashed just now and found good."""
+    def record(self, digest: Digest) -> None:
+        """Record that a blob was hashed just now and found good."""
         changed_ns = self._store.changed_ns(digest)
         if changed_ns is not None:
-            self._ledger.note_proof(digest, Proof(self._clock(), changed_ns))
+            self._blobs.record_proof(digest, Proof(self._clock(), changed_ns))
 
     def is_recent(self, digest: Digest, within_s: float = RECENT_S) -> bool:
         """Whether a blob was hashed in the last `within_s` seconds, and its file not touched since."""
-        proof = self._ledger.proof(digest)
+        proof = self._blobs.proof(digest)
         if proof is None or not 0 <= self._clock() - proof.hashed_at <= within_s:
             return False
         return proof.changed_ns == self._store.changed_ns(digest)
@@ -50,7 +48,7 @@ class Proofs:
             return problem
         problem = self._store.problem(digest, size_bytes, deep=True)
         if problem is None:
-            self.note(digest)
+            self.record(digest)
         elif problem == DAMAGED:
             log.error("blob.damaged digest=%s problem=%s", digest, problem)
             self._store.set_aside(digest)

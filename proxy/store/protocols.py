@@ -153,6 +153,13 @@ class Inspection(Protocol):
         """Let go of the blob."""
 
 
+class Removal(Protocol):
+    """A blob that has lost its name. The bytes of one whose removal is never finished go some time later."""
+
+    def finish(self) -> None:
+        """Free its bytes, for good even if power fails; takes as long as the place does. Raises OSError."""
+
+
 class ReadStore(Protocol):
     """A place from which blobs are read."""
 
@@ -222,14 +229,14 @@ class WriteStore(ReadStore, Protocol):
 class PruneStore(WriteStore, Protocol):
     """A place that is looked after too: its blobs removed, audited, listed, and set aside."""
 
+    def withdraw(self, digest: Digest) -> Removal | None:
+        """Take away the name of a blob that nobody reads, at once; None while somebody reads it.
+
+        From then on it is not there; to be finished. Of one that is not there, there is nothing to do.
+        """
+
     def remove(self, digest: Digest) -> bool:
         """Remove a blob that nobody reads, for good even if power fails; say whether it is gone."""
-
-    def unlink(self, digest: Digest) -> bool:
-        """Remove a blob that nobody reads, at once; say whether it is gone."""
-
-    def sync_removal(self, digest: Digest) -> None:
-        """Make sure that a blob that was unlinked stays away after a power cut."""
 
     def set_aside(self, digest: Digest) -> None:
         """Move a damaged blob out of the way, for somebody to examine."""

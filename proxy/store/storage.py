@@ -1,15 +1,24 @@
 """What the whole cache stands on: the store, its ledger, threads for both, and counters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.counting.counters import Counters
+from proxy.digest import Digest
+from proxy.store.blob_records import BlobRecords
+from proxy.store.eviction import Eviction
 from proxy.store.ledger import Ledger
+from proxy.store.limits import StoreLimits
 from proxy.store.local.reader import LocalReader
 from proxy.store.local.store import LocalStore
+from proxy.store.pins import Pins
 from proxy.store.proofs import Proofs
 from proxy.store.protocols import PruneStore, ReadStore
+from proxy.store.reconciliation import Reconciliation
+from proxy.store.reservations import Reservations
 from proxy.store.room import Room
+from proxy.store.usage import UsageReader
 from proxy.system.threads import Threads
 
 
@@ -21,10 +30,48 @@ class Storage:
     """Where this machine keeps what is no blob, such as the ledger."""
     store: PruneStore
     ledger: Ledger
-    room: Room
+    blobs: BlobRecords
+    pins: Pins
     proofs: Proofs
+    reservations: Reservations
+    eviction: Eviction
+    room: Room
+    reconciliation: Reconciliation
+    usage: UsageReader
     threads: Threads
     counters: Counters
+
+    @classmethod
+    def of(
+        cls,
+        data_dir: Path,
+        store: PruneStore,
+        ledger: Ledger,
+        limits: StoreLimits,
+        threads: Threads,
+        counters: Counters,
+        in_use: Callable[[], set[Digest]],
+    ) -> "Storage":
+        """Join the parts over a store and its ledger; `in_use` tells which documents are served."""
+        blobs, pins = BlobRecords(ledger), Pins(ledger)
+        proofs = Proofs(store, blobs)
+        reservations = Reservations(store, ledger, blobs, proofs, limits)
+        eviction = Eviction(store, ledger, blobs, pins, reservations, in_use, counters.store.evicted)
+        return cls(
+            data_dir,
+            store,
+            ledger,
+            blobs,
+            pins,
+            proofs,
+            reservations,
+            eviction,
+            Room(store, reservations, eviction, threads),
+            Reconciliation(store, blobs, reservations),
+            UsageReader(store, blobs, pins, reservations),
+            threads,
+            counters,
+        )
 
 
 def open_store(data_dir: Path) -> PruneStore:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -84,10 +85,21 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._is_stuck = False
         """Whether the last transaction could not begin."""
         self._began_s = time.monotonic()
+        self._connections: set[sqlite3.Connection] = set()
+        """Of all threads."""
+        self._connecting = threading.Lock()
+        self._database = str(directory / DATABASE)
         make_folder(directory)
-        super().__init__(str(directory), timeout=PATIENCE_S, disk=_TextDisk, **_SETTINGS)
-        self._database = str(Path(self._directory) / DATABASE)
+        try:
+            super().__init__(str(directory), timeout=PATIENCE_S, disk=_TextDisk, **_SETTINGS)
+        except BaseException:
+            self.close_all()
+            raise
         self._is_made = True
+
+    def __repr__(self) -> str:
+        state = "stuck" if self._is_stuck else "usable"
+        return f"<Table {self._database}: {state}, {len(self._connections)} connections>"
 
     @property
     def _con(self) -> sqlite3.Connection:
@@ -95,14 +107,52 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         if self._is_made and not self._is_within:
             inode = _inode(self._database)
             if inode is None:
-                Table(Path(self._directory)).close()
+                Table(Path(self._directory)).close_all()
                 inode = _inode(self._database)
             if inode != getattr(self._local, "inode", inode):
                 self.close()
             self._local.inode = inode
-        connection = super()._con
+        connection = getattr(self._local, "con", None)
+        if connection is None or connection not in self._connections:
+            connection = self._connect()
         assert isinstance(connection, sqlite3.Connection)  # noqa: S101 - diskcache has no types
         return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open a connection for this thread, which any thread may close."""
+        connection = sqlite3.connect(
+            self._database, timeout=self.timeout, isolation_level=None, check_same_thread=False
+        )
+        with self._connecting:
+            self._connections.add(connection)
+        self._local.con = connection
+        try:
+            settings = connection.execute("SELECT key, value FROM Settings").fetchall()
+        except sqlite3.OperationalError:
+            return connection  # The table of settings is yet to be made.
+        except sqlite3.DatabaseError:
+            self.close()
+            raise
+        for key, value in settings:
+            if key.startswith("sqlite_"):
+                self.reset(key, value, update=False)
+        return connection
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._local, "con", None)
+        if connection is not None:
+            del self._local.con
+            with self._connecting:
+                self._connections.discard(connection)
+            connection.close()
+
+    def close_all(self) -> None:
+        """Close the connections of all threads, none of which may be at work with them."""
+        with self._connecting:
+            connections, self._connections = self._connections, set()
+        for connection in connections:
+            connection.close()
 
     @property
     def _sql_retry(self) -> Callable[..., sqlite3.Cursor]:

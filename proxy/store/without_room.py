@@ -1,36 +1,38 @@
-"""What could not be stored for want of room, for people to see: clients were served past the store."""
+"""What could not be stored for want of room, for people to see: clients were served past the store.
+
+without room/<digest>   [its path, its size in bytes]; expires by itself after a day
+"""
 
 import contextlib
-from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.store.files import StoreFault
-from proxy.store.ledger import Ledger, is_count
+from proxy.store.ledger import Ledger
 from proxy.store.protocols import ReadStore
+from proxy.store.records import Kind, known
+from proxy.store.schema import Count, Row, Schema
 
-_KEY = "without room/"
 _TOLD_FOR_S = 86400.0
 
 
-class WithoutRoom(NamedTuple):
+class WithoutRoom(Row, frozen=True):
     """A blob that did not fit, not even after eviction."""
 
     path: str
-    size_bytes: int
+    size_bytes: Count
 
 
-def note_without_room(ledger: Ledger, digest: Digest, path: str, size_bytes: int) -> None:
-    """Note that a blob did not fit. A ledger that cannot take that says so itself. Blocks."""
+_WITHOUT_ROOM = Kind("without room/", Schema(WithoutRoom))
+
+
+def record_without_room(ledger: Ledger, digest: Digest, path: str, size_bytes: int) -> None:
+    """Record that a blob did not fit. A ledger that cannot take that says so itself. Blocks."""
     with contextlib.suppress(StoreFault):
-        ledger.write(_KEY + digest, [path, size_bytes], expire_s=_TOLD_FOR_S)
+        _WITHOUT_ROOM.write(ledger, WithoutRoom(path, size_bytes), digest, expire_s=_TOLD_FOR_S)
 
 
 def read_without_room(ledger: Ledger, store: ReadStore) -> list[WithoutRoom]:
     """Return what did not fit in the last day and is not here now, the largest first. Blocks."""
-    found = []
-    for key, told in ledger.records(_KEY).items():
-        match told:
-            case [str() as path, size_bytes] if is_count(size_bytes):
-                if not store.has(Digest(key.removeprefix(_KEY))):
-                    found.append(WithoutRoom(path, size_bytes))
-    return sorted(found, key=lambda one: one.size_bytes, reverse=True)
+    found = ((Digest(name), known(one)) for name, one in _WITHOUT_ROOM.read_all(ledger).items())
+    missing = [one for digest, one in found if one is not None and not store.has(digest)]
+    return sorted(missing, key=lambda one: one.size_bytes, reverse=True)

@@ -1,8 +1,9 @@
 """Where blocking work goes, so that the event loop never waits for it.
 
-Three kinds of work, three pools: writes and hashes of fills, which clients wait
-for; the ledger, whose SQLite connections belong to one thread; and whatever
-takes long, such as gpg and reading a products list. Other kinds have threads
+Four kinds of work, four pools: writes and hashes of fills, which clients wait
+for; short visits to the ledger, one at a time; removing blobs for room, which takes
+as long as a disk takes to free them; and whatever else takes long, such as gpg and
+reading a products list. Other kinds have threads
 where they are done: names are looked up in `sources/http/names.py`, and `web/wire/sinks.py`
 sends what the disk has to be waited for. The event loop's own pool, which anybody
 shares, is used by nobody: whatever hangs then stops its own kind only.
@@ -25,6 +26,8 @@ class Threads:
         self._disk = ThreadPoolExecutor(8, "disk")
         self._ledger = ThreadPoolExecutor(1, "ledger")
         self._slow = ThreadPoolExecutor(4, "slow")
+        self._removal = ThreadPoolExecutor(1, "removal")
+        self._last: list[Callable[[], None]] = []
 
     async def disk(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run disk work that a client waits for."""
@@ -38,12 +41,22 @@ class Threads:
         """Run work that may take seconds."""
         return await asyncio.get_running_loop().run_in_executor(self._slow, function, *args)
 
+    async def removal(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Remove what makes room; one at a time, for as long as the disk takes to free it."""
+        return await asyncio.get_running_loop().run_in_executor(self._removal, function, *args)
+
+    def when_ended(self, function: Callable[[], None]) -> None:
+        """Have something done once no thread is at work any more."""
+        self._last.append(function)
+
     async def close(self) -> None:
-        """Finish what runs, start nothing more."""
+        """Finish what runs, start nothing more; then do what was to be done last."""
         closing = ThreadPoolExecutor(1, "close")
         loop = asyncio.get_running_loop()
-        for pool in (self._disk, self._slow, self._ledger):
+        for pool in (self._disk, self._slow, self._removal, self._ledger):
             await loop.run_in_executor(closing, partial(pool.shutdown, wait=True, cancel_futures=True))
+        while self._last:
+            await loop.run_in_executor(closing, self._last.pop())
         closing.shutdown(wait=False)
 
 

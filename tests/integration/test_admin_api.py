@@ -116,7 +116,7 @@ def here(proxy: RunningProxy, items: dict[str, TreeItem]) -> set[str]:
 async def pinned(proxy: RunningProxy, items: dict[str, TreeItem], name: str = "by hand") -> set[str]:
     """Return which items a pin keeps."""
     storage = proxy.cache.storage
-    digests = await storage.threads.ledger(storage.ledger.pinned_by, name)
+    digests = await storage.threads.ledger(storage.pins.pinned_by, name)
     return {name for name, item in items.items() if item.digest in digests}
 
 

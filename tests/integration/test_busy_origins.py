@@ -83,7 +83,7 @@ async def test_another_origin_is_asked_after_the_stall(
     assert time.monotonic() - began < IN_TIME_S
     assert origin.count(path) >= (2 if kind == "rest" else 1)
     await two.fills_ended()
-    assert not await asyncio.to_thread(two.cache.storage.room.arriving)
+    assert not await asyncio.to_thread(two.cache.storage.reservations.arriving)
 
 
 @pytest.mark.parametrize("path", [INDEX, LIST])

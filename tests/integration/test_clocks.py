@@ -21,7 +21,7 @@ from proxy.jobs.upkeep import Upkeep
 from proxy.mirror import Mirror
 from proxy.simplestreams.model import Item
 from proxy.sources.route import DISTRUST_S
-from proxy.store.ledger import Proof
+from proxy.store.blob_records import Proof
 from proxy.store.limits import StoreLimits
 
 MIB = 1024 * 1024
@@ -210,11 +210,11 @@ async def test_what_was_proved_ahead_of_time_is_proved_again(
     await proxy.fills_ended()
     storage, digest = proxy.cache.storage, Digest(item.digest)
     ahead = Proof(clock.now + 48 * HOUR, storage.store.changed_ns(digest) or 0)
-    await storage.threads.ledger(storage.ledger.note_proof, digest, ahead)
+    await storage.threads.ledger(storage.blobs.record_proof, digest, ahead)
     course.set_clock()
     scrubber = Scrubber(proxy.cache, replace(ScrubPolicy(), rate_bytes=None, every_s=1e8), clock)
     await scrubber.run()
-    proof = await storage.threads.ledger(storage.ledger.proof, digest)
+    proof = await storage.threads.ledger(storage.blobs.proof, digest)
     assert proof is not None
     if clock.now < ahead.hashed_at:
         assert abs(proof.hashed_at - clock.now) < 10
@@ -269,5 +269,5 @@ async def test_what_was_used_in_times_to_come_is_let_go_like_the_rest(
     upkeep = Upkeep(proxy.cache, StoreLimits(), Scrubber(proxy.cache, ScrubPolicy(), clock), clock)
     await upkeep.tidy()
     clock.advance(60)
-    usages = await storage.threads.ledger(storage.ledger.usages)
+    usages = await storage.threads.ledger(storage.blobs.usages)
     assert all(usage.used_at <= clock.now - 60 for usage in usages)

@@ -15,6 +15,7 @@ from proxy.digest import Digest
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
 from proxy.mirror import Mirror
+from proxy.store.blob_records import BlobRecords
 from proxy.store.limits import StoreLimits
 
 INDEX = "streams/v1/index.sjson"
@@ -122,13 +123,17 @@ async def test_an_overwritten_ledger_is_made_anew_while_the_proxy_runs(
     await proxy.read(item.path)
     await proxy.fills_ended()
     ledger = proxy.cache.storage.ledger
-    before = await asyncio.to_thread(lambda: {one.digest: one.size_bytes for one in ledger.usages()})
+    before = await asyncio.to_thread(
+        lambda: {one.digest: one.size_bytes for one in BlobRecords(ledger).usages()}
+    )
     for table in ("records", "blobs"):
         overwrite(ledger.directory / table / "cache.db")
 
     await upkeep_of(proxy, clock).begin()
 
-    after = await asyncio.to_thread(lambda: {one.digest: one.size_bytes for one in ledger.usages()})
+    after = await asyncio.to_thread(
+        lambda: {one.digest: one.size_bytes for one in BlobRecords(ledger).usages()}
+    )
     assert after == before
     assert await proxy.cache.recorded("test") is not None
     assert len(list(ledger.directory.glob("damaged-*"))) == 2

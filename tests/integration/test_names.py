@@ -9,6 +9,8 @@ from support.maas import maas_tree
 from support.origin import Origin
 from support.tree import SignedTree
 
+from proxy.store.pins import Pins
+
 MISSPELT = [
     (("--maas", "nobel"), "no release 'nobel', 'noble' was probably meant"),
     (("--maas", "noble,nobel"), "no release 'nobel'"),
@@ -60,13 +62,13 @@ async def test_a_name_that_no_list_has_fails_before_anything_is_fetched(
 @pytest.mark.parametrize("command", ["ready", "query", "pin", "evict", "purge"])
 async def test_each_command_refuses_a_name_that_no_list_has(commands: Commands, command: str) -> None:
     await commands.run("prefetch", "--maas", "8")
-    pins = await commands.in_ledger(lambda ledger: ledger.pins())
+    pins = await commands.in_ledger(lambda ledger: Pins(ledger).names())
 
     result = await commands.run(command, "--maas", "8,nobel")
 
     assert result.returncode == 1
     assert "no release 'nobel', 'noble' was probably meant" in result.stderr
-    assert await commands.in_ledger(lambda ledger: ledger.pins()) == pins
+    assert await commands.in_ledger(lambda ledger: Pins(ledger).names()) == pins
 
 
 @pytest.mark.parametrize(

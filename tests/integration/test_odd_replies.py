@@ -155,7 +155,7 @@ async def test_a_hopeless_reply_of_the_only_origin_is_told_and_forgotten_when_it
     status["last_problem"].encode()
     assert got.status in {0, 404} or not got.is_complete
     assert not one.store.has(Digest(item.digest))
-    assert not await asyncio.to_thread(one.cache.storage.room.arriving)
+    assert not await asyncio.to_thread(one.cache.storage.reservations.arriving)
 
     origin.heal()
     clock.advance(3600)

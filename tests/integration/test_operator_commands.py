@@ -21,6 +21,7 @@ from support.tree import SignedTree, TreeItem
 from yarl import URL
 
 from proxy.digest import Digest
+from proxy.store.pins import Pins
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -88,7 +89,7 @@ async def held(commands: Commands, items: dict[str, TreeItem]) -> set[str]:
 
 
 async def pinned(commands: Commands, items: dict[str, TreeItem], name: str = "by hand") -> set[str]:
-    digests = await commands.in_ledger(lambda ledger: ledger.pinned_by(name))
+    digests = await commands.in_ledger(lambda ledger: Pins(ledger).pinned_by(name))
     return {version for version, item in items.items() if Digest(item.digest) in digests}
 
 

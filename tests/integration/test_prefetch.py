@@ -17,7 +17,9 @@ from support.tree import SignedTree, TreeItem
 from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.sources.options import UpstreamOptions
+from proxy.store.blob_records import BlobRecords
 from proxy.store.local.store import LocalStore
+from proxy.store.pins import Pins
 from proxy.store.proofs import Proofs
 
 
@@ -127,7 +129,7 @@ async def test_ready_proves_it_and_names_what_is_missing_or_wrong(
     commands.blob(missing).unlink()
     # What a bit that rots on the disk comes to: the ledger believes in the file as it is.
     await commands.in_ledger(
-        lambda ledger: Proofs(LocalStore(commands.data), ledger).note(Digest(rotten.digest))
+        lambda ledger: Proofs(LocalStore(commands.data), BlobRecords(ledger)).record(Digest(rotten.digest))
     )
 
     quick = await commands.run("ready", *selection)
@@ -347,7 +349,7 @@ async def test_what_does_not_fit_is_said_before_anything_is_fetched(
     assert result.returncode == 1
     assert "it does not fit" in result.stderr
     assert origin.count(item.path) == 0
-    assert await commands.in_ledger(lambda ledger: ledger.pins()) == {}
+    assert await commands.in_ledger(lambda ledger: Pins(ledger).names()) == {}
 
 
 async def test_an_incomplete_run_lets_nothing_go(commands: Commands, tree: SignedTree) -> None:
@@ -359,7 +361,7 @@ async def test_an_incomplete_run_lets_nothing_go(commands: Commands, tree: Signe
     second.data_path.unlink()
 
     partial = await commands.run("prefetch", "product_name=p", "--max=1")
-    pins = await commands.in_ledger(lambda ledger: ledger.pins())
+    pins = await commands.in_ledger(lambda ledger: Pins(ledger).names())
 
     assert partial.returncode == 3
     assert set(pins) == {first.digest, second.digest}

@@ -14,6 +14,8 @@ from support.maas import maas_tree
 from support.origin import Origin
 from support.tree import SignedTree, TreeItem
 
+from proxy.store.pins import Pins
+
 LAB = '[[prefetch]]\nname = "lab"\nmirror = "maas"\nfilters = ["release=noble", "arch=amd64"]\nmax = 1\n'
 LOADERS = '[[prefetch]]\nname = "loaders"\nmirror = "maas"\nfilters = ["os~(grub*|pxelinux)"]\n'
 HOUR = 3600.0
@@ -34,7 +36,7 @@ def items_of(tree: SignedTree, serial: str) -> list[TreeItem]:
 
 
 async def pinned(commands: Commands, name: str) -> set[str]:
-    return {str(digest) for digest in await commands.in_ledger(lambda ledger: ledger.pinned_by(name))}
+    return {str(digest) for digest in await commands.in_ledger(lambda ledger: Pins(ledger).pinned_by(name))}
 
 
 async def test_sync_runs_all_rules_and_one_removes_nothing_of_the_other(
@@ -77,7 +79,7 @@ async def test_a_rule_keeps_the_newest_versions_and_lets_older_ones_go_once_thos
     await commands.in_ledger(lambda ledger: [ledger.forget(key) for key in ledger.keys("absent/")])
     complete = await commands.run("sync")
     now = await pinned(commands, "rule lab")
-    protected = await commands.in_ledger(lambda ledger: ledger.protected())
+    protected = await commands.in_ledger(lambda ledger: Pins(ledger).protected())
 
     assert partial.returncode == 3
     assert f"FAILED {new[1].path}" in partial.stdout

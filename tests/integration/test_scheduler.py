@@ -89,12 +89,11 @@ async def test_a_rule_that_is_gone_keeps_nothing(tmp_path: Path, mirror: Mirror,
         async with scheduled(proxy, clock, rule) as book:
             await proxy.cache.storage.threads.ledger(book.ask, "lab")
             await ran(proxy, book, "lab", 0)
-        ledger = proxy.cache.storage.ledger
-        assert await proxy.cache.storage.threads.ledger(ledger.pins)
+        assert await proxy.cache.storage.threads.ledger(proxy.cache.storage.pins.names)
         async with scheduled(proxy, clock, replace(rule, name="other")) as book:
             await proxy.cache.storage.threads.ledger(book.ask, "other")
             await ran(proxy, book, "other", 0)
-        pins = await proxy.cache.storage.threads.ledger(ledger.pins)
+        pins = await proxy.cache.storage.threads.ledger(proxy.cache.storage.pins.names)
 
     assert {name for names in pins.values() for name in names} == {"rule other"}
 
@@ -223,7 +222,7 @@ async def test_a_cancelled_run_is_noted_and_what_it_wants_is_pinned_before_it_is
     await origin.arrived(kernel.path)
     ledger = proxy.cache.storage.threads.ledger
 
-    pins = await ledger(proxy.cache.storage.ledger.pinned_by, "rule lab")
+    pins = await ledger(proxy.cache.storage.pins.pinned_by, "rule lab")
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
     page = await ledger(book.page, "lab")
@@ -246,7 +245,7 @@ async def test_what_does_not_fit_is_said_and_nothing_is_pinned_for_it(
         book = await open_rulebook(config, proxy.cache)
         rule = Rule(name="lab", mirror="test", filters=("product_name=p",))
         result = await runner_of(proxy, book, clock).run(rule, Watcher())
-        pins = await proxy.cache.storage.threads.ledger(proxy.cache.storage.ledger.pins)
+        pins = await proxy.cache.storage.threads.ledger(proxy.cache.storage.pins.names)
 
     assert result.outcome == "failed"
     assert "it does not fit" in str(result.problem)
@@ -281,13 +280,13 @@ async def test_what_a_gone_rule_kept_stays_for_a_while(proxy: RunningProxy, cloc
     storage = proxy.cache.storage
     book = await open_rulebook(proxy.config, proxy.cache)
     await runner_of(proxy, book, clock).run(rule, Watcher())
-    before = await storage.threads.ledger(storage.ledger.protected)
+    before = await storage.threads.ledger(storage.pins.protected)
 
     gone = await storage.threads.ledger(book.release_all_but, [], HOUR)
 
     assert gone == {"rule lab"}
-    assert await storage.threads.ledger(storage.ledger.pins) == {}
-    assert await storage.threads.ledger(storage.ledger.protected) == before
+    assert await storage.threads.ledger(storage.pins.names) == {}
+    assert await storage.threads.ledger(storage.pins.protected) == before
 
 
 def test_schedules_follow_the_machines_time_zone() -> None:

@@ -288,11 +288,11 @@ async def test_a_blob_committed_during_a_reconciliation_keeps_its_row(proxy: Run
     def reconcile() -> tuple[bool, int]:
         def found() -> Iterator[tuple[Digest, int, float]]:
             yield from [(one.digest, one.size_bytes, 0.0) for one in storage.store.scan()]
-            storage.ledger.add_blob(storage.store.put(other), len(other))
+            storage.blobs.add(storage.store.put(other), len(other))
 
-        storage.ledger.reconcile(found(), storage.store.has)
-        rows = {usage.digest for usage in storage.ledger.usages()}
-        return storage.store.put(other) in rows, storage.ledger.total_bytes()
+        storage.blobs.reconcile(found(), storage.store.has)
+        rows = {usage.digest for usage in storage.blobs.usages()}
+        return storage.store.put(other) in rows, storage.blobs.total_bytes()
 
     is_known, total_bytes = await storage.threads.ledger(reconcile)
 

@@ -24,6 +24,7 @@ from proxy.fills.feed import FeedOptions
 from proxy.mirror import Mirror
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
+from proxy.store.pins import Pins
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -66,7 +67,7 @@ async def in_ledger(proxy: RunningProxy, use: Callable[[Ledger], object]) -> obj
     """Use the ledger where its connections belong."""
     notes = proxy.cache.delivery._usage
     await notes.flush()
-    return await notes._threads.ledger(use, notes._ledger)
+    return await notes._threads.ledger(use, proxy.cache.storage.ledger)
 
 
 def blob(proxy: RunningProxy, item: TreeItem) -> Path:
@@ -151,7 +152,7 @@ async def test_a_pinned_item_is_never_evicted(tmp_path: Path, mirror: Mirror, tr
     async with run_proxy(limited(tmp_path, mirror, 2 * MIB)) as proxy:
         for item in (pinned, other):
             await fetch(proxy, item)
-        await in_ledger(proxy, lambda ledger: ledger.pin(Digest(pinned.digest), "test"))
+        await in_ledger(proxy, lambda ledger: Pins(ledger).pin(Digest(pinned.digest), "test"))
 
         for item in (new, newest):
             assert (await fetch(proxy, item)).cache_status == "fwd=uri-miss; stored"
@@ -165,7 +166,7 @@ async def test_when_all_is_pinned_clients_are_served_all_the_same(
     pinned, new = add_items(tree, 2 * MIB, MIB)
     async with run_proxy(limited(tmp_path, mirror, 2 * MIB)) as proxy:
         await fetch(proxy, pinned)
-        await in_ledger(proxy, lambda ledger: ledger.pin(Digest(pinned.digest), "test"))
+        await in_ledger(proxy, lambda ledger: Pins(ledger).pin(Digest(pinned.digest), "test"))
 
         assert [(await fetch(proxy, new)).cache_status for _ in range(2)] == [NOT_STORED] * 2
 
@@ -488,7 +489,7 @@ async def test_a_start_removes_the_drafts_of_dead_processes_only(
         fcntl.flock(draft, fcntl.LOCK_EX)
         async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
             storage = proxy.cache.storage
-            await storage.threads.slow(storage.room.reconcile)
+            await storage.threads.slow(storage.reconciliation.reconcile)
 
         assert (dead.exists(), living.exists()) == (False, True)
 

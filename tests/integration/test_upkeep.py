@@ -23,6 +23,7 @@ from proxy.digest import Digest
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
 from proxy.mirror import Mirror
+from proxy.store.blob_records import BlobRecords
 from proxy.store.evict import Usage
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
@@ -173,7 +174,7 @@ async def test_what_no_list_names_goes_when_nobody_used_it_for_long(
     clock.now = time.time() + 2 * DAY
     await proxy.cache.refresh("test")
     await proxy.cache.storage.threads.ledger(
-        lambda: proxy.cache.storage.ledger.pin(Digest(items[2].digest), "by hand")
+        lambda: proxy.cache.storage.pins.pin(Digest(items[2].digest), "by hand")
     )
 
     await upkeep.tidy()
@@ -226,9 +227,9 @@ async def test_a_damaged_ledger_is_set_aside_and_no_blob_is_lost(
     moved = await asyncio.to_thread(set_damaged_ledger_aside, data / "ledger")
     async with run_proxy(make_config(data, mirror)) as proxy:
         storage = proxy.cache.storage
-        await storage.threads.slow(storage.room.reconcile)
+        await storage.threads.slow(storage.reconciliation.reconcile)
         replies = [await proxy.read(item.path) for item in items]
-        count = await storage.threads.ledger(storage.ledger.blob_count)
+        count = await storage.threads.ledger(storage.blobs.count)
 
     assert [path.name.startswith(f"damaged-{table}") for path in moved] == [True]
     assert [reply.body for reply in replies] == [item.read() for item in items]
@@ -251,7 +252,7 @@ async def test_a_ledger_that_a_full_disk_did_not_let_begin_is_not_damaged(tmp_pa
     def use() -> int:
         with closing(Ledger(tmp_path)) as ledger:
             ledger.try_out()
-            return ledger.blob_count()
+            return BlobRecords(ledger).count()
 
     assert await asyncio.to_thread(begin) == []
     assert await asyncio.to_thread(use) == 0
@@ -301,7 +302,7 @@ async def test_served_documents_are_protected_at_once_after_the_ledger_was_lost(
     async with run_proxy(make_config(data, mirror, offline=True)) as proxy:
         await proxy.cache.recorded("test")
         storage = proxy.cache.storage
-        protected = await storage.threads.slow(storage.room.protected)
+        protected = await storage.threads.slow(storage.eviction.protected)
 
     assert documents <= protected
 
@@ -336,11 +337,11 @@ async def test_what_is_pinned_while_others_go_stays(proxy: RunningProxy, tree: S
     asked: list[set[Digest]] = []
 
     def spared() -> set[Digest]:
-        asked.append(storage.room.protected())
-        storage.ledger.pin(Digest(many[-1].digest), "by hand")
+        asked.append(storage.eviction.protected())
+        storage.pins.pin(Digest(many[-1].digest), "by hand")
         return asked[-1]
 
-    await storage.threads.slow(lambda: storage.room.evict(usages, spared=spared))
+    await storage.threads.slow(lambda: storage.eviction.evict(usages, spared=spared))
 
     assert len(asked) > 1
     assert [item for item in many if proxy.store.has(Digest(item.digest))] == many[-1:]

@@ -34,6 +34,7 @@ from yarl import URL
 from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.store.ledger import Ledger
+from proxy.store.pins import Pins
 
 KIB = 1024
 INDEX = "streams/v1/index.sjson"
@@ -172,7 +173,7 @@ async def stage(
 
 def pin(data: Path, item: TreeItem) -> None:
     with contextlib.closing(Ledger(data / "ledger")) as ledger:
-        ledger.pin(Digest(item.digest), "test")
+        Pins(ledger).pin(Digest(item.digest), "test")
 
 
 # Calls that fail

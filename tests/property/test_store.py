@@ -8,17 +8,19 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.keeping import Keeping
 from support.layout import layout_of
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
+from proxy.store.blob_records import BlobRecords
 from proxy.store.evict import Usage, choose_evicted
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local.blob import LocalBlob
 from proxy.store.local.incoming import LocalIncoming
 from proxy.store.local.store import LocalStore
-from proxy.store.room import Room
+from proxy.store.pins import Pins
 
 LIMIT_BYTES = 100
 CONTENTS = [bytes([number]) * size for number, size in enumerate((0, 1, 20, 30, 30, 45, 60, 100, 101))]
@@ -51,7 +53,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = LocalStore(self.folder)
         self.ledger = Ledger(self.folder / "ledger", self.clock)
         limits = StoreLimits(limit_bytes=LIMIT_BYTES, min_free_bytes=0)
-        self.room = Room(self.store, self.ledger, limits, lambda: self.in_use, clock=self.clock)
+        self.room = Keeping(self.store, self.ledger, limits, lambda: self.in_use)
 
     def teardown(self) -> None:
         """Clean up."""
@@ -200,16 +202,16 @@ class StoreMachine(RuleBasedStateMachine):
         """Note the use of some that may not be here any more."""
         self.clock.advance(10)
         used_at = {digest: self.clock.now - ago_s for ago_s, digest in enumerate(digests)}
-        self.ledger.touch(used_at)
+        BlobRecords(self.ledger).touch(used_at)
         self.blobs |= {digest: when for digest, when in used_at.items() if digest in self.blobs}
 
     @rule(digest=ANY)
     def a_blob_is_pinned_or_unpinned(self, digest: Digest) -> None:
         """Pin it whether it is here or not."""
         if digest in self.pins:
-            self.ledger.unpin(digest, "test")
+            Pins(self.ledger).unpin(digest, "test")
         else:
-            self.ledger.pin(digest, "test")
+            Pins(self.ledger).pin(digest, "test")
         self.pins ^= {digest}
 
     @rule(digest=ANY)
@@ -223,7 +225,7 @@ class StoreMachine(RuleBasedStateMachine):
         is_gone = self.store.remove(digest)
         assert is_gone == (digest not in {read for read, _ in self.readers})
         if is_gone:
-            self.ledger.forget_blob(digest)
+            BlobRecords(self.ledger).forget(digest)
             self.blobs.pop(digest, None)
 
     # Trouble
@@ -277,17 +279,17 @@ class StoreMachine(RuleBasedStateMachine):
         """Compare them with each other and with the dict."""
         sizes = {digest: len(DATA[digest]) for digest in self.blobs}
         assert {found.digest: found.size_bytes for found in self.store.scan()} == sizes
-        assert {usage.digest: usage.size_bytes for usage in self.ledger.usages()} == sizes
-        assert self.ledger.total_bytes() == sum(sizes.values())
+        assert {usage.digest: usage.size_bytes for usage in BlobRecords(self.ledger).usages()} == sizes
+        assert BlobRecords(self.ledger).total_bytes() == sum(sizes.values())
         reserved = {key: self.ledger.record(key) for key in self.ledger.keys("reserved/")}
         assert reserved == {f"reserved/{digest}": size for digest, size in self.reserved.items()}
         assert {path.name for path in layout_of(self.store).incoming.iterdir()} == set(self.partials)
-        assert set(self.ledger.pins()) == self.pins
+        assert set(Pins(self.ledger).names()) == self.pins
 
     @invariant()
     def every_use_is_remembered(self) -> None:
         """Check it, or eviction would take the wrong ones."""
-        assert {usage.digest: usage.used_at for usage in self.ledger.usages()} == self.blobs
+        assert {usage.digest: usage.used_at for usage in BlobRecords(self.ledger).usages()} == self.blobs
 
     @invariant()
     def every_blob_is_what_its_name_says(self) -> None:

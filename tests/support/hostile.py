@@ -26,7 +26,9 @@ from proxy.simplestreams.model import Index, Item, Products
 from proxy.simplestreams.parse import parse_document, same_statement
 from proxy.simplestreams.paths import canonical_path, url_paths
 from proxy.simplestreams.walk import flatten, positions
-from proxy.store.ledger import Ledger, Proof
+from proxy.store.blob_records import BlobRecords, Proof
+from proxy.store.ledger import Ledger
+from proxy.store.pins import Pins
 from proxy.web.negotiate import negotiate
 from proxy.web.wire.stray_chunk import StrayChunkFilter
 
@@ -129,30 +131,31 @@ def ledger(data: bytes) -> None:
     text = data.decode("utf-8", "replace")
     with TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as folder:
         book = Ledger(Path(folder))
-        book.add_blob(_A, 7)
+        BlobRecords(book).add(_A, 7)
         book.write(f"pin/{_A}", ["mine"])
         book.write("other", {"kept": True})
         book.close()
         _spoil(Path(folder, "blobs"), {_B: text, "c" * 64: data, "total": text})
         _spoil(Path(folder, "records"), {f"pin/{_B}": text, "pin/x": data, "held/x": text})
         book = Ledger(Path(folder))
+        blobs, pins = BlobRecords(book), Pins(book)
         try:
-            assert {one.digest: one.size_bytes for one in book.usages()}[_A] == 7
-            assert book.pins()[_A] == ["mine"]
-            assert _A in book.protected()
-            assert _A in book.pinned_by("mine")
+            assert {one.digest: one.size_bytes for one in blobs.usages()}[_A] == 7
+            assert pins.names()[_A] == ["mine"]
+            assert _A in pins.protected()
+            assert _A in pins.pinned_by("mine")
             assert book.record("other") == {"kept": True}
-            assert _A not in book.proofs()
-            book.touch({_A: 5.0, _B: 5.0})
-            book.note_proof(_B, Proof(1.0, 2))
-            book.pin(_B, "yours")
-            assert "yours" in book.pins()[_B]
-            book.unpin(_B, "yours")
-            book.sizes([_A, _B])
-            book.total_bytes()
-            book.reconcile([(_A, 7, 1.0)], lambda _: False)
-            assert (book.total_bytes(), [one.digest for one in book.usages()]) == (7, [_A])
-            assert book.proof(_B) is None
+            assert _A not in blobs.proofs()
+            blobs.touch({_A: 5.0, _B: 5.0})
+            blobs.record_proof(_B, Proof(1.0, 2))
+            pins.pin(_B, "yours")
+            assert "yours" in pins.names()[_B]
+            pins.unpin(_B, "yours")
+            blobs.sizes([_A, _B])
+            blobs.total_bytes()
+            blobs.reconcile([(_A, 7, 1.0)], lambda _: False)
+            assert (blobs.total_bytes(), [one.digest for one in blobs.usages()]) == (7, [_A])
+            assert blobs.proof(_B) is None
         finally:
             book.close()
 

@@ -169,6 +169,13 @@ class MemoryInspection:
         pass
 
 
+class MemoryRemoval:
+    """A removal that is done when it begins."""
+
+    def finish(self) -> None:
+        pass
+
+
 class MemoryStore:
     """Blobs in memory. A PruneStore."""
 
@@ -261,20 +268,17 @@ class MemoryStore:
 
     # Looking after
 
-    def remove(self, digest: Digest) -> bool:
-        return self.unlink(digest)
-
-    def unlink(self, digest: Digest) -> bool:
+    def withdraw(self, digest: Digest) -> MemoryRemoval | None:
         file = self.blobs.get(digest)
         if file is not None and file.readers:
-            return False
+            return None
         if file is not None:
             file.is_named = False
             del self.blobs[digest]
-        return True
+        return MemoryRemoval()
 
-    def sync_removal(self, digest: Digest) -> None:
-        pass
+    def remove(self, digest: Digest) -> bool:
+        return self.withdraw(digest) is not None
 
     def set_aside(self, digest: Digest) -> None:
         if digest in self.blobs:

@@ -11,41 +11,24 @@ from proxy.moments import lies_ahead
 from proxy.store.files import remove
 from proxy.store.local.folders import DRAFT_PREFIX
 from proxy.store.local.inspection import LocalInspection
+from proxy.store.local.removal import LocalRemoval
 from proxy.store.local.writer import LocalWriter
 from proxy.store.protocols import FoundBlob, PartialStatus
-from proxy.system.durable import sync_directory
 
 
 class LocalStore(LocalWriter):
     """All blobs and partial files below one directory. A PruneStore."""
 
+    def withdraw(self, digest: Digest) -> LocalRemoval | None:
+        """Take away the name of a blob that nobody reads, at once; None while somebody reads it."""
+        return LocalRemoval.begin(self._folders.blob(digest), self._folders.draft(f"removed-{digest:.16}"))
+
     def remove(self, digest: Digest) -> bool:
         """Remove a blob that nobody reads, for good even if power fails; say whether it is gone."""
-        is_gone = self.unlink(digest)
-        if is_gone:
-            self.sync_removal(digest)
-        return is_gone
-
-    def unlink(self, digest: Digest) -> bool:
-        """Remove a blob that nobody reads, at once; say whether it is gone."""
-        path = self._folders.blob(digest)
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(path)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(fd)
-        return True
-
-    def sync_removal(self, digest: Digest) -> None:
-        """Make sure that a blob that was unlinked stays away after a power cut."""
-        with contextlib.suppress(FileNotFoundError):
-            sync_directory(self._folders.blob(digest).parent)
+        removal = self.withdraw(digest)
+        if removal is not None:
+            removal.finish()
+        return removal is not None
 
     def set_aside(self, digest: Digest) -> None:
         """Move a damaged blob out of the way, for somebody to examine."""

@@ -10,8 +10,10 @@ from support.audit import take_stock
 from support.layout import layout_of
 
 from proxy.digest import Digest, digest_of
+from proxy.store.blob_records import BlobRecords
 from proxy.store.ledger import Ledger
 from proxy.store.local.store import LocalStore
+from proxy.store.pins import Pins
 
 DATA = b"a boot image"
 DIGEST = digest_of(DATA)
@@ -25,9 +27,9 @@ def data(tmp_path: Path) -> Path:
     store.put(DATA)
     (layout_of(store).incoming / OTHER).write_bytes(b"anoth")
     with closing(Ledger(tmp_path / "ledger")) as ledger:
-        ledger.add_blob(DIGEST, len(DATA))
+        BlobRecords(ledger).add(DIGEST, len(DATA))
         ledger.write(f"reserved/{OTHER}", 11)
-        ledger.pin(DIGEST, "test")
+        Pins(ledger).pin(DIGEST, "test")
     return tmp_path
 
 
@@ -51,7 +53,7 @@ def lose_blob(data: Path) -> None:
 
 def lose_row(data: Path) -> None:
     with closing(Ledger(data / "ledger")) as ledger:
-        ledger.forget_blob(DIGEST)
+        BlobRecords(ledger).forget(DIGEST)
 
 
 def lose_partial(data: Path) -> None:

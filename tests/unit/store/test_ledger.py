@@ -22,8 +22,10 @@ from support.running import Clock
 from support.tampering import tamper
 
 from proxy.digest import Digest, digest_of
+from proxy.store.blob_records import BlobRecords, Proof
 from proxy.store.evict import Usage
-from proxy.store.ledger import Ledger, LedgerUnavailable, Proof
+from proxy.store.ledger import Ledger, LedgerUnavailable
+from proxy.store.pins import Pins
 from proxy.store.schema import Unreadable
 from proxy.store.table import LedgerDamaged
 
@@ -103,11 +105,11 @@ def test_a_record_can_expire(ledger: Ledger) -> None:
 
 def test_records_outlive_the_process(ledger: Ledger, directory: Path) -> None:
     ledger.write("key", 1)
-    ledger.add_blob(ONE, 10)
+    BlobRecords(ledger).add(ONE, 10)
     ledger.close()
     with closing(Ledger(directory)) as again:
         assert again.record("key") == 1
-        assert again.total_bytes() == 10
+        assert BlobRecords(again).total_bytes() == 10
 
 
 def test_changes_in_a_transaction_happen_together_or_not_at_all(ledger: Ledger) -> None:
@@ -129,47 +131,47 @@ def test_two_ledgers_over_one_directory_see_the_same(ledger: Ledger, directory: 
     with closing(Ledger(directory)) as other:
         ledger.write("key", 1)
         assert other.record("key") == 1
-        other.add_blob(ONE, 10)
-        ledger.add_blob(TWO, 5)
-        assert ledger.total_bytes() == other.total_bytes() == 15
+        BlobRecords(other).add(ONE, 10)
+        BlobRecords(ledger).add(TWO, 5)
+        assert BlobRecords(ledger).total_bytes() == BlobRecords(other).total_bytes() == 15
 
 
 # Pins
 
 
 def test_a_blob_is_pinned_while_any_name_pins_it(ledger: Ledger) -> None:
-    ledger.pin(ONE, "release")
-    ledger.pin(ONE, "release")
-    ledger.pin(ONE, "test lab")
-    ledger.pin(TWO, "release")
-    assert set(ledger.pins()) == {ONE, TWO}
-    ledger.unpin(ONE, "release")
-    ledger.unpin(TWO, "release")
-    assert set(ledger.pins()) == {ONE}
-    ledger.unpin(ONE, "nobody")
-    ledger.unpin(ONE, "test lab")
-    ledger.unpin(THREE, "release")
-    assert ledger.pins() == {}
+    Pins(ledger).pin(ONE, "release")
+    Pins(ledger).pin(ONE, "release")
+    Pins(ledger).pin(ONE, "test lab")
+    Pins(ledger).pin(TWO, "release")
+    assert set(Pins(ledger).names()) == {ONE, TWO}
+    Pins(ledger).unpin(ONE, "release")
+    Pins(ledger).unpin(TWO, "release")
+    assert set(Pins(ledger).names()) == {ONE}
+    Pins(ledger).unpin(ONE, "nobody")
+    Pins(ledger).unpin(ONE, "test lab")
+    Pins(ledger).unpin(THREE, "release")
+    assert Pins(ledger).names() == {}
 
 
 def test_a_pin_can_be_moved_to_other_blobs_at_once(ledger: Ledger) -> None:
-    ledger.pin(TWO, "test lab")
-    ledger.repin("release", [ONE, TWO])
-    ledger.repin("release", [TWO, THREE])
-    assert ledger.pinned_by("release") == {TWO, THREE}
-    assert ledger.pinned_by("test lab") == {TWO}
-    ledger.repin("release", [])
-    assert set(ledger.pins()) == {TWO}
-    assert ledger.pinned_by("nobody") == set()
+    Pins(ledger).pin(TWO, "test lab")
+    Pins(ledger).repin("release", [ONE, TWO])
+    Pins(ledger).repin("release", [TWO, THREE])
+    assert Pins(ledger).pinned_by("release") == {TWO, THREE}
+    assert Pins(ledger).pinned_by("test lab") == {TWO}
+    Pins(ledger).repin("release", [])
+    assert set(Pins(ledger).names()) == {TWO}
+    assert Pins(ledger).pinned_by("nobody") == set()
 
 
 def test_what_a_pin_lets_go_is_protected_for_a_while(ledger: Ledger) -> None:
-    ledger.repin("release", [ONE, TWO])
-    assert ledger.repin("release", [TWO], hold_s=60) == {ONE}
-    assert ledger.protected() == {ONE, TWO}
-    assert set(ledger.pins()) == {TWO}
+    Pins(ledger).repin("release", [ONE, TWO])
+    assert Pins(ledger).repin("release", [TWO], hold_s=60) == {ONE}
+    assert Pins(ledger).protected() == {ONE, TWO}
+    assert set(Pins(ledger).names()) == {TWO}
     ledger.write(f"held/{ONE}", True, expire_s=-1)
-    assert ledger.protected() == {TWO}
+    assert Pins(ledger).protected() == {TWO}
 
 
 # Blobs
@@ -178,10 +180,12 @@ def test_what_a_pin_lets_go_is_protected_for_a_while(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "tell",
     [
-        pytest.param(lambda ledger: ledger.pin(ONE, "told"), id="pin"),
-        pytest.param(lambda ledger: ledger.pin_all("told", [ONE]), id="pin_all"),
-        pytest.param(lambda ledger: ledger.repin("told", [ONE]), id="repin"),
-        pytest.param(lambda ledger: within(ledger, lambda: ledger.pin(ONE, "told")), id="within another"),
+        pytest.param(lambda ledger: Pins(ledger).pin(ONE, "told"), id="pin"),
+        pytest.param(lambda ledger: Pins(ledger).pin_all("told", [ONE]), id="pin_all"),
+        pytest.param(lambda ledger: Pins(ledger).repin("told", [ONE]), id="repin"),
+        pytest.param(
+            lambda ledger: within(ledger, lambda: Pins(ledger).pin(ONE, "told")), id="within another"
+        ),
     ],
 )
 def test_a_pin_that_was_told_of_outlives_a_power_cut(
@@ -196,7 +200,7 @@ def test_a_pin_that_was_told_of_outlives_a_power_cut(
         power.cut(directory, tmp_path / "rebooted")
 
     with closing(Ledger(tmp_path / "rebooted")) as rebooted:
-        assert rebooted.pins() == {ONE: ["told"]}
+        assert Pins(rebooted).names() == {ONE: ["told"]}
         assert (rebooted.record("before"), rebooted.record("after")) == (True, None)
 
 
@@ -206,13 +210,13 @@ def test_a_pin_that_was_let_go_does_not_come_back_with_the_power(
     with PowerCuts() as power:
         power.settle(directory)
         for digest in (ONE, TWO, THREE):
-            ledger.pin(digest, "told")
-        ledger.unpin(ONE, "told")
-        ledger.forget_pins(TWO)
+            Pins(ledger).pin(digest, "told")
+        Pins(ledger).unpin(ONE, "told")
+        Pins(ledger).forget(TWO)
         power.cut(directory, tmp_path / "rebooted")
 
     with closing(Ledger(tmp_path / "rebooted")) as rebooted:
-        assert rebooted.pins() == {THREE: ["told"]}
+        assert Pins(rebooted).names() == {THREE: ["told"]}
 
 
 def test_a_pin_is_not_told_of_when_the_disk_does_not_take_it(ledger: Ledger) -> None:
@@ -220,9 +224,9 @@ def test_a_pin_is_not_told_of_when_the_disk_does_not_take_it(ledger: Ledger) -> 
         power.is_failing = True
         ledger.write("ordinary", True)
         with pytest.raises(LedgerUnavailable):
-            ledger.pin(ONE, "told")
+            Pins(ledger).pin(ONE, "told")
         power.is_failing = False
-        ledger.pin(ONE, "told")
+        Pins(ledger).pin(ONE, "told")
 
 
 def within(ledger: Ledger, act: Callable[[], object]) -> None:
@@ -231,34 +235,34 @@ def within(ledger: Ledger, act: Callable[[], object]) -> None:
 
 
 def test_a_blob_counts_once(ledger: Ledger, clock: Clock) -> None:
-    ledger.add_blob(ONE, 10)
+    BlobRecords(ledger).add(ONE, 10)
     clock.advance(5)
-    ledger.add_blob(ONE, 10)
-    ledger.add_blob(TWO, 7)
-    assert ledger.total_bytes() == 17
-    assert sorted(ledger.usages(), key=lambda usage: usage.size_bytes) == [
+    BlobRecords(ledger).add(ONE, 10)
+    BlobRecords(ledger).add(TWO, 7)
+    assert BlobRecords(ledger).total_bytes() == 17
+    assert sorted(BlobRecords(ledger).usages(), key=lambda usage: usage.size_bytes) == [
         Usage(TWO, 7, clock.now),
         Usage(ONE, 10, clock.now - 5),
     ]
 
 
 def test_a_forgotten_blob_counts_no_more(ledger: Ledger) -> None:
-    ledger.add_blob(ONE, 10)
-    ledger.add_blob(TWO, 7)
-    ledger.forget_blob(ONE)
-    ledger.forget_blob(ONE)
-    ledger.forget_blob(THREE)
-    assert ledger.total_bytes() == 7
-    assert [usage.digest for usage in ledger.usages()] == [TWO]
+    BlobRecords(ledger).add(ONE, 10)
+    BlobRecords(ledger).add(TWO, 7)
+    BlobRecords(ledger).forget(ONE)
+    BlobRecords(ledger).forget(ONE)
+    BlobRecords(ledger).forget(THREE)
+    assert BlobRecords(ledger).total_bytes() == 7
+    assert [usage.digest for usage in BlobRecords(ledger).usages()] == [TWO]
 
 
 def test_use_is_noted_of_blobs_that_are_here(ledger: Ledger, clock: Clock) -> None:
-    ledger.add_blob(ONE, 10)
-    ledger.add_blob(TWO, 7)
-    ledger.touch({ONE: 12345.5, THREE: 99.0})
-    used_at = {usage.digest: usage.used_at for usage in ledger.usages()}
+    BlobRecords(ledger).add(ONE, 10)
+    BlobRecords(ledger).add(TWO, 7)
+    BlobRecords(ledger).touch({ONE: 12345.5, THREE: 99.0})
+    used_at = {usage.digest: usage.used_at for usage in BlobRecords(ledger).usages()}
     assert used_at == {ONE: 12345.5, TWO: clock.now}
-    assert ledger.total_bytes() == 17
+    assert BlobRecords(ledger).total_bytes() == 17
 
 
 @pytest.mark.parametrize(
@@ -280,21 +284,21 @@ def test_the_ledger_is_brought_in_line_with_the_disk(
 ) -> None:
     """Blobs that stay keep what is known of their use; new ones come with what the disk knows."""
     for digest, size_bytes in listed.items():
-        ledger.add_blob(digest, size_bytes)
+        BlobRecords(ledger).add(digest, size_bytes)
     on_disk = ((digest, size_bytes, 5.0) for digest, size_bytes in found.items())
-    assert ledger.reconcile(on_disk, found.__contains__) == changes
-    assert set(ledger.usages()) == {
+    assert BlobRecords(ledger).reconcile(on_disk, found.__contains__) == changes
+    assert set(BlobRecords(ledger).usages()) == {
         Usage(digest, size_bytes, clock.now if digest in listed else 5.0)
         for digest, size_bytes in found.items()
     }
-    assert ledger.total_bytes() == sum(found.values())
+    assert BlobRecords(ledger).total_bytes() == sum(found.values())
 
 
 def test_a_lost_total_is_counted_anew(ledger: Ledger, directory: Path) -> None:
-    ledger.add_blob(ONE, 10)
+    BlobRecords(ledger).add(ONE, 10)
     assert tamper(directory, "blobs", "DELETE FROM Cache WHERE key = 'total'") == 1
-    ledger.reconcile([(ONE, 10, 5.0)], {ONE}.__contains__)
-    assert ledger.total_bytes() == 10
+    BlobRecords(ledger).reconcile([(ONE, 10, 5.0)], {ONE}.__contains__)
+    assert BlobRecords(ledger).total_bytes() == 10
 
 
 def test_what_comes_and_goes_while_the_disk_is_read_is_neither_lost_nor_doubled(
@@ -302,34 +306,36 @@ def test_what_comes_and_goes_while_the_disk_is_read_is_neither_lost_nor_doubled(
 ) -> None:
     """Other workers go on meanwhile."""
     on_disk = {ONE: 10, TWO: 7}
-    ledger.add_blob(ONE, 10)
+    BlobRecords(ledger).add(ONE, 10)
     with closing(Ledger(directory, clock)) as of_another_worker:
 
         def scan() -> Iterator[tuple[Digest, int, float]]:
             yield TWO, 7, 5.0
-            of_another_worker.add_blob(TWO, 7)
-            of_another_worker.add_blob(THREE, 5)
+            BlobRecords(of_another_worker).add(TWO, 7)
+            BlobRecords(of_another_worker).add(THREE, 5)
             on_disk[THREE] = 5
             yield THREE, 5, 5.0
 
-        assert ledger.reconcile(scan(), on_disk.__contains__) == (0, 0)
-    assert {usage.digest: usage.size_bytes for usage in ledger.usages()} == on_disk
-    assert {usage.used_at for usage in ledger.usages()} == {clock.now}
-    assert ledger.total_bytes() == 22
+        assert BlobRecords(ledger).reconcile(scan(), on_disk.__contains__) == (0, 0)
+    assert {usage.digest: usage.size_bytes for usage in BlobRecords(ledger).usages()} == on_disk
+    assert {usage.used_at for usage in BlobRecords(ledger).usages()} == {clock.now}
+    assert BlobRecords(ledger).total_bytes() == 22
 
 
 ADD_AND_PIN = """
 import sys
 from pathlib import Path
 from proxy.digest import digest_of
+from proxy.store.blob_records import BlobRecords
 from proxy.store.ledger import Ledger
+from proxy.store.pins import Pins
 ledger, worker = Ledger(Path(sys.argv[1])), sys.argv[2]
 for number in range(30):
-    ledger.add_blob(digest_of(b"own %s %d" % (worker.encode(), number)), 3)
-    ledger.add_blob(digest_of(b"shared %d" % number), 100)
-    ledger.pin(digest_of(b"pinned"), f"{worker} {number}")
+    BlobRecords(ledger).add(digest_of(b"own %s %d" % (worker.encode(), number)), 3)
+    BlobRecords(ledger).add(digest_of(b"shared %d" % number), 100)
+    Pins(ledger).pin(digest_of(b"pinned"), f"{worker} {number}")
     if number % 2:
-        ledger.forget_blob(digest_of(b"own %s %d" % (worker.encode(), number)))
+        BlobRecords(ledger).forget(digest_of(b"own %s %d" % (worker.encode(), number)))
 """
 
 
@@ -339,8 +345,10 @@ def test_processes_lose_nothing_of_each_others_changes(ledger: Ledger, directory
         for number in range(3)
     ]
     assert [worker.wait(60) for worker in workers] == [0, 0, 0]
-    assert ledger.total_bytes() == 3 * 15 * 3 + 30 * 100
-    assert sum(usage.size_bytes for usage in ledger.usages()) == ledger.total_bytes()
+    assert BlobRecords(ledger).total_bytes() == 3 * 15 * 3 + 30 * 100
+    assert (
+        sum(usage.size_bytes for usage in BlobRecords(ledger).usages()) == BlobRecords(ledger).total_bytes()
+    )
     assert len(ledger.record(f"pin/{digest_of(b'pinned')}")) == 3 * 30
 
 
@@ -351,9 +359,9 @@ def fill(ledger: Ledger) -> None:
     """Write one of each kind."""
     ledger.write("generation/maas", {"documents": {"a": [1, 2.5, None]}, "long": "x" * 100_000})
     ledger.write("failure/x", ["absent", "path"], expire_s=60)
-    ledger.pin(ONE, "release")
-    ledger.add_blob(ONE, 10)
-    ledger.touch({ONE: 5.0})
+    Pins(ledger).pin(ONE, "release")
+    BlobRecords(ledger).add(ONE, 10)
+    BlobRecords(ledger).touch({ONE: 5.0})
 
 
 def test_all_that_is_in_the_files_is_text(ledger: Ledger, directory: Path) -> None:
@@ -427,7 +435,15 @@ def test_a_pickled_value_is_neither_read_nor_run(
     assert not crater.exists()
 
 
-@pytest.mark.parametrize("use", [Ledger.usages, Ledger.proofs, lambda ledger: ledger.touch({ONE: 1.0})])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda ledger: BlobRecords(ledger).usages(),
+        lambda ledger: BlobRecords(ledger).proofs(),
+        lambda ledger: BlobRecords(ledger).touch({ONE: 1.0}),
+    ],
+    ids=["usages", "proofs", "touch"],
+)
 def test_a_pickled_usage_is_neither_read_nor_run(
     ledger: Ledger, directory: Path, crater: Path, use: Callable[[Ledger], object]
 ) -> None:
@@ -436,7 +452,7 @@ def test_a_pickled_usage_is_neither_read_nor_run(
     bomb = pickle.dumps(Bomb(crater))
     assert tamper(directory, "blobs", statement, diskcache.core.MODE_PICKLE, bomb, ONE) == 1
     use(ledger)
-    assert ONE not in {usage.digest for usage in ledger.usages()}
+    assert ONE not in {usage.digest for usage in BlobRecords(ledger).usages()}
     assert not crater.exists()
 
 
@@ -451,6 +467,11 @@ def test_a_pickled_key_is_passed_over_and_not_run(
     assert not crater.exists()
 
 
+def open_again(directory: Path) -> None:
+    with closing(Ledger(directory)) as ledger:
+        Pins(ledger).names()
+
+
 USES: dict[str, Callable[[Ledger], object]] = {
     "record": lambda ledger: ledger.record("failure/x"),
     "records_at": lambda ledger: ledger.records_at("failure/x", "generation/maas"),
@@ -460,20 +481,20 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "forget": lambda ledger: ledger.forget("failure/x"),
     "forget_expired": Ledger.forget_expired,
     "try_out": Ledger.try_out,
-    "pin": lambda ledger: ledger.pin(ONE, "test"),
-    "repin": lambda ledger: ledger.repin("test", [ONE]),
-    "pins": Ledger.pins,
-    "protected": Ledger.protected,
-    "is_protected": lambda ledger: ledger.is_protected(ONE),
-    "add_blob": lambda ledger: ledger.add_blob(ONE, 1),
-    "note_proof": lambda ledger: ledger.note_proof(ONE, Proof(1.0, 1)),
-    "proof": lambda ledger: ledger.proof(ONE),
-    "total_bytes": Ledger.total_bytes,
-    "sizes": lambda ledger: ledger.sizes([ONE]),
-    "usages": Ledger.usages,
-    "forget_blob": lambda ledger: ledger.forget_blob(ONE),
-    "reconcile": lambda ledger: ledger.reconcile([(ONE, 1, 1.0)], lambda _: True),
-    "opened again": lambda ledger: closing(Ledger(ledger.directory)).__enter__().pins(),
+    "pin": lambda ledger: Pins(ledger).pin(ONE, "test"),
+    "repin": lambda ledger: Pins(ledger).repin("test", [ONE]),
+    "pins": lambda ledger: Pins(ledger).names(),
+    "protected": lambda ledger: Pins(ledger).protected(),
+    "is_protected": lambda ledger: Pins(ledger).is_protected(ONE),
+    "add_blob": lambda ledger: BlobRecords(ledger).add(ONE, 1),
+    "note_proof": lambda ledger: BlobRecords(ledger).record_proof(ONE, Proof(1.0, 1)),
+    "proof": lambda ledger: BlobRecords(ledger).proof(ONE),
+    "total_bytes": lambda ledger: BlobRecords(ledger).total_bytes(),
+    "sizes": lambda ledger: BlobRecords(ledger).sizes([ONE]),
+    "usages": lambda ledger: BlobRecords(ledger).usages(),
+    "forget_blob": lambda ledger: BlobRecords(ledger).forget(ONE),
+    "reconcile": lambda ledger: BlobRecords(ledger).reconcile([(ONE, 1, 1.0)], lambda _: True),
+    "opened again": lambda ledger: open_again(ledger.directory),
 }
 
 
@@ -514,13 +535,13 @@ def test_a_value_that_is_not_what_was_written_stays_and_hides_no_other(
 
 
 def test_rows_and_total_are_brought_in_line_with_the_disk(ledger: Ledger, directory: Path) -> None:
-    ledger.add_blob(ONE, 10)
-    ledger.add_blob(TWO, 20)
+    BlobRecords(ledger).add(ONE, 10)
+    BlobRecords(ledger).add(TWO, 20)
     tamper(directory, "blobs", "UPDATE Cache SET value = '999999' WHERE key = 'total'")
     tamper(directory, "blobs", "UPDATE Cache SET value = '[3,1.0]' WHERE key = ?", ONE)
-    ledger.reconcile([(ONE, 10, 1.0), (TWO, 20, 1.0)], lambda _: True)
-    assert ledger.total_bytes() == 30
-    assert sorted(usage.size_bytes for usage in ledger.usages()) == [10, 20]
+    BlobRecords(ledger).reconcile([(ONE, 10, 1.0), (TWO, 20, 1.0)], lambda _: True)
+    assert BlobRecords(ledger).total_bytes() == 30
+    assert sorted(usage.size_bytes for usage in BlobRecords(ledger).usages()) == [10, 20]
 
 
 # SQLite gives out
@@ -546,7 +567,7 @@ def test_a_ledger_without_a_place_is_unavailable_until_it_has_one(
             ledger.record("key")
         (tmp_path / "file").unlink()
         fill(ledger)
-        assert ledger.total_bytes() == 10
+        assert BlobRecords(ledger).total_bytes() == 10
 
 
 def test_a_lock_that_somebody_keeps_is_waited_for_once(
@@ -561,7 +582,7 @@ def test_a_lock_that_somebody_keeps_is_waited_for_once(
             with pytest.raises(LedgerUnavailable, match="locked"):
                 ledger.write("key", 1)
             waited.append(ledger._records._con.execute("PRAGMA busy_timeout").fetchone()[0])
-        ledger.add_blob(ONE, 10)
+        BlobRecords(ledger).add(ONE, 10)
     ledger.write("key", 2)
     ledger.write("key", 3)
 
@@ -593,12 +614,12 @@ def test_a_transaction_that_cannot_end_changes_nothing_and_the_next_one_can(ledg
 def test_a_ledger_that_somebody_removed_begins_anew(ledger: Ledger, directory: Path) -> None:
     fill(ledger)
     with closing(Ledger(directory)) as of_another_worker:
-        assert of_another_worker.total_bytes() == 10
+        assert BlobRecords(of_another_worker).total_bytes() == 10
         shutil.rmtree(directory)
 
-        assert of_another_worker.total_bytes() == 0
-        of_another_worker.add_blob(TWO, 20)
-        assert ledger.total_bytes() == 20
+        assert BlobRecords(of_another_worker).total_bytes() == 0
+        BlobRecords(of_another_worker).add(TWO, 20)
+        assert BlobRecords(ledger).total_bytes() == 20
 
 
 @pytest.mark.parametrize("table", ["records", "blobs"])
@@ -626,13 +647,13 @@ def test_a_table_that_breaks_later_is_unavailable(ledger: Ledger, directory: Pat
         lambda: ledger.write("key", 1),
         lambda: ledger.forget("key"),
         lambda: list(ledger.keys("")),
-        ledger.pins,
+        Pins(ledger).names,
         change,
     )
     for use in uses:
         with pytest.raises(LedgerUnavailable):
             use()
-    assert ledger.total_bytes() == 10
+    assert BlobRecords(ledger).total_bytes() == 10
 
 
 # Clocks that were wrong
@@ -656,18 +677,21 @@ def test_what_a_clock_ahead_wrote_to_expire_has_expired(ledger: Ledger, director
 
 
 def test_moments_that_a_clock_ahead_wrote_are_mended(ledger: Ledger, clock: Clock) -> None:
-    ledger.add_blob(ONE, 1)
-    ledger.add_blob(TWO, 2)
-    ledger.note_proof(TWO, Proof(clock.now, 5))
+    BlobRecords(ledger).add(ONE, 1)
+    BlobRecords(ledger).add(TWO, 2)
+    BlobRecords(ledger).record_proof(TWO, Proof(clock.now, 5))
     clock.advance(7200)
-    ledger.touch({ONE: clock.now})
-    ledger.note_proof(ONE, Proof(clock.now, 7))
+    BlobRecords(ledger).touch({ONE: clock.now})
+    BlobRecords(ledger).record_proof(ONE, Proof(clock.now, 7))
     clock.advance(-7200)
-    assert [usage.used_at for usage in ledger.usages()] == [clock.now, clock.now]
-    assert ledger.proofs() == {TWO: clock.now}
-    assert ledger.mend_moments() == 1
-    assert ledger.mend_moments() == 0
-    assert ledger.proof(ONE) is None
+    assert [usage.used_at for usage in BlobRecords(ledger).usages()] == [clock.now, clock.now]
+    assert BlobRecords(ledger).proofs() == {TWO: clock.now}
+    assert BlobRecords(ledger).mend_moments() == 1
+    assert BlobRecords(ledger).mend_moments() == 0
+    assert BlobRecords(ledger).proof(ONE) is None
     mended_at = clock.now
     clock.advance(7300)
-    assert {usage.digest: usage.used_at for usage in ledger.usages()} == {ONE: mended_at, TWO: mended_at}
+    assert {usage.digest: usage.used_at for usage in BlobRecords(ledger).usages()} == {
+        ONE: mended_at,
+        TWO: mended_at,
+    }

@@ -8,6 +8,7 @@ from support.layout import layout_of
 from support.running import Clock
 
 from proxy.digest import digest_of
+from proxy.store.blob_records import BlobRecords
 from proxy.store.ledger import Ledger
 from proxy.store.local.store import LocalStore
 from proxy.store.proofs import RECENT_S, Proofs
@@ -26,14 +27,14 @@ def store(tmp_path: Path) -> LocalStore:
 @pytest.fixture
 def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     ledger = Ledger(tmp_path / "ledger", clock)
-    ledger.add_blob(DIGEST, len(DATA))
+    BlobRecords(ledger).add(DIGEST, len(DATA))
     yield ledger
     ledger.close()
 
 
 @pytest.fixture
-def proofs(store: LocalStore, ledger: Ledger, clock: Clock) -> Proofs:
-    return Proofs(store, ledger, clock)
+def proofs(store: LocalStore, ledger: Ledger) -> Proofs:
+    return Proofs(store, BlobRecords(ledger))
 
 
 def rot(store: LocalStore) -> None:
@@ -50,7 +51,7 @@ def test_a_blob_without_a_proof_is_hashed_and_then_has_one(proofs: Proofs) -> No
 
 
 def test_a_proof_lasts_thirty_days(proofs: Proofs, clock: Clock) -> None:
-    proofs.note(DIGEST)
+    proofs.record(DIGEST)
     clock.advance(RECENT_S)
     assert proofs.is_recent(DIGEST)
     clock.advance(1)
@@ -58,15 +59,15 @@ def test_a_proof_lasts_thirty_days(proofs: Proofs, clock: Clock) -> None:
 
 
 def test_a_proof_survives_that_the_blob_is_used(proofs: Proofs, ledger: Ledger, clock: Clock) -> None:
-    proofs.note(DIGEST)
-    ledger.touch({DIGEST: clock()})
+    proofs.record(DIGEST)
+    BlobRecords(ledger).touch({DIGEST: clock()})
     assert proofs.is_recent(DIGEST)
 
 
 def test_a_touched_file_is_hashed_again_and_set_aside_if_it_is_damaged(
     proofs: Proofs, store: LocalStore
 ) -> None:
-    proofs.note(DIGEST)
+    proofs.record(DIGEST)
     rot(store)
     assert not proofs.is_recent(DIGEST)
     assert proofs.problem(DIGEST, len(DATA), deep=False) == "is damaged: its bytes do not match its sha256"
@@ -76,7 +77,7 @@ def test_a_touched_file_is_hashed_again_and_set_aside_if_it_is_damaged(
 
 def test_what_rots_unseen_is_found_only_by_a_deep_look(proofs: Proofs, store: LocalStore) -> None:
     rot(store)
-    proofs.note(DIGEST)
+    proofs.record(DIGEST)
     assert proofs.problem(DIGEST, len(DATA), deep=False) is None
     assert proofs.problem(DIGEST, len(DATA), deep=True) is not None
 

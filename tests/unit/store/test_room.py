@@ -10,15 +10,18 @@ from threading import Event, Thread
 import pytest
 from support.failing_disk import locked
 from support.holding import Holding
+from support.keeping import Keeping
 from support.layout import layout_of
 from support.running import Clock
 
 from proxy.digest import Digest, digest_of
+from proxy.store.blob_records import BlobRecords
 from proxy.store.evict import Usage
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.limits import StoreLimits
+from proxy.store.local.removal import LocalRemoval
 from proxy.store.local.store import LocalStore
-from proxy.store.room import Room
+from proxy.store.pins import Pins
 
 NEW, OTHER = digest_of(b"new"), digest_of(b"other")
 
@@ -36,10 +39,10 @@ def ledger(store: LocalStore, clock: Clock) -> Iterator[Ledger]:
         yield ledger
 
 
-def room(store: LocalStore, ledger: Ledger, limit_bytes: int | None = 100, *in_use: Digest) -> Room:
+def room(store: LocalStore, ledger: Ledger, limit_bytes: int | None = 100, *in_use: Digest) -> Keeping:
     """Make room within `limit_bytes`."""
     limits = StoreLimits(limit_bytes=limit_bytes, min_free_bytes=0)
-    return Room(store, ledger, limits, lambda: set(in_use))
+    return Keeping(store, ledger, limits, lambda: set(in_use))
 
 
 def fill(store: LocalStore, ledger: Ledger, clock: Clock, *sizes: int) -> list[Digest]:
@@ -47,7 +50,7 @@ def fill(store: LocalStore, ledger: Ledger, clock: Clock, *sizes: int) -> list[D
     digests = []
     for number, size in enumerate(sizes):
         digests.append(store.put(bytes([number]) * size))
-        ledger.add_blob(digests[-1], size)
+        BlobRecords(ledger).add(digests[-1], size)
         clock.advance(1)
     return digests
 
@@ -55,8 +58,8 @@ def fill(store: LocalStore, ledger: Ledger, clock: Clock, *sizes: int) -> list[D
 def here(store: LocalStore, ledger: Ledger) -> set[Digest]:
     """Return the blobs that are here, of which disk and ledger must agree."""
     found = {one.digest: one.size_bytes for one in store.scan()}
-    assert found == {usage.digest: usage.size_bytes for usage in ledger.usages()}
-    assert ledger.total_bytes() == sum(found.values())
+    assert found == {usage.digest: usage.size_bytes for usage in BlobRecords(ledger).usages()}
+    assert BlobRecords(ledger).total_bytes() == sum(found.values())
     return set(found)
 
 
@@ -104,11 +107,15 @@ from proxy.store.local.incoming import LocalIncoming
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local.store import LocalStore
-from proxy.store.room import Room
+from proxy.store.blob_records import BlobRecords
+from proxy.store.proofs import Proofs
+from proxy.store.reservations import Reservations
 digest, size_bytes, data = sys.argv[2], int(sys.argv[3]), sys.argv[4].encode()
 store = LocalStore(Path(sys.argv[1]))
 ledger = Ledger(Path(sys.argv[1]) / "ledger")
-assert Room(store, ledger, StoreLimits(limit_bytes=100, min_free_bytes=0)).reserve(digest, size_bytes)
+blobs = BlobRecords(ledger)
+limits = StoreLimits(limit_bytes=100, min_free_bytes=0)
+assert Reservations(store, ledger, blobs, Proofs(store, blobs), limits).take(digest, size_bytes) <= 0
 incoming = store.acquire(digest, size_bytes)
 incoming.append(data)
 if len(data) == size_bytes:
@@ -147,7 +154,7 @@ def test_a_download_that_nobody_goes_on_with_goes_before_what_was_used_later(
 def test_a_pinned_download_stays(store: LocalStore, ledger: Ledger) -> None:
     with Holding(FILLS, layout_of(store).root, NEW, "60", "begun"):
         pass
-    ledger.pin(NEW, "test")
+    Pins(ledger).pin(NEW, "test")
 
     assert not room(store, ledger).reserve(OTHER, 100)
     assert (layout_of(store).incoming / NEW).read_bytes() == b"begun"
@@ -157,7 +164,7 @@ def test_what_a_killed_process_committed_and_did_not_note_is_noted(store: LocalS
     """The keeper does it, without a restart of its own."""
     with Holding(FILLS, layout_of(store).root, NEW, "3", "new"):
         pass
-    assert not ledger.usages()
+    assert not BlobRecords(ledger).usages()
 
     room(store, ledger).make_headroom(0)
 
@@ -206,7 +213,7 @@ def test_a_reservation_becomes_a_blob(store: LocalStore, ledger: Ledger) -> None
 
 def test_the_least_recently_used_make_room(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     first, second, third = fill(store, ledger, clock, 30, 30, 30)
-    ledger.touch({first: clock.now})
+    BlobRecords(ledger).touch({first: clock.now})
     assert room(store, ledger).reserve(NEW, 50)
     assert here(store, ledger) == {first}
     assert not store.has(second)
@@ -221,7 +228,7 @@ def test_no_more_goes_than_needed(store: LocalStore, ledger: Ledger, clock: Cloc
 
 def test_pinned_blobs_and_those_in_use_stay(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     pinned, used, free = fill(store, ledger, clock, 30, 30, 30)
-    ledger.pin(pinned, "release")
+    Pins(ledger).pin(pinned, "release")
     assert room(store, ledger, 100, used).reserve(NEW, 40)
     assert here(store, ledger) == {pinned, used}
     assert not store.has(free)
@@ -230,11 +237,11 @@ def test_pinned_blobs_and_those_in_use_stay(store: LocalStore, ledger: Ledger, c
 def test_nothing_goes_in_vain(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     """What could never fit costs no other blob its place."""
     digests = fill(store, ledger, clock, 30, 30, 30)
-    ledger.pin(digests[0], "release")
+    Pins(ledger).pin(digests[0], "release")
     assert not room(store, ledger).reserve(NEW, 71)
     assert not room(store, ledger).reserve(NEW, 2**60)
     limits = StoreLimits(limit_bytes=None, min_free_bytes=2**62)
-    assert not Room(store, ledger, limits).reserve(NEW, 1)
+    assert not Keeping(store, ledger, limits).reserve(NEW, 1)
     assert here(store, ledger) == set(digests)
 
 
@@ -242,14 +249,14 @@ def test_a_blob_that_is_pinned_while_others_go_stays(
     store: LocalStore, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, second, _ = fill(store, ledger, clock, 30, 30, 30)
-    unlink = LocalStore.unlink
+    withdraw = LocalStore.withdraw
 
-    def unlink_and_pin(self: LocalStore, digest: Digest) -> bool:
-        ledger.pin(second, "just now")
-        return unlink(self, digest)
+    def withdraw_and_pin(self: LocalStore, digest: Digest) -> LocalRemoval | None:
+        Pins(ledger).pin(second, "just now")
+        return withdraw(self, digest)
 
-    monkeypatch.setattr(LocalStore, "unlink", unlink_and_pin)
-    room(store, ledger).evict(ledger.usages())
+    monkeypatch.setattr(LocalStore, "withdraw", withdraw_and_pin)
+    room(store, ledger).evict(BlobRecords(ledger).usages())
 
     assert here(store, ledger) == {second}
 
@@ -259,24 +266,24 @@ def test_what_is_here_when_a_pin_is_told_stays(
 ) -> None:
     """Whoever pins a blob whose removal has begun is told after it has gone, not before."""
     (digest,) = fill(store, ledger, clock, 30)
-    unlink = LocalStore.unlink
+    withdraw = LocalStore.withdraw
     told = Event()
     was_here: list[bool] = []
 
     def pin() -> None:
-        ledger.pin(digest, "just now")
+        Pins(ledger).pin(digest, "just now")
         was_here.append(store.has(digest))
         told.set()
 
     pinning = Thread(target=pin)
 
-    def unlink_while_somebody_pins(self: LocalStore, digest: Digest) -> bool:
+    def withdraw_while_somebody_pins(self: LocalStore, digest: Digest) -> LocalRemoval | None:
         pinning.start()
         told.wait(0.3)
-        return unlink(self, digest)
+        return withdraw(self, digest)
 
-    monkeypatch.setattr(LocalStore, "unlink", unlink_while_somebody_pins)
-    room(store, ledger).evict(ledger.usages())
+    monkeypatch.setattr(LocalStore, "withdraw", withdraw_while_somebody_pins)
+    room(store, ledger).evict(BlobRecords(ledger).usages())
     pinning.join()
 
     assert was_here == [False]
@@ -332,7 +339,7 @@ def test_what_would_happen_is_said_without_doing_it(store: LocalStore, ledger: L
         assert [usage.digest for usage in chosen] == going
         assert lacking == lacking_bytes
     assert [usage.digest for usage in room(store, ledger, 100, first).foresee(60, ())[1]] == [second, third]
-    ledger.pin(second, "release")
+    Pins(ledger).pin(second, "release")
     assert [usage.digest for usage in making.foresee(60, ())[1]] == [first, third]
     assert here(store, ledger) == {first, second, third}
     assert list(ledger.keys("reserved/")) == []
@@ -342,7 +349,7 @@ def test_whether_a_blob_would_fit_is_said_without_making_room(
     store: LocalStore, ledger: Ledger, clock: Clock
 ) -> None:
     pinned, used, free = fill(store, ledger, clock, 20, 20, 40)
-    ledger.pin(pinned, "release")
+    Pins(ledger).pin(pinned, "release")
     making = room(store, ledger, 100, used)
     assert making.may_fit(NEW, 20)
     assert making.may_fit(NEW, 60)
@@ -361,7 +368,7 @@ def test_whether_a_blob_would_fit_is_said_without_making_room(
 def test_some_of_the_disk_is_kept_free(store: LocalStore, ledger: Ledger) -> None:
     """And what of a download has arrived is not expected to arrive again."""
     available = store.free_bytes() // 2
-    making = Room(store, ledger, StoreLimits(min_free_bytes=store.free_bytes() - available))
+    making = Keeping(store, ledger, StoreLimits(min_free_bytes=store.free_bytes() - available))
     assert not making.reserve(NEW, available * 3 // 2)
     assert making.reserve(NEW, available * 3 // 4)
     assert not making.reserve(OTHER, available // 2)
@@ -422,4 +429,4 @@ def test_a_blob_found_on_disk_is_as_old_as_its_file(store: LocalStore, ledger: L
 
 
 def _oldest_first(ledger: Ledger) -> list[Usage]:
-    return sorted(ledger.usages(), key=lambda usage: usage.used_at)
+    return sorted(BlobRecords(ledger).usages(), key=lambda usage: usage.used_at)
