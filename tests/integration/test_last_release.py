@@ -79,9 +79,9 @@ async def test_everything_is_there_in_place(last: LastRelease, clock: Clock) -> 
         await upkeep_of(proxy, clock).begin()
 
         storage = proxy.cache.storage
-        usages = await storage.threads.ledger(storage.ledger.usages)
+        usages = await storage.threads.ledger(storage.blobs.usages)
         assert {one.digest: one.size_bytes for one in usages} == last.blobs()
-        pins = await storage.threads.ledger(storage.ledger.pins)
+        pins = await storage.threads.ledger(storage.pins.names)
         assert {f"pin/{digest}": names for digest, names in pins.items()} == {
             key: names for key, names in told.items() if key.startswith("pin/")
         }
@@ -136,7 +136,7 @@ async def test_a_client_that_read_the_list_before_gets_what_it_named(last: LastR
     async with run_proxy(make_config(last.data, *last.mirrors()), clock) as proxy:
         upkeep = upkeep_of(proxy, clock)
         await upkeep.begin()
-        assert kept(last) <= await proxy.cache.storage.threads.slow(proxy.cache.storage.room.protected)
+        assert kept(last) <= await proxy.cache.storage.threads.slow(proxy.cache.storage.eviction.protected)
 
 
 async def test_what_had_arrived_is_gone_on_with(last: LastRelease, clock: Clock, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ async def used(last: LastRelease, clock: Clock, folder: Path, rule: Rule) -> Non
             await proxy.fills_ended()
             storage = proxy.cache.storage
             blob = Digest(items["ubuntu/noble/20250102/boot-kernel"]["sha256"])
-            await storage.threads.ledger(storage.ledger.pin, blob, "by new")
+            await storage.threads.ledger(storage.pins.pin, blob, "by new")
             book = await open_rulebook(proxy.config, proxy.cache)
             await runner_of(proxy, book, clock).run(rule, Watcher())
             scrubber = Scrubber(proxy.cache, ScrubPolicy(), clock)

@@ -97,14 +97,15 @@ def test_a_blob_that_was_removed_stays_away(tmp_path: Path, root: Path) -> None:
     power.check_all(tmp_path / "cuts", blobs_are_whole)
 
 
-def test_blobs_that_were_unlinked_stay_away_once_their_removal_is_synced(tmp_path: Path, root: Path) -> None:
+def test_blobs_that_were_withdrawn_stay_away_once_that_is_finished(tmp_path: Path, root: Path) -> None:
     store = LocalStore(root)
     store.put(DATA)
     with PowerCuts() as power:
         power.watch(root)
-        assert store.unlink(DIGEST)
+        removal = store.withdraw(DIGEST)
+        assert removal is not None
         power.cut(root, tmp_path / "before")
-        store.sync_removal(DIGEST)
+        removal.finish()
         power.promise(is_away)
     is_stored(tmp_path / "before")
     power.check_all(tmp_path / "cuts")
