@@ -29,9 +29,7 @@ from proxy.sources.route import Route
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local.folders import Folders
-from proxy.store.proofs import Proofs
 from proxy.store.protocols import PruneStore
-from proxy.store.room import Room
 from proxy.store.storage import Storage, open_store
 from proxy.system.threads import Threads
 from support.origin import Origin
@@ -151,11 +149,12 @@ async def run_process(
         stack.push_async_callback(threads.close)
         store = await threads.disk(open_store, data_dir)
         ledger = await threads.ledger(Ledger, data_dir / "ledger", clock)
-        stack.push_async_callback(threads.ledger, ledger.close)
+        threads.when_ended(ledger.close)
         counters = await threads.disk(Counters, data_dir / "stats", clock)
         stack.callback(counters.close)
-        room = Room(store, ledger, limits or StoreLimits(min_free_bytes=0), clock=clock)
-        storage = Storage(data_dir, store, ledger, room, Proofs(store, ledger, clock), threads, counters)
+        storage = Storage.of(
+            data_dir, store, ledger, limits or StoreLimits(min_free_bytes=0), threads, counters, set
+        )
         sessions = await stack.enter_async_context(Sessions(upstream))
         demand = await threads.disk(Demand, data_dir / "boards" / ".demand")
         stack.callback(demand.close)

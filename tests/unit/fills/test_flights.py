@@ -193,7 +193,7 @@ async def test_a_client_that_leaves_before_the_first_byte_costs_nothing_afterwar
     gate.open()
     assert ended(fill, State.STOPPED)
     assert not list(process.folders.incoming.iterdir())
-    assert await process.threads.ledger(process.storage.room.arriving) == []
+    assert await process.threads.ledger(process.storage.reservations.arriving) == []
     assert await process.record(f"reserved/{item.digest}") is None
 
 

@@ -44,7 +44,7 @@ async def test_a_good_transfer_leaves_a_blob_and_no_reservation(process: Process
     await process.fetch(item)
     assert await left(process, item) == (None, None)
     assert await process.record(f"filling/{item.digest}") is None
-    assert await process.threads.ledger(process.storage.ledger.total_bytes) == item.size_bytes
+    assert await process.threads.ledger(process.storage.blobs.total_bytes) == item.size_bytes
 
 
 async def test_what_has_come_before_an_outage_is_kept_with_as_much_room_and_gone_on_with(
