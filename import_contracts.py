@@ -29,8 +29,6 @@ class PureContract(Contract):
 
     acting: Any = fields.ListField(subfield=fields.StringField())
     """Libraries that read or change something outside of the arguments they are given."""
-    also: Any = fields.SetField(subfield=fields.ModuleField(), default=frozenset())
-    """Modules that are held to be pure though their docstrings do not say so."""
     types_from: Any = fields.SetField(subfield=fields.ImportExpressionField(), default=frozenset())
     """Imports of types alone, from modules that act: no chain is followed there."""
 
@@ -52,14 +50,10 @@ class PureContract(Contract):
             output.print_error(chain, bold=False)
 
     def _pure(self, graph: ImportGraph) -> list[str]:
-        """Name the modules that call themselves pure, those below packages that do, and those told."""
-        told = {module.name for module in self.also}
-        missing = told - graph.modules
-        if missing:
-            raise ValueError(f"{', '.join(sorted(missing))}: named as pure, but there is no such module")
+        """Name the modules that call themselves pure, and those below packages that do."""
         roots = self.session_options["root_packages"]
         ours = [name for root in roots for name in sorted(graph.find_descendants(root))]
-        return [name for name in ours if name in told or any(map(_calls_itself_pure, _with_packages(name)))]
+        return [name for name in ours if any(map(_calls_itself_pure, _with_packages(name)))]
 
 
 class LibraryPartContract(Contract):

@@ -1,6 +1,6 @@
 """SHA-256 digests: their one textual form, and checking bytes as they pass.
 
-Owns what a digest looks like. Knows nothing of files, names or networks.
+Owns what a digest looks like. Pure: knows nothing of files, names or networks.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """The root of every error that the proxy raises on purpose.
 
 Each concrete error lives beside the code that raises it and carries data, not
-only text. HTTP statuses are chosen in `web/status.py`, exit codes in `cli.py`;
-nothing below knows either.
+only text. HTTP statuses are chosen in `web/status.py`, exit codes in `cli/`;
+nothing below knows either. Pure.
 """
 
 

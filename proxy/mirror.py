@@ -1,4 +1,4 @@
-"""What a mirror is: one simplestreams tree, where it is mounted and whom it trusts."""
+"""What a mirror is: one simplestreams tree, where it is mounted and whom it trusts. Pure."""
 
 from dataclasses import dataclass, field
 from enum import Enum

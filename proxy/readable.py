@@ -1,4 +1,4 @@
-"""Figures as a person reads them, and names that a person mistyped."""
+"""Figures as a person reads them, and names that a person mistyped. Pure."""
 
 import difflib
 from collections.abc import Iterable

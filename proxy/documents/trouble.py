@@ -1,4 +1,4 @@
-"""What went wrong with a mirror's checks: a value, and how it changes."""
+"""What went wrong with a mirror's checks: a value, and how it changes. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

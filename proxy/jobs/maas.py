@@ -2,7 +2,7 @@
 
 MAAS downloads, of the newest version of every product of a selected release and
 architecture, the files it boots and installs from; and with any selection all
-boot loaders (canonical/maas, src/maasservicelayer/simplestreams, August 2026).
+boot loaders (canonical/maas, src/maasservicelayer/simplestreams, August 2026). Pure.
 """
 
 from collections.abc import Iterable

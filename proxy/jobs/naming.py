@@ -1,7 +1,7 @@
 """Whether there is something by each name that a selection uses.
 
 A name that nothing has is a typing error until a list says otherwise: without it
-the rest of a selection, such as its boot loaders, would pass for all of it.
+the rest of a selection, such as its boot loaders, would pass for all of it. Pure.
 """
 
 import re

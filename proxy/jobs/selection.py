@@ -1,7 +1,7 @@
 """What a person wants fetched: filters or a MAAS selection, as one value.
 
 Owns what such a selection means, what in it surprises people, and what to say
-when it matches nothing.
+when it matches nothing. Pure.
 """
 
 from collections import Counter

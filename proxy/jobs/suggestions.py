@@ -1,4 +1,4 @@
-"""What a person probably meant, and what there is: advice that is quick however long the lists are."""
+"""What a person probably meant, and what there is: advice that is quick however long lists are. Pure."""
 
 from collections import Counter
 

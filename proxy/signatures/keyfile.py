@@ -2,8 +2,8 @@
 
 Binary, armored, several of these in a row, or a keybox of gpg: all become the
 same ring, in which the order of keys and of their parts means nothing. Keys
-that cannot be used are told of, and nothing is passed over in silence. Reads
-bytes; knows neither gpg nor disks.
+that cannot be used are told of, and nothing is passed over in silence. Pure:
+knows neither gpg nor disks.
 """
 
 import base64

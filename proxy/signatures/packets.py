@@ -1,4 +1,4 @@
-"""OpenPGP packets (RFC 4880 section 4): where each begins and ends. Knows nothing of what is in them."""
+"""OpenPGP packets (RFC 4880 section 4): where each begins and ends. Pure: what is in them is unknown here."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """What a signature may consist of: OpenPGP signature packets (RFC 4880 section 5.2), and nothing else.
 
 gpg reads any packets where it expects signatures. A few hundred bytes of
-compressed ones keep it busy for hours, so they are looked at before it is.
+compressed ones keep it busy for hours, so they are looked at before it is. Pure.
 """
 
 import base64

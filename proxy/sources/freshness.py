@@ -1,7 +1,7 @@
 """How current a reply has to be, for caches that may stand between the proxy and an origin.
 
 Unless it is told otherwise, a parent proxy may answer from its memory for days, and
-even say "not modified" of it (RFC 9111 sections 4.2.2 and 4.3.2).
+even say "not modified" of it (RFC 9111 sections 4.2.2 and 4.3.2). Pure.
 """
 
 from enum import Enum

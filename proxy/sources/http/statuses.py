@@ -1,4 +1,4 @@
-"""What the statuses of an origin's replies mean to us (RFC 9110 section 15)."""
+"""What the statuses of an origin's replies mean to us (RFC 9110 section 15). Pure."""
 
 from http import HTTPStatus
 

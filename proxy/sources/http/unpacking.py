@@ -1,4 +1,4 @@
-"""Undoing an encoding that nobody asked for: whoever asks for identity may be sent gzip all the same."""
+"""Undoing an encoding that nobody asked for: who asks for identity may be sent gzip all the same. Pure."""
 
 import zlib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Networks of addresses, as clients' addresses are held against them: IPv4 is IPv4, also within IPv6."""
+"""Networks of addresses, as clients' addresses are held against them: IPv4 is IPv4, also in IPv6. Pure."""
 
 from collections.abc import Iterable
 from functools import lru_cache

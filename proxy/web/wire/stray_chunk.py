@@ -4,7 +4,7 @@ Their aiohttp client sends `0\r\n\r\n` after the head of each image GET, without
 a Transfer-Encoding header. A strict parser takes it for a malformed next
 request and answers 400; the marker may come in the same read, later, or in
 pieces. It is dropped where it can only be stray: right after the head of a
-request that has no body.
+request that has no body. Pure.
 """
 
 _MARKER = b"0\r\n\r\n"
