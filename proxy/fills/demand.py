@@ -1,11 +1,11 @@
-"""What clients are waiting for right now, known to all processes on a data directory.
+"""Which items clients are waiting for right now, known to all processes on a data directory.
 
-Prefetching gives way to it. One small file, mapped into every process's memory:
+Prefetching gives way to them. One small file, mapped into every process's memory:
 
     8 bytes    when any client last waited for upstream (system-wide monotonic seconds)
     512 slots  a digest's first bytes (8), and when a client last waited for it (8)
 
-Written without locks; a lost note merely lets a background transfer run on.
+It is written without locks: when a note is lost, a background transfer runs on, and that is all.
 """
 
 import struct
@@ -20,7 +20,7 @@ _SLOTS = 512
 _SIZE = _MOMENT.size + _SLOTS * _SLOT.size
 
 _LASTS_S = 1.0
-"""A note counts for this long; whoever waits renews it."""
+"""A note counts for this long; the process whose client waits renews it."""
 
 
 class Demand:

@@ -1,12 +1,12 @@
-"""How readers of a running fill are fed: a pure decision.
+"""How fast the bytes of a running fill are passed on to clients: a pure decision.
 
 Three rules meet here.
 
-* The end of every reply is held back until the digest has matched, so nobody
+* The end of every reply is held back until the digest has matched, so that no client
   completes a body that turns out wrong.
-* A reserve of bytes that already arrived is built up behind the first ones.
-* While upstream is silent the reserve is dripped out, because clients such as
-  MAAS give up after ten seconds without a byte.
+* A reserve of bytes that have arrived is kept back behind the first ones.
+* While upstream is silent, clients get a few bytes of the reserve at a time (drips),
+  because some, such as MAAS, give up after ten seconds without a byte.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class FeedOptions:
     drip_interval_s: float = 3.0
     """A client that waits for upstream gets some of the reserve this often."""
     first_byte_within_s: float = 8.0
-    """A client that has nothing yet is let go after so long, if no origin can be had: it may try again."""
+    """A client without any byte is cut off after so long, if no origin can be reached: it may try again."""
 
 
 HOLD_BACK_BYTES = 64 * 1024

@@ -5,11 +5,11 @@ leads (`leader.py`). In every other process it follows (`follower.py`), and take
 over if the leader's process dies. Those who wait see the same either way
 (`progress.py`). Where it stands, and what may come next, is in `state.py`.
 
-Nor does it outlive for nothing all that wanted it: once nobody waits here, it is let
-go, unless a client wanted it and part of it has come.
+When nobody wants it any more it ends, unless a client wanted it and part of it has
+come: then it goes on for as long as others do not need its place.
 
-Order of locks: the partial file's lock is taken first, then the store is looked
-at again, because the blob may have been committed between a miss and the lock.
+Order of locks: the partial file's lock is taken first, then the store is asked
+again, because another process may have committed the blob between a miss and the lock.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ from proxy.system.threads import ended
 log = logging.getLogger(__name__)
 
 LOOK_AGAIN_S = 1.0
-"""After so long a client that has nothing yet is told again whether an origin can be reached."""
+"""So often a client that has no byte yet learns whether an origin can be reached."""
 _LINGER_S = 0.5
-"""So long a transfer waits for its first byte without a client: who has lost patience asks again at once,
-and another process may follow it."""
+"""So long a transfer without clients waits for its first byte: a client that has lost patience asks again
+at once, and another process may be following it."""
 
 
 class Fill:
@@ -213,7 +213,7 @@ class Fill:
     def is_dispensable(self) -> bool:
         """Whether nobody would miss it now: here, or in a process that follows it."""
         is_alone = self.progress.state.is_unproved and not self._interest
-        return is_alone and not self._interest.is_elsewhere()
+        return is_alone and not self._interest.has_clients_elsewhere()
 
     def let_go(self) -> None:
         """End soon, so that whoever comes begins another; what has arrived is kept, and nothing else."""

@@ -79,7 +79,7 @@ class Flights:
 
         `pace` is the background's unless given. When the last who wants it so leaves, the
         transfer stops, unless a client wanted it too. Raises ItemAbsent, BadItem,
-        ItemUnobtainable, Crowded or StoreFault.
+        ItemUnobtainable, TooManyTransfers or StoreFault.
         """
         if self.facilities.storage.store.problem(item.digest, item.size_bytes, deep=False) is None:
             return

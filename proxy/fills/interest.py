@@ -54,6 +54,6 @@ class Interest:
             self._noted_at = self._clock()
             self._demand.note(self._digest, self._noted_at)
 
-    def is_elsewhere(self) -> bool:
+    def has_clients_elsewhere(self) -> bool:
         """Whether clients of another process have waited since this one told of its own."""
         return self._demand.is_wanted_since(self._digest, self._noted_at)

@@ -31,7 +31,7 @@ class Opening:
     async def open(self) -> Opened:
         """Return the item's bytes as soon as there is a first one to send.
 
-        Raises ItemAbsent, BadItem, ItemUnobtainable, WrongLength, OutOfReach or Crowded.
+        Raises ItemAbsent, BadItem, ItemUnobtainable, WrongLength, OutOfReach or TooManyTransfers.
         """
         item, route = self._item, self._route
         while True:

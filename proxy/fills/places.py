@@ -1,9 +1,9 @@
 """Which transfers may run: a bound for this process, and a queue before it.
 
 A transfer takes its place before it opens a file or asks an origin, and keeps it
-to its end, whoever leaves meanwhile. No client has more than half of the places,
-nor of the queue, and who has fewest is next; jobs without a client come last.
-A transfer that nobody waits for any more goes on while others need no place.
+to its end, even if its clients leave. No client has more than half of the places,
+nor of the queue, and the client with the fewest places is next; jobs come last.
+A transfer that nobody waits for any more goes on as long as no other needs its place.
 Knows nothing of what is transferred.
 """
 
@@ -24,7 +24,7 @@ _JOBS = None
 """In place of a client's name, for who works without one."""
 
 
-class Crowded(ProxyError):
+class TooManyTransfers(ProxyError):
     """More transfers are asked for than may run, or wait."""
 
 
@@ -73,9 +73,9 @@ class Places:
         return f"Places({len(self._holders)} of {self.most} taken, {len(self._waiting)} waiting)"
 
     async def take(self, transfer: Transfer, client: str | None = _JOBS) -> None:
-        """Return when a transfer has a place, counted for a client. Raises Crowded, but not for a job.
+        """Return when a transfer has a place, counted for a client or a job.
 
-        Whatever comes of it, `give_back` is to be called in the end.
+        Raises TooManyTransfers, but not for a job. `give_back` is to be called in the end in any case.
         """
         if client is not _JOBS:
             self._check_queue(client)
@@ -90,7 +90,7 @@ class Places:
         except TimeoutError:
             self._figures.turned_away()
             problem = f"no place for a transfer became free in {self._longest_wait_s:g} s; try again later"
-            raise Crowded(problem) from None
+            raise TooManyTransfers(problem) from None
 
     def give_back(self, transfer: Transfer) -> None:
         """Let another have a transfer's place, or its place in the queue. Twice does no harm."""
@@ -125,7 +125,7 @@ class Places:
         else:
             return
         self._figures.turned_away()
-        raise Crowded(f"{problem}; try again later")
+        raise TooManyTransfers(f"{problem}; try again later")
 
     def _enqueue(self, transfer: Transfer, client: str | None, admitted: asyncio.Future[None] | None) -> None:
         if admitted is not None:

@@ -1,9 +1,9 @@
-"""Writing what arrives while more of it arrives.
+"""Writing a partial file while more of it arrives.
 
-A thread hashes and writes; what comes meanwhile is kept, and handed over at once
-when the thread is free. So the network and the disk work side by side, and a
-fast origin costs few changes of thread. What the thread can receive itself does
-not even pass the event loop.
+A thread hashes and writes. Bytes that arrive meanwhile are kept in memory and handed
+to the thread together when it is free, so the network and the disk work side by side,
+and a fast origin costs few changes of thread. Bytes that the thread can read from the
+origin itself do not pass through the event loop at all.
 """
 
 import asyncio

@@ -112,7 +112,7 @@ class WrongBytes:
         Who was known `before` to be wrong is not convicted twice.
         """
         with contextlib.suppress(LedgerUnavailable):
-            evidence = await self._threads.ledger(self._close_case, item, deliverers)
+            evidence = await self._threads.ledger(self._take_evidence, item, deliverers)
             differing = await self._threads.slow(_differing, fd, evidence) if evidence else set()
             culprits = sorted(one for one in differing if one.blocked not in before.wrong_at)
             problem = "a part that it sent differs from what was proved since"
@@ -150,7 +150,7 @@ class WrongBytes:
             before = known(SENT_PARTS.read(self._ledger, name)) or ()
             SENT_PARTS.write(self._ledger, before + parts, name, expire_s=records.PARTS_KEPT_FOR_S)
 
-    def _close_case(self, item: Item, deliverers: set[str]) -> tuple[SentPart, ...]:
+    def _take_evidence(self, item: Item, deliverers: set[str]) -> tuple[SentPart, ...]:
         """Clear who has delivered an item, and return the parts that did not match, for the last time."""
         self._failures.unblock(item, deliverers)
         parts = known(SENT_PARTS.read(self._ledger, name_of(item))) or ()

@@ -111,7 +111,7 @@ class Delivery:
         """Return the bytes of a target for a client, from the store or from upstream.
 
         Returns as soon as there is a first byte to send. Raises OfflineMiss,
-        NoGeneration, ItemAbsent, BadItem, ItemUnobtainable or Crowded.
+        NoGeneration, ItemAbsent, BadItem, ItemUnobtainable or TooManyTransfers.
         """
         item = target.item
         blob = self._storage.store.open(item.digest, item.size_bytes)

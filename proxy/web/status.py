@@ -13,7 +13,7 @@ from proxy.documents.documents import FlavourUnknown, NoGeneration
 from proxy.errors import ProxyError
 from proxy.fills.bodies import SentDiffers
 from proxy.fills.errors import BadItem, OutOfReach, TransferDiscarded
-from proxy.fills.places import Crowded
+from proxy.fills.places import TooManyTransfers
 from proxy.service.target import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
 from proxy.sources.errors import ItemAbsent, ItemForbidden, ItemUnobtainable, OriginError, WrongCopy
 from proxy.store.files import StoreFault
@@ -47,7 +47,7 @@ _FATES: dict[type[ProxyError], Fate] = {
     DigestMismatch: Fate(None, "refused"),
     NoGeneration: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     FlavourUnknown: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
-    Crowded: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
+    TooManyTransfers: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     StoreFault: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     LedgerUnavailable: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     DocumentLost: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),

@@ -122,10 +122,10 @@ async def test_a_fill_tells_other_processes_of_its_clients_as_it_goes_on(
     assert not demand.must_yield(THEIRS, time.now)
     await Turn(OURS, interest, background).give_way(100)
     assert demand.must_yield(THEIRS, time.now)
-    assert not interest.is_elsewhere()
+    assert not interest.has_clients_elsewhere()
     time.now += 0.1
     demand.note(OURS, time.now)
-    assert interest.is_elsewhere()
+    assert interest.has_clients_elsewhere()
 
 
 async def test_a_job_is_no_client(demand: Demand, time: Time) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from proxy.fills.places import Crowded, Places, places_by_files
+from proxy.fills.places import Places, TooManyTransfers, places_by_files
 
 
 class Figures:
@@ -113,11 +113,11 @@ async def test_clients_without_an_address_are_not_one_client(places: Places) -> 
 async def test_the_queue_is_bounded_for_one_and_for_all(places: Places, figures: Figures) -> None:
     queued = await begin(places, "a", 4 + 16)
     (refused,) = await begin(places, "a")
-    with pytest.raises(Crowded, match="you have 16 transfers waiting already"):
+    with pytest.raises(TooManyTransfers, match="you have 16 transfers waiting already"):
         await refused.taking
     others = [one for name in "bcdef" for one in await begin(places, name, 4)]
     (late,) = await begin(places, "g")
-    with pytest.raises(Crowded, match="all 8 places for transfers are taken, and 32 wait already"):
+    with pytest.raises(TooManyTransfers, match="all 8 places for transfers are taken, and 32 wait already"):
         await late.taking
     assert figures.refused == 2
     jobs = await begin(places, None)
@@ -130,7 +130,7 @@ async def test_nobody_waits_for_ever(figures: Figures) -> None:
     places = Places(4, 0.01, figures)
     holders = await begin(places, "a", 2)
     (late,) = await begin(places, "a")
-    with pytest.raises(Crowded, match=r"no place .* in 0.01 s"):
+    with pytest.raises(TooManyTransfers, match=r"no place .* in 0.01 s"):
         await late.taking
     await end(late)
     await end(*holders)
