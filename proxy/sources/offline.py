@@ -1,4 +1,4 @@
-"""Whether origins may be asked: as configured, or as somebody switched it while running.
+"""Whether origins may be asked: as configured, or as an operator switched it at run time.
 
 One byte in a file, mapped into every process's memory, so that a switch reaches
 all of them at once and lasts over restarts.
@@ -26,7 +26,7 @@ class OfflineSwitch:
 
     @property
     def is_switched(self) -> bool:
-        """Whether somebody switched it on while running."""
+        """Whether an operator switched it on at run time."""
         return self._memory[0] != 0
 
     @property
@@ -39,5 +39,5 @@ class OfflineSwitch:
         self._memory[0] = on
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._memory.close()

@@ -1,4 +1,4 @@
-"""How patient and how polite the proxy is towards origins."""
+"""Limits of what origins are asked for, and of how long they may take."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ class UpstreamOptions:
     stall_timeout_s: float = 8.0
     """Longest silence of an origin, before or within a response, until the next is tried."""
     least_rate_bytes: int = 16 * 1024
-    """Who sends fewer bytes a second for as long as `stall_timeout_s` is left for another origin, if any."""
+    """An origin that sends fewer bytes a second for `stall_timeout_s` is left for another, if any."""
     give_up_after_s: float = 180.0
     """A fill without a single new byte for this long fails."""
     connections: int = 128

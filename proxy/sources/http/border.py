@@ -1,8 +1,7 @@
-"""Where whatever asking an origin may raise becomes an OriginError.
+"""The one place where any exception of a request becomes an OriginError.
 
-An HTTP library and its parsers see what strangers wrote: any exception may come
-out of them. Here, in one place, it becomes the origin's failure, which others
-can make up for.
+aiohttp and its parsers read what strangers wrote, so that they may raise any exception.
+Here it becomes the failure of that origin, and another origin can be asked.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from proxy.sources.errors import (
     OriginUnreachable,
     ParentProxyRefused,
 )
-from proxy.sources.http.reasons import told
+from proxy.sources.http.reasons import explain
 from proxy.sources.http.sessions import BadHead
 
 
@@ -46,7 +45,7 @@ def _translated(origin: str, error: Exception, doing: str, after: str) -> Origin
     if not isinstance(error, (ClientError, OSError)):
         return OriginMisbehaved(origin, f"its answer cannot be read: {type(error).__name__}: {error}{after}")
     if isinstance(error, ClientHttpProxyError):
-        return ParentProxyRefused(origin, told(error))
+        return ParentProxyRefused(origin, explain(error))
     was_connected = not isinstance(error, (ClientConnectorError, ConnectionTimeoutError))
     kind = OriginHungUp if was_connected else OriginUnreachable
-    return kind(origin, doing + told(error) + after)
+    return kind(origin, doing + explain(error) + after)

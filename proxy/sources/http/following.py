@@ -23,9 +23,9 @@ from proxy.sources.errors import (
 )
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
-from proxy.sources.http.patience import Patience
-from proxy.sources.http.reasons import parents_refusal, refusal_told
+from proxy.sources.http.reasons import explain_parent_refusal, explain_status
 from proxy.sources.http.redirects import LONGEST_CHAIN, RedirectGuard, RedirectRefused
+from proxy.sources.http.request_timer import RequestTimer
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.meter import Meter
 
@@ -41,12 +41,12 @@ class Arrival(NamedTuple):
     place: str
 
 
-class _KnownPlace(OriginMisbehaved):
-    """A redirect to where nothing good came from already."""
+class _AvoidedPlace(OriginMisbehaved):
+    """A redirect to a place that is avoided."""
 
 
 class Follower:
-    """Asks one origin's URLs, of which `guard` says where they may lead."""
+    """Asks for URLs of one origin; `guard` decides where they may redirect to."""
 
     def __init__(self, name: str, sessions: Sessions, guard: RedirectGuard, meter: Meter) -> None:
         self._name = name
@@ -57,9 +57,9 @@ class Follower:
     async def ask(
         self, url: URL, path: str, headers: Mapping[str, str], avoided: Collection[str] = ()
     ) -> Arrival:
-        """Return a useful reply, from none of the places to be avoided.
+        """Return a useful reply, which comes from none of the places to be avoided.
 
-        `path` is what it is called in words. Raises OriginError.
+        `path` is the name of what is asked for in messages. Raises OriginError.
         """
         bad = set(avoided)
         problem: OriginError | None = None
@@ -68,13 +68,13 @@ class Follower:
             try:
                 return await self._follow(url, path, headers, trail, bad)
             except OriginError as error:
-                if not isinstance(error, _KnownPlace) or problem is None:
+                if not isinstance(error, _AvoidedPlace) or problem is None:
                     problem = error
                 is_chosen = trail and not isinstance(error.__cause__, RedirectRefused)
                 if not is_chosen:
                     break
                 bad.add(trail[-1])
-        raise problem or _KnownPlace(self._name, "it redirects in vain")
+        raise problem or _AvoidedPlace(self._name, "it redirects in vain")
 
     async def _follow(
         self, url: URL, path: str, headers: Mapping[str, str], trail: list[str], bad: Collection[str]
@@ -89,11 +89,11 @@ class Follower:
                     response = await self._request(url, headers)
                 target = self._redirect_target(url, response)
             if target is None:
-                return self._judged(response, path, trail)
+                return self._useful(response, path, trail)
             url = target
             trail.append(shown_place(url))
             if trail[-1] in bad:
-                raise _KnownPlace(self._name, f"it redirects to {trail[-1]}, whose copy is no good")
+                raise _AvoidedPlace(self._name, f"it redirects to {trail[-1]}, whose copy is no good")
         raise self._misbehaved(f"it redirects more than {LONGEST_CHAIN} times")
 
     async def _request(self, url: URL, headers: Mapping[str, str]) -> ClientResponse:
@@ -101,21 +101,23 @@ class Follower:
         session = self._sessions.for_url(url, self._guard)
         parent = self._sessions.parent.on_the_way_to(url)
         # aiohttp itself does not bound what a parent proxy takes to answer CONNECT.
-        async with Patience(options.connect_timeout_s + options.stall_timeout_s) as patience:
+        async with RequestTimer(options.connect_timeout_s + options.stall_timeout_s) as timer:
             response = await session.get(
-                url, headers=headers, allow_redirects=False, proxy=parent, trace_request_ctx=patience
+                url, headers=headers, allow_redirects=False, proxy=parent, trace_request_ctx=timer
             )
         if parent is not None:
-            refusal = parents_refusal(response.status, response.headers, is_tunneled=url.scheme == "https")
+            refusal = explain_parent_refusal(
+                response.status, response.headers, is_tunneled=url.scheme == "https"
+            )
             if refusal is not None:
                 response.release()
                 self._meter.failed()
                 raise ParentProxyRefused(self._name, refusal)
-        self._meter.answered(patience.spent_s, is_good=response.status in statuses.GOOD)
+        self._meter.answered(timer.spent_s, is_good=response.status in statuses.GOOD)
         return response
 
     def _redirect_target(self, url: URL, response: ClientResponse) -> URL | None:
-        """Return where a reply sends us, None when it does not."""
+        """Return where a reply redirects to, None when it does not."""
         if response.status not in statuses.REDIRECTS or "Location" not in response.headers:
             return None
         response.release()
@@ -126,8 +128,8 @@ class Follower:
         self._guard.check(target)
         return target
 
-    def _judged(self, response: ClientResponse, path: str, trail: list[str]) -> Arrival:
-        """Return a useful reply. Raises what the status of another one means."""
+    def _useful(self, response: ClientResponse, path: str, trail: list[str]) -> Arrival:
+        """Return the reply if it is useful. Raises what its status means otherwise."""
         status = response.status
         if status in statuses.USEFUL:
             return Arrival(response, _end(trail))
@@ -137,7 +139,7 @@ class Follower:
         is_relayed = (
             response.url.scheme == "http" and self._sessions.parent.on_the_way_to(response.url) is not None
         )
-        problem = refusal_told(status, is_relayed=is_relayed) + redirected(_end(trail))
+        problem = explain_status(status, is_relayed=is_relayed) + redirected(_end(trail))
         if status == HTTPStatus.FORBIDDEN:
             raise OriginForbidden(self._name, problem, _OF_OBJECT_STORES)
         if status in statuses.GOOD:

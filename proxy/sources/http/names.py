@@ -1,10 +1,11 @@
 """Looking names up, in threads that do nothing else.
 
 The C library's getaddrinfo blocks, for half a minute where name servers are
-silent. In threads shared with other work a hung disk would stop it, or it the
-disk; on a shared few, one dead name would stop all others. So there is one
-thread for each name that is being looked up, whoever asks for it, and only so
-many of them. Whoever has waited long enough goes on without.
+silent. If its threads were shared with disk work, a hung disk would stop name
+look-ups, or the other way round; if a few were shared by all names, one dead name
+would stop the others. So each name that is being looked up has one thread, however
+many ask for it, and the number of threads is limited. A caller that has waited long
+enough goes on without the name.
 """
 
 import asyncio
@@ -42,9 +43,9 @@ class Names(AbstractResolver):
     """Resolves the names of one process's upstream hosts."""
 
     def __init__(
-        self, patience_s: float = 5.0, getaddrinfo: Callable[..., Found] = socket.getaddrinfo
+        self, timeout_s: float = 5.0, getaddrinfo: Callable[..., Found] = socket.getaddrinfo
     ) -> None:
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._getaddrinfo = getaddrinfo
         self._lookups: dict[tuple[str, int], asyncio.Future[Found]] = {}
 
@@ -54,10 +55,10 @@ class Names(AbstractResolver):
         """Return the addresses of a host. Raises NameNotResolved."""
         lookup = self._lookups.get((host, family)) or self._begin(host, family)
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._timeout_s):
                 found = await asyncio.shield(lookup)
         except TimeoutError:
-            problem = f"no name server has answered for {self._patience_s:g} s; check /etc/resolv.conf"
+            problem = f"no name server has answered for {self._timeout_s:g} s; check /etc/resolv.conf"
             raise NameNotResolved(host, problem) from None
         except socket.gaierror as error:
             raise NameNotResolved(host, _PROBLEMS.get(error.errno or 0, str(error.strerror))) from error

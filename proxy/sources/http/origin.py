@@ -34,7 +34,7 @@ from proxy.sources.http.border import border
 from proxy.sources.http.conditions import conditions, freshness_fields, sent_validators
 from proxy.sources.http.following import MOST_ASKED, Arrival, Follower
 from proxy.sources.http.item import HttpItem
-from proxy.sources.http.reasons import refusal_told
+from proxy.sources.http.reasons import explain_status
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.reply import Reply
 from proxy.sources.http.sessions import Sessions
@@ -185,7 +185,7 @@ class HttpOrigin:
     def _unfit(self, status: int) -> OriginStatus:
         if status in statuses.GOOD:
             self.meter.failed()
-        return OriginStatus(self.name, status, refusal_told(status))
+        return OriginStatus(self.name, status, explain_status(status))
 
     def _misbehaved(self, problem: str) -> OriginMisbehaved:
         self.meter.failed()

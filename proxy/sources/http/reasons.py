@@ -1,9 +1,9 @@
 """Why an origin cannot be asked, or what is wrong with its answer: who says so, and what to do.
 
-Pure words about errors of the HTTP library, of TLS and of the operating system.
-Their own texts are numbers, names of functions, or something else altogether:
-"Operation not permitted" is a certificate, "No route to host" a refused redirect.
-No word here comes from a URL, which may hold a password.
+Pure: it explains errors of aiohttp, of TLS and of the operating system. Their own
+texts are numbers, names of functions, or misleading: "Operation not permitted" is a
+certificate, "No route to host" a refused redirect. No text here is taken from a URL,
+which may hold a password.
 """
 
 import errno
@@ -94,7 +94,7 @@ _CARETS = re.compile(r"[\s:]*\n.*", re.DOTALL)
 """A parser shows where in the answer it stumbled, in further lines."""
 
 
-def told(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """Say why a request failed."""
     for kind, words in _KINDS:
         if isinstance(error, kind) and (said := words(error)):
@@ -102,7 +102,7 @@ def told(error: BaseException) -> str:
     return str(error) or f"it failed ({type(error).__name__})"
 
 
-def status_told(status: int) -> str:
+def named_status(status: int) -> str:
     """Return a status with its name."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
@@ -110,14 +110,14 @@ def status_told(status: int) -> str:
         return str(status)
 
 
-def refusal_told(status: int, *, is_relayed: bool = False) -> str:
+def explain_status(status: int, *, is_relayed: bool = False) -> str:
     """Say what a status of an origin means, where that helps; a parent proxy may have relayed it."""
     advice = _ADVICE.get(HTTPStatus(status)) if status in HTTPStatus.__members__.values() else None
     relayed = f"; {PARENT} relayed that, or said so itself" if is_relayed else ""
     return f"it answered with status {status}" + (f": {advice}" if advice else "") + relayed
 
 
-def parents_refusal(status: int, headers: Mapping[str, str], *, is_tunneled: bool) -> str | None:
+def explain_parent_refusal(status: int, headers: Mapping[str, str], *, is_tunneled: bool) -> str | None:
     """Say what a reply means that a parent proxy has made itself; None for an origin's.
 
     Within a tunnel all is the origin's. Elsewhere 407 is always a proxy's; of the others
@@ -128,7 +128,7 @@ def parents_refusal(status: int, headers: Mapping[str, str], *, is_tunneled: boo
     is_proxys = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED or _is_of_proxy(headers)
     if not is_proxys:
         return None
-    return f"{PARENT} answered {status_told(status)}; {_parent_advice(status)}"
+    return f"{PARENT} answered {named_status(status)}; {_parent_advice(status)}"
 
 
 def _is_of_proxy(headers: Mapping[str, str]) -> bool:
@@ -151,18 +151,18 @@ def _parent_advice(status: int) -> str:
     return "is it a proxy, and does it let this machine ask?"
 
 
-def _tunnel_told(error: Any) -> str:
-    return f"{PARENT} answered {status_told(error.status)}; {_parent_advice(error.status)}"
+def _explain_tunnel(error: Any) -> str:
+    return f"{PARENT} answered {named_status(error.status)}; {_parent_advice(error.status)}"
 
 
-def _connection_told(error: Any) -> str:
+def _explain_connection(error: Any) -> str:
     cause = error.os_error
     if error.ssl is not False and (cause.errno is None or isinstance(cause, ssl.SSLError)):
-        return f"no TLS connection to {_place(error)}: {_tls_told(cause)}"
-    return f"cannot connect to {_place(error)}: {_os_told(cause)}"
+        return f"no TLS connection to {_place(error)}: {_explain_tls(cause)}"
+    return f"cannot connect to {_place(error)}: {_explain_os(cause)}"
 
 
-def _timeout_told(error: Any) -> str:
+def _explain_timeout(error: Any) -> str:
     return str(error) or "no answer within [upstream] connect_timeout and stall_timeout together"
 
 
@@ -170,13 +170,13 @@ def _place(error: ClientConnectorError) -> str:
     return f"{error.host} port {error.port}"
 
 
-def _certificate_told(error: Exception) -> str:
+def _explain_certificate(error: Exception) -> str:
     code = getattr(error, "verify_code", None)
     own = getattr(error, "verify_message", "") or str(error)
     return _CERTIFICATES.get(code or 0, own)
 
 
-def _tls_told(error: OSError) -> str:
+def _explain_tls(error: OSError) -> str:
     reason = getattr(error, "reason", None) or ""
     for part, words in _TLS:
         if part in reason:
@@ -185,10 +185,10 @@ def _tls_told(error: OSError) -> str:
         return "it hung up amid the handshake: does it speak TLS on that port?"
     if isinstance(error, ssl.SSLError):
         return f"OpenSSL says {reason.replace('_', ' ').lower() or error.strerror}"
-    return _os_told(error)
+    return _explain_os(error)
 
 
-def _os_told(error: OSError) -> str:
+def _explain_os(error: OSError) -> str:
     """Say what the operating system means."""
     number = error.errno
     if number in _OURS:
@@ -201,17 +201,17 @@ def _os_told(error: OSError) -> str:
 
 
 _KINDS: tuple[tuple[type[BaseException], Callable[[Any], str]], ...] = (
-    (ClientHttpProxyError, _tunnel_told),
+    (ClientHttpProxyError, _explain_tunnel),
     (ClientConnectorDNSError, lambda error: error.os_error.strerror or str(error.os_error)),
     (
         ClientConnectorCertificateError,
-        lambda error: f"its certificate is not trusted: {_certificate_told(error.certificate_error)}",
+        lambda error: f"its certificate is not trusted: {_explain_certificate(error.certificate_error)}",
     ),
     (
         ClientProxyConnectionError,
-        lambda error: f"cannot connect to {PARENT}: {_os_told(error.os_error)}",
+        lambda error: f"cannot connect to {PARENT}: {_explain_os(error.os_error)}",
     ),
-    (ClientConnectorError, _connection_told),
+    (ClientConnectorError, _explain_connection),
     (
         ConnectionTimeoutError,
         lambda _: "no connection within [upstream] connect_timeout: check its address, and firewalls between",
@@ -222,8 +222,8 @@ _KINDS: tuple[tuple[type[BaseException], Callable[[Any], str]], ...] = (
     (InvalidURL, lambda _: "it names a host that cannot be"),
     # Its own text has the URL in it.
     (ClientResponseError, lambda error: f"what it sent is no HTTP: {_CARETS.sub('', error.message)}"),
-    (ssl.SSLError, lambda error: f"the TLS connection broke: {_tls_told(error)}"),
-    (TimeoutError, _timeout_told),
-    (OSError, lambda error: _os_told(error) if error.errno else ""),
+    (ssl.SSLError, lambda error: f"the TLS connection broke: {_explain_tls(error)}"),
+    (TimeoutError, _explain_timeout),
+    (OSError, lambda error: _explain_os(error) if error.errno else ""),
 )
 """The first that fits, and has something to say, is taken."""

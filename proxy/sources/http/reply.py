@@ -42,7 +42,7 @@ class Reply:
         self.is_page = fields.is_page(response.headers.get("Content-Type"))
         """Whether it says that it is a page for people to read."""
         self.codings = fields.codings(response.headers.get("Content-Encoding"))
-        """How it says that it is encoded, though nobody asked for that."""
+        """How it says that it is encoded, which nobody asked for."""
         coding = response.headers.get("Transfer-Encoding", "").lower()
         self.is_unplaced = response.status in statuses.WHOLE and total is None
         """Whether nothing says that it is the whole, and not the part that was asked for."""
@@ -76,27 +76,27 @@ class Reply:
                     break
             else:
                 return
-            with SocketBody(self._response) as straight:
-                for part in straight.begun:
+            with SocketBody(self._response) as rest:
+                for part in rest.begun:
                     self._note(len(part), 0.0)
                     yield part
-                while left_bytes := straight.left_bytes:
-                    waited_s = await self._wait(straight)
-                    yield straight
-                    self._note(left_bytes - straight.left_bytes, waited_s)
-                    straight.check()
+                while left_bytes := rest.left_bytes:
+                    waited_s = await self._wait(rest)
+                    yield rest
+                    self._note(left_bytes - rest.left_bytes, waited_s)
+                    rest.check()
                     self._check_rate(is_replaceable=is_replaceable)
 
-    async def _wait(self, straight: SocketBody) -> float:
+    async def _wait(self, rest: SocketBody) -> float:
         """Return once there is something to receive, and how many seconds that took."""
         began = time.monotonic()
-        async with self._patient():
-            await straight.ready()
+        async with self._within_stall_timeout():
+            await rest.ready()
         return time.monotonic() - began
 
     @contextlib.asynccontextmanager
-    async def _patient(self) -> AsyncGenerator[None]:
-        """Wait within only so long."""
+    async def _within_stall_timeout(self) -> AsyncGenerator[None]:
+        """Raise TimeoutError when something takes longer than an origin may be silent."""
         try:
             async with asyncio.timeout(self._stall_timeout_s):
                 yield
@@ -119,8 +119,8 @@ class Reply:
     async def _next_chunk(self) -> bytes:
         began = time.monotonic()
         try:
-            # The library watches for silence, but sizes of chunks and trailers, endless perhaps, are no body.
-            async with self._patient():
+            # The library's own timeout is reset by sizes of chunks and by trailers, which may be endless.
+            async with self._within_stall_timeout():
                 chunk = await self._read()
         except Exception:
             chunk = self._left_over()

@@ -18,8 +18,8 @@ from proxy import __version__
 from proxy.sources.http.heads import HeadError, HeadReader
 from proxy.sources.http.names import Names
 from proxy.sources.http.parent_proxy import ParentProxy
-from proxy.sources.http.patience import told_of_queues
 from proxy.sources.http.redirects import PublicResolver, RedirectGuard
+from proxy.sources.http.request_timer import queue_tracing
 from proxy.sources.options import UpstreamOptions
 
 _READ_BUFFER_BYTES = 1024 * 1024
@@ -30,10 +30,10 @@ class BadHead(ClientError):
 
 
 class ForgivingHandler(ResponseHandler):
-    """One connection; aiohttp's parser is strict, so it gets each reply's head rewritten.
+    """One connection. aiohttp's parser is strict, so it is given each reply's head rewritten.
 
-    What comes without having been asked for would answer the next request: a server that is tired
-    of waiting says 408 before it closes, others send more than they announced. So it ends the connection.
+    Bytes that come unasked would answer the next request, so they end the connection: some servers
+    send 408 to an idle connection before they close it, others send more than they announced.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -74,7 +74,7 @@ class ForgivingHandler(ResponseHandler):
         return self._head is None and (self._payload is None or self._payload.is_eof())
 
     def _is_quiet(self) -> bool:
-        """Whether nothing has come that nobody has seen yet."""
+        """Whether no bytes are waiting in the socket."""
         if self.transport is None:
             return False
         poll = select.poll()
@@ -88,7 +88,7 @@ class Sessions:
     def __init__(self, options: UpstreamOptions) -> None:
         self.options = options
         self.parent = ParentProxy(options.parent_proxy, options.no_proxy)
-        # Names that origins send us to may not keep those of the configuration waiting.
+        # Names in redirects have a resolver of their own, so that slow ones do not delay configured names.
         self._resolvers = Names(options.connect_timeout_s), PublicResolver(options.connect_timeout_s)
         self._direct, self._public = (_session(options, one) for one in self._resolvers)
         self.unpackers = ThreadPoolExecutor(2, "unpack")
@@ -125,7 +125,7 @@ def _session(options: UpstreamOptions, resolver: Names) -> ClientSession:
         auto_decompress=False,
         headers={"User-Agent": f"sstream-proxy/{__version__}"},
         read_bufsize=_READ_BUFFER_BYTES,
-        trace_configs=[told_of_queues()],
+        trace_configs=[queue_tracing()],
         timeout=ClientTimeout(
             total=None, sock_connect=options.connect_timeout_s, sock_read=options.stall_timeout_s
         ),

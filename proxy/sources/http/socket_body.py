@@ -1,28 +1,28 @@
-"""What is left of a large body, read from its socket by the thread that hashes and writes it.
+"""The rest of a large body, read from its socket by the thread that hashes and writes it.
 
-An HTTP library receives on the event loop and hands on what it has copied; at
-the speed of a local network that costs more than hashing. So once a body has
-begun, the rest is read past the library, which gets its connection back after
-the last byte. Only over plain TCP, and only where Content-Length says where the
-body ends (RFC 9112 section 6.3).
+aiohttp receives on the event loop and copies what it hands on; at the speed of a
+local network that costs more than hashing. So once a body has begun, the rest is read
+past aiohttp, which gets its connection back after the last byte. That is done only over
+plain TCP, and only where Content-Length says where the body ends (RFC 9112 section 6.3).
 
-Owns the socket meanwhile. Knows nothing of whose bytes they are.
+Owns the socket in the meantime. Knows nothing of what the bytes are.
 
-Why nobody else reads from that socket, in whatever order things happen:
+Why nothing else reads from that socket, whatever the order of events:
 
-1. Bytes leave a socket by its transport, while that is not paused, or by a
+1. Bytes are read from a socket by its transport, unless that is paused, or by a
    descriptor of the socket. The only other descriptor is ours.
-2. Those who can resume a transport have it from the connection's protocol:
-   besides the response at hand, all earlier ones of that connection. A body that
-   the library has buffered whole gives its connection back before it is read out,
-   and whoever reads it later resumes what is another's by then.
-3. So the protocol has no transport while we read, but a `_Lent`, which can only
-   be closed. Who holds on to the protocol cannot resume anything.
-4. Taking the transport, pausing it, and collecting what the library had received
-   before happen in one step of the event loop: nothing is received in between.
-5. The transport goes back after the last byte of the body, and before the library
+2. Only code that has the connection's protocol can resume the transport: the
+   response at hand, and all earlier responses of that connection. A response whose
+   body aiohttp has buffered whole gives its connection back before the body is read,
+   and a later reader of that body would resume a transport that serves another
+   response by then.
+3. So while we read, the protocol has no transport but a `_CloseOnlyTransport`.
+   Code that has kept the protocol cannot resume anything.
+4. Taking the transport, pausing it, and collecting what aiohttp had received
+   happen in one step of the event loop: nothing is received in between.
+5. The transport goes back after the last byte of the body, and before aiohttp
    learns of the end and may use the connection for another request. If anything
-   else has happened, it is closed, and the connection with it.
+   else has happened, the transport is closed, and the connection with it.
 """
 
 import asyncio
@@ -35,25 +35,25 @@ from typing import Any, Self
 from aiohttp import ClientResponse
 
 _LEAST_BYTES = 1024 * 1024
-"""Less is left to the library. More than it reads at a time."""
+"""A smaller rest is left to aiohttp. This is more than it reads at a time."""
 _GATHERED_BYTES = 256 * 1024
 _GATHER_S = 0.02
-"""So long, so much is waited for: few large reads cost less than many small ones."""
+"""How long to wait for that many bytes: few large reads cost less than many small ones."""
 _READ_BYTES = 256 * 1024
 
 
-class _Lent(asyncio.Transport):
-    """All that the library has of a transport while a SocketBody reads: it can close it at shutdown."""
+class _CloseOnlyTransport(asyncio.Transport):
+    """Stands in for a transport while a SocketBody reads: aiohttp can only close it, as at shutdown."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__()
         self._transport = transport
 
     def pause_reading(self) -> None:
-        """Nothing: it is paused."""
+        """Do nothing: it is paused."""
 
     def resume_reading(self) -> None:
-        """Nothing: what comes is not for who asks."""
+        """Do nothing: what comes is not for the caller."""
 
     def is_closing(self) -> bool:
         """Whether it has been closed."""
@@ -68,15 +68,15 @@ class _Lent(asyncio.Transport):
         self._transport.abort()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Tell of it."""
+        """Return what the transport says of itself."""
         return self._transport.get_extra_info(name, default)
 
 
 class SocketBody:
     """The rest of one body; to be closed.
 
-    `begun` comes first: the library had read it. Then `ready` is for the event loop, and `read_into`
-    for any thread. What goes wrong in that thread is raised by `check`.
+    `begun` comes first: aiohttp had read it. Then `ready` is for the event loop, and `read_into`
+    for any thread. `check` raises what went wrong in that thread.
     """
 
     def __init__(self, response: ClientResponse) -> None:
@@ -88,22 +88,22 @@ class SocketBody:
         self._content = response.content
         self._protocol = connection.protocol
         self._transport = connection.transport
-        self._lent = _Lent(self._transport)
+        self._stand_in = _CloseOnlyTransport(self._transport)
         self.begun: list[bytes] = []
-        # Each read lets the library go on with what it has put by.
+        # Each read lets aiohttp go on with what it has buffered.
         while part := self._content.read_nowait():
             self.begun.append(part)
         self.left_bytes = response.content_length - self._content.total_bytes
         """How much is still to be received."""
         self._transport.pause_reading()
-        self._protocol.transport = self._lent
+        self._protocol.transport = self._stand_in
         self._protocol.read_timeout = None  # Until its next request, which sets it again.
         self._protocol.start_timeout()
         # The event loop watches no descriptor of a transport's, but a second one of the same connection.
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         self._socket.setblocking(False)
         self._using = threading.Lock()
-        """Held while a thread receives: closed, the socket's descriptor may be another's."""
+        """Held while a thread receives: once the socket is closed, its descriptor may be another file's."""
         self._error: OSError | None = None
 
     @staticmethod
@@ -157,7 +157,7 @@ class SocketBody:
             return count
 
     def read(self) -> bytes:
-        """Return some of the bytes that have come, for who has no buffer; none if there are none for now."""
+        """Return some bytes, for a caller without a buffer; none when there are none for now."""
         buffer = bytearray(_READ_BYTES)
         return bytes(memoryview(buffer)[: self.read_into(memoryview(buffer))])
 
@@ -182,12 +182,12 @@ class SocketBody:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the socket: the library has it again after the last byte, and nobody otherwise.
+        """Give the socket back to aiohttp after the last byte; close it otherwise.
 
-        It believes until its next request that it is amid the body, and would drop whatever came.
+        Until its next request aiohttp believes that it is within the body, and would drop what comes.
         """
         with self._using, self._socket:
-            if self._protocol.transport is self._lent:
+            if self._protocol.transport is self._stand_in:
                 self._protocol.transport = self._transport
             if self.left_bytes or not self._is_quiet():
                 self._transport.abort()

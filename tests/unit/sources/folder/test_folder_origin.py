@@ -229,6 +229,48 @@ async def test_a_file_server_that_is_silent_is_given_up_and_holds_up_nobody_else
     assert not held(root)
 
 
+@pytest.mark.parametrize("is_replaceable", [True, False])
+async def test_a_disk_that_gives_little_is_left_for_another_origin_if_there_is_one(
+    root: Path, is_replaceable: bool
+) -> None:
+    reader = Meddler(lambda: time.sleep(0.12), is_always=True)
+    origin = origin_of(root, reader, replace(OPTIONS, stall_timeout_s=0.5, least_rate_bytes=10**9))
+    got = bytearray()
+
+    async def read() -> None:
+        async for piece in origin.item("item", SIZE).pieces(0, ItemOptions(is_replaceable=is_replaceable)):
+            assert isinstance(piece, bytes)
+            got.extend(piece)
+
+    if is_replaceable:
+        with pytest.raises(OriginUnreachable, match="it gives only"):
+            await read()
+        assert DATA.startswith(got)
+        assert len(got) < SIZE
+    else:
+        await read()
+        assert got == DATA
+    reader.close()
+
+
+async def test_a_document_may_take_only_so_long(root: Path) -> None:
+    reader = Meddler(lambda: time.sleep(0.2), is_always=True)
+    origin = origin_of(root, reader, replace(OPTIONS, document_timeout_s=0.1))
+    told = await problem(origin)
+    assert isinstance(told, OriginUnreachable)
+    assert told.problem == f"{INDEX} took longer than 0.1 s"
+    reader.close()
+
+
+def test_a_file_that_nobody_wants_any_more_is_not_opened(root: Path) -> None:
+    """As when a thread for it was free too late."""
+    file = FolderFile("x", root, INDEX)
+    file.end()
+    with pytest.raises(OriginUnreachable, match="not wanted any more"):
+        file.open()
+    assert not held(root)
+
+
 def test_a_process_ends_though_a_thread_hangs() -> None:
     program = (
         "import asyncio, threading\n"
@@ -259,17 +301,19 @@ async def test_the_threads_end_with_the_reader() -> None:
 
 
 class Meddler(Reader):
-    """Does something to a file just before it is read for the second time."""
+    """Does something in the thread, just before a file is read for the second time or each time."""
 
-    def __init__(self, meddle: Callable[[], object]) -> None:
+    def __init__(self, meddle: Callable[[], object], *, is_always: bool = False) -> None:
         super().__init__("meddler")
         self._meddle = meddle
+        self._is_always = is_always
         self._reads = 0
 
     def begin(self, function: Callable[[*_Args], _Result], *args: *_Args) -> asyncio.Future[_Result]:
         def call() -> _Result:
-            self._reads += function.__name__ == "read"
-            if self._reads == 2:
+            is_read = function.__name__ == "read"
+            self._reads += is_read
+            if is_read and (self._is_always or self._reads == 2):
                 self._meddle()
             return function(*args)
 

@@ -40,7 +40,7 @@ async def upstream(origin: Origin, meter: Meter) -> AsyncIterator[Upstream]:
 async def test_a_turn_is_waited_for_as_long_as_it_takes(
     origin: Origin, upstream: Upstream, meter: Meter
 ) -> None:
-    """A transfer that takes longer than anybody's patience makes nobody fail who comes after it."""
+    """A transfer that takes longer than any timeout makes no later request fail."""
     origin.fault("long", Fault(rate_bytes_s=500_000))
     async with asyncio.TaskGroup() as group:
         first = group.create_task(upstream.fetch("long", Validators()))
@@ -53,7 +53,7 @@ async def test_a_turn_is_waited_for_as_long_as_it_takes(
     assert max(meter.answered_s) < 0.2
 
 
-async def test_patience_ends_for_who_has_had_their_turn(
+async def test_the_time_ends_for_a_request_that_has_had_its_turn(
     origin: Origin, upstream: Upstream, meter: Meter
 ) -> None:
     """Silence after the question is the origin's."""
