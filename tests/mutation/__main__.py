@@ -88,6 +88,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="how many trials run at once")
     parser.add_argument("--at-least", type=float, default=90.0, help="the share below which this fails")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
+    parser.add_argument("--as-watched", action="store_true", help="watch only test files that are new")
     parser.add_argument("--list", action="store_true", help="print the changes and try none")
     return parser.parse_args()
 
@@ -112,8 +113,11 @@ def _harmless() -> dict[str, str]:
 
 def _take_down_reach(reach: Reach, options: argparse.Namespace) -> None:
     """Run the tests that have not been watched yet, or have changed since."""
+    reach.forget_removed()
     files = {
-        name: digest for name, digest in test_files(options.tests).items() if not reach.is_known(name, digest)
+        name: digest
+        for name, digest in test_files(options.tests).items()
+        if not reach.is_known(name, None if options.as_watched else digest)
     }
     if not files:
         return
@@ -143,7 +147,7 @@ def _try_all(changes: Sequence[Change], reach: Reach, known: Known, options: arg
     """Try changes until all are tried, or the time is over."""
     if not changes:
         return
-    order, begun = Order(reach, options.budget), time.monotonic()
+    order, begun = Order(reach, set(test_files(options.tests)), options.budget), time.monotonic()
     with Crew(options.jobs, reach.quickest) as crew:
         tried = crew.try_all(changes, order, options.minutes * 60)
         for count, (change, outcome) in enumerate(tried, start=1):

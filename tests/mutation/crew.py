@@ -4,7 +4,7 @@ import multiprocessing
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -16,13 +16,16 @@ from mutation.trees import copied
 from mutation.trial import Outcome, Task, work
 
 _OVERHEAD_S = 0.02
+_FORK_S = 0.5
+"""What a trial costs anyway."""
 
 
 class Order:
     """In which order tests are tried on a change: those first that have noticed others near it."""
 
-    def __init__(self, reach: Reach, budget_s: float) -> None:
+    def __init__(self, reach: Reach, files: Collection[str], budget_s: float) -> None:
         self._reach = reach
+        self._files = files
         self._budget_s = budget_s
         self._noticed: Counter[tuple[str, str]] = Counter()
 
@@ -37,19 +40,28 @@ class Order:
         module, function = change.module, f"{change.module}::{change.function}"
         near = f"tests/unit/{module.removeprefix('proxy/').rpartition('/')[0]}"
 
-        def rank(test: str) -> tuple[int, bool, bool, float]:
+        def rank(test: str) -> tuple[float, bool, bool, float]:
             noticed = self._noticed[function, test] + self._noticed[module, test]
             seconds = self._reach.seconds[test]
-            return -noticed, not test.startswith(near), not test.startswith("tests/unit"), seconds
+            return (
+                -noticed / (_FORK_S + seconds),
+                not test.startswith(near),
+                not test.startswith("tests/unit"),
+                seconds,
+            )
 
         chosen: dict[str, float] = {}
         spent_s = 0.0
-        for test in sorted(self._reach.tests_of(module, change.function), key=rank):
+        reaching = self._reach.tests_of(module, change.function)
+        for test in sorted(filter(self._is_allowed, reaching), key=rank):
             spent_s += self._reach.seconds[test] + _OVERHEAD_S
             if spent_s > self._budget_s:
                 break
             chosen[test] = self._reach.seconds[test]
         return chosen
+
+    def _is_allowed(self, test: str) -> bool:
+        return test.partition("::")[0] in self._files
 
 
 class Crew:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from mutation.trees import ROOT
+
 _FOLDER = "MUTATION_REACH"
 """The variable that names the folder where is written down what was reached."""
 _TELL = "_tell_that_it_was_reached"
@@ -102,9 +104,9 @@ class Reach:
         }
         self._files: dict[str, str] = stored.get("files", {})
 
-    def is_known(self, file: str, digest: str) -> bool:
-        """Whether the tests of a file have been watched, as they stand."""
-        return self._files.get(file) == digest
+    def is_known(self, file: str, digest: str | None) -> bool:
+        """Whether the tests of a file have been watched; with a digest, as they are in that file."""
+        return file in self._files if digest is None else self._files.get(file) == digest
 
     def take_in(self, folder: Path, files: dict[str, str]) -> None:
         """Put what the tests of these files have told in the place of what they told before.
@@ -132,6 +134,10 @@ class Reach:
     def quickest(self) -> str:
         """The test that takes the least time."""
         return min(self.seconds, key=lambda test: self.seconds[test])
+
+    def forget_removed(self) -> None:
+        """Forget the tests of files that are not there any more."""
+        self._forget({name for name in self._files if not (ROOT / name).is_file()})
 
     def _forget(self, files: set[str]) -> None:
         self.seconds = {test: s for test, s in self.seconds.items() if test.partition("::")[0] not in files}

@@ -126,6 +126,8 @@ class Workbench:
         finally:
             path.write_bytes(source)
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        if outcome.verdict == "unloadable" and self._run(task.tests).verdict != "survived":
+            outcome = Outcome(verdict="untried", by="without any change the tests do not succeed either")
         return Outcome(verdict=outcome.verdict, by=outcome.by, seconds=time.monotonic() - begun)
 
     def _judge(self, tests: dict[str, float]) -> Outcome:

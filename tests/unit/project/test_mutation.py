@@ -70,6 +70,9 @@ def test_a_change_keeps_its_name_when_lines_move_and_no_two_share_one() -> None:
     assert len(set(before)) == len(before) == 5
 
 
+FILE = "tests/unit/test_m.py"
+
+
 @pytest.fixture
 def reach(tmp_path: Path) -> Reach:
     """Return what three tests have reached."""
@@ -93,15 +96,19 @@ def test_tests_are_known_by_what_they_reach_themselves_or_in_programs_they_start
     assert reach.tests_of("proxy/other.py", "f") == set()
     assert reach.is_known("tests/unit/test_m.py", "digest")
     assert not reach.is_known("tests/unit/test_m.py", "changed")
+    assert reach.is_known("tests/unit/test_m.py", None)
+    reach.forget_removed()
+    assert reach.tests_of("proxy/m.py", "f") == set()
 
 
 def test_the_quickest_test_is_tried_first_until_another_has_noticed_something_near(reach: Reach) -> None:
     (change,) = changes_of("proxy/m.py", b"def f():\n    return 1\n")
-    order = Order(reach, budget_s=100)
+    order = Order(reach, {FILE}, budget_s=100)
     assert [name[-4:] for name in order.tests_for(change)] == ["uick", "slow"]
     order.note(change, Outcome(verdict="caught", by="tests/unit/test_m.py::slow"))
     assert [name[-4:] for name in order.tests_for(change)] == ["slow", "uick"]
-    assert [name[-4:] for name in Order(reach, budget_s=1).tests_for(change)] == ["uick"]
+    assert [name[-4:] for name in Order(reach, {FILE}, budget_s=1).tests_for(change)] == ["uick"]
+    assert Order(reach, set(), budget_s=100).tests_for(change) == {}
 
 
 def test_each_change_that_is_called_harmless_has_a_reason_and_stands_there_once() -> None:
