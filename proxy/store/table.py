@@ -109,9 +109,8 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             if inode is None:
                 Table(Path(self._directory)).close_all()
                 inode = _inode(self._database)
-            if inode != getattr(self._local, "inode", inode):
+            if inode != getattr(self._local, "inode", None):
                 self.close()
-            self._local.inode = inode
         connection = getattr(self._local, "con", None)
         if connection is None or connection not in self._connections:
             connection = self._connect()
@@ -120,6 +119,7 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     def _connect(self) -> sqlite3.Connection:
         """Open a connection for this thread, which any thread may close."""
+        self._local.inode = _inode(self._database)
         connection = sqlite3.connect(
             self._database, timeout=self.timeout, isolation_level=None, check_same_thread=False
         )
