@@ -40,10 +40,11 @@ GENERATION = Schema(Generation, later=_LATER)
 ACCEPTED = Kind("generation/", GENERATION)
 HELD = Kind("served/", GENERATION)
 
-_REPLACED = "retired/"
+_REPLACED: Kind[list[Any]] = Kind("retired/", Schema(list[Any]))
+"""Its entries are decoded one by one: one that cannot be read takes no other with it."""
 _FLAVOURS = Kind("siblings/", Schema(tuple[str, ...]))
 _TROUBLE = Kind("trouble/", Schema(Trouble, later=["is_local", "too_old"]))
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 class Replaced(Row, frozen=True):
@@ -60,10 +61,10 @@ _ENTRY = Schema(Replaced, later=_LATER)
 def replaced_since(ledger: Ledger, mirror: str, since: float) -> list[Replaced]:
     """Return the generations replaced after `since` (Unix seconds), newest first. Blocks."""
     found = []
-    for entry in _entries(ledger.record(_REPLACED + mirror), since):
+    for entry in _entries(_replaced(ledger, mirror), since):
         replaced = _ENTRY.decode(entry)
         if isinstance(replaced, Unreadable):
-            ledger.tell_unreadable(_REPLACED + mirror, replaced.problem)
+            ledger.tell_unreadable(_REPLACED.key(mirror), replaced.problem)
         elif replaced.when > since:
             found.append(replaced)
     return found
@@ -72,14 +73,21 @@ def replaced_since(ledger: Ledger, mirror: str, since: float) -> list[Replaced]:
 def note_replaced(ledger: Ledger, mirror: str, generation: Generation, now: float, since: float) -> None:
     """Record that a generation is replaced now; forget those replaced before `since`. Blocks."""
     with ledger.transaction():
-        kept = [entry for entry in _entries(ledger.record(_REPLACED + mirror), now) if entry[1] > since]
-        ledger.write(_REPLACED + mirror, [_ENTRY.encode(Replaced(generation, now)), *kept])
+        kept = [entry for entry in _entries(_replaced(ledger, mirror), now) if entry[1] > since]
+        _REPLACED.write(ledger, [_ENTRY.encode(Replaced(generation, now)), *kept], mirror)
+
+
+def _replaced(ledger: Ledger, mirror: str) -> Any:
+    key = _REPLACED.key(mirror)
+    return ledger.records_at(key).get(key)
 
 
 def _entries(record: Any, now: float) -> list[list[Any]]:
     """Return the pairs of a generation and when it was replaced; anything else was replaced now."""
     if record is None:
         return []
+    if isinstance(record, Unreadable):
+        return [[record.remains, now]]
     entries = record if isinstance(record, list) else [record]
     return [entry if _is_entry(entry) else [entry, now] for entry in entries]
 
@@ -182,13 +190,13 @@ def dates_of(record: Any) -> Generation | None:
 
 def documents_in_use(ledger: Ledger) -> set[Digest]:
     """Return the blobs of all documents that are or may be served, of any mirror. Blocks."""
-    generations = [*ledger.records(ACCEPTED.prefix).values(), *ledger.records(HELD.prefix).values()]
-    for record in ledger.records(_REPLACED).values():
-        generations += [entry[0] for entry in _entries(record, 0.0)]
-    return {digest for record in generations for digest in _digests(record)}
+    generations = [*ledger.records(ACCEPTED.prefix).items(), *ledger.records(HELD.prefix).items()]
+    for key, record in ledger.records(_REPLACED.prefix).items():
+        generations += [(key, entry[0]) for entry in _entries(record, 0.0)]
+    return {digest for key, record in generations for digest in _digests(ledger, key, record)}
 
 
-def _digests(record: Any) -> Iterator[Digest]:
+def _digests(ledger: Ledger, key: str, record: Any) -> Iterator[Digest]:
     """Yield the digests of a generation's documents and texts; all that stand in one that cannot be read."""
     generation = GENERATION.decode(record)
     if not isinstance(generation, Unreadable):
@@ -196,12 +204,15 @@ def _digests(record: Any) -> Iterator[Digest]:
             yield document.digest
             yield document.text
         return
-    values = [record]
+    ledger.tell_unreadable(key, generation.problem)
+    values: list[Any] = [record]
     while values:
         value = values.pop()
         if isinstance(value, dict):
             values += value.values()
         elif isinstance(value, list):
             values += value
-        elif isinstance(value, str) and _DIGEST.fullmatch(value):
-            yield Digest(value)
+        elif isinstance(value, Unreadable):
+            values.append(value.remains)
+        elif isinstance(value, str):
+            yield from map(Digest, _DIGEST.findall(value))

@@ -47,6 +47,8 @@ class Unreadable:
     """A record that is there and cannot be read. Something was written, so it never counts as nothing."""
 
     problem: str
+    remains: str = ""
+    """The text of one that is no JSON."""
 
 
 class Schema(Generic[T]):
@@ -104,7 +106,8 @@ def parse(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        return Unreadable(f"it is not JSON: {error}")
+        remains = text if isinstance(text, str) else text.decode(errors="replace")
+        return Unreadable(f"it is not JSON: {error}", remains)
 
 
 def _is_silent(value: object) -> bool:
