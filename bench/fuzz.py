@@ -32,7 +32,7 @@ from support.tree import SignedTree
 from support.wire import Wire, WireReply, request
 
 from proxy.mirror import Mirror
-from proxy.web.blob_response import SERVER_NAME
+from proxy.web import SERVER_NAME
 
 ROOT = Path(__file__).parent.parent
 CORPUS = ROOT / "tests" / "corpus"

@@ -2,3 +2,8 @@
 
 The only user of aiohttp's server side. Knows neither SQLite nor GnuPG.
 """
+
+from proxy import __version__
+
+SERVER_NAME = f"sstream-proxy/{__version__}"
+"""What replies say of who answers."""

@@ -1,16 +1,13 @@
 """What is noted of every request when it has ended: one log line, and the counters of its mirror."""
 
-import itertools
-import logging
-import os
 import re
-from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
 from proxy.counting.counters import Counters
 from proxy.web.blob_response import BlobResponse
+from proxy.web.log_line import Ended, new_request_id, write_line
 from proxy.web.status import cut_for, fate_of
 
 MIRROR = web.ResponseKey("mirror", str)
@@ -28,7 +25,6 @@ _REQUEST_ID = web.RequestKey("request_id", str)
 _GIVEN_ID = re.compile(r"[\w.:-]{1,64}")
 _CREDENTIALS = re.compile(r"^([A-Za-z][\w+.-]*://)[^/?#]*@")
 """What an absolute target may have before its host."""
-_numbers = itertools.count(1)
 
 
 def request_id(request: web.BaseRequest) -> str:
@@ -39,11 +35,6 @@ def request_id(request: web.BaseRequest) -> str:
         known = given if _GIVEN_ID.fullmatch(given) else new_request_id()
         request[_REQUEST_ID] = known
     return known
-
-
-def new_request_id() -> str:
-    """Return an id that no other request of this machine has had of late."""
-    return f"{os.getpid():x}-{next(_numbers):x}"
 
 
 def shown_path(raw_path: str) -> str:
@@ -84,39 +75,6 @@ class AccessLog(AbstractAccessLogger):
                 request_id=request_id(request),
             ),
         )
-
-
-class Ended(NamedTuple):
-    """A request that has ended, as the log tells of it."""
-
-    client: str | None
-    method: str
-    path: str
-    status: int
-    outcome: str
-    sent_bytes: int
-    seconds: float
-    digest: str
-    is_aborted: bool
-    request_id: str
-
-
-def write_line(logger: logging.Logger, ended: Ended) -> None:
-    """Write the one line of a request."""
-    logger.info(
-        "request client=%s method=%s path=%s status=%d outcome=%s bytes=%d seconds=%.3f digest=%s"
-        " aborted=%s id=%s",
-        ended.client,
-        ended.method,
-        ended.path,
-        ended.status,
-        ended.outcome,
-        ended.sent_bytes,
-        round(ended.seconds, 6),
-        ended.digest,
-        "yes" if ended.is_aborted else "no",
-        ended.request_id,
-    )
 
 
 def _body_bytes(request: web.BaseRequest, response: web.StreamResponse) -> int:

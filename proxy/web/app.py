@@ -25,12 +25,12 @@ from proxy.jobs.actions import ActionsFor
 from proxy.mirror import Mirror
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
+from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, AccessLog
 from proxy.web.admin.api import Api, answer, asker_of
 from proxy.web.admin.dashboard import Dashboard
 from proxy.web.admin.permission import AdminOptions, AdminPermission
-from proxy.web.blob_response import SERVER_NAME
 from proxy.web.client_options import ClientOptions
 from proxy.web.mirror_handler import PLACE, MirrorHandler, local_address
 from proxy.web.mounts import Mounts

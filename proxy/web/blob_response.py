@@ -11,7 +11,6 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from proxy import __version__
 from proxy.errors import ProxyError
 from proxy.fills.bodies import Body, Opened
 from proxy.web.negotiate import Answer
@@ -19,8 +18,6 @@ from proxy.web.wire.client_presence import UndisturbedSink, presence_of
 from proxy.web.wire.sinks import SocketSink, TlsSink
 
 log = logging.getLogger(__name__)
-
-SERVER_NAME = f"sstream-proxy/{__version__}"
 
 
 class BlobResponse(web.StreamResponse):

@@ -14,8 +14,9 @@ from proxy.fills.bodies import Body, Outcome
 from proxy.service.delivery import Delivery
 from proxy.service.target import Target
 from proxy.web.access.gate import Gate
-from proxy.web.access_log import COUNTERS, OUTCOME, Ended, shown_path
+from proxy.web.access_log import COUNTERS, OUTCOME, shown_path
 from proxy.web.blob_response import BlobResponse
+from proxy.web.log_line import Ended
 from proxy.web.negotiate import Answer
 from proxy.web.wire.connection import Connection
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, WholeReply, shared_head

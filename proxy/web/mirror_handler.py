@@ -17,10 +17,11 @@ from proxy.errors import ProxyError
 from proxy.fills.bodies import Outcome
 from proxy.service.delivery import Delivery
 from proxy.service.target import Target
+from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate, PasswordNeeded
 from proxy.web.access.networks import parse_address
 from proxy.web.access_log import CUT, DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
-from proxy.web.blob_response import SERVER_NAME, BlobResponse
+from proxy.web.blob_response import BlobResponse
 from proxy.web.cache_reply import cache_reply
 from proxy.web.mounts import Place
 from proxy.web.negotiate import negotiate

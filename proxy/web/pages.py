@@ -16,9 +16,9 @@ from proxy.mirror import Mirror
 from proxy.reporting.metrics import CONTENT_TYPE, exposition
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
+from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate
 from proxy.web.admin.api import answer
-from proxy.web.blob_response import SERVER_NAME
 
 _UNTOLD = "the reasons are for admins: [admin] read"
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")

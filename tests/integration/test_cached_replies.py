@@ -15,7 +15,7 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.web.access_log import Ended
+from proxy.web.log_line import Ended
 from proxy.web.wire import connection, prepared
 from proxy.web.wire.connection import Connection
 from proxy.web.wire.prepared import RangeReplies, WholeReply

@@ -10,7 +10,7 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, request
 
-from proxy.web.blob_response import SERVER_NAME
+from proxy.web import SERVER_NAME
 
 INNOCENT = f"{MOUNT}streams/v1/index.sjson"
 MARKER = b"0\r\n\r\n"

@@ -20,9 +20,9 @@ from proxy.jobs.selection import Selection
 from proxy.readable import meant
 from proxy.simplestreams.filters import Filter
 from proxy.system.threads import Threads
+from proxy.web import SERVER_NAME
 from proxy.web.access_log import COUNTERS
 from proxy.web.admin.permission import LOCAL_SOCKET, NOBODY, AdminPermission, Asker
-from proxy.web.blob_response import SERVER_NAME
 
 _BODY_TIMEOUT_S = 15.0
 _MOST_FILTERS = 32

@@ -19,8 +19,8 @@ from proxy.reporting.plots import HEIGHT, PLOTS, THEMES, WIDTH, draw
 from proxy.reporting.products import ProductTable
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
+from proxy.web import SERVER_NAME
 from proxy.web.admin.permission import CHANGE_HEADER
-from proxy.web.blob_response import SERVER_NAME
 
 _PAGE_POLICY = (
     "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "

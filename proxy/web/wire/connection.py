@@ -21,7 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
-from proxy.web.blob_response import SERVER_NAME
+from proxy.web import SERVER_NAME
 from proxy.web.wire.client_presence import ClientPresence
 from proxy.web.wire.connection_limits import ConnectionLimits
 from proxy.web.wire.prepared import WireBytes

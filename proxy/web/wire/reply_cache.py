@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.counting.counters import MirrorTally
-from proxy.web.access_log import Ended, new_request_id, write_line
+from proxy.web.log_line import Ended, new_request_id, write_line
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head
 
 log = logging.getLogger("proxy.access")

@@ -16,7 +16,7 @@ from support.holding import ROOT
 
 from proxy.digest import InvalidDigest
 from proxy.processes.logs import HumanFormatter, JsonFormatter
-from proxy.web.access_log import Ended, write_line
+from proxy.web.log_line import Ended, write_line
 
 
 def record(template: object, *args: object, level: int = logging.INFO, **more: object) -> logging.LogRecord:

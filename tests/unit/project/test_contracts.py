@@ -18,7 +18,7 @@ AIOHTTP = "aiohttp is known to the HTTP sources and to the web"
 SERVER = "aiohttp's server is known to the web"
 CLIENT = "aiohttp's client is known to the HTTP sources"
 DISKCACHE = "diskcache is known to the ledger's table"
-SQLITE = "SQLite is known to the store"
+SQLITE = "SQLite is known to the ledger"
 PLACES = "Where blobs lie is known to the store"
 GNUPG = "gnupg is known to the keyring"
 TERMINALS = "Terminals are known to the command line"
@@ -54,6 +54,7 @@ FORBIDDEN = [
     ("web/admin", "from aiohttp.client_proto import ResponseHandler", CLIENT),
     ("web", "import sqlite3", SQLITE),
     ("cli", "import sqlite3", SQLITE),
+    ("store", "import sqlite3", SQLITE),
     ("documents", "import sqlite3", SQLITE),
     ("jobs", "from proxy.store.local.store import LocalStore", PLACES),
     ("runtime.py", "from proxy.store.local.folders import Folders", PLACES),
