@@ -42,11 +42,12 @@ class LastAccepted:
         if not found:
             return noted or copied
         newest = max(found, key=_age)
-        if len({_age(one) for one in found}) > 1:
+        if isinstance(noted, Generation) and isinstance(copied, Generation) and _age(noted) != _age(copied):
             log.warning(
                 "generation.records_differ mirror=%s ledger=%d file=%d",
                 self._mirror,
-                *(one.number for one in found),
+                noted.number,
+                copied.number,
             )
         if newest.keyring:
             self._even_out(newest, noted, copied)
