@@ -128,8 +128,10 @@ async def test_a_document_over_the_limit_is_refused(kind: Kind) -> None:
     kind.write(INDEX, b"x" * OPTIONS.document_limit_bytes)
     assert await kind.origin.fetch(INDEX, Validators()) is not None
     kind.write(INDEX, b"x" * (OPTIONS.document_limit_bytes + 1))
+    received = kind.meter.received_bytes
     with pytest.raises(OriginOverdid, match="document_limit"):
         await kind.origin.fetch(INDEX, Validators())
+    assert (kind.meter.received_bytes, kind.meter.exceeded_times) == (received, 1)
 
 
 @pytest.mark.parametrize("offset", OFFSETS)

@@ -12,6 +12,7 @@ class Meter:
     def __init__(self) -> None:
         self.received_bytes = 0
         self.failures = 0
+        self.exceeded_times = 0
         self.answered_s: list[float] = []
 
     def answered(self, seconds: float, *, is_good: bool) -> None:  # noqa: ARG002
@@ -27,7 +28,8 @@ class Meter:
         self.received_bytes += count
 
     def exceeded(self) -> None:
-        """Nobody asks."""
+        """Count it."""
+        self.exceeded_times += 1
 
 
 def asked_with(sessions: Sessions, origin: Origin, meter: Meter) -> Upstream:

@@ -57,7 +57,7 @@ class Version(NamedTuple):
 class FolderFile:
     """The file at a canonical path of the tree in `folder`, which is the origin named.
 
-    `open` comes first, and `end` last; between them, several threads may use it one after the other.
+    `open` comes first, `end` and `close` last; between them, several threads may use it in turn.
     """
 
     def __init__(self, origin: str, folder: Path, path: str) -> None:
@@ -88,8 +88,11 @@ class FolderFile:
             return os.pread(self._fd, count, offset)
 
     def end(self) -> None:
-        """Close the file; a thread that is using it closes it afterwards."""
+        """Let nothing be opened any more, and whichever thread uses the file last close it. Never blocks."""
         self._has_ended = True
+
+    def close(self) -> None:
+        """Close the file after `end`, unless a thread is using it, which does so itself."""
         self._close_unless_used()
 
     @contextlib.contextmanager

@@ -100,7 +100,8 @@ class FolderOrigin:
             self._meter.answered(time.monotonic() - began, is_good=True)
             yield file, version
         finally:
-            await asyncio.wait([self._reader.begin(file.end)], timeout=_CLOSE_WITHIN_S)
+            file.end()
+            await asyncio.wait([self._reader.begin(file.close)], timeout=_CLOSE_WITHIN_S)
 
     async def read(
         self, file: FolderFile, start: int, stop: int, *, is_replaceable: bool
