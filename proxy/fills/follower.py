@@ -8,7 +8,6 @@ that its clients are reading.
 import asyncio
 from collections.abc import Sequence
 
-from proxy.errors import ProxyError
 from proxy.fills.errors import BadItem, TransferDiscarded
 from proxy.fills.facilities import Facilities
 from proxy.fills.failures import WRONG_BYTES
@@ -43,19 +42,18 @@ class Follower:
         Raises ItemAbsent, BadItem, TransferDiscarded or StoreFault when the other process has given up.
         """
         progress = self._progress
-        if progress.file is None:
-            progress.file = self._store.follow(self._item.digest)
-        if progress.file is None:
+        progress.file = file = progress.file or self._store.follow(self._item.digest)
+        if file is None:
             return await self.adopt()
         for _ in range(_POLLS_FOR_EACH_TAKEOVER_TRY):
             self._interest.note()
-            seen = progress.file.progress()
+            seen = file.progress()
             progress.report(seen.length_bytes)
             if seen.is_verified and seen.length_bytes == self._item.size_bytes:
                 progress.prove()
             elif seen.is_discarded:
                 await self._find_out_why()
-                return self._let_go_of_file()
+                return self._let_go_of(file)
             if self._store.has(self._item.digest):
                 return await self.adopt()
             await asyncio.sleep(POLL_S)
@@ -82,19 +80,14 @@ class Follower:
         """Let this process write on, now that the one that wrote the `file` has died or given up.
 
         Raises ItemAbsent, BadItem, TransferDiscarded or StoreFault when its readers cannot be given
-        what will be written. Then `incoming` is discarded, if it was made by this attempt.
+        what will be written.
         """
-        try:
-            known = await self._failures.known(self._item)
-            known.check(self._item, self._origins)
-            if not file.is_same(incoming.fd):
-                if known.is_suspect:
-                    raise TransferDiscarded(self._item, "another worker got wrong bytes")
-                self._progress.check_same(incoming.fd)
-        except ProxyError:
-            if not incoming.length_bytes:
-                await self._storage.threads.disk(incoming.discard)
-            raise
+        known = await self._failures.known(self._item)
+        known.check(self._item, self._origins)
+        if not file.is_same(incoming.fd):
+            if known.is_suspect:
+                raise TransferDiscarded(self._item, "another worker got wrong bytes")
+            self._progress.check_same(incoming.fd)
 
     async def _find_out_why(self) -> None:
         """Raise the reason for which another process discarded the file, if it recorded one."""
@@ -103,14 +96,14 @@ class Follower:
         if known.is_suspect:
             raise TransferDiscarded(self._item, "another worker got wrong bytes")
 
-    def _let_go_of_file(self) -> bool:
+    def _let_go_of(self, file: Partial) -> bool:
         """Let this process lead; raise StoreFault if part of the discarded file is read here.
 
         Nobody waited there any more; or that process could not store it, and nor will this one.
         """
-        if self._progress.filled_bytes or self._progress.file is None:
+        if self._progress.filled_bytes:
             raise StoreFault("another worker could not store it")
-        self._progress.file.close()
+        file.close()
         self._progress.file = None
         return False
 

@@ -253,3 +253,22 @@ def test_a_part_agrees_with_what_it_overlaps(listing: TreeItem, file: int) -> No
 
 def test_outcomes_are_words_of_the_log() -> None:
     assert [one.value for one in Outcome] == ["hit", "stale", "miss", "join", "bypass"]
+
+
+@pytest.mark.parametrize("is_led_here", [True, False])
+async def test_what_a_client_still_reads_is_not_removed_after_its_commit(
+    data_dir: Path, process: Process, origin: Origin, item: Item, *, is_led_here: bool
+) -> None:
+    held = origin.fault(item.path, Fault(stall_after=MIB))
+    async with run_process(data_dir, origin) as another:
+        led, followed = await process.open(item), await another.open(item)
+        assert isinstance(followed.body, FillingBody)
+        held.remove()
+        await process.flights.ended()
+        await another.flights.ended()
+        first, last = (followed, led) if is_led_here else (led, followed)
+        await first.body.close()
+        remove = process.store.remove
+        assert not await process.threads.disk(remove, item.digest)
+        await last.body.close()
+        assert await process.threads.disk(remove, item.digest)

@@ -199,10 +199,11 @@ async def test_taking_over_asks_what_became_of_the_file_before(
 async def test_a_discarded_file_that_nobody_had_read_is_begun_by_this_process(
     process: Process, item: Item, another: Incoming, follower: Follower, progress: Progress
 ) -> None:
-    progress.file = process.store.follow(item.digest)
+    progress.file = file = process.store.follow(item.digest)
+    assert file is not None
     await process.threads.disk(another.discard)
     assert await follower.watch() is False
-    assert progress.file is None
+    assert (progress.file, file.fd) == (None, -1)
 
 
 async def test_a_discarded_file_of_which_part_was_read_ends_the_fill(
@@ -269,3 +270,35 @@ async def test_a_follower_keeps_telling_that_its_clients_wait(
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await process.flights.ended()
+
+
+async def test_a_blob_that_was_committed_before_anybody_could_follow_is_read_on_from(
+    process: Process, listing: TreeItem, item: Item, follower: Follower, progress: Progress
+) -> None:
+    assert await follower.watch() is False
+    assert await process.storage.room.reserve(item.digest, item.size_bytes)
+    await process.threads.disk(process.store.put, listing.read())
+    assert await follower.watch() is True
+    assert await process.record(f"reserved/{item.digest}") is None
+    assert (progress.state, progress.filled_bytes) == (State.PROVED, item.size_bytes)
+    fd = progress.open_file()
+    assert os.pread(fd, 10, 0) == listing.read()[:10]
+    os.close(fd)
+    # Nobody removes it while it is read here.
+    assert not await process.threads.disk(process.store.remove, item.digest)
+    progress.close_file()
+    assert await process.threads.disk(process.store.remove, item.digest)
+
+
+async def test_what_another_list_gives_another_size_proves_nothing_here(
+    process: Process, listing: TreeItem, item: Item, another: Incoming, follower: Follower
+) -> None:
+    await process.threads.disk(another.append, listing.read())
+    await process.threads.disk(another.verify)
+    longer = Progress(Item(path=item.path, digest=item.digest, size_bytes=item.size_bytes + 1))
+    longer.enter(State.STARTING)
+    longer.enter(State.FOLLOWING)
+    misled = Follower(longer, follower._sources, follower._interest, process.facilities)
+    assert await misled.watch() is False
+    assert longer.state is State.FOLLOWING
+    longer.close_file()
