@@ -19,7 +19,8 @@ from proxy.service.cache import Cache
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
+"""How soon it is noticed that a rule is due or asked for."""
 _LEAST_PAUSE_S = 60.0
 """Between two runs of a rule, whatever its schedule says, so that a fault cannot spin."""
 _RETRY_S = 900.0
@@ -38,6 +39,7 @@ class Scheduler:
         clock: Callable[[], float],
         random: Random,
         hold_s: float,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._offline = cache.offline
         self._ledger = cache.storage.threads.ledger
@@ -47,6 +49,7 @@ class Scheduler:
         self._clock = clock
         self._random = random
         self._hold_s = hold_s
+        self._look_every_s = look_every_s
         self._asked: set[str] = set()
 
     async def run(self) -> None:
@@ -69,14 +72,14 @@ class Scheduler:
                 self._asked |= await self._ledger(self._book.take_asked)
             except ProxyError as error:
                 log.warning("rule.not_asked problem=%s", error)
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(self._look_every_s)
 
     async def _follow(self, rule: Rule) -> None:
         """Run one rule whenever it is due or asked for."""
         due_at = await self._due_at(rule)
         seen_at = self._clock()
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(self._look_every_s)
             now = self._clock()
             if lies_ahead(seen_at, now):
                 # The clock was ahead, and what it said of times to come does not hold.

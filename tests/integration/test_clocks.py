@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.faults import Fault
 from support.origin import Origin
-from support.rules import HOUR, due_at, ran, scheduled
+from support.rules import HOUR, due_at, ran, scheduled, some_looks
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
@@ -229,20 +229,20 @@ async def test_a_rule_that_ran_in_times_to_come_runs(
         first = await ran(proxy, book, "lab", 0)
         await due_at(proxy, book, "lab", clock.now)
         course.set_clock()
-        await asyncio.sleep(1.2)  # One look of the scheduler.
+        await some_looks()
         set_at = clock.now
         clock.advance(6 * HOUR)
         second = await ran_again(proxy, book, first)
         assert set_at <= second.started_at <= clock.now
     course.begin()
     async with scheduled(proxy, clock, rule) as book:
-        await asyncio.sleep(1.2)
+        await some_looks()
         clock.advance(6 * HOUR + 60)
         third = await ran_again(proxy, book, second)
     course.set_clock()
     async with scheduled(proxy, clock, rule) as book:
         set_at = clock.now
-        await asyncio.sleep(1.2)
+        await some_looks()
         clock.advance(6 * HOUR + 60)
         last = await ran_again(proxy, book, third)
     assert set_at <= last.started_at <= clock.now

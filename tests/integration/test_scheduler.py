@@ -14,7 +14,7 @@ from support.faults import Fault
 from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
-from support.rules import HOUR, due_at, ran, runner_of, scheduled
+from support.rules import HOUR, due_at, ran, runner_of, scheduled, some_looks
 from support.running import Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
@@ -46,7 +46,7 @@ async def test_the_server_runs_a_rule_when_it_is_due(
         next_at = await due_at(proxy, book, "lab", clock.now)
         origin.clear()
         clock.advance(5 * HOUR)
-        await asyncio.sleep(1.2)  # One look of the scheduler, which finds nothing due.
+        await some_looks()
         assert not origin.requests
         clock.advance(HOUR + 600)
         second = await ran(proxy, book, "lab", first.started_at + HOUR)
@@ -123,7 +123,7 @@ async def test_no_byte_arrives_once_the_window_has_closed(
     rule = Rule(name="lab", mirror="test", filters=("product_name=p",))
     book = await open_rulebook(proxy.config, proxy.cache)
 
-    paused = await runner_of(proxy, book, clock).run(rule, Watcher(), clock.now + 5.0)
+    paused = await runner_of(proxy, book, clock).run(rule, Watcher(), clock.now + 1.5)
     await proxy.fills_ended()
     stopped_at = proxy.store.stored_bytes(Digest(item.digest), item.size)
     await origin.idle()
@@ -193,7 +193,7 @@ async def test_outside_of_its_window_a_due_rule_waits(proxy: RunningProxy, clock
     async with scheduled(proxy, clock, rule) as book:
         opens_at = await due_at(proxy, book, "lab", clock.now)
         clock.advance(HOUR)
-        await asyncio.sleep(1.5)  # One look of the scheduler.
+        await some_looks()
         assert (await proxy.cache.storage.threads.ledger(book.page, "lab")).last is None
         clock.now = opens_at
         assert (await ran(proxy, book, "lab", 0)).outcome == "complete"
@@ -205,7 +205,7 @@ async def test_nothing_runs_while_offline(proxy: RunningProxy, clock: Clock) -> 
     rule = Rule(name="lab", mirror="test", filters=("release=noble",), schedule="every 1h")
     proxy.cache.offline.turn(on=True)
     async with scheduled(proxy, clock, rule) as book:
-        await asyncio.sleep(1.5)  # One look of the scheduler.
+        await some_looks()
         assert (await proxy.cache.storage.threads.ledger(book.page, "lab")).last is None
         proxy.cache.offline.turn(on=False)
         assert (await ran(proxy, book, "lab", 0)).outcome == "complete"

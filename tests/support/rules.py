@@ -13,6 +13,7 @@ from proxy.runtime import open_rulebook
 from support.running import Clock, RunningProxy
 
 HOUR = 3600.0
+LOOK_EVERY_S = 0.05
 
 
 def runner_of(proxy: RunningProxy, book: RuleBook, clock: Clock) -> RuleRunner:
@@ -24,13 +25,18 @@ async def scheduled(proxy: RunningProxy, clock: Clock, *rules: Rule) -> AsyncIte
     """Run a scheduler in this event loop, by the test's clock."""
     book = await open_rulebook(proxy.config, proxy.cache)
     runner = RuleRunner(proxy.cache, book, clock, 4, HOUR)
-    scheduler = Scheduler(proxy.cache, rules, book, runner, clock, Random(1), HOUR)
+    scheduler = Scheduler(proxy.cache, rules, book, runner, clock, Random(1), HOUR, look_every_s=LOOK_EVERY_S)
     task = asyncio.create_task(scheduler.run())
     try:
         yield book
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def some_looks() -> None:
+    """Return when the scheduler has looked several times whether something is due."""
+    await asyncio.sleep(6 * LOOK_EVERY_S)
 
 
 async def ran(proxy: RunningProxy, book: RuleBook, name: str, since: float) -> Result:
