@@ -29,14 +29,6 @@ class OriginUnreachable(OriginError):
     """No connection, no answer, or one that broke off."""
 
 
-class OriginHungUp(OriginUnreachable):
-    """A connection that was made, and on which no answer came, or not all of it."""
-
-
-class ParentProxyRefused(OriginUnreachable):
-    """The site's own proxy does not let us through to an origin, or cannot reach it."""
-
-
 class OriginAbsent(OriginError):
     """The origin has nothing at that path."""
 
@@ -51,14 +43,6 @@ class OriginOverdid(OriginMisbehaved):
 
 class OriginGarbled(OriginMisbehaved):
     """An answer that is not in the protocol that the origin is asked in."""
-
-
-class OriginStatus(OriginError):
-    """An HTTP status that is neither the document nor its absence."""
-
-    def __init__(self, origin: str, status: int, problem: str) -> None:
-        super().__init__(origin, problem)
-        self.status = status
 
 
 class OriginForbidden(OriginError):

@@ -10,14 +10,8 @@ from collections.abc import Callable, Iterator
 from aiohttp import ClientConnectorError, ClientError, ClientHttpProxyError, ConnectionTimeoutError
 
 from proxy.errors import ProxyError
-from proxy.sources.errors import (
-    OriginError,
-    OriginGarbled,
-    OriginHungUp,
-    OriginMisbehaved,
-    OriginUnreachable,
-    ParentProxyRefused,
-)
+from proxy.sources.errors import OriginError, OriginGarbled, OriginMisbehaved, OriginUnreachable
+from proxy.sources.http.errors import OriginHungUp, ParentProxyRefused
 from proxy.sources.http.reasons import explain
 from proxy.sources.http.sessions import BadHead
 

@@ -12,17 +12,10 @@ from typing import NamedTuple
 from aiohttp import ClientResponse
 from yarl import URL
 
-from proxy.sources.errors import (
-    OriginAbsent,
-    OriginError,
-    OriginForbidden,
-    OriginMisbehaved,
-    OriginStatus,
-    ParentProxyRefused,
-    redirected,
-)
+from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginMisbehaved, redirected
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
+from proxy.sources.http.errors import OriginStatus, ParentProxyRefused
 from proxy.sources.http.reasons import explain_parent_refusal, explain_status
 from proxy.sources.http.redirects import LONGEST_CHAIN, RedirectGuard, RedirectRefused
 from proxy.sources.http.request_timer import RequestTimer

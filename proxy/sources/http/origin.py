@@ -22,16 +22,15 @@ from proxy.sources.errors import (
     OriginAbsent,
     OriginError,
     OriginForbidden,
-    OriginHungUp,
     OriginMisbehaved,
     OriginOverdid,
-    OriginStatus,
     OriginUnreachable,
 )
 from proxy.sources.freshness import Freshness
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
 from proxy.sources.http.conditions import conditions, freshness_fields, sent_validators
+from proxy.sources.http.errors import OriginHungUp, OriginStatus
 from proxy.sources.http.following import MOST_ASKED, Arrival, Follower
 from proxy.sources.http.item import HttpItem
 from proxy.sources.http.reasons import explain_status

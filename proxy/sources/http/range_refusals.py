@@ -5,7 +5,8 @@ that has arrived already must not keep the rest away for ever. Asking from the b
 costs that part again, so ranges and the beginning are tried in turn while both fail.
 """
 
-from proxy.sources.errors import OriginError, OriginHungUp, OriginUnreachable, WrongLength
+from proxy.sources.errors import OriginError, OriginUnreachable, WrongLength
+from proxy.sources.http.errors import OriginHungUp
 
 
 class RangeRefusals:

@@ -9,7 +9,8 @@ from proxy.documents.trouble import HeldBack, Trouble
 from proxy.documents.vetting import DocumentRefused
 from proxy.errors import ProxyError
 from proxy.signatures.keyring import SignatureError
-from proxy.sources.errors import OriginStatus, OriginUnreachable
+from proxy.sources.errors import OriginUnreachable
+from proxy.sources.http.errors import OriginStatus
 
 ORIGIN = "http://a.example/"
 DOWN = OriginUnreachable(ORIGIN, "connection refused")

@@ -193,3 +193,11 @@ def test_two_origins_on_one_host_are_told_apart_by_path() -> None:
 
 def test_what_is_located_is_the_mirror_itself() -> None:
     assert Mounts([STABLE]).place("/images/stable/a", None) == Place(STABLE, "a")
+
+
+def test_a_folder_that_is_an_origin_is_no_place_to_ask_a_proxy_for() -> None:
+    """It has no host, and neither have targets of no known form."""
+    disk = Mirror(name="disk", mount="/disk/", origins=("file:///srv/images/",))
+    for target in (f"file:///srv/images/{INDEX}", f"nonsense:/srv/images/{INDEX}", "file:///etc/passwd"):
+        assert is_foreign(target, disk)
+    assert locate(f"/disk/{INDEX}", disk) == ("disk", INDEX)

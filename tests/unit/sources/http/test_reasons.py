@@ -16,7 +16,8 @@ from aiohttp import connector
 from support.upstreams import Meter
 
 from proxy.sources.document import Validators
-from proxy.sources.errors import OriginError, OriginForbidden, OriginUnreachable, ParentProxyRefused
+from proxy.sources.errors import OriginError, OriginForbidden, OriginUnreachable
+from proxy.sources.http.errors import ParentProxyRefused
 from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
