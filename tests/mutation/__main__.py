@@ -61,7 +61,7 @@ def main() -> int:
         return 0
     KEPT.mkdir(parents=True, exist_ok=True)
     harmless = _harmless()
-    tests = hashlib.sha256(json.dumps(test_files(options.tests)).encode()).hexdigest()
+    tests = hashlib.sha256(json.dumps([test_files(options.tests), options.budget]).encode()).hexdigest()
     known = Known(KEPT / "results.jsonl", tests, is_fresh=options.fresh)
     reach = Reach(KEPT / "reach.json")
     _take_down_reach(reach, options)
@@ -182,9 +182,9 @@ def _report(changes: Sequence[Change], known: Known, harmless: dict[str, str], r
         caught = sum(outcome.is_caught for _, outcome in tried)
         hung = sum(outcome.verdict == "hung" for _, outcome in tried)
         survivors = [(one, outcome) for one, outcome in tried if not outcome.is_caught]
-        share = 100 * caught / len(tried) if tried else 100.0
+        share = 100 * caught / len(tried) if tried else 0.0
         counts = len(its), len(its) - len(judged), len(tried), caught, hung, len(survivors)
-        table.add_row(name, *map(str, counts), f"{share:.1f} %")
+        table.add_row(name, *map(str, counts), f"{share:.1f} %" if tried else "-")
     console.print(table)
     for one, outcome in survivors:
         _print_survivor(one, outcome, reach)

@@ -25,8 +25,8 @@ import pytest
 from mutation.changes import Change
 from mutation.trees import FOLDERS
 
-_FIRST_TESTS = 12
-"""So many are tried before the files of all others are loaded."""
+_FIRST_TESTS = (4, 24)
+"""So many are tried before the files of all others are loaded, and then so many."""
 _START_S = 60.0
 _LEAST_S = 20.0
 _PATIENCE = 10.0
@@ -70,7 +70,7 @@ def work(connection: Connection, tree: Path, probe: str) -> None:
     try:
         if (found := bench.run_unchanged(probe)).verdict != "survived":
             raise RuntimeError(f"{probe} without any change: {found.verdict}; see {tree / 'last.log'}")
-        with contextlib.suppress(EOFError, KeyboardInterrupt):
+        with contextlib.suppress(EOFError, ConnectionError, KeyboardInterrupt):
             while True:
                 task: Task = connection.recv()
                 connection.send(bench.try_out(task))
@@ -132,7 +132,8 @@ class Workbench:
 
     def _judge(self, tests: dict[str, float]) -> Outcome:
         names = list(tests)
-        left = [names[:_FIRST_TESTS], names[_FIRST_TESTS:]]
+        few, many = _FIRST_TESTS
+        left = [names[:few], names[few:many], names[many:]]
         while left:
             now = left.pop(0)
             outcome = self._run({name: tests[name] for name in now}) if now else None

@@ -21,16 +21,18 @@ def test_a_new_file_is_there_whole_or_not_at_all_until_it_is_written_for_good(tm
     power.check_all(tmp_path / "cuts", lambda after: has(after / "deeper" / "still" / "file", NEW, None))
 
 
-def test_a_file_that_is_replaced_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("new", [NEW, b"short"])
+def test_a_file_that_is_replaced_is_the_old_one_or_the_new_one(tmp_path: Path, new: bytes) -> None:
+    """What is short waits in a buffer until it is told to go."""
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "file").write_bytes(OLD)
     with PowerCuts() as power:
         power.watch(folder)
-        write_file(folder / "file", NEW)
-        power.promise(lambda after: has(after / "file", NEW))
+        write_file(folder / "file", new)
+        power.promise(lambda after: has(after / "file", new))
     assert len(power.images) > 4
-    power.check_all(tmp_path / "cuts", lambda after: has(after / "file", NEW, OLD))
+    power.check_all(tmp_path / "cuts", lambda after: has(after / "file", new, OLD))
 
 
 def has(path: Path, *allowed: bytes | None) -> None:
