@@ -1,6 +1,7 @@
 """What the documents claim about the project is what the project does."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,12 @@ def test_every_test_and_bench_that_the_security_notes_name_exists() -> None:
     assert benches
     for path in [*(f"tests/{test}" for test in tests), *benches]:
         assert (ROOT / path).exists(), path
+
+
+def test_mypy_checks_every_program() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    named = {path for path in settings["files"] if path.endswith(".py")}
+    folders = {path.parent.name for path in ROOT.glob("[a-z]*/*.py")} - {"build", "dist"}
+    assert named == {path.name for path in ROOT.glob("*.py")}
+    assert set(settings["files"]) - named >= folders
+    assert settings["strict"]
