@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.commands import Commands, events
 from support.exchange import read
-from support.failing_disk import FailingDisk
+from support.failing_disk import FailingDisk, small_file_system
 from support.faults import Fault
 from support.keys import SigningKey
 from support.maas import maas_tree
@@ -225,6 +225,38 @@ async def test_what_was_accepted_is_served_when_the_disk_is_gone(
         assert (await read(proxy.url(item.path))).body == data
         status = (await proxy.cache.status())["test"]
         assert "is its disk mounted?" in status["last_problem"]
+
+
+async def test_a_disk_can_be_unmounted_at_any_time_and_mounted_again(
+    tmp_path: Path, start: Start, key: SigningKey, clock: Clock
+) -> None:
+    """The system says that it is busy while anything of it is open."""
+    place = tmp_path / "media"
+    with small_file_system(place, "20m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("nothing can be mounted here")
+        tree = SignedTree(place, key)
+        item = tree.add_item(PRODUCT, "20250718", "squashfs", size=MIB)
+        tree.publish()
+        data = item.read()
+        async with start(place.as_uri() + "/") as proxy:
+            assert (await read(proxy.url(item.path))).body == data
+            await proxy.fills_ended()
+            unmounting = await asyncio.create_subprocess_exec("umount", str(place))
+            assert await unmounting.wait() == 0
+            clock.advance(400)
+            await proxy.documents.checks.revalidate()
+            problem = (await proxy.cache.status())["test"]["last_problem"]
+            assert "there is no streams/v1/ in it: is its disk mounted?" in problem
+            assert (await read(proxy.url(item.path))).body == data
+            mounting = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "tmpfs", str(place))
+            assert await mounting.wait() == 0
+            other = SignedTree(place, key)
+            newer = other.add_item(PRODUCT, "20250801", "squashfs", size=MIB)
+            other.publish(updated=tree.updated_s + 10)
+            clock.advance(400)
+            await proxy.documents.checks.revalidate()
+            assert (await read(proxy.url(newer.path))).body == newer.read()
 
 
 @pytest.mark.parametrize("is_folder_first", [True, False])
