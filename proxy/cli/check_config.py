@@ -8,11 +8,12 @@ import click
 
 from proxy.cli.options import UsageFault, config_option, load
 from proxy.cli.owner import warn_of_strangers
-from proxy.config.config import Config, find_config_file
-from proxy.config.doubts import disk_faults, hasty_clients, try_keyrings
-from proxy.config.exposure import exposures
+from proxy.config.advice.exposure import exposures
+from proxy.config.advice.machine import disk_faults, hasty_clients, try_keyrings
+from proxy.config.advice.surroundings import oddities
+from proxy.config.config import Config
 from proxy.config.folders import folder_doubts, folder_faults
-from proxy.config.surroundings import oddities
+from proxy.config.load import find_config_file
 from proxy.config.tls import BadCertificate, tls_context
 from proxy.mirror import EVERYBODY, Mirror
 from proxy.readable import counted

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from proxy.config.config import Config, ConfigError, find_config_file, load_config
+from proxy.config.config import Config
+from proxy.config.errors import ConfigError
+from proxy.config.load import find_config_file, load_config
 from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection

@@ -13,10 +13,11 @@ import click
 from proxy import __version__
 from proxy.cli.options import config_option, data_dir_option, load, read_config
 from proxy.cli.owner import become_owner, warn_of_strangers
-from proxy.config.config import Config, find_config_file
-from proxy.config.doubts import disk_faults, hasty_clients
-from proxy.config.exposure import exposures
-from proxy.config.surroundings import oddities
+from proxy.config.advice.exposure import exposures
+from proxy.config.advice.machine import disk_faults, hasty_clients
+from proxy.config.advice.surroundings import oddities
+from proxy.config.config import Config
+from proxy.config.load import find_config_file
 from proxy.errors import ProxyError
 from proxy.mirror import Trust
 from proxy.processes.listeners import Listeners, handed_over, shown_address

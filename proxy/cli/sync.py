@@ -13,8 +13,8 @@ import click
 from proxy.cli.options import UsageFault, chosen_rules, config_option, data_dir_option, load
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_with_cache
 from proxy.cli.show import make_view, tell
+from proxy.config.advice.surroundings import oddities
 from proxy.config.config import Config
-from proxy.config.surroundings import oddities
 from proxy.jobs.rulebook import Page, Result, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner

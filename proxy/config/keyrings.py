@@ -1,6 +1,7 @@
 """The keyrings that a configuration names, opened for the mirrors that have one."""
 
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 
 from proxy.config.config import Config
@@ -21,7 +22,14 @@ def keyring_files(config: Config) -> dict[str, Path]:
 
 def open_keyrings(config: Config) -> Keyrings:
     """Return the keyrings of all mirrors. Raises GpgMissing, GpgFailed, HomeFault or KeyringError. Blocks."""
-    files = keyring_files(config)
+    named = keyring_files(config)
     homes = config.data_dir / HOMES
-    opened = {path: Keyring.open(path, homes) for path in sorted(set(files.values()))}
-    return {name: opened[path] for name, path in files.items()}
+    opened = {path: Keyring.open(path, homes) for path in sorted(set(named.values()))}
+    return {name: opened[path] for name, path in named.items()}
+
+
+def bundled_keyrings() -> tuple[str, ...]:
+    """Return the names that `Mirror.keyring` may have besides paths."""
+    suffix = "-keyring.gpg"
+    names = (entry.name for entry in files("proxy").joinpath("data").iterdir())
+    return tuple(sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix)))

@@ -23,7 +23,7 @@ from support.tree import SignedTree
 
 from proxy.cli.options import UsageFault
 from proxy.cli.owner import become_owner
-from proxy.config.doubts import disk_faults
+from proxy.config.advice.machine import disk_faults
 from proxy.mirror import Mirror
 from proxy.store.files import StoreFault
 from proxy.store.owners import Owner, find_strangers

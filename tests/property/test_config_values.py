@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.config.addresses import base_url_problem, host_problem, mount_problem, split_address, url_problem
-from proxy.config.config import Config, load_config
+from proxy.config.config import Config
+from proxy.config.load import load_config
 from proxy.config.toml_reader import Faults, masked, parse_duration, parse_size, quoted, read
 
 SECONDS = {

@@ -10,15 +10,10 @@ import pytest
 from support.credentials import cheap_hash
 
 from proxy.config.addresses import split_address
-from proxy.config.config import (
-    MAAS_MIRRORS,
-    Config,
-    ConfigError,
-    bundled_keyrings,
-    default_data_dir,
-    find_config_file,
-    load_config,
-)
+from proxy.config.config import MAAS_MIRRORS, Config
+from proxy.config.errors import ConfigError
+from proxy.config.keyrings import bundled_keyrings
+from proxy.config.load import default_data_dir, find_config_file, load_config
 from proxy.config.toml_reader import Fault, Faults, read, values
 from proxy.documents.freshness import FreshnessPolicy
 from proxy.mirror import Mirror, Trust

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from support.running import Service
 
 from proxy.cli import main
-from proxy.config.surroundings import oddities
+from proxy.config.advice.surroundings import oddities
 
 SECRET = "http://user:hunter2@proxy.lan:3128"
 
