@@ -118,7 +118,10 @@ async def _open_storage(
     counters = await threads.disk(Counters, config.data_dir / "stats", clock)
     stack.callback(counters.close)
     in_use = partial(documents_in_use, ledger)
-    return Storage.of(config.data_dir, store, ledger, config.cache, threads, counters, in_use)
+    parts = (config.data_dir, store, ledger, config.cache, threads, counters, in_use)
+    storage = await threads.disk(Storage.of, *parts)
+    threads.when_ended(storage.health.close)
+    return storage
 
 
 async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts) -> Documents:

@@ -23,6 +23,9 @@ _ROOM_EVERY_S = 10.0
 _TIDY_EVERY_S = 3600.0
 _SCRUB_EVERY_S = 30.0
 _LISTEN_EVERY_S = 2.0
+_TRY_EVERY_S = 5.0
+_TRY_AGAIN_S = 1.0
+"""While something cannot be written, for its end to be known soon."""
 _AT_ONCE = 100
 """Blobs evicted before others may use the disk."""
 
@@ -47,6 +50,7 @@ class Upkeep:
                 await self._reconcile()
             except (ProxyError, OSError) as error:
                 log.warning("store.not_reconciled problem=%s", error)
+                await self._storage.threads.slow(self._storage.health.try_out)
                 await asyncio.sleep(_BEGIN_PAUSE_S)
             else:
                 return
@@ -55,6 +59,7 @@ class Upkeep:
         """Do all chores again and again, until cancelled."""
         reader = await self._storage.threads.disk(AuditReader, audit_file(self._storage.data_dir))
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._try_out())
             group.create_task(_again(self._look_after_store, _ROOM_EVERY_S))
             group.create_task(_again(self._make_headroom, _ROOM_EVERY_S))
             group.create_task(_again(self.tidy, _TIDY_EVERY_S))
@@ -62,6 +67,12 @@ class Upkeep:
             group.create_task(
                 _again(lambda: self._storage.threads.disk(reader.tell_commands), _LISTEN_EVERY_S)
             )
+
+    async def _try_out(self) -> None:
+        """Find out again and again whether the store can be written, for all processes."""
+        while True:
+            faults = await self._storage.threads.slow(self._storage.health.try_out)
+            await asyncio.sleep(_TRY_AGAIN_S if faults else _TRY_EVERY_S)
 
     async def _look_after_store(self) -> None:
         if await self._storage.threads.slow(self._mend):

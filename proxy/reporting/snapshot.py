@@ -21,7 +21,6 @@ from proxy.reporting import figures
 from proxy.reporting.problems import find_problems
 from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
-from proxy.store.health import find_faults
 from proxy.store.owners import Owner, find_strangers
 from proxy.store.reservations import Arriving
 from proxy.store.usage import StoreUsage
@@ -125,7 +124,7 @@ class Observer:
         """Return the store's state as JSON values."""
         storage = self._cache.storage
         strangers = await storage.threads.slow(find_strangers, storage.data_dir, Owner.running())
-        unwritten = await storage.threads.slow(find_faults, storage.store, storage.ledger)
+        unwritten = await storage.threads.slow(storage.health.faults)
         # A damaged ledger may take what it cannot give.
         faults = list(dict.fromkeys([*unwritten, *of_ledger.unread]))
         return {

@@ -225,6 +225,9 @@ class WriteStore(ReadStore, Protocol):
     def try_out(self) -> None:
         """Write something as a blob is written, and remove it. Raises OSError."""
 
+    def check_access(self) -> None:
+        """Raise OSError if it is clear without writing that nothing can be written."""
+
 
 class PruneStore(WriteStore, Protocol):
     """A place that is looked after too: its blobs removed, audited, listed, and set aside."""

@@ -8,6 +8,7 @@ from proxy.counting.counters import Counters
 from proxy.digest import Digest
 from proxy.store.blob_records import BlobRecords
 from proxy.store.eviction import Eviction
+from proxy.store.health import StoreHealth
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local.reader import LocalReader
@@ -38,6 +39,7 @@ class Storage:
     room: Room
     reconciliation: Reconciliation
     usage: UsageReader
+    health: StoreHealth
     threads: Threads
     counters: Counters
 
@@ -52,7 +54,8 @@ class Storage:
         counters: Counters,
         in_use: Callable[[], set[Digest]],
     ) -> "Storage":
-        """Join the parts over a store and its ledger; `in_use` tells which documents are served."""
+        """Join the parts over a store and its ledger; `in_use` tells which documents are served. Blocks."""
+        health = StoreHealth(data_dir / "boards" / ".health", store, ledger)
         blobs, pins = BlobRecords(ledger), Pins(ledger)
         proofs = Proofs(store, blobs)
         reservations = Reservations(store, ledger, blobs, proofs, limits)
@@ -69,6 +72,7 @@ class Storage:
             Room(store, reservations, eviction, threads),
             Reconciliation(store, blobs, reservations),
             UsageReader(store, blobs, pins, reservations),
+            health,
             threads,
             counters,
         )

@@ -266,6 +266,9 @@ class MemoryStore:
     def try_out(self) -> None:
         pass
 
+    def check_access(self) -> None:
+        pass
+
     # Looking after
 
     def withdraw(self, digest: Digest) -> MemoryRemoval | None:

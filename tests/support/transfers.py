@@ -152,9 +152,10 @@ async def run_process(
         threads.when_ended(ledger.close)
         counters = await threads.disk(Counters, data_dir / "stats", clock)
         stack.callback(counters.close)
-        storage = Storage.of(
-            data_dir, store, ledger, limits or StoreLimits(min_free_bytes=0), threads, counters, set
-        )
+        limits = limits or StoreLimits(min_free_bytes=0)
+        parts = (data_dir, store, ledger, limits, threads, counters, set)
+        storage = await threads.disk(Storage.of, *parts)
+        threads.when_ended(storage.health.close)
         sessions = await stack.enter_async_context(Sessions(upstream))
         demand = await threads.disk(Demand, data_dir / "boards" / ".demand")
         stack.callback(demand.close)

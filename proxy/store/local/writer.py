@@ -1,6 +1,7 @@
 """Writing blobs that are files."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -87,6 +88,18 @@ class LocalWriter(LocalReader):
                 return f"the list gives a wrong size: the file with this sha256 has {actual_bytes} bytes"
             self._set_aside(digest)
         return None
+
+    def check_access(self) -> None:
+        """Raise OSError if modes, the mount or a full disk keep this process from writing."""
+        for folder in (self._folders.incoming, self._folders.blobs):
+            if not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+                status = os.statvfs(folder)
+                number = errno.EROFS if status.f_flag & os.ST_RDONLY else errno.EACCES
+                raise OSError(number, os.strerror(number), str(folder))
+        if not os.statvfs(self._folders.incoming).f_bavail:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folders.incoming))
 
     def try_out(self) -> None:
         """Write a file as a blob arrives: its bytes, to the disk, and then under another name."""
