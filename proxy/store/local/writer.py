@@ -14,7 +14,6 @@ from proxy.store.local.folders import DRAFT_PREFIX, VERIFIED_MODE
 from proxy.store.local.incoming import LocalIncoming
 from proxy.store.local.partial import LocalPartial
 from proxy.store.local.reader import LocalReader
-from proxy.system.durable import sync_directory
 
 _PUT_TRIES = 3
 _PROBE_BYTES = 64 * 1024
@@ -62,8 +61,7 @@ class LocalWriter(LocalReader):
 
     def acquire(self, digest: Digest, size_bytes: int) -> LocalIncoming | None:
         """Become the writer of a partial file; None when another process is. Raises OSError."""
-        if not self._folders.incoming.exists():
-            self._folders.make()
+        self._make_if_missing()
         return LocalIncoming.acquire(
             self._folders.partial(digest), self._folders.blob(digest), digest, size_bytes
         )
@@ -92,17 +90,28 @@ class LocalWriter(LocalReader):
     def check_access(self) -> None:
         """Raise OSError if modes, the mount or a full disk keep this process from writing."""
         for folder in (self._folders.incoming, self._folders.blobs):
+            if not folder.exists():
+                continue  # Whoever writes makes it.
             if not folder.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
             if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
                 status = os.statvfs(folder)
                 number = errno.EROFS if status.f_flag & os.ST_RDONLY else errno.EACCES
                 raise OSError(number, os.strerror(number), str(folder))
-        if not os.statvfs(self._folders.incoming).f_bavail:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folders.incoming))
+        if not os.statvfs(self._folders.root).f_bavail:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folders.root))
 
     def try_out(self) -> None:
         """Write a file as a blob arrives: its bytes, to the disk, and then under another name."""
+        for _ in range(_PUT_TRIES - 1):
+            # As in `put`.
+            with contextlib.suppress(FileNotFoundError):
+                self._try_out()
+                return
+        self._try_out()
+
+    def _try_out(self) -> None:
+        self._make_if_missing()
         draft = self._folders.draft("probe")
         final = self._folders.blobs / draft.name
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -112,10 +121,13 @@ class LocalWriter(LocalReader):
             while data:
                 data = data[os.write(fd, data) :]
             os.fsync(fd)
-            draft.rename(final)
-            sync_directory(final.parent)
+            publish(draft, final)
         finally:
             os.close(fd)
             for path in (draft, final):
                 with contextlib.suppress(OSError):
                     remove(path)
+
+    def _make_if_missing(self) -> None:
+        if not self._folders.incoming.exists():
+            self._folders.make()

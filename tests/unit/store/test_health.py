@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from support.failing_disk import in_the_way, locked
@@ -95,6 +96,7 @@ def test_what_a_keeper_found_that_is_gone_counts_no_more(tmp_path: Path, time: T
 
 TRY_OUT = """
 from pathlib import Path
+from time import monotonic
 from proxy.store.health import StoreHealth
 from proxy.store.ledger import Ledger
 from proxy.store.local.store import LocalStore
@@ -106,7 +108,8 @@ health.try_out()
 
 def test_a_keeper_that_dies_leaves_nothing_to_be_believed(tmp_path: Path, time: Time) -> None:
     with process(tmp_path, time) as worker, Holding(TRY_OUT, tmp_path) as keeper:
-        assert worker.faults()  # It is of another time than this test's.
+        time.now = monotonic() + 60
+        assert worker.faults()  # It has not been heard of for a minute.
         keeper.kill()
         assert worker.faults() == []
 
