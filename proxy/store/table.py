@@ -235,12 +235,9 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     def _readable(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
         for key, raw, mode, filename, value in self._sql(query, values).fetchall():
-            try:
+            # Nobody can ask for what has another key. It must not hide all the others.
+            with contextlib.suppress(LedgerDamaged):
                 yield self._disk.get(key, raw), self._disk.fetch(mode, filename, value, read=False)
-            except LedgerDamaged as error:
-                # Nobody can ask for it. It must not hide all the others, nor come back at every start.
-                log.error("ledger.row_dropped key=%.80s problem=%s", key, error)  # noqa: TRY400
-                self._sql("DELETE FROM Cache WHERE key = ? AND raw = ?", (key, raw))
 
     def pick(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values of those of the keys that are there, with one query for many."""
@@ -260,8 +257,15 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         return self.pick([str(key)]).get(str(key), default)
 
     def forget_expired(self) -> None:
-        """Remove what nobody sees any more."""
+        """Remove what nobody sees any more, or could ever ask for."""
         self._sql(f"DELETE FROM Cache WHERE NOT {_LASTS}", _now())  # noqa: S608 - our own words
+        dropped = self._sql("DELETE FROM Cache WHERE NOT raw OR typeof(key) != 'text'").rowcount
+        if dropped > 0:
+            log.error(
+                "ledger.rows_dropped table=%s rows=%d problem=their keys are not text",
+                self._database,
+                dropped,
+            )
 
 
 def _now() -> tuple[float, float]:

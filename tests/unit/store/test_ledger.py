@@ -467,6 +467,21 @@ def test_a_pickled_key_is_passed_over_and_not_run(
     assert not crater.exists()
 
 
+def test_only_upkeep_removes_what_has_no_key(ledger: Ledger, directory: Path) -> None:
+    """Who reads writes nothing."""
+    fill(ledger)
+    assert tamper(directory, "records", "UPDATE Cache SET raw = 0 WHERE key = 'failure/x'") == 1
+    before = rows(directory, "records")
+    ledger.records("")
+    ledger.keys("")
+    assert ledger.record("failure/x") is None
+    assert rows(directory, "records") == before
+    ledger.forget_expired()
+    assert [row for row in before if row not in rows(directory, "records")] == [
+        row for row in before if row[0] == "failure/x"
+    ]
+
+
 def open_again(directory: Path) -> None:
     with closing(Ledger(directory)) as ledger:
         Pins(ledger).names()
