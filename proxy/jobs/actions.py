@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 BY_HAND = "by hand"
 """What a pin is called unless somebody names it."""
 _IS_CONFIGURED = "the proxy was told to be offline by its configuration or `serve --offline`: change that"
+_ASKED_AGAIN = "origins are asked again, but not by a server that was started with --offline"
 _LONGEST_NAME = 200
 
 
@@ -226,7 +227,7 @@ class Actions:
         if self._cache.offline.is_configured:
             raise NotPossible(_IS_CONFIGURED)
         self._cache.offline.turn(on=on)
-        text = "no origin is asked any more" if on else "origins are asked again"
+        text = "no origin is asked any more" if on else _ASKED_AGAIN
         return await self._told(Done(action="offline", text=text), "on" if on else "off")
 
     def _offline_now(self) -> NotPossible:

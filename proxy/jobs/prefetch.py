@@ -17,7 +17,7 @@ from proxy.jobs.plan import Forecast, Plan, make_plan
 from proxy.jobs.progress import FetchReport, Watcher
 from proxy.jobs.selection import Selection
 from proxy.jobs.transfers import fetch, known_rate
-from proxy.readable import size
+from proxy.readable import counted, size
 from proxy.service.cache import Cache
 
 
@@ -34,6 +34,15 @@ class NoSpace(ProxyError):
             "free disk space, or let go of pins (`stats` lists them, `unpin --name` drops one)"
         )
         self.missing_bytes = forecast.missing_bytes
+
+
+class NothingMayBeFetched(ProxyError):
+    """Items that are not here while the proxy is offline: said once, for all of them."""
+
+    def __init__(self, plan: Plan, *, is_configured: bool) -> None:
+        lacking = f"{counted(len(plan.missing), 'item')} of {len(plan.wanted)}"
+        remedy = "its configuration says so" if is_configured else "`sstream-proxy offline off` ends that"
+        super().__init__(f"the proxy is offline ({remedy}), and {lacking} cannot be fetched")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,8 @@ class Prefetch:
     async def run(self) -> None:
         """Fetch and keep what is ordered.
 
-        Raises NoSpace, StoreFault, and what the order's `choose` raises. Items that fail are in the report.
+        Raises NoSpace, NothingMayBeFetched, StoreFault, and what the order's `choose` raises.
+        Items that fail are in the report.
         """
         cache, order = self._cache, self._order
         await self._check_lists(cache.refresh_all_flavours)
@@ -86,6 +96,8 @@ class Prefetch:
         # Pinned before it arrives, so that clients' items do not push it out again.
         await pin_also(cache, order.pin, plan)
         self.report = report = FetchReport.of(plan)
+        if cache.offline.is_on and plan.missing:
+            raise NothingMayBeFetched(plan, is_configured=cache.offline.is_configured)
         self._watcher.begun(plan)
         await fetch(cache, plan, order.transfers, report, self._watcher, order.pace)
         if not (self.unchecked or chosen.unprovable or report.failures):

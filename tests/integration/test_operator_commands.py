@@ -180,7 +180,9 @@ async def test_a_running_server_obeys_offline_on_and_off_at_once(
     assert "offline" in (await wrong(commands, "refresh")).stderr
     assert origin.requests == []
 
-    assert await right(commands, "offline", "off") == "origins are asked again\n"
+    assert await right(commands, "offline", "off") == (
+        "origins are asked again, but not by a server that was started with --offline\n"
+    )
     for item in (missing, other):
         assert (await read(at(server, item.path))).body == item.read()
     assert (await stats(commands))["offline"] is False
@@ -318,6 +320,21 @@ async def test_what_is_missing_is_told_with_what_fetches_it(commands: Commands) 
     assert "`prefetch` with the same words fetches what can be had" in told.stderr
 
 
+async def test_a_prefetch_says_once_that_the_proxy_is_offline(
+    commands: Commands, items: dict[str, TreeItem], origin: Origin
+) -> None:
+    """It keeps what is here all the same, and tries nothing."""
+    await right(commands, "prefetch", "version_name=20250718")
+    await right(commands, "offline", "on")
+    origin.clear()
+    told = await wrong(commands, "prefetch", "ftype=squashfs")
+
+    assert "(`sstream-proxy offline off` ends that), and 2 items of 3 cannot be fetched" in told.stderr
+    assert "FAILED" not in told.stdout + told.stderr
+    assert await pinned(commands, items, "prefetch maas: ftype=squashfs") == set(items)
+    assert not origin.requests
+
+
 async def test_offline_commands_tell_the_way_back(commands: Commands) -> None:
     await right(commands, "offline", "on")
     assert "sstream-proxy offline off, first" in (await wrong(commands, "refresh")).stderr
@@ -393,5 +410,8 @@ async def test_what_commands_do_stands_in_the_servers_log(commands: Commands, se
     who = getpass.getuser()
     assert told == [
         f"admin.done action=offline by=user {who} what=on blobs=0 bytes=0 text=no origin is asked any more",
-        f"admin.done action=offline by=user {who} what=off blobs=0 bytes=0 text=origins are asked again",
+        (
+            f"admin.done action=offline by=user {who} what=off blobs=0 bytes=0 text=origins are asked again,"
+            " but not by a server that was started with --offline"
+        ),
     ]
