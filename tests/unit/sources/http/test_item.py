@@ -1,0 +1,96 @@
+"""An item at an HTTP origin: what its headers say is believed as far as it cannot do harm."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.faults import Fault
+from support.origin import Origin
+from support.upstreams import Meter, asked_with
+
+from proxy.sources.errors import OriginError, OriginMisbehaved, WrongLength
+from proxy.sources.http.item import HttpItem
+from proxy.sources.http.origin import HttpOrigin
+from proxy.sources.http.sessions import Sessions
+from proxy.sources.options import UpstreamOptions
+from proxy.sources.origin import ItemOptions
+
+DATA = bytes(range(250)) * 40
+ENCODED = {"Content-Encoding": "gzip"}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Origin]:
+    (tmp_path / "item").write_bytes(DATA)
+    async with Origin(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def origin(server: Origin) -> AsyncIterator[HttpOrigin]:
+    async with Sessions(UpstreamOptions(stall_timeout_s=2)) as sessions:
+        yield asked_with(sessions, server, Meter())
+
+
+async def read(item: HttpItem, *, is_replaceable: bool = False, offset: int = 0) -> bytes:
+    got = b""
+    async for piece in item.pieces(offset, ItemOptions(is_replaceable=is_replaceable)):
+        got += piece if isinstance(piece, bytes) else piece.read()
+    return got
+
+
+async def test_what_comes_encoded_at_any_length_is_put_off_once_while_another_may_have_it_plain(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    """Some say so of files that are compressed themselves: the next time it is taken as it is."""
+    server.fault("item", Fault(chunked=True, headers=ENCODED))
+    item = origin.item("item", len(DATA))
+    with pytest.raises(OriginMisbehaved, match="it came encoded as gzip, which nobody asked for"):
+        await read(item, is_replaceable=True)
+    assert await read(item, is_replaceable=True) == DATA
+    assert await read(origin.item("item", len(DATA)), is_replaceable=False) == DATA
+
+
+async def test_what_comes_encoded_with_the_length_of_the_item_is_taken(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    server.fault("item", Fault(headers=ENCODED))
+    assert await read(origin.item("item", len(DATA)), is_replaceable=True) == DATA
+
+
+async def test_a_wrong_length_is_told_with_what_may_have_caused_it(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    server.fault(
+        "item", Fault(truncate_to=100, headers=ENCODED | {"Content-Type": "text/html; charset=utf-8"})
+    )
+    with pytest.raises(WrongLength) as told:
+        await read(origin.item("item", len(DATA)))
+    assert told.value.problem == (
+        f"its copy has 100 bytes, the list says {len(DATA)}; it came encoded as gzip, "
+        "which nobody asked for; it is an HTML page: does it want a login?"
+    )
+
+
+async def test_ranges_and_the_beginning_are_tried_in_turn_while_both_fail(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    """Only a range is ever about the question."""
+    server.fault("item", Fault(status=500))
+    item = origin.item("item", len(DATA))
+    about_question = []
+    for _ in range(4):
+        with pytest.raises(OriginError) as told:
+            await read(item, offset=500)
+        about_question.append(told.value.is_about_question)
+    assert [request.headers.get("Range") for request in server.gets("item")] == ["bytes=500-", None] * 2
+    assert about_question == [True, False] * 2
+    server.heal()
+    assert await read(item, offset=500) == DATA[500:]
+
+
+async def test_an_origin_without_ranges_repeats_what_is_here_already(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    server.fault("item", Fault(ignore_range=True))
+    assert await read(origin.item("item", len(DATA)), offset=500) == DATA[500:]
