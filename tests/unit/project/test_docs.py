@@ -109,6 +109,20 @@ def test_every_test_and_bench_that_the_security_notes_name_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_every_pool_of_threads_has_its_line_in_the_design() -> None:
+    table = (
+        (ROOT / "docs/design.md").read_text().partition("## Threads of a process")[2].partition("\n## ")[0]
+    )
+    pools = {
+        (name, size)
+        for path in PROXY.rglob("*.py")
+        for size, name in re.findall(r"ThreadPoolExecutor\((\d+), \"(\w+)\"\)", path.read_text())
+    }
+    assert len(pools) > 5
+    for name, size in pools - {("close", "1")}:  # Lives for a moment, to end the others.
+        assert f"| `{name}` | {size} |" in table, name
+
+
 def test_mypy_checks_every_program() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
     named = {path for path in settings["files"] if path.endswith(".py")}
