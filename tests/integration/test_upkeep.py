@@ -61,6 +61,24 @@ def scrubber_of(proxy: RunningProxy, clock: Clock, **policy: object) -> Scrubber
 # Scrubbing
 
 
+@pytest.mark.parametrize("value", [None, "text", [1.0], {"version": 2, "at": 1.0}], ids=repr)
+async def test_a_scrub_that_somebody_asked_for_is_done_though_the_record_cannot_be_read(
+    proxy: RunningProxy, clock: Clock, items: list[TreeItem], value: object
+) -> None:
+    await fill(proxy, items)
+    rot(proxy, items[0])
+    storage = proxy.cache.storage
+    await storage.threads.ledger(storage.ledger.write, "asked scrub", value)
+    clock.advance(60)
+    scrubber = scrubber_of(proxy, clock)
+
+    await scrubber.run()
+
+    state = await scrubber.state()
+    assert [name.split()[0] for name in state.damaged] == [items[0].digest]
+    assert state.asked_at == clock()
+
+
 async def test_a_rotten_blob_is_set_aside_and_fetched_again(
     proxy: RunningProxy, clock: Clock, items: list[TreeItem], origin: Origin
 ) -> None:
