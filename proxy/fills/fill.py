@@ -172,6 +172,8 @@ class Fill:
             progress.enter(State.LEADING)
         if progress.file is None:
             progress.file = self._storage.store.follow(self.item.digest)
+        if progress.file is None:
+            raise StoreFault("somebody has removed its partial file")
         await Leader(progress, self.sources, incoming, self._turn, self._facilities).run(preflight)
 
     def _follower(self) -> Follower:

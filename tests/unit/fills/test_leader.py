@@ -18,6 +18,7 @@ from proxy.sources.candidates import Source
 from proxy.sources.errors import ItemAbsent, ItemUnobtainable
 from proxy.store.limits import StoreLimits
 from proxy.store.local.incoming import LocalIncoming
+from proxy.store.local.store import LocalStore
 
 MIB = 1024 * 1024
 
@@ -186,3 +187,17 @@ async def test_whom_others_have_convicted_is_asked_last(
     async with run_process(data_dir, origin, second, clock=clock) as process:
         await process.fetch(item)
     assert (origin.count(item.path), second.count(item.path)) == (0, 1)
+
+
+async def test_a_file_that_somebody_removes_at_once_is_fetched_past_the_store(
+    process: Process, listing: TreeItem, item: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(LocalStore, "follow", find_nothing)
+    opened = await process.open(item)
+    assert opened.outcome is Outcome.BYPASS
+    await opened.body.close()
+    assert await process.read(item) == listing.read()
+    assert await left(process, item) == (None, None)
