@@ -40,7 +40,9 @@ from support.upstreams import Meter, asked_with
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 
-UPSTREAM = UpstreamOptions(connect_timeout_s=2, stall_timeout_s=1, give_up_after_s=2)
+UPSTREAM = UpstreamOptions(connect_timeout_s=10, stall_timeout_s=20, give_up_after_s=60)
+"""Patient, for machines that do much else; what a test waits for comes at once."""
+IMPATIENT = UpstreamOptions(connect_timeout_s=1, stall_timeout_s=1, give_up_after_s=1)
 
 
 class CountingThreads(Threads):

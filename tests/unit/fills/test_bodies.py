@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,10 @@ from proxy.fills.bypass_body import BypassBody
 from proxy.fills.errors import BadItem
 from proxy.fills.feed import HOLD_BACK_BYTES, FeedOptions
 from proxy.fills.filling_body import FillingBody
+from proxy.fills.records import SENT_PARTS
 from proxy.simplestreams.model import Item
 from proxy.sources.candidates import Source
-from proxy.sources.errors import WrongLength
+from proxy.sources.errors import ItemAbsent, WrongLength
 
 MIB = 1024 * 1024
 
@@ -136,6 +137,66 @@ async def test_who_joins_a_fill_that_others_could_not_have_asks_its_own_origins(
             await opened.body.send_to(received, 0, item.size_bytes)
             assert bytes(received.body) == listing.read()
             await opened.body.close()
+
+
+async def test_an_answer_about_other_origins_is_no_answer_for_who_joined(
+    data_dir: Path,
+    process: Process,
+    origin: Origin,
+    listing: TreeItem,
+    item: Item,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It joined when all others had been asked already."""
+    failures, is_asked, may_end = process.facilities.failures, asyncio.Event(), asyncio.Event()
+    record_absent = failures.record_absent
+
+    async def record_slowly(absences: Mapping[str, Collection[str]]) -> None:
+        is_asked.set()
+        await may_end.wait()
+        await record_absent(absences)
+
+    monkeypatch.setattr(failures, "record_absent", record_slowly)
+    async with Origin(listing.data_path.parent) as other, run_process(data_dir / "x", other) as elsewhere:
+        named = Item(path=listing.data_path.name, digest=item.digest, size_bytes=item.size_bytes)
+        origin.fault(item.path, Fault(status=404))
+        first = asyncio.create_task(process.open(item))
+        await is_asked.wait()
+        second = asyncio.create_task(process.open(named, "192.0.2.2", elsewhere.route))
+        while len(process.fill.sources) < 2:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        may_end.set()
+        with pytest.raises(ItemAbsent):
+            await first
+        opened, received = await second, Received()
+        await opened.body.send_to(received, 0, item.size_bytes)
+        assert bytes(received.body) == listing.read()
+        await opened.body.close()
+
+
+async def test_who_asks_first_learns_that_no_origin_has_it_without_another_try(
+    process: Process, origin: Origin, item: Item
+) -> None:
+    origin.fault(item.path, Fault(status=404))
+    with pytest.raises(ItemAbsent):
+        await process.open(item)
+    assert origin.count(item.path) == 1
+
+
+async def test_a_beginning_of_which_nobody_knows_the_origin_is_fetched_anew_unseen_by_clients(
+    process: Process, origin: Origin, listing: TreeItem, item: Item
+) -> None:
+    begun = await process.threads.disk(process.store.acquire, item.digest, item.size_bytes)
+    assert begun is not None
+    await process.threads.disk(begun.append, b"wrong" * 1000)
+    await process.threads.disk(begun.close)
+    name = f"{item.digest}/{item.size_bytes}"
+    await process.threads.ledger(SENT_PARTS.write, process.storage.ledger, (), name)
+
+    assert await process.read(item) == listing.read()
+
+    (request,) = origin.gets(item.path)
+    assert "Range" not in request.headers
 
 
 # Past the store

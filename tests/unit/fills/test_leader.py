@@ -8,7 +8,7 @@ import pytest
 from support.faults import Fault
 from support.origin import Origin
 from support.running import Clock
-from support.transfers import Process, listed, run_process
+from support.transfers import IMPATIENT, Process, listed, run_process
 from support.tree import SignedTree, TreeItem
 
 from proxy.fills.bodies import Outcome
@@ -49,13 +49,14 @@ async def test_a_good_transfer_leaves_a_blob_and_no_reservation(process: Process
 
 
 async def test_what_has_come_before_an_outage_is_kept_with_as_much_room_and_gone_on_with(
-    process: Process, origin: Origin, item: Item
+    data_dir: Path, process: Process, origin: Origin, item: Item
 ) -> None:
     origin.fault(item.path, Fault(cut_after=MIB), times=1)
     dead = origin.fault(item.path, Fault(refuse=True))
-    with pytest.raises(ItemUnobtainable):
-        await process.fetch(item)
-    here_bytes, reserved = await left(process, item)
+    async with run_process(data_dir, origin, upstream=IMPATIENT) as impatient:
+        with pytest.raises(ItemUnobtainable):
+            await impatient.fetch(item)
+        here_bytes, reserved = await left(impatient, item)
     assert here_bytes is not None
     assert here_bytes == reserved
     assert 0 < here_bytes <= MIB
@@ -65,12 +66,13 @@ async def test_what_has_come_before_an_outage_is_kept_with_as_much_room_and_gone
     assert await left(process, item) == (None, None)
 
 
-async def test_an_outage_without_a_byte_leaves_nothing(process: Process, origin: Origin, item: Item) -> None:
+async def test_an_outage_without_a_byte_leaves_nothing(data_dir: Path, origin: Origin, item: Item) -> None:
     origin.fault(item.path, Fault(refuse=True))
-    with pytest.raises(ItemUnobtainable):
-        await process.fetch(item)
-    assert await left(process, item) == (None, None)
-    assert await process.facilities.failures.unreachable(item) is not None
+    async with run_process(data_dir, origin, upstream=IMPATIENT) as process:
+        with pytest.raises(ItemUnobtainable):
+            await process.fetch(item)
+        assert await left(process, item) == (None, None)
+        assert await process.facilities.failures.unreachable(item) is not None
 
 
 async def test_wrong_bytes_leave_nothing_but_what_is_known_of_their_origin(
