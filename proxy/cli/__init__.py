@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from proxy import __version__
-from proxy.cli.border import ended_plainly, mind_interruptions, mind_modes, open_standard_streams
+from proxy.cli.entry import ended_plainly, mind_interruptions, mind_modes, open_standard_streams
 from proxy.readable import meant
 
 _COMMANDS = {

@@ -20,9 +20,9 @@ from proxy.jobs.choosing import Chosen, choose_items
 from proxy.jobs.pins import unpin_if_nothing_came
 from proxy.jobs.plan import Forecast, Plan, Wanted
 from proxy.jobs.prefetch import Order, Prefetch
-from proxy.jobs.progress import FetchReport, Watcher
 from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.selection import Selection
+from proxy.jobs.watching import FetchReport, Watcher
 from proxy.service.cache import Cache
 
 

@@ -24,7 +24,7 @@ from proxy.service.cache import Cache
 from proxy.simplestreams.select import Choice
 from proxy.store.protocols import ReadStore
 
-Row = dict[str, str]
+FlatItem = dict[str, str]
 
 _TOO_WIDE = re.compile(r"%(\([^)]*\))?[#0 +-]*\d{5,}")
 """A place in a format that would be filled up with more blanks than any field has letters."""
@@ -63,7 +63,7 @@ def query(
         _print_table(rows)
 
 
-async def _rows(cache: Cache, mirrors: list[str], selection: Selection) -> list[Row]:
+async def _rows(cache: Cache, mirrors: list[str], selection: Selection) -> list[FlatItem]:
     chosen = await choose_items(cache, mirrors, selection)
     store = cache.storage.store
     return await cache.storage.threads.slow(
@@ -71,7 +71,7 @@ async def _rows(cache: Cache, mirrors: list[str], selection: Selection) -> list[
     )
 
 
-def _row(mirror: str, choice: Choice, store: ReadStore) -> Row:
+def _row(mirror: str, choice: Choice, store: ReadStore) -> FlatItem:
     row = {"mirror": mirror, **choice.fields}
     if choice.file is not None:
         what = choice.file.digest, choice.file.size_bytes
@@ -80,7 +80,7 @@ def _row(mirror: str, choice: Choice, store: ReadStore) -> Row:
     return row
 
 
-def _filled(form: str, row: Row) -> str:
+def _filled(form: str, row: FlatItem) -> str:
     try:
         return form % row
     except KeyError as error:
@@ -90,7 +90,7 @@ def _filled(form: str, row: Row) -> str:
     raise click.ClickException(f"--format {form!r} does not fit: {problem}; fields: {', '.join(sorted(row))}")
 
 
-def _print_table(rows: list[Row]) -> None:
+def _print_table(rows: list[FlatItem]) -> None:
     # Late: JSON is wanted fast.
     from rich.table import Table  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from proxy.cli.options import (
 from proxy.cli.running import FAILED, run_with_cache
 from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
-from proxy.jobs.readiness import UNPROVABLE, Flaw, Inspection, inspect_documents, inspect_items
+from proxy.jobs.readiness import UNPROVABLE, Flaw, ReadinessReport, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection, UnknownNames
 from proxy.readable import counted
 from proxy.service.cache import Cache
@@ -53,7 +53,7 @@ def ready(
         (found,) = chosen_rules(config, (rule,))
         selection, names = found.selection(), [found.mirror]
 
-    async def inspect(cache: Cache) -> Inspection:
+    async def inspect(cache: Cache) -> ReadinessReport:
         return await _inspect(cache, names, selection, deep=deep)
 
     inspection = run_with_cache(config, inspect)
@@ -75,7 +75,7 @@ def ready(
     )
 
 
-async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, deep: bool) -> Inspection:
+async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, deep: bool) -> ReadinessReport:
     found = [await inspect_documents(cache, mirror, deep=deep) for mirror in mirrors]
     unknown: tuple[str, ...] = ()
     try:
@@ -87,8 +87,8 @@ async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, de
     else:
         found.append(await inspect_items(cache, chosen.wanted, deep=deep))
         unprovable = [Flaw(mirror, path, UNPROVABLE) for mirror, path in chosen.unprovable]
-        found.append(Inspection(len(unprovable), tuple(unprovable)))
+        found.append(ReadinessReport(len(unprovable), tuple(unprovable)))
         if chosen.unknown:
             unknown = (str(UnknownNames(chosen.unknown, chosen.about_lists)),)
     flaws = tuple(flaw for one in found for flaw in one.flaws)
-    return Inspection(sum(one.files for one in found), flaws, unknown)
+    return ReadinessReport(sum(one.files for one in found), flaws, unknown)

@@ -7,7 +7,7 @@ from typing import TypeVar
 import click
 import uvloop
 
-from proxy.cli.border import is_of_output
+from proxy.cli.entry import is_of_output
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config.config import Config
 from proxy.errors import ProxyError

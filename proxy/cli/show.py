@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from proxy.jobs.plan import Forecast, Plan, Wanted
-from proxy.jobs.progress import FetchReport, Watcher
+from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted, duration, size
 
 

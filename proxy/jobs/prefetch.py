@@ -14,9 +14,9 @@ from proxy.fills.pace import Pace
 from proxy.jobs.choosing import Chooser, Chosen
 from proxy.jobs.pins import pin_also, pin_only
 from proxy.jobs.plan import Forecast, Plan, make_plan
-from proxy.jobs.progress import FetchReport, Watcher
 from proxy.jobs.selection import Selection
 from proxy.jobs.transfers import fetch, known_rate
+from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted, size
 from proxy.service.cache import Cache
 

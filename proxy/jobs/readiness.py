@@ -20,7 +20,7 @@ class Flaw:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class ReadinessReport:
     """How many files were looked at, and what is wrong with some."""
 
     files: int
@@ -34,13 +34,13 @@ class Inspection:
         return not self.flaws and not self.unknown
 
 
-async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspection:
+async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> ReadinessReport:
     """Look at the index and lists of a mirror's current generation, as published and as read."""
     generation = await cache.recorded(mirror)
     if generation is None:
         why = cache.why_unverified(mirror)
         problem = f"is not served: {why}" if why else "was never fetched"
-        return Inspection(0, (Flaw(mirror, "streams/v1/index.sjson", problem),))
+        return ReadinessReport(0, (Flaw(mirror, "streams/v1/index.sjson", problem),))
     store = cache.storage.store
     documents = [Wanted(mirror, document.item) for document in generation.documents.values()]
     published = await inspect_items(cache, documents, deep=deep)
@@ -53,10 +53,10 @@ async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Inspect
     lacking = [
         Flaw(mirror, path, f"is not here: {why}") for path, why in lists_in_trouble(generation).items()
     ]
-    return Inspection(published.files, (*published.flaws, *lost, *lacking))
+    return ReadinessReport(published.files, (*published.flaws, *lost, *lacking))
 
 
-async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> Inspection:
+async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> ReadinessReport:
     """Look at files in the store.
 
     Each counts as good if it was hashed lately and its file not touched since;
@@ -71,4 +71,4 @@ async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -
         )
         if problem is not None:
             flaws.append(Flaw(one.mirror, one.item.path, problem))
-    return Inspection(len(files), tuple(flaws))
+    return ReadinessReport(len(files), tuple(flaws))

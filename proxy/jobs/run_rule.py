@@ -11,11 +11,11 @@ from proxy.errors import ProxyError
 from proxy.fills.pace import Limited, Pace
 from proxy.jobs.choosing import Chosen, choose_known_items
 from proxy.jobs.prefetch import Order, Prefetch
-from proxy.jobs.progress import FetchReport, Watcher
 from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection, UnknownNames
+from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted
 from proxy.service.cache import Cache
 from proxy.sources.throttle import TokenBucket

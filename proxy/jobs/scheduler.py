@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from proxy.errors import ProxyError
-from proxy.jobs.progress import Watcher
 from proxy.jobs.rulebook import Result, RuleBook, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
+from proxy.jobs.watching import Watcher
 from proxy.moments import lies_ahead
 from proxy.service.cache import Cache
 

@@ -7,7 +7,7 @@ import time
 from proxy.errors import ProxyError
 from proxy.fills.pace import Pace
 from proxy.jobs.plan import Plan, Wanted
-from proxy.jobs.progress import FetchReport, Watcher
+from proxy.jobs.watching import FetchReport, Watcher
 from proxy.service.cache import Cache
 from proxy.store.records import Kind, known
 from proxy.store.schema import Rate, Schema

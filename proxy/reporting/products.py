@@ -32,7 +32,7 @@ _PAUSE_S = 60.0
 """After a list that could not be counted."""
 
 
-class Kind(NamedTuple):
+class ProductKind(NamedTuple):
     """What a row is about."""
 
     mirror: str
@@ -41,7 +41,7 @@ class Kind(NamedTuple):
 
 
 @dataclass(slots=True)
-class Row:
+class ProductRow:
     """How much of a kind is here; sizes in bytes, each content once."""
 
     items: int = 0
@@ -61,10 +61,10 @@ class Row:
         return "partial" if self.cached_items or self.partial_items else "upstream"
 
 
-class Products(NamedTuple):
+class ProductRows(NamedTuple):
     """The table, as far as it is known."""
 
-    rows: list[tuple[Kind, Row]]
+    rows: list[tuple[ProductKind, ProductRow]]
     uncounted: dict[str, str]
     """Mirrors with lists that are not in it, and why."""
 
@@ -87,9 +87,9 @@ class ProductTable:
         self._failed: dict[Digest, _Failure] = {}
         self._counting: asyncio.Task[None] | None = None
         self._count_again_at = 0.0
-        self._known = Products([], dict.fromkeys(cache.mirrors, _BEING_COUNTED))
+        self._known = ProductRows([], dict.fromkeys(cache.mirrors, _BEING_COUNTED))
 
-    async def look(self) -> Products:
+    async def look(self) -> ProductRows:
         """Return the rows of all mirrors that have lists, by mirror, release and architecture.
 
         Those who ask while they are being counted share them.
@@ -121,7 +121,7 @@ class ProductTable:
         began = time.monotonic()
         rows = await self._storage.threads.slow(_rows, self._storage, known)
         uncounted = {mirror: some - self._censuses.keys() for mirror, some in texts.items()}
-        self._known = Products(
+        self._known = ProductRows(
             rows, {mirror: self._why_not(some) for mirror, some in uncounted.items() if some}
         )
         took_s = time.monotonic() - began
@@ -162,15 +162,15 @@ class ProductTable:
             self._count_again_at = 0.0
 
 
-def _rows(storage: Storage, known: dict[str, list[Census]]) -> list[tuple[Kind, Row]]:
+def _rows(storage: Storage, known: dict[str, list[Census]]) -> list[tuple[ProductKind, ProductRow]]:
     """Count what of each kind is here. Blocks."""
     partial = set(storage.store.partial_digests())
-    found: dict[Kind, Row] = {}
+    found: dict[ProductKind, ProductRow] = {}
     for mirror, censuses in known.items():
         for census in censuses:
             rows = []
             for kind in census.kinds:
-                row = found.setdefault(Kind(mirror, kind.release, kind.arch), Row())
+                row = found.setdefault(ProductKind(mirror, kind.release, kind.arch), ProductRow())
                 row.newest = max(row.newest, kind.newest)
                 row.items += kind.files
                 row.total_bytes += kind.total_bytes
@@ -179,7 +179,7 @@ def _rows(storage: Storage, known: dict[str, list[Census]]) -> list[tuple[Kind, 
     return sorted(found.items())
 
 
-def _add_held(storage: Storage, census: Census, rows: list[Row], partial: set[Digest]) -> None:
+def _add_held(storage: Storage, census: Census, rows: list[ProductRow], partial: set[Digest]) -> None:
     """Add what is here of a list, to the rows of its kinds; a 256th of all digests at a time."""
     for beginning, share in groupby(census.rows(), key=lambda row: row[0][:2]):
         held = storage.store.shard_sizes(beginning)

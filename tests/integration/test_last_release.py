@@ -17,10 +17,10 @@ from proxy.counting.counters import read_totals
 from proxy.digest import Digest
 from proxy.documents.records import note_trouble, trouble_of
 from proxy.documents.trouble import Trouble
-from proxy.jobs.progress import Watcher
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
+from proxy.jobs.watching import Watcher
 from proxy.runtime import open_rulebook
 from proxy.store.limits import StoreLimits
 

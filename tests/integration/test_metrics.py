@@ -24,8 +24,8 @@ from support.workers import Workers, frozen, run_workers
 
 from proxy import __version__
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES
-from proxy.jobs.progress import Watcher
 from proxy.jobs.rules import Rule
+from proxy.jobs.watching import Watcher
 from proxy.mirror import Mirror
 from proxy.runtime import open_rulebook
 from proxy.store.limits import StoreLimits

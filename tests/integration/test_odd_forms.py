@@ -18,11 +18,11 @@ from support.tree import SignedTree, TreeItem
 
 import proxy as program
 from proxy.digest import Digest
-from proxy.jobs.progress import Watcher
 from proxy.jobs.readiness import inspect_documents
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
+from proxy.jobs.watching import Watcher
 from proxy.runtime import open_rulebook
 from proxy.store.limits import StoreLimits
 from proxy.store.records import Kind

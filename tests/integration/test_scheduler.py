@@ -20,9 +20,9 @@ from support.tree import SignedTree
 
 from proxy.digest import Digest
 from proxy.jobs.local_time import LocalTime
-from proxy.jobs.progress import Watcher
 from proxy.jobs.rulebook import Result
 from proxy.jobs.rules import Rule
+from proxy.jobs.watching import Watcher
 from proxy.mirror import Mirror
 from proxy.runtime import open_rulebook
 from proxy.store.limits import StoreLimits
