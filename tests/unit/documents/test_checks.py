@@ -1,0 +1,151 @@
+"""When a mirror is checked, and by which worker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.generations import HOUR_S, INDEX, PRODUCT, STALE_S
+from support.mirrors import Worker, folder_mirror, open_worker
+from support.origin import Origin
+from support.running import MOUNT, Clock
+from support.tree import SignedTree
+
+from proxy.documents.freshness import FreshnessPolicy
+from proxy.mirror import Mirror
+
+
+@pytest.fixture
+def mirror(origin: Origin, keyring: Path) -> Mirror:
+    """Return a mirror of an origin that counts requests."""
+    return Mirror(name="test", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))
+
+
+@pytest.fixture
+async def worker(
+    tmp_path: Path, mirror: Mirror, clock: Clock, tree: SignedTree, origin: Origin
+) -> AsyncIterator[Worker]:
+    """Return a worker that has accepted a generation."""
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        await worker.check()
+        origin.clear()
+        yield worker
+
+
+async def ended(worker: Worker) -> None:
+    """Return when no check runs."""
+    running = worker.documents.checks.running
+    if running is not None:
+        await asyncio.wait([running])
+
+
+async def test_a_client_begins_a_check_when_the_last_one_is_too_long_ago(
+    worker: Worker, origin: Origin, clock: Clock
+) -> None:
+    await worker.served()
+    assert worker.documents.checks.running is None
+    clock.advance(STALE_S)
+
+    assert (await worker.served()).number == 1
+
+    await ended(worker)
+    assert [one.status for one in origin.gets(INDEX)] == [304]
+
+
+async def test_a_mirror_is_checked_in_the_background_until_nobody_has_used_it_for_long(
+    tmp_path: Path, mirror: Mirror, clock: Clock, tree: SignedTree, origin: Origin
+) -> None:
+    """Checks are no uses: the next client wakes it up."""
+    tree.publish()
+    policy = FreshnessPolicy(fresh_for_s=0.02, idle_after_s=10 * HOUR_S)
+    async with open_worker(tmp_path / "data", mirror, clock, policy) as worker:
+        await worker.served()
+        for _ in range(9):
+            before = len(origin.gets(INDEX))
+            clock.advance(HOUR_S)
+            async with asyncio.timeout(10):
+                while len(origin.gets(INDEX)) == before:  # noqa: ASYNC110 - nothing else shows that it woke
+                    await asyncio.sleep(0.01)
+            await ended(worker)
+        clock.advance(2 * HOUR_S)
+        before = len(origin.gets(INDEX))
+
+        await asyncio.sleep(0.2)  # Ten times as long as the pauses between looks.
+        assert len(origin.gets(INDEX)) == before
+
+        await worker.served()
+        await ended(worker)
+        assert len(origin.gets(INDEX)) > before
+
+
+async def test_one_demand_that_comes_while_a_check_runs_is_met_by_the_next(
+    worker: Worker, origin: Origin, tree: SignedTree
+) -> None:
+    gate = origin.gate(INDEX)
+    first = asyncio.create_task(worker.documents.checks.revalidate())
+    await gate.waiting(1)
+    tree.add_item(PRODUCT, "20250722", "squashfs")
+    second = asyncio.create_task(worker.documents.checks.revalidate())
+    third = asyncio.create_task(worker.documents.checks.revalidate())
+    await asyncio.sleep(0)
+    tree.publish()
+    gate.open()
+
+    await asyncio.gather(first, second, third)
+
+    assert (await worker.served()).number == 2
+    assert worker.documents.checks.running is None
+
+
+async def test_what_is_older_is_accepted_by_the_check_that_was_ordered_so_and_no_other(
+    tmp_path: Path, clock: Clock, tree: SignedTree, keyring: Path
+) -> None:
+    async with open_worker(tmp_path / "data", folder_mirror(tree, keyring), clock) as worker:
+        checks = worker.documents.checks
+        tree.add_item(PRODUCT, "20250701", "squashfs")
+        for updated in (clock.now - 1000, clock.now - 2000, clock.now - 3000):
+            tree.publish(updated=updated)
+            if updated == clock.now - 2000:
+                assert await checks.confirm(accept_older=True) is None
+            else:
+                await checks.confirm()
+        assert (await worker.served()).updated == int(clock.now - 2000)
+        assert "older than the one already accepted" in checks.trouble.too_old
+
+
+async def test_a_pause_after_failures_grows_and_a_demand_ends_it(
+    worker: Worker, origin: Origin, clock: Clock
+) -> None:
+    await origin.stop()
+    clock.advance(STALE_S)
+    await worker.served()
+    await ended(worker)
+    for pause_s in (15, 30, 60):
+        clock.advance(pause_s - 1)
+        await worker.served()
+        assert worker.documents.checks.running is None
+        clock.advance(1)
+        await worker.served()
+        assert worker.documents.checks.running is not None
+        await ended(worker)
+    assert worker.documents.checks.trouble.failures == 4
+    await origin.start()
+
+    await worker.documents.checks.revalidate()
+
+    assert worker.documents.checks.trouble.failures == 0
+
+
+async def test_a_file_that_is_gone_has_the_mirror_checked_once_for_a_while(
+    worker: Worker, origin: Origin, clock: Clock
+) -> None:
+    for _ in range(3):
+        worker.documents.checks.check_soon()
+        await ended(worker)
+    assert [one.headers.get("Cache-Control") for one in origin.gets(INDEX)] == ["no-cache"]
+    clock.advance(16)
+    worker.documents.checks.check_soon()
+    await ended(worker)
+    assert len(origin.gets(INDEX)) == 2
