@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from proxy.documents import stragglers
 from proxy.documents.draft import Draft
-from proxy.documents.flavours import SIGNED_INDEX, Flavours
+from proxy.documents.flavours import PLAIN_INDEX, SIGNED_INDEX, Flavours
 from proxy.documents.generation import Document, Generation
 from proxy.documents.rollback import RollbackError, check_same_stream
 from proxy.documents.stragglers import StragglerDeadline
@@ -23,7 +23,6 @@ from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, Ori
 from proxy.sources.origin import DocumentSource
 from proxy.system.task_groups import all_or_first_failure
 
-PLAIN_INDEX = "streams/v1/index.json"
 MOST_DOCUMENTS = 1000
 
 _TRIES_WHILE_PUBLISHING = 3

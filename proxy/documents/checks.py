@@ -142,7 +142,7 @@ class Checks:
     def reason(self) -> str:
         """Return why checks do not succeed, and why what was accepted before is not served."""
         problem = "the proxy is offline" if self._offline.is_on else self.trouble.last_problem
-        unverified = self._editions.why_unverified()
+        unverified = self._check.why_unverified()
         return "; ".join(filter(None, (problem or "its origins did not answer in time", unverified)))
 
     async def watch(self) -> None:

@@ -6,16 +6,17 @@ replaced lately. What keeps that current is the business of `checks.py`.
 
 import contextlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from proxy.digest import Digest, digest_of
-from proxy.documents.assembling import PLAIN_INDEX, Assembler
+from proxy.documents.assembling import Assembler
 from proxy.documents.checks import Checks
+from proxy.documents.currency import Currency
 from proxy.documents.editions import Editions
-from proxy.documents.flavours import PLAIN_SUFFIX, SIGNED_INDEX, flavour_of
+from proxy.documents.flavours import INDEX_PATHS, PLAIN_SUFFIX, flavour_of
 from proxy.documents.freshness import FreshnessPolicy, Verdict, decide
 from proxy.documents.generation import Edition, Generation, GenerationLost
+from proxy.documents.loaded import Readers
 from proxy.documents.mirror_records import MirrorRecords
 from proxy.documents.mirror_status import Refusal, mirror_status, refusal
 from proxy.documents.origin_check import OriginCheck
@@ -30,8 +31,6 @@ from proxy.sources.freshness import Freshness
 from proxy.sources.offline import OfflineSwitch
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
-
-_INDEX_PATHS = (SIGNED_INDEX, PLAIN_INDEX)
 
 
 class NoGeneration(ProxyError):
@@ -73,6 +72,8 @@ class Documents:
         self._clock = clock
         self._offline = offline
         self._editions = Editions(mirror.name, records, shared, policy.retain_s, clock)
+        self._readers = Readers(self._editions.loaded, shared, clock)
+        self._currency = Currency(self._editions, self._readers, offline)
         check = OriginCheck(mirror.name, route, assembler, records, self._editions, policy, clock)
         self.checks = Checks(mirror.name, check, self._editions, shared, policy, clock, offline)
 
@@ -100,11 +101,11 @@ class Documents:
         current = await self.current()
         if not self._editions.loaded.may_be_document(path):
             return None  # As nearly all paths that clients ask for.
-        if path in _INDEX_PATHS:
-            self._editions.note_reader(client, current)
+        if path in INDEX_PATHS:
+            self._readers.note(client, current)
             belonging = current
         else:
-            belonging = self._editions.read_by(client) or current
+            belonging = self._readers.edition_of(client) or current
         for edition in (belonging, current):
             item = edition.document(path)
             if item is not None:
@@ -143,14 +144,12 @@ class Documents:
     # How current that is
 
     def currency(self, item: Item, edition: Edition | None) -> Callable[[str], bool]:
-        """Return what says whether a client that asks for a document or an item is to get this now.
-
-        An item changes with the generation: a publisher may have put another file in its place.
-        """
-        if edition is not None:
-            return partial(self._is_current, item.path, edition)
-        served = self._number if self._names(item) else None
-        return lambda _: self._is_settled() and served == self._number
+        """Return what says whether a client that asks for a document or an item is to get this now."""
+        return (
+            self._currency.of_item(item)
+            if edition is None
+            else self._currency.of_document(item.path, edition)
+        )
 
     def is_stale(self, edition: Edition) -> bool:
         """Whether an edition was confirmed longer ago than the policy likes."""
@@ -174,14 +173,14 @@ class Documents:
 
     def why_unverified(self) -> str:
         """Return why the generation to serve may not be served, "" when it may be."""
-        return self._editions.why_unverified()
+        return self._records.why_unverified()
 
     async def knows_what_it_lists(self) -> bool:
         """Whether its lists are loaded, or there have never been any; not when they are lost."""
         await self._editions.adopt_announced()
         if not self._editions.knows_replaced:
             return False
-        return self._editions.served is not None or await self._records.has_accepted_nothing()
+        return self._editions.served is not None or (await self._records.recorded()).is_nothing
 
     async def add_plain_flavours(self) -> None:
         """From the next check on, fetch plain flavours of the documents too."""
@@ -201,8 +200,7 @@ class Documents:
             **mirror_status(self._generation, trouble, self._clock(), is_stale=is_stale),
         }
         if edition is not None:
-            status["items"] = await self._records.count_items(edition)
-            status["conflicts"] = await self._records.conflicts(edition)
+            status |= await self._records.figures(edition)
         return status
 
     async def close(self) -> None:
@@ -215,30 +213,6 @@ class Documents:
     def _generation(self) -> Generation | None:
         edition = self._editions.served
         return None if edition is None else edition.generation
-
-    @property
-    def _number(self) -> int | None:
-        generation = self._generation
-        return None if generation is None else generation.number
-
-    def _names(self, item: Item) -> bool:
-        with contextlib.suppress(ListingDamaged):
-            return self.find_item(item.path) == item
-        return False
-
-    def _is_settled(self) -> bool:
-        """Whether what is served needs no look at what others have announced, nor a check."""
-        return self._editions.is_announced_loaded() and not self._offline.is_on
-
-    def _is_current(self, path: str, edition: Edition, client: str) -> bool:
-        if not self._is_settled():
-            return False
-        if path in _INDEX_PATHS:
-            if edition is not self._editions.served:
-                return False
-            self._editions.note_reader(client, edition)
-            return True
-        return (self._editions.read_by(client) or self._editions.served) is edition
 
     async def _add_flavour(self, path: str) -> tuple[Item, Edition] | None:
         """Fetch, from now on, a flavour that somebody asks for the first time; return it if there is one.
@@ -263,6 +237,6 @@ class Documents:
 
     def _replaced_document(self, path: str, current: Generation) -> tuple[Item, Edition] | None:
         """Return a list that left the index lately. Nothing else outlives its generation."""
-        if path in _INDEX_PATHS or flavour_of(path, current) is not None:
+        if path in INDEX_PATHS or flavour_of(path, current) is not None:
             return None
         return self._editions.loaded.replaced_document(path)

@@ -13,13 +13,14 @@ holds one records it first, and announces it then.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from proxy.digest import Digest
 from proxy.documents.generation import Edition, Generation, GenerationLost
+from proxy.documents.loaded import LoadedEditions
 from proxy.documents.mirror_records import MirrorRecords, Recorded
-from proxy.documents.shared_facts import Announced, SharedFacts
+from proxy.documents.shared_facts import Announcements, SharedFacts
 from proxy.errors import ProxyError
 from proxy.moments import NO_PAUSE, Pause, lies_ahead
 from proxy.simplestreams.model import Item
@@ -27,11 +28,8 @@ from proxy.store.files import StoreFault
 
 log = logging.getLogger(__name__)
 
-_SAME_READER_S = 60.0
-"""A client that read an index gets that generation's lists for this long."""
 _REPLACED_PAUSE_S = 5.0
 """Until replaced generations are looked for again, after the records could not be read."""
-_UNKNOWN = Announced(-1, -1)
 
 
 class GenerationUnknown(ProxyError):
@@ -40,87 +38,6 @@ class GenerationUnknown(ProxyError):
     def __init__(self, mirror: str, number: int) -> None:
         super().__init__(f"mirror {mirror} has no generation {number} any more")
         self.number = number
-
-
-class LoadedEditions:
-    """The served edition, and those that it replaced lately."""
-
-    def __init__(self, retain_s: float, clock: Callable[[], float]) -> None:
-        self._retain_s = retain_s
-        self._clock = clock
-        self.served: Edition | None = None
-        self._replaced: list[Edition] = []
-        self._folders: frozenset[str] = frozenset()
-        """Where their documents lie: usually in "streams" alone."""
-
-    def serve(self, edition: Edition) -> None:
-        """Serve an edition; keep the replaced ones for what it no longer names."""
-        now = self._clock()
-        kept_s = max(self._retain_s, _SAME_READER_S)
-        replaced = [] if self.served is None else [replace(self.served, retired_at=now)]
-        self.served = edition if edition.retired_at is None else replace(edition, retired_at=None)
-        self._replaced = [
-            replace(old, retired_at=min(old.retired_at or 0.0, now))
-            for old in (*replaced, *self._replaced)
-            if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
-        ]
-        self._note_folders()
-
-    def add_replaced(self, edition: Edition, when: float) -> None:
-        """Add an edition that was replaced at `when`."""
-        self._replaced.append(replace(edition, retired_at=min(when, self._clock())))
-        self._note_folders()
-
-    def may_be_document(self, path: str) -> bool:
-        """Whether a document, or a flavour of one, may lie at `path`: whether some lie in that folder."""
-        return _folder(path) in self._folders
-
-    def numbered(self, number: int) -> Edition | None:
-        """Return the edition of a generation, None when it is not loaded."""
-        editions = (self.served, *self._replaced)
-        return next((one for one in editions if one is not None and one.generation.number == number), None)
-
-    def replaced_document(self, path: str) -> tuple[Item, Edition] | None:
-        """Return the document that was at `path` in an edition replaced lately."""
-        found = ((edition.document(path), edition) for edition in self._lately())
-        return next(((item, edition) for item, edition in found if item is not None), None)
-
-    def item(self, path: str) -> Item | None:
-        """Return the item that the served edition names at `path`, or one replaced lately did."""
-        found = (edition.catalog.find(path) for edition in self._lately())
-        return next((item for item in found if item is not None), None)
-
-    def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
-        """Return the document or item with a digest, and whether it is a document."""
-        found = (edition.find_digest(digest) for edition in self._lately())
-        return next((one for one in found if one is not None), None)
-
-    def drop_damaged(self) -> bool:
-        """Forget editions whose lists cannot be read any more; return whether that hit a replaced one."""
-        if self.served is not None and self.served.catalog.is_damaged:
-            self.served = None
-        whole = [old for old in self._replaced if not old.catalog.is_damaged]
-        has_dropped = len(whole) < len(self._replaced)
-        self._replaced = whole
-        return has_dropped
-
-    def _note_folders(self) -> None:
-        editions = (self.served, *self._replaced)
-        documents = (one.generation.documents for one in editions if one is not None)
-        self._folders = frozenset(_folder(path) for of_edition in documents for path in of_edition)
-
-    def _lately(self) -> Iterator[Edition]:
-        """Yield the served edition and those whose files are still served."""
-        if self.served is not None:
-            yield self.served
-        since = self._clock() - self._retain_s
-        yield from (old for old in self._replaced if (old.retired_at or 0.0) > since)
-
-
-def _folder(path: str) -> str:
-    """Return the first folder of a path, "" for a file at the top."""
-    folder, slash, _ = path.partition("/")
-    return folder if slash else ""
 
 
 class Editions:
@@ -136,7 +53,7 @@ class Editions:
     ) -> None:
         self._mirror = mirror
         self._records = records
-        self._shared = shared
+        self.announcements = Announcements(shared)
         self._retain_s = retain_s
         self._clock = clock
         self.loaded = LoadedEditions(retain_s, clock)
@@ -149,7 +66,6 @@ class Editions:
         self._pause = NO_PAUSE
         """During which replaced generations are not looked for."""
         self._loading_replaced = asyncio.Lock()
-        self._seen = _UNKNOWN
         self._adoption: asyncio.Task[None] | None = None
 
     # What they are
@@ -180,23 +96,6 @@ class Editions:
         """Return why it is not known what was accepted last, "" when it is known, or nothing was."""
         return self._recorded.problem if self.accepted is None else ""
 
-    def why_unverified(self) -> str:
-        """Return why the generation to serve may not be served, "" when it may be."""
-        return self._records.why_unverified()
-
-    def next_number(self) -> int:
-        """Return the number of a generation that is still to be accepted."""
-        return self._shared.announced().accepted + 1
-
-    def note_reader(self, client: str, edition: Edition) -> None:
-        """Note that a client has just read the index of an edition."""
-        self._shared.note_reader(client, edition.generation.number, self._clock())
-
-    def read_by(self, client: str) -> Edition | None:
-        """Return the edition whose index a client read last, if that was a short while ago."""
-        number = self._shared.reader(client, self._clock(), _SAME_READER_S)
-        return None if number is None else self.loaded.numbered(number)
-
     # How they change
 
     async def accept(self, generation: Generation) -> None:
@@ -219,8 +118,7 @@ class Editions:
             await self._records.note_replaced(previous.generation, self._clock(), self._retain_s)
         await self._records.accept(generation)
         self._take(edition)
-        self._shared.announce_accepted(generation.number)
-        self._seen = Announced(generation.number, max(self._seen.held, 0))
+        self.announcements.announce_accepted(generation.number)
         log.info(
             "generation.accepted mirror=%s number=%d documents=%d absent=%d",
             self._mirror,
@@ -245,7 +143,7 @@ class Editions:
         await self._records.hold(edition.generation)
         self._is_held = True
         self._serve(edition)
-        self._announce_held(number)
+        self.announcements.announce_held(number)
         log.info("generation.held mirror=%s number=%d", self._mirror, number)
 
     async def let_go(self) -> None:
@@ -257,7 +155,7 @@ class Editions:
         self._is_held = False
         if self.accepted is not None:
             self._serve(self.accepted)
-        self._announce_held(0)
+        self.announcements.announce_held(0)
         log.info("generation.let_go mirror=%s", self._mirror)
 
     def drop_damaged(self) -> None:
@@ -269,7 +167,7 @@ class Editions:
 
     def is_announced_loaded(self) -> bool:
         """Whether this worker serves what all workers were told last."""
-        return self.served is not None and self._seen == self._shared.announced()
+        return self.served is not None and self.announcements.are_loaded()
 
     async def adopt_announced(self) -> None:
         """Load what another worker has announced, or an earlier run has left behind."""
@@ -280,9 +178,9 @@ class Editions:
 
     async def adopt(self) -> None:
         """Load what the records say was accepted last and is held, unless it is loaded already."""
-        announced = self._shared.announced()
+        announced = self.announcements.made()
         recorded = await self._records.recorded()
-        announced = self._announce_recorded(announced, recorded)
+        announced = self.announcements.make_up(announced, recorded.numbers)
         accepted = await self._edition_of(recorded.accepted, self.accepted)
         held = await self._edition_of(recorded.held, self.served)
         await self._load_replaced()
@@ -296,7 +194,7 @@ class Editions:
         to_serve = held or accepted
         if to_serve is not None:
             self._serve(to_serve)
-            self._seen = announced
+            self.announcements.loaded = announced
 
     async def close(self) -> None:
         """Stop loading."""
@@ -326,20 +224,6 @@ class Editions:
         served = self.served
         if served is not None and served.generation.number != edition.generation.number:
             await self._records.note_replaced(served.generation, self._clock(), self._retain_s)
-
-    def _announce_held(self, number: int) -> None:
-        self._shared.announce_held(number)
-        self._seen = Announced(max(self._seen.accepted, 0), number)
-
-    def _announce_recorded(self, announced: Announced, recorded: Recorded) -> Announced:
-        """Announce what is recorded and was not announced: the file is new, or a worker died in between."""
-        accepted = 0 if recorded.accepted is None else recorded.accepted.number
-        held = 0 if recorded.held is None else recorded.held.number
-        if announced.accepted < accepted:
-            self._shared.announce_accepted(accepted)
-        if announced.held != held:
-            self._shared.announce_held(held)
-        return Announced(max(announced.accepted, accepted), held)
 
     async def _edition_of(self, recorded: Generation | None, loaded: Edition | None) -> Edition | None:
         """Return the edition of a recorded generation as far as it may be served; None if it cannot be."""

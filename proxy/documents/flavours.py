@@ -17,6 +17,8 @@ from proxy.sources.origin import DocumentSource
 from proxy.system.task_groups import all_or_first_failure
 
 SIGNED_INDEX = "streams/v1/index.sjson"
+PLAIN_INDEX = "streams/v1/index.json"
+INDEX_PATHS = (SIGNED_INDEX, PLAIN_INDEX)
 PLAIN_SUFFIX = ".json"
 FLAVOURS = (PLAIN_SUFFIX + SIGNATURE_SUFFIX, PLAIN_SUFFIX)
 

@@ -5,7 +5,7 @@ A generation is served only as far as the keys that the mirror has now verify it
 
 import contextlib
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from proxy.digest import Digest
 from proxy.documents import records
@@ -13,11 +13,11 @@ from proxy.documents.generation import Edition, Generation, load_edition, read_l
 from proxy.documents.last_accepted import LastAccepted
 from proxy.documents.reading import Reading
 from proxy.documents.reverification import Reverifier
+from proxy.documents.shared_facts import Announced
 from proxy.documents.trouble import Trouble
 from proxy.errors import ProxyError
 from proxy.simplestreams.model import Products
 from proxy.store.files import StoreFault
-from proxy.store.records import known
 from proxy.store.schema import Unreadable
 from proxy.store.storage import Storage
 
@@ -33,6 +33,16 @@ class Recorded(NamedTuple):
     """The one to serve whatever is accepted, None for the one accepted last."""
     problem: str
     """Why `accepted` is None though something was accepted, "" if nothing was."""
+
+    @property
+    def numbers(self) -> Announced:
+        """The numbers of both, 0 for none."""
+        return Announced(*(0 if one is None else one.number for one in (self.accepted, self.held)))
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether no generation was ever accepted."""
+        return self.accepted is None and not self.problem
 
 
 class MirrorRecords:
@@ -60,11 +70,6 @@ class MirrorRecords:
     async def recorded(self) -> Recorded:
         """Return what the records say."""
         return await self._threads.ledger(self._read)
-
-    async def has_accepted_nothing(self) -> bool:
-        """Whether no generation was ever accepted."""
-        recorded = await self.recorded()
-        return recorded.accepted is None and not recorded.problem
 
     async def served(self) -> Generation | None:
         """Return what may be served of the generation to serve, whether or not it is still in the store."""
@@ -98,11 +103,11 @@ class MirrorRecords:
 
     async def hold(self, generation: Generation) -> None:
         """Record that a generation is served whatever is accepted, so that no power cut takes it back."""
-        await self._threads.ledger(self._write_held, generation)
+        await self._threads.ledger(records.hold, self._ledger, self._mirror, generation)
 
     async def let_go(self) -> None:
         """Record that the generation accepted last is served."""
-        await self._threads.ledger(self._forget_held)
+        await self._threads.ledger(records.let_go, self._ledger, self._mirror)
 
     async def replaced(self, since: float) -> list[tuple[Generation, float]]:
         """Return what may be served of the generations replaced after `since`, newest first, with when."""
@@ -125,13 +130,11 @@ class MirrorRecords:
         """Read a generation's lists from the store. Raises GenerationLost."""
         return await self._threads.slow(load_edition, self._store, self._reading, generation)
 
-    async def count_items(self, edition: Edition) -> int:
-        """Return how many paths of an edition can be served."""
-        return await self._threads.slow(len, edition.catalog)
-
-    async def conflicts(self, edition: Edition) -> list[str]:
-        """Return in words the paths that an edition's lists name twice, with different files."""
-        return await self._threads.slow(edition.conflicts)
+    async def figures(self, edition: Edition) -> dict[str, Any]:
+        """Return how many paths of an edition can be served, and which its lists name twice and not alike."""
+        return await self._threads.slow(
+            lambda: {"items": len(edition.catalog), "conflicts": edition.conflicts()}
+        )
 
     async def lists(self, generation: Generation) -> list[Products]:
         """Return a generation's products lists in full. Raises GenerationLost."""
@@ -156,30 +159,13 @@ class MirrorRecords:
         await self._threads.ledger(records.note_trouble, self._ledger, self._mirror, trouble)
 
     def _read(self) -> Recorded:
-        accepted, held = self._last.read(), self._read_held()
+        accepted, held = self._last.read(), records.held_generation(self._ledger, self._mirror)
         if isinstance(accepted, Unreadable):
             return Recorded(None, held, accepted.problem)
         return Recorded(accepted, held, "")
 
-    def _read_held(self) -> Generation | None:
-        with contextlib.suppress(StoreFault):  # Without its ledger a mirror serves what its file names.
-            return known(records.HELD.read(self._ledger, self._mirror))
-        return None
-
     def _write_accepted(self, generation: Generation) -> None:
         """Write the record, and count its documents among the blobs. Blocks."""
-        self._count_blobs(generation)
-        self._last.write(generation)
-
-    def _write_held(self, generation: Generation) -> None:
-        with self._ledger.lasting_transaction():
-            records.HELD.write(self._ledger, generation, self._mirror)
-
-    def _forget_held(self) -> None:
-        with self._ledger.lasting_transaction():
-            records.HELD.forget(self._ledger, self._mirror)
-
-    def _count_blobs(self, generation: Generation) -> None:
         for document in generation.documents.values():
             for digest in (document.digest, document.text):
                 if digest not in self._counted:
@@ -188,3 +174,4 @@ class MirrorRecords:
                         raise StoreFault(f"the store has lost a document as it was accepted: {document.path}")
                     self._blobs.add(digest, size_bytes)
                     self._counted.add(digest)
+        self._last.write(generation)

@@ -154,6 +154,10 @@ class OriginCheck:
         accepted = self._editions.accepted
         return None if accepted is None else accepted.generation
 
+    def why_unverified(self) -> str:
+        """Return why the generation to serve may not be served, "" when it may be."""
+        return self._records.why_unverified()
+
     def _freshness_needed(self, *, past_caches: bool) -> Freshness:
         """Ask past caches on the way also when they may be to blame for what is wrong."""
         generation = self.generation
@@ -170,7 +174,7 @@ class OriginCheck:
         current = self.generation
         for problem in draft.problems:
             log.warning("mirror.document_refused mirror=%s problem=%s", self._mirror, problem)
-        number, keyring = self._editions.next_number(), self._records.keyring_identity
+        number, keyring = self._editions.announcements.next_number(), self._records.keyring_identity
         now = self._clock()
         generation = draft.accepted(number, keyring, now, known)
         if current is not None and current.says_the_same(generation):

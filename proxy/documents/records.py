@@ -31,7 +31,7 @@ from proxy.digest import Digest
 from proxy.documents.flavours import FLAVOURS
 from proxy.documents.generation import NO_DIGEST, Document, Generation
 from proxy.documents.trouble import Trouble
-from proxy.store.ledger import Ledger
+from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.records import Kind, known
 from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
@@ -56,6 +56,26 @@ class Replaced(Row, frozen=True):
 
 
 _ENTRY = Schema(Replaced, later=_LATER)
+
+
+def held_generation(ledger: Ledger, mirror: str) -> Generation | None:
+    """Return the generation that is held, None when none is, or when that cannot be read. Blocks."""
+    try:
+        return known(HELD.read(ledger, mirror))
+    except LedgerUnavailable:
+        return None  # Without its ledger a mirror serves what its file names.
+
+
+def hold(ledger: Ledger, mirror: str, generation: Generation) -> None:
+    """Record that a generation is held, so that no power cut undoes that. Blocks."""
+    with ledger.lasting_transaction():
+        HELD.write(ledger, generation, mirror)
+
+
+def let_go(ledger: Ledger, mirror: str) -> None:
+    """Record that no generation is held any more, so that no power cut undoes that. Blocks."""
+    with ledger.lasting_transaction():
+        HELD.forget(ledger, mirror)
 
 
 def replaced_since(ledger: Ledger, mirror: str, since: float) -> list[Replaced]:

@@ -96,6 +96,48 @@ class SharedFacts:
         return int(_NUMBER.unpack_from(self._memory, offset)[0])
 
 
+class Announcements:
+    """What workers tell each other of generations, and how much of that this one has loaded."""
+
+    def __init__(self, shared: SharedFacts) -> None:
+        self._shared = shared
+        self.loaded = Announced(-1, 0)
+        """What was announced when this worker loaded what it serves."""
+
+    def made(self) -> Announced:
+        """Return what was announced last."""
+        return self._shared.announced()
+
+    def are_loaded(self) -> bool:
+        """Whether nothing was announced since this worker loaded what it serves."""
+        return self.loaded == self._shared.announced()
+
+    def next_number(self) -> int:
+        """Return the number of a generation that is still to be accepted."""
+        return self._shared.announced().accepted + 1
+
+    def announce_accepted(self, number: int) -> None:
+        """Tell all workers of a generation that is recorded as accepted, and loaded here."""
+        self._shared.announce_accepted(number)
+        self.loaded = self.loaded._replace(accepted=number)
+
+    def announce_held(self, number: int) -> None:
+        """Tell all workers of a generation that is recorded as held, and loaded here; 0 for none."""
+        self._shared.announce_held(number)
+        self.loaded = self.loaded._replace(held=number)
+
+    def make_up(self, announced: Announced, recorded: Announced) -> Announced:
+        """Announce what is recorded and was not announced, and return what is.
+
+        The file is new then, or a worker died between recording and announcing.
+        """
+        if announced.accepted < recorded.accepted:
+            self._shared.announce_accepted(recorded.accepted)
+        if announced.held != recorded.held:
+            self._shared.announce_held(recorded.held)
+        return Announced(max(announced.accepted, recorded.accepted), recorded.held)
+
+
 @lru_cache(_SLOTS)
 def _slot(client: str) -> tuple[bytes, int]:
     key = blake2b(client.encode(), digest_size=8).digest()

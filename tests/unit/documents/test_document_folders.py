@@ -3,8 +3,8 @@
 import pytest
 
 from proxy.digest import Digest
-from proxy.documents.editions import LoadedEditions
 from proxy.documents.generation import Document, Edition, Generation
+from proxy.documents.loaded import LoadedEditions
 from proxy.simplestreams.catalog import Catalog
 
 DIGEST = Digest("a" * 64)

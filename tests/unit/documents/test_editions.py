@@ -320,7 +320,7 @@ async def test_what_is_announced_can_be_found_by_a_worker_that_looks_at_once(
         assert (await other.served()).number == 1
         board = tmp_path / "data" / "boards" / "test"
         witness = await asyncio.to_thread(Witness, board, one, other)
-        one.editions._shared = witness
+        one.editions.announcements._shared = witness
         second = publish(tree, "20250722")
 
         await one.check()
