@@ -1,7 +1,8 @@
 """Fetching an index with all lists it names, from one origin.
 
-The result is a Draft: verified, and not older than what is served. One list that
-cannot be had costs only itself. Whether a draft is accepted is decided elsewhere.
+The result is a Draft: verified, and not older than what was accepted. A list that cannot
+be fetched or verified is left out, and the others stay. Whether a draft is accepted is
+decided elsewhere.
 """
 
 import asyncio
@@ -126,8 +127,8 @@ class Assembler:
                 raise DocumentRefused(origin.name, path, problem)
             return vetted
         if forbidden is not None:
-            told = f"{forbidden.problem} for {' and '.join(paths)}, or has none"
-            raise OriginForbidden(origin.name, told, forbidden.remark)
+            answers = f"{forbidden.problem} for {' and '.join(paths)}, or has none"
+            raise OriginForbidden(origin.name, answers, forbidden.remark)
         raise OriginAbsent(origin.name, f"it has no {' and no '.join(paths)}")
 
     async def _follow(self, work: _Work, start: Vetted) -> None:

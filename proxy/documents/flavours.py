@@ -1,7 +1,7 @@
 """The flavours of signed documents: plain ones (`.json`) and their signatures (`.json.gpg`).
 
-Each is taken in when it says the same as the signed document that it stands
-beside, and never keeps that one out for long.
+A flavour is accepted when it says the same as the signed document beside it. One that does
+not holds the signed document back for a while, never for long.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ class FreshnessPolicy:
     """Times in seconds."""
 
     fresh_for_s: float = 300.0
-    """A generation checked this recently is served without a thought."""
+    """A generation that was checked this recently is served without another check."""
     retry_after_s: float = 15.0
     """First pause after a failed check; doubled at each further failure."""
     retry_limit_s: float = 300.0

@@ -63,7 +63,7 @@ class Document:
         return Item(self.path, self.digest, self.size_bytes)
 
     def date_only(self) -> Self:
-        """Return what remains of a document whose file is lost: how old is too old."""
+        """Return a document of which only the dates count: nothing older is accepted."""
         return replace(self, digest=NO_DIGEST, etag=None, last_modified=None)
 
     @property
@@ -125,7 +125,7 @@ class Generation:
         return (ours, self.absent, self.refused.keys()) == (theirs, other.absent, other.refused.keys())
 
     def left_by(self, documents: Collection[str]) -> dict[str, Document]:
-        """Return what is to be remembered of documents that a generation with only these paths has not."""
+        """Return the dates to keep of documents that a generation with only these paths does not have."""
         known = {**self.left, **self.documents}
         left = [
             document.date_only()
@@ -135,12 +135,12 @@ class Generation:
         return {document.path: document for document in left[-_MOST_LEFT:]}
 
     def dates_only(self) -> Self:
-        """Return what remains of a generation whose blobs are lost: how old is too old."""
+        """Return a generation of which only the dates count: nothing older is accepted."""
         documents = {path: document.date_only() for path, document in self.documents.items()}
         return replace(self, documents=documents)
 
     def unbound(self) -> Self:
-        """Return what an operator wants to be replaced by whatever there is, older or of another stream."""
+        """Return a generation that anything may replace, also what is older or of another stream."""
         documents = {
             path: replace(document, updated=None, signed_at=None, is_ahead=False, content_id="")
             for path, document in self.documents.items()

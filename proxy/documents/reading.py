@@ -70,14 +70,14 @@ class Reading:
             return self._summarise_here(text, digest)
         try:
             with self.listings.draft() as draft:
-                told = ask_program(__name__, [_READ, str(draft)], text, longest_s=_TIMEOUT_S)
-                if "problem" in told:
-                    raise _PROBLEMS[told["kind"]](told["problem"])
-                if told["format"] == PRODUCTS_FORMAT:
-                    if not told.pop("not_kept"):
+                answer = ask_program(__name__, [_READ, str(draft)], text, longest_s=_TIMEOUT_S)
+                if "problem" in answer:
+                    raise _PROBLEMS[answer["kind"]](answer["problem"])
+                if answer["format"] == PRODUCTS_FORMAT:
+                    if not answer.pop("not_kept"):
                         self.listings.keep(draft, digest)
-                    return Summary(**told, index=None)
-                return _summary_of_index(_index(told["index"]))
+                    return Summary(**answer, index=None)
+                return _summary_of_index(_index(answer["index"]))
         except OSError as error:
             log.warning("document.not_read_apart problem=%s", error)
         except subprocess.SubprocessError as error:
@@ -139,12 +139,12 @@ class Reading:
         return self._censuses.open(text)
 
     def stop(self) -> None:
-        """Count no more; nobody will look."""
+        """Stop counting: nobody will read the result."""
         if self._counting is not None:
             self._counting.kill()
 
     def says_the_same(self, text: bytes, plain: bytes) -> bool:
-        """Whether a plain text states what a proved one does."""
+        """Whether a plain text states what a verified one does."""
         if len(text) + len(plain) < _LARGE_BYTES:
             return same_statement(text, plain)
         try:
@@ -169,11 +169,11 @@ def _summary_of_index(index: Index) -> Summary:
     return Summary(INDEX_FORMAT, "", index.updated, index)
 
 
-def _index(told: dict[str, Any]) -> Index:
-    """Return an index as the program has told it."""
-    entries = tuple(IndexEntry(**entry) for entry in told["entries"])
-    texts = {name: tuple(told[name]) for name in ("oddities", "omissions")}
-    return Index(**{**told, **texts, "entries": entries})
+def _index(answer: dict[str, Any]) -> Index:
+    """Return an index from the answer of the program."""
+    entries = tuple(IndexEntry(**entry) for entry in answer["entries"])
+    texts = {name: tuple(answer[name]) for name in ("oddities", "omissions")}
+    return Index(**{**answer, **texts, "entries": entries})
 
 
 def _pack(parsed: Index | Products) -> bytes:

@@ -34,7 +34,7 @@ class Trouble:
     since: float | None = None
     last_problem: str = ""
     is_local: bool = False
-    """Whether that is this machine's: its disk, its ledger, its gpg."""
+    """Whether this machine is at fault: its disk, its ledger, its gpg."""
     refusals: int = 0
     """Documents ever refused for their signature, form or age."""
     last_refusal: str = ""

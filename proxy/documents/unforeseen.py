@@ -25,9 +25,9 @@ def described(error: Exception) -> str:
 
 @contextlib.contextmanager
 def blamed_on(origin: str) -> Iterator[None]:
-    """Take an unforeseen error for the origin's, whose reply was being read: others may do better.
+    """Blame an unforeseen error on the origin whose reply was being read, so that another one is asked.
 
-    What the disk does is not.
+    Errors of the disk are not the origin's.
     """
     try:
         yield
