@@ -3,10 +3,18 @@
 import json
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from support.last_release import READ_BY_LAST_RELEASE
 
+from proxy.digest import Digest
+from proxy.documents.generation import Document, Generation
+from proxy.documents.records import GENERATION
+from proxy.jobs import rulebook, scrub
+from proxy.jobs.rulebook import Result
 from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
 JSON = st.recursive(
@@ -96,3 +104,86 @@ def test_what_is_written_is_read(page: Page, version: int) -> None:
 def test_what_a_later_release_adds_changes_nothing(page: Page, more: dict[str, object]) -> None:
     schema = Schema(Page)
     assert schema.decode({**more, **schema.encode(page)}) == page
+
+
+# The program's own records
+
+FINITE = st.floats(-1e12, 1e12)
+COUNTS = st.integers(0, 2**63 - 1)
+TEXTS = st.lists(st.text(), max_size=3).map(tuple)
+RESULTS = st.builds(
+    Result,
+    started_at=FINITE,
+    ended_at=FINITE,
+    outcome=st.text(),
+    problem=st.none() | st.text(),
+    wanted_items=COUNTS,
+    wanted_bytes=COUNTS,
+    fetched_items=COUNTS,
+    fetched_bytes=COUNTS,
+    added=TEXTS,
+    dropped=TEXTS,
+    failures=TEXTS,
+)
+DOCUMENTS = st.builds(
+    Document,
+    path=st.text(),
+    format=st.text(),
+    digest=st.text().map(Digest),
+    size_bytes=COUNTS,
+    text=st.text().map(Digest),
+    content_id=st.text(),
+    updated=st.none() | FINITE,
+    signed_at=st.none() | FINITE,
+    fingerprint=st.text(),
+    origin=st.text(),
+    etag=st.none() | st.text(),
+    last_modified=st.none() | st.text(),
+)
+GENERATIONS = st.builds(
+    lambda documents, **fields: Generation(index_path=next(iter(documents)), documents=documents, **fields),
+    documents=st.dictionaries(st.text(), DOCUMENTS, min_size=1, max_size=3),
+    number=COUNTS,
+    keyring=st.text(),
+    accepted_at=FINITE,
+    checked_at=FINITE,
+    absent=TEXTS,
+    gaps=TEXTS,
+    refused=st.dictionaries(st.text(), st.text(), max_size=2),
+)
+WRITTEN: dict[str, tuple[Schema[Any], st.SearchStrategy[Any]]] = {
+    "generation/": (GENERATION, GENERATIONS),
+    "rule/": (
+        rulebook._PAGES.schema,
+        st.builds(
+            rulebook.Page,
+            last=st.none() | RESULTS,
+            next_at=st.none() | FINITE,
+            complete_at=st.none() | FINITE,
+            versions=TEXTS,
+        ),
+    ),
+    "scrub": (
+        scrub._STATE.schema,
+        st.builds(
+            scrub.ScrubState,
+            asked_at=FINITE,
+            completed_at=st.none() | FINITE,
+            due_blobs=COUNTS,
+            due_bytes=COUNTS,
+            damaged=TEXTS,
+        ),
+    ),
+}
+"""Records in which no later field says anything, by the beginning of their keys."""
+
+
+@given(st.data(), st.sampled_from(sorted(WRITTEN)))
+def test_what_is_written_is_read_by_this_release_and_by_the_one_before(
+    data: st.DataObject, kind: str
+) -> None:
+    schema, records = WRITTEN[kind]
+    record = data.draw(records)
+    value = json.loads(json.dumps(schema.encode(record)))
+    assert schema.decode(value) == record
+    Draft202012Validator(READ_BY_LAST_RELEASE[kind]).validate(value)
