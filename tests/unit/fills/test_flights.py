@@ -22,6 +22,7 @@ from proxy.fills.fill import Fill
 from proxy.fills.pace import Background
 from proxy.fills.state import State
 from proxy.sources.errors import ItemAbsent
+from proxy.store.ledger import LedgerUnavailable
 from proxy.store.local.incoming import LocalIncoming
 
 MIB = 1024 * 1024
@@ -283,3 +284,22 @@ async def test_a_process_that_ends_waits_until_what_is_proved_has_reached_the_di
     assert ended(fill, State.COMMITTED)
     assert process.store.has(item.digest)
     await opened.body.close()
+
+
+async def test_what_cannot_be_recorded_as_bad_is_tried_a_few_times_and_no_more(
+    process: Process, origin: Origin, listing: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger fails, so that no try learns from the one before."""
+
+    def fail(*_: object) -> None:
+        raise LedgerUnavailable("disk I/O error")
+
+    monkeypatch.setattr(process.facilities.failures, "block", fail)
+    item = listed(listing)
+    origin.fault(item.path, Fault(corrupt_at=MIB))
+    with pytest.raises(BadItem, match="sha256 is"):
+        await process.read(item)
+    assert origin.count(item.path) == 3
+    with pytest.raises(BadItem, match="sha256 is"):
+        await process.fetch(item)
+    assert origin.count(item.path) == 6
