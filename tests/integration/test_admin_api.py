@@ -1,58 +1,53 @@
 """The operator's actions over HTTP: what they do, who may do it, and what is said of it."""
 
 import asyncio
-import hashlib
 import json
 import logging
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from jsonschema import Draft202012Validator
-from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.admin_api import (
+    ACTIONS,
+    FOREIGN,
+    INDEX,
+    LOCAL,
+    PRODUCT,
+    SHA256,
+    TOKEN,
+    act,
+    fetch,
+    list_two_versions,
+    post,
+    refused,
+    run_with_rule,
+    with_admin,
+)
 from support.exchange import read
 from support.faults import Fault
 from support.origin import Origin
-from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
+from support.running import MOUNT, Clock, RunningProxy, run_proxy
 from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
-from support.wire import Wire, WireReply, request
+from support.wire import Wire, request
 from support.workers import frozen
 from yarl import URL
 
 from proxy.digest import Digest
-from proxy.jobs.rules import Rule
 from proxy.mirror import Mirror
 from proxy.web.admin.permission import AdminOptions
-
-INDEX = "streams/v1/index.sjson"
-PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
-TOKEN = "Corr3ct-Horse"
-SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
-LOCAL = {"Host": "localhost", "X-Sstream-Proxy": "1"}
-FOREIGN = {"Host": "cache.example.test", "X-Sstream-Proxy": "1"}
-"""Somebody who is not at this machine, as far as the proxy can tell."""
-ACTIONS = ("pin", "unpin", "evict", "purge", "refresh", "scrub", "prefetch", "offline")
 
 
 @pytest.fixture
 def items(tree: SignedTree) -> dict[str, TreeItem]:
     """Return two items of each of two versions, by version and name."""
-    found = {
-        f"{version}/{name}": tree.add_item(PRODUCT, version, name, size=1000 + len(name))
-        for version in ("20250701", "20250718")
-        for name in ("squashfs", "boot-kernel")
-    }
-    tree.product(PRODUCT, arch="amd64")
-    tree.publish()
-    return found
+    return list_two_versions(tree)
 
 
 @pytest.fixture
@@ -60,52 +55,8 @@ async def proxy(
     tmp_path: Path, mirror: Mirror, origin: Origin, keyring: Path, clock: Clock
 ) -> AsyncIterator[RunningProxy]:
     """Return a proxy with two mirrors and a rule."""
-    second = Mirror(name="second", mount="/second/", origins=(origin.url,), keyring=str(keyring))
-    rule = Rule(name="lab", mirror="test", filters=("arch=amd64",))
-    config = make_config(tmp_path / "data", mirror, second, prefetch=(rule,))
-    async with run_proxy(config, clock) as proxy:
+    async with run_with_rule(tmp_path, mirror, origin, keyring, clock) as proxy:
         yield proxy
-
-
-@asynccontextmanager
-async def with_admin(proxy: RunningProxy, **options: Any) -> AsyncIterator[RunningProxy]:
-    """Run another proxy with options of who may do what."""
-    config = replace(proxy.config, data_dir=proxy.config.data_dir / "other", admin=AdminOptions(**options))
-    async with run_proxy(config) as other:
-        yield other
-
-
-async def post(
-    proxy: RunningProxy, action: str, headers: dict[str, str] | None = None, body: object = None
-) -> WireReply:
-    """Send an order, as JSON unless it is bytes."""
-    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    given = {**(LOCAL if headers is None else headers), "Content-Length": str(len(data))}
-    async with Wire.to(proxy.base) as wire:
-        await wire.send(request(f"/-/api/v1/{action}", "POST", **given) + data)
-        return await wire.reply()
-
-
-async def act(proxy: RunningProxy, action: str, **order: object) -> dict[str, Any]:
-    """Have an action done; return what is said of it."""
-    reply = await post(proxy, action, body=order)
-    told: dict[str, Any] = json.loads(reply.body)
-    assert reply.status == 200, told
-    return told
-
-
-async def refused(proxy: RunningProxy, action: str, body: object, status: int = 400) -> str:
-    """Send an order that cannot be followed; return why."""
-    reply = await post(proxy, action, body=body)
-    assert reply.status == status, reply.body
-    return str(json.loads(reply.body)["problem"])
-
-
-async def fetch(proxy: RunningProxy, *items: TreeItem) -> None:
-    """Have items in the store."""
-    for item in items:
-        assert (await proxy.read(item.path)).body == item.read()
-    await proxy.fills_ended()
 
 
 def here(proxy: RunningProxy, items: dict[str, TreeItem]) -> set[str]:
@@ -685,193 +636,3 @@ async def test_the_password_of_a_parent_proxy_that_refuses_is_not_told(
     assert replies[0].status == 503
     assert not any(b"s3cret" in reply.body for reply in replies)
     assert "s3cret" not in caplog.text
-
-
-# The description
-
-
-@pytest.fixture
-def validated(proxy: RunningProxy) -> "Described":
-    """Return what checks replies by the description."""
-    return Described(proxy)
-
-
-class Described:
-    """The served description, and replies held against it."""
-
-    def __init__(self, proxy: RunningProxy) -> None:
-        self._proxy = proxy
-
-    async def document(self) -> dict[str, Any]:
-        async with self._proxy.get("/-/api/v1/openapi.json") as response:
-            found: dict[str, Any] = await response.json()
-        return found
-
-    async def check(self, path: str, method: str, status: int, reply: object) -> None:
-        """Fail unless a reply is as described."""
-        document = await self.document()
-        responses = document["paths"][path][method]["responses"]
-        response = _resolved(document, responses[str(status)])
-        schema = response["content"]["application/json"]["schema"]
-        Draft202012Validator({**schema, "components": document["components"]}).validate(reply)
-
-
-def _resolved(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    while "$ref" in part:
-        place: Any = document
-        for key in part["$ref"].removeprefix("#/").split("/"):
-            place = place[key]
-        part = place
-    return part
-
-
-def _references(part: object) -> Iterator[dict[str, Any]]:
-    if isinstance(part, dict):
-        if "$ref" in part:
-            yield part
-        part = list(part.values())
-    if isinstance(part, list):
-        for one in part:
-            yield from _references(one)
-
-
-async def test_the_description_is_sound(validated: Described) -> None:
-    """Every reference leads somewhere, every schema is one, and it tells of all actions and no others."""
-    document = await validated.document()
-    assert document["openapi"].startswith("3.1.")
-    for reference in _references(document):
-        assert _resolved(document, reference)
-    for schema in document["components"]["schemas"].values():
-        Draft202012Validator.check_schema(schema)
-    actions = {path.rpartition("/")[2] for path, methods in document["paths"].items() if "post" in methods}
-    assert actions == set(ACTIONS)
-    for path, methods in document["paths"].items():
-        for operation in methods.values():
-            assert operation["summary"], path
-            assert all(_resolved(document, one)["description"] for one in operation["responses"].values())
-            if "requestBody" in operation:
-                schema = operation["requestBody"]["content"]["application/json"]["schema"]
-                Draft202012Validator.check_schema(schema)
-                assert schema["additionalProperties"] is False
-
-
-async def test_the_description_passes_the_official_check(validated: Described) -> None:
-    assert list(OpenAPIV31SpecValidator(await validated.document()).iter_errors()) == []
-
-
-async def test_described_pages_exist(proxy: RunningProxy, validated: Described) -> None:
-    for path, methods in (await validated.document())["paths"].items():
-        for method in methods:
-            async with proxy.session.request(method, proxy.base + "/-" + path, headers=LOCAL) as response:
-                assert response.status in {200, 400, 502, 503}, path
-
-
-async def test_figures_are_as_described_and_nothing_in_them_is_not(
-    proxy: RunningProxy, validated: Described, items: dict[str, TreeItem], tree: SignedTree, origin: Origin
-) -> None:
-    """Before anything has happened, and with all that there can be to tell."""
-    documents = [await _stats(proxy)]
-    large = tree.add_item(PRODUCT, "20250801", "squashfs", size=300_000)
-    tree.publish()
-    await fetch(proxy, *items.values())
-    await act(proxy, "pin", max=1, name="keep")
-    await act(proxy, "scrub")
-    stall = origin.fault(large.path, Fault(stall_after=200_000))
-    async with proxy.get(large.path) as response:
-        assert response.status == 200
-        documents.append(await _stats(proxy))
-        stall.remove()
-        await response.read()
-    origin.fault("streams/*", Fault(body=b"no index"))
-    await refused(proxy, "refresh", {}, status=502)
-    documents.append(await _stats(proxy))
-
-    assert documents[1]["fills"][0]["path"] == large.path
-    assert documents[1]["fills"][0]["size_bytes"] == 300_000
-    assert documents[2]["problems"]
-    description = await validated.document()
-    for stats in documents:
-        await validated.check("/stats", "get", 200, stats)
-        assert not list(_unknown(description, description["components"]["schemas"]["Stats"], stats, "stats"))
-
-
-async def _stats(proxy: RunningProxy) -> dict[str, Any]:
-    async with proxy.get("/-/stats") as response:
-        found: dict[str, Any] = await response.json()
-    return found
-
-
-def _unknown(document: dict[str, Any], schema: dict[str, Any], value: object, at: str) -> Iterator[str]:
-    """Yield the places of a reply that the description does not know."""
-    schema = _resolved(document, schema)
-    if isinstance(value, list):
-        for one in value:
-            yield from _unknown(document, schema.get("items", {}), one, f"{at}[]")
-    if isinstance(value, dict) and "properties" in schema:
-        for key, inner in value.items():
-            if key in schema["properties"]:
-                yield from _unknown(document, schema["properties"][key], inner, f"{at}.{key}")
-            else:
-                yield f"{at}.{key}"
-    elif isinstance(value, dict) and isinstance(schema.get("additionalProperties"), dict):
-        for key, inner in value.items():
-            yield from _unknown(document, schema["additionalProperties"], inner, f"{at}.{key}")
-
-
-async def test_replies_to_actions_are_as_described(
-    proxy: RunningProxy, validated: Described, items: dict[str, TreeItem]
-) -> None:
-    order = {"digests": [items["20250718/squashfs"].digest]}
-    for action, right, wrong in (
-        *((action, order, {"max": 0}) for action in ("pin", "unpin", "evict", "purge")),
-        ("refresh", {}, {"mirrors": ["none"]}),
-        ("scrub", {}, []),
-        ("prefetch", {"rule": "lab"}, {"rule": "none"}),
-        ("offline", {"on": False}, {}),
-    ):
-        path = f"/api/v1/{action}"
-        for body, headers, status in ((right, LOCAL, 200), (wrong, LOCAL, 400), (right, FOREIGN, 403)):
-            reply = await post(proxy, action, headers, body)
-            assert reply.status == status, (action, reply.body)
-            await validated.check(path, "post", status, json.loads(reply.body))
-
-
-async def test_readiness_is_told_with_reasons(
-    proxy: RunningProxy, validated: Described, items: dict[str, TreeItem]
-) -> None:
-    assert items
-    replies = []
-    for path in ("/-/ready", INDEX, f"/second/{INDEX}", "/-/ready"):
-        async with proxy.get(path) as response:
-            if path == "/-/ready":
-                replies.append((response.status, await response.json()))
-                await validated.check("/ready", "get", *replies[-1])
-
-    (before, unready), (after, ready) = replies
-    assert (before, after, ready) == (503, 200, {"ready": True, "reasons": []})
-    assert [reason.split()[:2] for reason in unready["reasons"]] == [["mirror", "test"], ["mirror", "second"]]
-
-
-async def test_a_mirror_whose_origins_fail_stays_ready_and_tells_of_it(
-    proxy: RunningProxy, validated: Described, items: dict[str, TreeItem], origin: Origin
-) -> None:
-    """A load balancer has nothing to gain from another one; who looks after it has to know."""
-    assert items
-    for path in (INDEX, f"/second/{INDEX}"):
-        assert (await proxy.read(path)).status == 200
-    async with with_admin(proxy, read="admins") as other, Wire.to(other.base) as wire:
-        for path in (INDEX, f"/second/{INDEX}"):
-            assert (await other.read(path)).status == 200
-        await origin.stop()
-        await other.documents.checks.revalidate()
-        stranger = await wire.ask("/-/ready", Host="cache.example.test")
-    await proxy.documents.checks.revalidate()
-
-    async with proxy.get("/-/ready") as response:
-        status, told = response.status, await response.json()
-
-    await validated.check("/ready", "get", status, told)
-    assert (status, told["ready"], told["reasons"]) == (200, True, [])
-    (problem,) = told["problems"]
-    assert problem.startswith("mirror test could not be checked once: http://127.0.0.1:")
-    assert json.loads(stranger.body) == {"ready": True, "reasons": []}
