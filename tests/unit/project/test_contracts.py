@@ -19,6 +19,7 @@ AIOHTTP = "aiohttp is known to the HTTP sources and to the web"
 SERVER = "aiohttp's server is known to the web"
 CLIENT = "aiohttp's client is known to the HTTP sources"
 DISKCACHE = "diskcache is known to the ledger's table"
+SCHEMAS = "msgspec is known to the schemas of records"
 SQLITE = "SQLite is known to the ledger"
 PLACES = "Where blobs lie is known to the store"
 GNUPG = "gnupg is known to the keyring"
@@ -55,6 +56,7 @@ FORBIDDEN = [
     ("web/admin", "from aiohttp.client_proto import ResponseHandler", CLIENT),
     ("web", "import sqlite3", SQLITE),
     ("cli", "import sqlite3", SQLITE),
+    ("documents", "import msgspec", SCHEMAS),
     ("store", "import sqlite3", SQLITE),
     ("documents", "import sqlite3", SQLITE),
     ("jobs", "from proxy.store.local.store import LocalStore", PLACES),
@@ -82,6 +84,7 @@ FORBIDDEN = [
     ("fills", "from proxy.sources.http import socket_body", KINDS),
     ("cli", "import proxy.sources.http", KINDS),
     ("config", "from proxy.sources.http import redirects", KINDS),
+    ("jobs", "from proxy.sources.http import sessions", KINDS),
     ("config", "from proxy.sources.folder import file", KINDS),
     ("sources/folder", "from proxy.sources.http import fields", EVERY_KIND),
     ("sources/pull.py", "from proxy.sources.http.item import HttpItem", EVERY_KIND),
