@@ -22,6 +22,7 @@ from proxy.simplestreams.shape import TooComplex, check_flavour
 from proxy.sources.document import Fetched, Validators
 from proxy.sources.errors import OriginAbsent, OriginForbidden, OriginMisbehaved
 from proxy.sources.origin import DocumentSource
+from proxy.store.protocols import WriteStore
 from proxy.store.storage import Storage
 
 SIGNED_SUFFIX = ".sjson"
@@ -53,7 +54,7 @@ class Vetting:
     ) -> None:
         self._keyring = keyring
         self._clock = clock
-        self._store = storage.store
+        self._store: WriteStore = storage.store
         self._reading = reading
         self._threads = storage.threads
         self._met = storage.counters.limits.met

@@ -15,7 +15,7 @@ from proxy.fills.interest import Interest
 from proxy.fills.progress import Progress
 from proxy.sources.candidates import Source
 from proxy.store.files import StoreFault
-from proxy.store.protocols import Incoming, Partial
+from proxy.store.protocols import Incoming, Partial, WriteStore
 
 POLL_S = 0.02
 """The events are in another process."""
@@ -33,7 +33,7 @@ class Follower:
         self._sources = sources
         self._interest = interest
         self._storage = facilities.storage
-        self._store = facilities.storage.store
+        self._store: WriteStore = facilities.storage.store
         self._failures = facilities.failures
 
     async def watch(self) -> bool:

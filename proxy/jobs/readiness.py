@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from proxy.documents.mirror_status import lists_in_trouble
 from proxy.jobs.plan import Wanted
 from proxy.service.cache import Cache
+from proxy.store.protocols import ReadStore
 
 UNPROVABLE = "cannot be had: its list gives no sha256 and size to prove it with"
 
@@ -41,7 +42,7 @@ async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Readine
         why = cache.why_unverified(mirror)
         problem = f"is not served: {why}" if why else "was never fetched"
         return ReadinessReport(0, (Flaw(mirror, "streams/v1/index.sjson", problem),))
-    store = cache.storage.store
+    store: ReadStore = cache.storage.store
     documents = [Wanted(mirror, document.item) for document in generation.documents.values()]
     published = await inspect_items(cache, documents, deep=deep)
     known = {flaw.path for flaw in published.flaws}

@@ -1,0 +1,81 @@
+"""Reservations of other releases: what cannot be read stops nothing, and counts as what has arrived."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.keeping import Keeping
+from support.layout import layout_of
+from support.running import Clock
+
+from proxy.digest import digest_of
+from proxy.store.ledger import Ledger
+from proxy.store.limits import StoreLimits
+from proxy.store.local.store import LocalStore
+
+NEW, OTHER = digest_of(b"new"), digest_of(b"other")
+OF_A_NEWER_RELEASE = {"version": 2, "bytes": 60}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, store: LocalStore, clock: Clock) -> Iterator[Ledger]:  # noqa: ARG001 - made first
+    with closing(Ledger(tmp_path / "ledger", clock)) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def keeping(store: LocalStore, ledger: Ledger) -> Keeping:
+    return Keeping(store, ledger, StoreLimits(limit_bytes=100, min_free_bytes=0))
+
+
+@pytest.mark.parametrize("value", [OF_A_NEWER_RELEASE, "60", -60, 2**70, True, None, [60]], ids=repr)
+def test_a_reservation_that_cannot_be_read_counts_what_has_arrived(
+    store: LocalStore, ledger: Ledger, keeping: Keeping, value: object
+) -> None:
+    ledger.write(f"reserved/{NEW}", value)
+    assert keeping.reservations.total_bytes() == 0
+    layout_of(store).partial(NEW).write_bytes(bytes(30))
+    assert keeping.reservations.total_bytes() == 30
+    assert keeping.may_fit(OTHER, 70)
+    assert keeping.reservations.missing_bytes(OTHER, 80) == 10
+    assert keeping.foresee(70, ())[2] == 0
+    assert keeping.reserve(OTHER, 70)
+    assert ledger.record(f"reserved/{NEW}") == value
+
+
+@pytest.mark.parametrize(
+    "value", [OF_A_NEWER_RELEASE, ["label", 60], ["label", 60, 0, 1.0, "me"], "half", None], ids=repr
+)
+def test_what_cannot_be_read_of_a_transfer_stops_no_upkeep_and_is_told_once(
+    store: LocalStore, ledger: Ledger, keeping: Keeping, caplog: pytest.LogCaptureFixture, value: object
+) -> None:
+    caplog.set_level(logging.WARNING)
+    ledger.write(f"filling/{NEW}", value)
+    ledger.write(f"reserved/{NEW}", 60)
+    layout_of(store).partial(NEW).write_bytes(bytes(30))
+    for _ in range(2):
+        assert keeping.reservations.arriving() == []
+        keeping.make_headroom(0)
+        keeping.reconcile()
+    assert ledger.record(f"filling/{NEW}") == value
+    assert [record.getMessage().split(" problem=")[0] for record in caplog.records] == [
+        f"record.unreadable key=filling/{NEW}"
+    ]
+
+
+def test_further_fields_of_a_newer_release_are_passed_over(ledger: Ledger, keeping: Keeping) -> None:
+    assert keeping.reserve(NEW, 60, "a label", 5)
+    record = ledger.record(f"filling/{NEW}")
+    assert record[:3] == ["a label", 60, 5]
+    assert record[4][0] == os.getpid()
+    ledger.write(f"filling/{NEW}", [*record, {"from": "another node"}])
+    (arriving,) = keeping.reservations.arriving()
+    assert (arriving.digest, arriving.label, arriving.size_bytes) == (NEW, "a label", 60)
