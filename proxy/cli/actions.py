@@ -117,11 +117,11 @@ def refresh(
     _act(config, lambda actions: actions.accept_older(names) if accept_older else actions.refresh(names))
 
 
-@click.command(short_help="Have every blob hashed again.")
+@click.command(short_help="Have every stored file hashed again.")
 @config_option
 @data_dir_option
 def scrub(config_file: Path | None, data_dir: Path | None) -> None:
-    """Have a running server hash every blob again, at the configured rate.
+    """Have a running server hash every stored file again, at the configured rate.
 
     What is damaged is set aside and fetched again. `stats` tells how far it is.
     """

@@ -66,7 +66,7 @@ data_dir_option = click.option(
     "--data-dir",
     type=GivenPath(path_type=Path),
     callback=_tell_if_new,
-    help="Where blobs and the ledger are kept.",
+    help="Where images, and the records of them, are kept.",
 )
 
 offline_option = click.option(

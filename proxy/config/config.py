@@ -53,7 +53,7 @@ class Config:
     listen: tuple[str, ...] = ("0.0.0.0:8080",)
     """HOST:PORT or [IPV6]:PORT each; port 0 is any free port."""
     data_dir: Path
-    """Holds blobs and ledger; absolute. See `default_data_dir`."""
+    """Holds what is stored and the records of it; absolute. See `load.default_data_dir`."""
     workers: int | Literal["auto"] = "auto"
     """Processes that serve; see `worker_count`."""
     offline: bool = False
