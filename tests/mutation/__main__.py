@@ -46,7 +46,7 @@ PROMISES = [
     *("proxy/digest.py", "proxy/system/durable.py", "proxy/system/file_marks.py"),
 ]
 """The modules on which promises rest."""
-TESTS = ["tests/unit", "tests/property", "tests/integration"]
+TESTS = ["tests/unit", "tests/property", "tests/contracts", "tests/integration"]
 _TELL_EACH = 50
 console = Console(soft_wrap=True, highlight=False, width=120)
 

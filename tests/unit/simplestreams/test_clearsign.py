@@ -48,6 +48,7 @@ def test_one_block_and_nothing_else_is_an_envelope(raw: bytes) -> None:
         (b"-----BEGIN PGP MESSAGE-----\n\n", "not clear-signed"),
         (b"evil\n" + BLOCK, "unsigned text stands before"),
         (b"\n" + BLOCK, "unsigned text stands before"),
+        (b"----\n" + BLOCK, "unsigned text stands before"),
         (b'{"format": "index:1.0"}' + BLOCK, "not clear-signed"),
         (b" " + BLOCK, "not clear-signed"),
         (b"\xef\xbb\xbf" + BLOCK, "not clear-signed"),
