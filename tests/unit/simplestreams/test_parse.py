@@ -130,6 +130,11 @@ def test_the_least_that_is_a_document_is_one() -> None:
 # Indexes
 
 
+def test_an_entry_that_does_not_say_its_format_has_none() -> None:
+    (found,) = index(one={"path": "streams/v1/one.json"}).entries
+    assert (found.format, found.updated) == ("", None)
+
+
 def test_an_entry_is_read_with_its_date() -> None:
     found = index(one=entry(updated="Fri, 04 Nov 2016 03:33:58 +0000", datatype="image-downloads"))
     assert found.entries == (
@@ -283,6 +288,20 @@ def test_a_bad_date_rejects_nothing() -> None:
             encoded(format=INDEX_FORMAT, index={"one": entry(path="c.json")}),
             encoded(format=INDEX_FORMAT, index={"one": entry(path="c.json")}),
             True,
+        ),
+        *(
+            (
+                encoded(format=INDEX_FORMAT, index=one),
+                encoded(format=INDEX_FORMAT, index=other),
+                False,
+            )
+            for one, other in (
+                ({"one": entry()}, []),
+                ({"one": entry()}, {"one": "streams/v1/one.sjson"}),
+                ({"one": entry()}, {"one": None}),
+                ({"one": entry()}, {"one": entry(path=None)}),
+                ({"one": entry()}, {"one": entry(path=["streams/v1/one.sjson"])}),
+            )
         ),
         (
             encoded(format=PRODUCTS_FORMAT, products={"one": {"path": "a.sjson"}}),

@@ -72,6 +72,7 @@ def test_everybody_is_everybody_even_without_an_address(address: str) -> None:
 def test_a_hash_knows_its_password_and_no_other() -> None:
     kept = PasswordHash.parse(str(PasswordHash.of(b"correct horse", b"0123456789abcdef")))
     assert kept.matches(b"correct horse")
+    assert str(kept).startswith("$scrypt$ln=14,r=8,p=5$"), "less costs an attacker less"
     assert not any(kept.matches(other) for other in (b"", b"Correct horse", b"correct horse "))
 
 
@@ -100,12 +101,18 @@ def test_a_hash_is_what_scrypt_makes_of_a_password() -> None:
         cheap_hash("x").replace("p=1", "p=99"),
         cheap_hash("x").replace("r=8", "r=0"),
         cheap_hash("x") + "A",
+        cheap_hash("x").replace("p=1", "p=17"),
+        "$scrypt$ln=4,r=8,p=1$AAAAAAAAAAAAA$" + cheap_hash("x").rpartition("$")[2],
     ],
 )
 def test_what_is_no_hash_or_costs_too_much_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ValueError, match="hash-password") as caught:
         PasswordHash.parse(text)
     assert not text or text not in str(caught.value)
+
+
+def test_sixteen_lanes_are_not_too_many() -> None:
+    assert PasswordHash.parse(cheap_hash("x").replace("p=1", "p=16")).lanes == 16
 
 
 def test_neither_hash_nor_user_shows_itself() -> None:
@@ -165,6 +172,40 @@ async def test_a_hundred_requests_at_once_hash_once_and_never_in_the_event_loop(
     assert answers == [True] * 100
     assert kept.times == 1
     assert all(name.startswith("passwords") for name in kept.threads)
+
+
+async def test_passwords_are_hashed_one_after_the_other() -> None:
+    """Each takes 16 MiB, and a quarter of a second of one core."""
+    at_once, most = 0, 0
+
+    class Slow(Counting):
+        def matches(self, password: bytes) -> bool:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            threading.Event().wait(0.02)
+            at_once -= 1
+            return password == self.right
+
+    kept: dict[str, Any] = {"maas": Slow(b"secret")}
+    checks = PasswordChecks(kept)
+    tries = (checks.is_right("maas", b"%d" % number, f"192.0.2.{number}") for number in range(8))
+    assert await asyncio.gather(*tries) == [False] * 8
+    checks.close()
+    assert most == 1
+
+
+async def test_nobody_waits_for_a_check_when_no_more_is_checked(kept: Counting) -> None:
+    hashes: dict[str, Any] = {"maas": kept}
+    checks = PasswordChecks(hashes)
+    kept.go.clear()
+    waiting = asyncio.create_task(checks.is_right("maas", b"secret", "192.0.2.1"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    checks.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not kept.go.is_set()
 
 
 async def test_nobody_is_refused_whatever_the_password(checks: PasswordChecks) -> None:
@@ -323,3 +364,25 @@ async def test_the_network_is_judged_before_the_password() -> None:
     """Who is outside cannot even try passwords."""
     options = AccessOptions(allow=("10.0.0.0/8",), users=("maas",))
     assert await verdict(options, OPEN, "192.0.2.1", basic("maas", "secret")) is NetworkNotAllowed
+
+
+@pytest.mark.parametrize(
+    ("options", "mirror", "is_open", "asks_networks"),
+    [
+        (AccessOptions(), OPEN, True, False),
+        (AccessOptions(), NARROW, False, True),
+        (AccessOptions(), OWN, False, False),
+        (AccessOptions(allow=("10.0.0.0/8",)), OPEN, False, True),
+        (AccessOptions(allow=("10.0.0.0/8",)), NARROW, False, True),
+        (AccessOptions(allow=("10.0.0.0/8",)), OWN, False, True),
+        (AccessOptions(users=("maas",)), OPEN, False, False),
+        (AccessOptions(users=("maas",)), NARROW, False, True),
+    ],
+)
+async def test_a_mirror_is_open_that_asks_neither_for_networks_nor_for_users(
+    options: AccessOptions, mirror: Mirror, *, is_open: bool, asks_networks: bool
+) -> None:
+    gate = Gate(options, USERS, (OPEN, NARROW, OWN))
+    assert gate.is_open(mirror) is is_open
+    assert gate.asks_networks(mirror) is asks_networks
+    gate.close()
