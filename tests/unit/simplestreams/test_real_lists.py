@@ -260,9 +260,13 @@ def test_a_list_is_no_index() -> None:
 
 
 def test_no_published_document_is_left_untested() -> None:
-    """Every fixture stands in one of the tables above, or is another broken or formatless index."""
+    """Every fixture stands in one of the tables above, or is another broken or formatless index.
+
+    But for the data directory of an earlier release, which nobody has published.
+    """
     known = {*LISTS, *INCUS_LISTS, *INDEXES, *(MULTIPASS / name for name in NO_DOCUMENTS)}
     others = [path for path in FIXTURES.rglob("*json*") if path.is_file() and path not in known]
+    others = [path for path in others if FIXTURES / "data_853a742" not in path.parents]
     assert {path.parts[len(FIXTURES.parts)] for path in others} == {"canonical+multipass"}
     for path in others:
         assert "format" not in json.loads(path.read_bytes())
