@@ -85,7 +85,7 @@ USES: dict[str, tuple[Use, ...]] = {
         Use(STREAM, "total_bytes", ATTRIBUTE, "how much the library has received"),
         Use(STREAM, "feed_eof", "self", "gives the connection back to the library"),
     ),
-    # A client's connection, with our hot replies before aiohttp's parser.
+    # A client's connection, with our cached replies before aiohttp's parser.
     "proxy/web/wire/connection.py": (
         Use("aiohttp.http", "RawRequestMessage", NAME, "what its parser makes"),
         Use("aiohttp.streams", "EMPTY_PAYLOAD", NAME, "the body of what is no request"),
@@ -100,7 +100,7 @@ USES: dict[str, tuple[Use, ...]] = {
         Use("aiohttp.http_exceptions", "LineTooLong", NAME, "told in our words"),
         Use(SERVER, "connection_made", "self, transport", "overridden: who may come in"),
         Use(SERVER, "connection_lost", "self, exc", "overridden: who has left"),
-        Use(SERVER, "data_received", "self, data", "overridden: hot replies, stray chunks"),
+        Use(SERVER, "data_received", "self, data", "overridden: cached replies, stray chunks"),
         Use(SERVER, "handle_error", "self, request, status, exc, message", "overridden: our words"),
         Use(
             SERVER,
@@ -119,11 +119,11 @@ USES: dict[str, tuple[Use, ...]] = {
         Use(SERVER, "_force_close", ATTRIBUTE, "whether it has ended"),
         Use(SERVER, "_task_handler", ATTRIBUTE, "the connection ends with its task"),
         Use(SERVER, "_keepalive_timeout", ATTRIBUTE, "how long it may be idle"),
-        Use(SERVER, "_next_keepalive_close_time", ATTRIBUTE, "moved by each hot reply"),
+        Use(SERVER, "_next_keepalive_close_time", ATTRIBUTE, "moved by each cached reply"),
         Use(PROTOCOL, "_upgraded", ATTRIBUTE, "whether it speaks something else"),
         Use(PROTOCOL, "_buffer_paused", ATTRIBUTE, "whether the parser keeps some back"),
         Use(PROTOCOL, "_loop", ATTRIBUTE, "its clock, and its turns"),
-        Use(PROTOCOL, "transport", ATTRIBUTE, "where hot replies go"),
+        Use(PROTOCOL, "transport", ATTRIBUTE, "where cached replies go"),
     ),
     # All connections of a worker that ends.
     "proxy/web/app.py": (
