@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.errors import ProxyError
 from proxy.store.protocols import Blob
+from proxy.system.page_cache import read_cached
 from proxy.system.threads import Threads
 
 _SMALL_BYTES = 1024 * 1024
@@ -117,7 +118,7 @@ class StoredBody:
         """Return a small part if it is in the page cache, as what has just been sent should be."""
         part = bytearray(stop - start if stop - start <= _SMALL_BYTES else 0)
         with contextlib.suppress(OSError):
-            if os.preadv(self._blob.fd, [part], start, os.RWF_NOWAIT) == stop - start:
+            if read_cached(self._blob.fd, part, start) == stop - start:
                 return bytes(part)
         return None
 

@@ -20,6 +20,7 @@ from proxy.store.reconciliation import Reconciliation
 from proxy.store.reservations import Reservations
 from proxy.store.room import Room
 from proxy.store.usage import UsageReader
+from proxy.system.page_cache import recognise_filesystem
 from proxy.system.threads import Threads
 
 
@@ -80,7 +81,9 @@ class Storage:
 
 def open_store(data_dir: Path) -> PruneStore:
     """Open the blobs of a data directory, made if need be. Blocks; raises OSError."""
-    return LocalStore(data_dir)
+    store = LocalStore(data_dir)
+    recognise_filesystem(data_dir)
+    return store
 
 
 def open_store_to_read(data_dir: Path) -> ReadStore:

@@ -367,7 +367,7 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
     def not_there(*_: object) -> int:
         raise BlockingIOError
 
-    monkeypatch.setattr(f"{prepared.__name__}.os.preadv", not_there)
+    monkeypatch.setattr(prepared, "read_cached", not_there)
     slow = Slow(proxy)
     reply = await wire.ask(MOUNT + large.path, Range="bytes=3-9")
     assert (slow.times, reply.body) == (1, large.read()[3:10])

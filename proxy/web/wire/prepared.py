@@ -6,6 +6,8 @@ import os
 import re
 from typing import NamedTuple, Protocol
 
+from proxy.system.page_cache import read_cached
+
 _CLOSED_RANGE = re.compile(rb"\r\nRange: bytes=(\d{1,18})-(\d{1,18})\r\n")
 _ANY_RANGE = b"\r\nrange:"
 _ANY_NUMBERS = b"\0"
@@ -107,7 +109,7 @@ class RangeReplies:
         wire = _wires[:stop]
         wire[:start] = own_head
         try:
-            read_bytes = os.preadv(self._fd, [wire[start:]], first, os.RWF_NOWAIT)
+            read_bytes = read_cached(self._fd, wire[start:], first)
         except OSError:
             return None
         return WireBytes(wire, length) if read_bytes == length else None

@@ -17,6 +17,7 @@ from typing import ClassVar, TypeVar, TypeVarTuple
 
 from aiohttp.abc import AbstractStreamWriter
 
+from proxy.system.page_cache import read_cached
 from proxy.system.threads import ended
 
 _PER_TURN_BYTES = 8 * 1024 * 1024
@@ -249,7 +250,7 @@ def _is_in_memory(fd: int, offset: int, length: int) -> bool:
     probe = bytearray(1)
     try:
         for position in (*range(offset, offset + length, _SAMPLED_EVERY_BYTES), offset + length - 1):
-            os.preadv(fd, [probe], position, os.RWF_NOWAIT)
+            read_cached(fd, probe, position)
     except OSError:
         return False  # Not there; or a filesystem that cannot tell.
     return True
