@@ -25,6 +25,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 
 from rich.console import Console
@@ -84,7 +85,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="changes whose name has this in it")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files and folders of tests")
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for one change")
-    parser.add_argument("--minutes", type=float, default=1e6, help="begin no trial after that long")
+    parser.add_argument("--minutes", type=float, help="begin no trial after that long; the order is random")
     parser.add_argument("--jobs", type=int, default=2, help="how many trials run at once")
     parser.add_argument("--at-least", type=float, default=90.0, help="the share below which this fails")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
@@ -147,9 +148,11 @@ def _try_all(changes: Sequence[Change], reach: Reach, known: Known, options: arg
     """Try changes until all are tried, or the time is over."""
     if not changes:
         return
+    # When time is over before all are tried, those that were are a fair sample.
+    changes = random.Random(options.seed).sample(changes, len(changes)) if options.minutes else changes
     order, begun = Order(reach, set(test_files(options.tests)), options.budget), time.monotonic()
     with Crew(options.jobs, reach.quickest) as crew:
-        tried = crew.try_all(changes, order, options.minutes * 60)
+        tried = crew.try_all(changes, order, (options.minutes or inf) * 60)
         for count, (change, outcome) in enumerate(tried, start=1):
             known.note(change, outcome)
             if not outcome.is_caught:
