@@ -128,10 +128,13 @@ class Incoming(Protocol):
         """
 
     def verify(self) -> None:
-        """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""
+        """Mark the file as proved, for all who follow it.
+
+        Raises SizeMismatch or DigestMismatch, and OSError if the place holds more or less than was appended.
+        """
 
     def commit(self) -> None:
-        """Make the verified blob durable under its digest."""
+        """Make the verified blob durable under its digest. Raises OSError, also if somebody took it away."""
 
     def discard(self) -> None:
         """Throw away what has arrived."""

@@ -6,6 +6,7 @@ the same file may then take over where it ended. Everybody else reads the file
 as it grows. All methods block.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -117,22 +118,31 @@ class LocalIncoming:
                 _write(self.fd, [piece[:filled_bytes]])
 
     def verify(self) -> None:
-        """Mark the file as proved, for all who follow it. Raises SizeMismatch or DigestMismatch."""
+        """Mark the file as proved, for all who follow it.
+
+        Raises SizeMismatch or DigestMismatch, and OSError if somebody else has written to the file.
+        """
         with self._using:
             self._verifier.finish()
+            if os.fstat(self.fd).st_size != self.length_bytes:
+                raise self._meddled("somebody else has written to it")
             mark(self.fd)
 
     def commit(self) -> None:
-        """Make the verified blob durable under its digest."""
+        """Make the verified blob durable under its digest. Raises OSError, also if its name is gone."""
         with self._using:
             os.fsync(self.fd)
             os.fchmod(self.fd, VERIFIED_MODE)
+            if not _is_named(self.fd, self._path):
+                # By that name there may be another writer's file, of which nothing is proved.
+                raise self._meddled("somebody else has removed or replaced it")
             publish(self._path, self._final)
 
     def discard(self) -> None:
         """Throw away what has arrived."""
         with self._using:
-            if self.fd >= 0:  # Closed, the name may be another writer's.
+            # Closed, or after somebody removed it, the name may be another writer's.
+            if self.fd >= 0 and _is_named(self.fd, self._path):
                 remove(self._path)
 
     def close(self) -> None:
@@ -143,6 +153,9 @@ class LocalIncoming:
                     remove(self._path)
                 os.close(self.fd)
                 self.fd = -1
+
+    def _meddled(self, problem: str) -> OSError:
+        return OSError(errno.ESTALE, problem, str(self._path))
 
 
 def _buffer() -> memoryview:

@@ -271,6 +271,60 @@ def test_a_follower_can_tell_whether_its_file_is_still_the_one(store: LocalStore
         one.close()
 
 
+def test_what_took_the_name_of_a_removed_file_is_neither_committed_nor_removed(store: LocalStore) -> None:
+    """Somebody empties the folder while items arrive, and another worker begins the item anew.
+
+    Nothing of its file is proved when the first writer has all of its own.
+    """
+    first = acquired(store)
+    first.append(DATA)
+    (layout_of(store).incoming / DIGEST).unlink()
+    second = acquired(store)
+    second.append(DATA[:1000])
+    first.verify()
+    with pytest.raises(OSError, match="removed or replaced it"):
+        first.commit()
+    assert not store.has(DIGEST)
+    first.discard()
+    first.close()
+    finish(second)
+    assert store.read(DIGEST) == DATA
+
+
+def test_a_file_that_was_removed_and_not_begun_anew_is_not_committed(store: LocalStore) -> None:
+    incoming = acquired(store)
+    incoming.append(DATA)
+    incoming.verify()
+    (layout_of(store).incoming / DIGEST).unlink()
+    with pytest.raises(OSError, match="removed or replaced it"):
+        incoming.commit()
+    incoming.discard()
+    incoming.close()
+    assert not store.has(DIGEST)
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter"])
+def test_a_file_that_somebody_else_has_made_longer_or_shorter_is_not_proved(
+    store: LocalStore, change: str
+) -> None:
+    """What arrived matches the digest; what lies there, and is sent to clients, does not."""
+    incoming = acquired(store)
+    incoming.append(DATA[:1000])
+    path = layout_of(store).incoming / DIGEST
+    if change == "longer":
+        with path.open("ab") as file:
+            file.write(b"?")
+    else:
+        os.truncate(path, 10)
+    incoming.append(DATA[1000:])
+    reader = partial(store)
+    with pytest.raises(OSError, match="somebody else has written to it"):
+        incoming.verify()
+    assert not reader.progress().is_verified
+    reader.close()
+    incoming.close()
+
+
 def test_a_child_process_does_not_inherit_the_place(store: LocalStore) -> None:
     """Such as gpg, started while a download runs."""
     incoming = acquired(store)
