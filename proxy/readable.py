@@ -60,6 +60,11 @@ def _plain(name: str) -> str:
     return name.casefold().replace("_", "-")
 
 
+def printable(text: str) -> str:
+    """Return text that does nothing to a terminal but stand there: a list may name what it likes."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def share(ratio: float | None) -> str:
     """Return a ratio in percent."""
     return "-" if ratio is None else f"{ratio:.0%}"

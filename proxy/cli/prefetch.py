@@ -23,6 +23,7 @@ from proxy.jobs.prefetch import Order, Prefetch
 from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.selection import Selection
 from proxy.jobs.watching import FetchReport, Watcher
+from proxy.readable import printable
 from proxy.service.cache import Cache
 
 
@@ -96,7 +97,7 @@ class _Shown(Watcher):
     def __init__(self, order: Order, *, as_json: bool) -> None:
         self._order = order
         self._as_json = as_json
-        self._began = 0.0
+        self._began: float | None = None
         self._view: View | None = None
 
     def unchecked(self, mirror: str, problem: str) -> None:
@@ -138,7 +139,7 @@ class _Shown(Watcher):
         """Show what the transfers came to, in the progress's stead."""
         if self._view is not None:
             self._view.close()
-        seconds = time.monotonic() - self._began
+        seconds = 0.0 if self._began is None else time.monotonic() - self._began
         if self._as_json:
             tell(summary_event(report, seconds))
         else:
@@ -146,4 +147,4 @@ class _Shown(Watcher):
 
 
 def _warn(problem: str) -> None:
-    click.echo(f"warning: {problem}", err=True)
+    click.echo(f"warning: {printable(problem)}", err=True)

@@ -19,7 +19,7 @@ from proxy.cli.options import (
 from proxy.cli.running import run_with_cache
 from proxy.jobs.choosing import choose_items
 from proxy.jobs.selection import Selection
-from proxy.readable import size
+from proxy.readable import printable, size
 from proxy.service.cache import Cache
 from proxy.simplestreams.select import Choice
 from proxy.store.protocols import ReadStore
@@ -100,11 +100,11 @@ def _print_table(rows: list[FlatItem]) -> None:
     for row in rows:
         count = row.get("size", "")
         table.add_row(
-            row.get("product_name", ""),
-            row.get("version_name", ""),
-            row.get("item_name", ""),
-            size(int(count)) if count.isdigit() else count,
+            printable(row.get("product_name", "")),
+            printable(row.get("version_name", "")),
+            printable(row.get("item_name", "")),
+            size(int(count)) if count.isdigit() else printable(count),
             row.get("cached", "-"),
-            row.get("path", "-"),
+            printable(row.get("path", "-")),
         )
     PlainConsole().print(table, soft_wrap=True)

@@ -19,7 +19,7 @@ from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
 from proxy.jobs.readiness import UNPROVABLE, Flaw, ReadinessReport, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection, UnknownNames
-from proxy.readable import counted
+from proxy.readable import counted, printable
 from proxy.service.cache import Cache
 
 
@@ -58,7 +58,7 @@ def ready(
 
     inspection = run_with_cache(config, inspect)
     for flaw in inspection.flaws:
-        click.echo(f"{flaw.mirror} {flaw.path} {flaw.problem}")
+        click.echo(printable(f"{flaw.mirror} {flaw.path} {flaw.problem}"))
     if not inspection.is_good:
         count = len(inspection.flaws)
         problems = [

@@ -144,10 +144,13 @@ def overlap_problem(url: str, data_dir: Path) -> str | None:
 
 def base_url_problem(url: str) -> str | None:
     """Judge the URL that a tree's paths, from streams/v1/ on, are appended to."""
-    if url.startswith("/"):
-        return f'{_A_URL}; a folder is written as "file:///srv/images/"'
     if problem := _folder_problem(url) if is_folder(url) else url_problem(url):
-        return problem
+        is_url = "://" in url
+        return (
+            problem
+            if is_url or is_folder(url)
+            else f'{problem}; a folder is written as "file:///srv/images/"'
+        )
     if "?" in url or "#" in url:
         return 'holds "?" or "#": give the base URL without query and fragment'
     path = urlsplit(url).path

@@ -127,8 +127,8 @@ class Assembler:
                 raise DocumentRefused(origin.name, path, problem)
             return vetted
         if forbidden is not None:
-            answers = f"{forbidden.problem} for {' and '.join(paths)}, or has none"
-            raise OriginForbidden(origin.name, answers, forbidden.remark)
+            told = f"it gives no {' and no '.join(paths)}: {forbidden.problem}"
+            raise OriginForbidden(origin.name, told, forbidden.remark)
         raise OriginAbsent(origin.name, f"it has no {' and no '.join(paths)}")
 
     async def _follow(self, work: _Work, start: Vetted) -> None:

@@ -34,7 +34,7 @@ def folder_of(url: str) -> Path:
     if _BROKEN_ESCAPE.search(url):
         raise ValueError("holds a % that begins no escape: write it as %25")
     parts = urlsplit(url)
-    if parts.netloc not in {"", "localhost"}:
+    if parts.netloc.lower() not in {"", "localhost"}:
         raise ValueError(f"names a host, and a folder is on this machine: {_SHAPE}")
     if not parts.path.startswith("/"):
         raise ValueError(f"is no whole path: {_SHAPE}")

@@ -89,7 +89,7 @@ async def test_a_login_wall_is_told_as_what_it_said(
     reply = await proxy.read(INDEX)
 
     assert reply.status == 503
-    assert f"{origin.url}: it answered with status 403 for {INDEX}".encode() in reply.body
+    assert f"{origin.url}: it gives no {INDEX} and no ".encode() in reply.body
 
 
 async def test_an_unsigned_tree_in_a_bucket_is_served(

@@ -331,6 +331,7 @@ async def test_a_prefetch_says_once_that_the_proxy_is_offline(
 
     assert "(`sstream-proxy offline off` ends that), and 2 items of 3 cannot be fetched" in told.stderr
     assert "FAILED" not in told.stdout + told.stderr
+    assert "fetched 0 B in 0 items, 0.0 s" in told.stdout
     assert await pinned(commands, items, "prefetch maas: ftype=squashfs") == set(items)
     assert not origin.requests
 

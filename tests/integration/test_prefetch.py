@@ -326,6 +326,19 @@ async def test_an_item_that_nothing_proves_is_told_of(commands: Commands, tree: 
     assert f"{item.path} cannot be had" in ready.stdout
 
 
+async def test_names_in_lists_do_nothing_to_a_terminal(commands: Commands, tree: SignedTree) -> None:
+    tree.add_item("p\x1b[2J", "1\a", "one", path="wiped", size=1000)
+    tree.version("p\x1b[2J", "1\a")["items"]["one"]["path"] = "wiped\x1b[2J\nclean"
+    tree.publish()
+
+    for command in ("prefetch", "ready", "query"):
+        done = await commands.run(command, "version_name~^1.$")
+        told = done.stdout + done.stderr
+        assert "wiped\\x1b[2J\\nclean" in told
+        assert "\x1b" not in told
+        assert "\a" not in told
+
+
 async def test_lists_that_cannot_be_checked_are_told_of(commands: Commands, origin: Origin) -> None:
     await commands.run("prefetch", "os~grub")
     await origin.stop()

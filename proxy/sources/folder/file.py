@@ -132,7 +132,15 @@ class FolderFile:
                     raise self._not_given(error) from error
         if not _has_tree(folder_fd):
             raise OriginUnreachable(self._origin, "there is no streams/v1/ in it: is its disk mounted?")
-        raise OriginAbsent(self._origin, f"it has no {self.path}")
+        why = ": a link there leads nowhere" if self._is_link(folder_fd) else ""
+        raise OriginAbsent(self._origin, f"it has no {self.path}{why}")
+
+    def _is_link(self, folder_fd: int) -> bool:
+        for name in _names(self.path):
+            with contextlib.suppress(OSError):
+                os.readlink(name, dir_fd=folder_fd)
+                return True
+        return False
 
     def _check_fit(self, found_fd: int, folder_fd: int) -> None:
         """Raise OriginAbsent for what is no regular file, and for what lies outside of the folder."""

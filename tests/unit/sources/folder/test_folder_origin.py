@@ -119,6 +119,8 @@ async def test_a_link_that_leads_in_circles_is_nothing(root: Path, origin: Folde
     (root / "dangling").symlink_to("nowhere")
     for path in ("circle", "dangling", "x" * 2000, f"{'y' * 255}/" * 20 + "z"):
         assert isinstance(await problem(origin, path), OriginAbsent)
+    assert "dangling: a link there leads nowhere" in str(await problem(origin, "dangling"))
+    assert "nowhere" not in str(await problem(origin, "absent"))
 
 
 async def test_what_is_no_regular_file_is_neither_opened_nor_waited_for(
