@@ -51,6 +51,11 @@ def parse_digest(text: object) -> Digest:
     raise InvalidDigest(text)
 
 
+def is_digest(text: str) -> bool:
+    """Whether `text` is a digest in its one form."""
+    return _HEX.fullmatch(text) is not None
+
+
 def digest_of(data: bytes) -> Digest:
     """Return the digest of `data`."""
     return Digest(hashlib.sha256(data).hexdigest())

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from proxy.digest import Digest
+from proxy.digest import Digest, is_digest
 from proxy.documents.reading import Reading
 from proxy.errors import ProxyError
 from proxy.simplestreams.catalog import Catalog
@@ -56,6 +56,10 @@ class Document:
     origin: str = ""
     etag: str | None = None
     last_modified: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (is_digest(self.digest) and is_digest(self.text)):
+            raise ValueError("what should be a SHA-256 is none")
 
     @property
     def item(self) -> Item:

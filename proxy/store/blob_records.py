@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.digest import Digest
+from proxy.digest import Digest, is_digest
 from proxy.moments import lies_ahead
 from proxy.store.evict import Usage
 from proxy.store.ledger import Ledger, translated
@@ -180,7 +180,7 @@ class BlobRecords:
         with self.transaction():
             missing = [one for one in on_disk.keys() - before if self._row(one) is None]
             for key, value in self._ledger.blobs.rows():
-                if key != _TOTAL_KEY and isinstance(_ROW.decode(value), Unreadable):
+                if key != _TOTAL_KEY and not (is_digest(key) and isinstance(_ROW.decode(value), _BlobRow)):
                     self._ledger.blobs.delete(key)
             surplus = [one for one in before - on_disk.keys() if not is_there(one)]
             for digest in missing:
@@ -199,7 +199,7 @@ class BlobRecords:
     def _rows(self) -> Iterator[tuple[Digest, _BlobRow]]:
         """Yield the rows of blobs that can be read."""
         for key, value in self._ledger.blobs.rows():
-            if key != _TOTAL_KEY:
+            if is_digest(key):  # A file of another name is no blob, and none of ours.
                 row = self._decode(key, value)
                 if row is not None:
                     yield Digest(key), row

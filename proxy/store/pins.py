@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.digest import Digest
 from proxy.store.ledger import Ledger
-from proxy.store.records import Kind, known
+from proxy.store.records import Kind, known, of_blobs
 from proxy.store.schema import Schema, Unreadable
 
 _PINS: Kind[list[Any]] = Kind("pin/", Schema(list[Any]))
@@ -70,8 +70,8 @@ class Pins:
 
     def names(self, beginning: str = "") -> dict[Digest, list[str]]:
         """Return the names of the pins of every pinned blob, or of those whose digests begin so."""
-        found = _PINS.read_all(self._ledger, beginning)
-        named = ((Digest(digest), _names(known(entries) or [])) for digest, entries in found.items())
+        found = of_blobs(_PINS.read_all(self._ledger, beginning))
+        named = ((digest, _names(known(entries) or [])) for digest, entries in found.items())
         return {digest: names for digest, names in named if names}
 
     def pinned_by(self, name: str) -> set[Digest]:
@@ -80,9 +80,9 @@ class Pins:
 
     def protected(self) -> set[Digest]:
         """Return the digests that some pin keeps, or that were let go too short a while ago."""
-        released = map(Digest, _RELEASED.names(self._ledger))
-        pinned = _PINS.read_all(self._ledger)
-        return {*released, *(Digest(digest) for digest, entries in pinned.items() if _keeps(entries))}
+        released = of_blobs(_RELEASED.read_all(self._ledger))
+        pinned = of_blobs(_PINS.read_all(self._ledger))
+        return {*released, *(digest for digest, entries in pinned.items() if _keeps(entries))}
 
     def is_protected(self, digest: Digest) -> bool:
         """Whether a digest is one of those that `protected` returns."""

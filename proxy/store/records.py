@@ -11,6 +11,7 @@ if there were no record. The log tells of it once for each key.
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
+from proxy.digest import Digest, is_digest
 from proxy.store.ledger import Ledger
 from proxy.store.schema import Schema, Unreadable
 
@@ -62,6 +63,14 @@ class Kind(Generic[T]):
         if isinstance(record, Unreadable):
             ledger.tell_unreadable(key, record.problem)
         return record
+
+
+def of_blobs(found: Mapping[str, T]) -> dict[Digest, T]:
+    """Return what was found of blobs, by digest.
+
+    A name that is no digest is passed over: nobody asks for it, and as a file's it could be any path.
+    """
+    return {Digest(name): one for name, one in found.items() if is_digest(name)}
 
 
 def known(record: T | Unreadable | None) -> T | None:

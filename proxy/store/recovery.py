@@ -32,8 +32,10 @@ def set_damaged_ledger_aside(directory: Path) -> list[Path]:
 
 def _problem(database: Path) -> str | None:
     """Return what is wrong with a database file, None when nothing is, or when there is none."""
-    if not database.exists():
-        return None
+    if not _length_bytes(database):
+        # SQLite would take that for a new database, and remove the log of what was committed.
+        log_bytes = _length_bytes(database.with_name(f"{database.name}-wal"))
+        return "it is empty or gone, and its log of changes is not" if log_bytes else None
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
             (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -47,6 +49,13 @@ def _problem(database: Path) -> str | None:
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if answer == "ok" else str(answer)
+
+
+def _length_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _is_begun_only(connection: sqlite3.Connection) -> bool:

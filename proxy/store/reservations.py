@@ -20,7 +20,7 @@ from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.proofs import Proofs
 from proxy.store.protocols import PruneStore
-from proxy.store.records import Kind
+from proxy.store.records import Kind, of_blobs
 from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
 _SHORTEST_RATE_S = 0.1
@@ -208,15 +208,15 @@ class Reservations:
         return sum(self._all().values())
 
     def _fillings(self) -> dict[Digest, _Filling]:
-        found = _FILLING.read_all(self._ledger)
-        return {Digest(name): one for name, one in found.items() if not isinstance(one, Unreadable)}
+        found = of_blobs(_FILLING.read_all(self._ledger))
+        return {digest: one for digest, one in found.items() if not isinstance(one, Unreadable)}
 
     def _all(self) -> dict[Digest, int]:
         """Return how much is set aside for each blob."""
-        found = ((Digest(name), size_bytes) for name, size_bytes in _RESERVED.read_all(self._ledger).items())
+        found = of_blobs(_RESERVED.read_all(self._ledger))
         return {
             digest: self._arrived_bytes(digest) if isinstance(size_bytes, Unreadable) else size_bytes
-            for digest, size_bytes in found
+            for digest, size_bytes in found.items()
         }
 
     def _missing(self, size_bytes: int, reserved: Mapping[Digest, int]) -> int:

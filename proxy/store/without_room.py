@@ -9,7 +9,7 @@ from proxy.digest import Digest
 from proxy.store.files import StoreFault
 from proxy.store.ledger import Ledger
 from proxy.store.protocols import ReadStore
-from proxy.store.records import Kind, known
+from proxy.store.records import Kind, known, of_blobs
 from proxy.store.schema import Count, Row, Schema
 
 _TOLD_FOR_S = 86400.0
@@ -33,6 +33,7 @@ def record_without_room(ledger: Ledger, digest: Digest, path: str, size_bytes: i
 
 def read_without_room(ledger: Ledger, store: ReadStore) -> list[WithoutRoom]:
     """Return what did not fit in the last day and is not here now, the largest first. Blocks."""
-    found = ((Digest(name), known(one)) for name, one in _WITHOUT_ROOM.read_all(ledger).items())
-    missing = [one for digest, one in found if one is not None and not store.has(digest)]
+    found = of_blobs(_WITHOUT_ROOM.read_all(ledger))
+    told = ((digest, known(one)) for digest, one in found.items())
+    missing = [one for digest, one in told if one is not None and not store.has(digest)]
     return sorted(missing, key=lambda one: one.size_bytes, reverse=True)

@@ -129,6 +129,18 @@ async def test_the_state_of_each_mirror_is_told(
     assert "generation" not in two
 
 
+async def test_half_a_character_keeps_no_page_from_being_shown(proxy: RunningProxy) -> None:
+    """Such as the name of a file that is no UTF-8, in what the system says of it."""
+    storage = proxy.cache.storage
+    trouble = {"failures": 2, "since": 1.0, "last_problem": "cannot read \udcff"}
+    await storage.threads.ledger(storage.ledger.write, "trouble/test", trouble)
+
+    for page in ("/-/", "/-/live"):
+        reply = await proxy.read(page)
+        assert (reply.status, b"cannot read \\udcff" in reply.body) == (200, True)
+    assert (await proxy.read("/-/stats")).status == 200
+
+
 async def test_a_refused_list_is_told(proxy: RunningProxy, origin: Origin, tree: SignedTree) -> None:
     """Which, and why; and that what is served has gone stale meanwhile."""
     tree.add_item(PRODUCT, "20250718", "manifest", size=10)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -274,6 +275,20 @@ async def test_a_ledger_that_a_full_disk_did_not_let_begin_is_not_damaged(tmp_pa
 
     assert await asyncio.to_thread(begin) == []
     assert await asyncio.to_thread(use) == 0
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, partial(os.truncate, length=0)], ids=["gone", "empty"])
+def test_what_is_left_of_a_lost_database_is_kept(tmp_path: Path, lose: Callable[[Path], None]) -> None:
+    """SQLite would begin anew without a word, and remove the log that has the last pins."""
+    with closing(Ledger(tmp_path / "ledger")) as ledger:
+        ledger.write("pin/of somebody", ["somebody"])
+        shutil.copytree(tmp_path / "ledger", tmp_path / "lost")
+    lose(tmp_path / "lost" / "records" / "cache.db")
+
+    [kept] = set_damaged_ledger_aside(tmp_path / "lost")
+
+    assert kept.name.startswith("damaged-records-")
+    assert b"of somebody" in (kept / "cache.db-wal").read_bytes()
 
 
 async def test_a_good_ledger_is_left_alone(tmp_path: Path, mirror: Mirror, items: list[TreeItem]) -> None:

@@ -125,13 +125,14 @@ RESULTS = st.builds(
     dropped=TEXTS,
     failures=TEXTS,
 )
+_DIGESTS = st.binary(min_size=32, max_size=32).map(lambda raw: Digest(raw.hex()))
 DOCUMENTS = st.builds(
     Document,
     path=st.text(),
     format=st.text(),
-    digest=st.text().map(Digest),
+    digest=_DIGESTS,
     size_bytes=COUNTS,
-    text=st.text().map(Digest),
+    text=_DIGESTS,
     content_id=st.text(),
     updated=st.none() | FINITE,
     signed_at=st.none() | FINITE,

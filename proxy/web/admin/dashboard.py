@@ -76,11 +76,11 @@ class Dashboard:
     async def get_page(self, request: web.Request) -> web.Response:
         """Return the whole page; to those who may not read it only what lets them send a token."""
         live = await self._render_live() if self._may_read(request) else ""
-        return _answer(_PAGE.render(live=live).encode(), "text/html", _PAGE_POLICY)
+        return _page(_PAGE.render(live=live))
 
     async def get_live(self, _: web.Request) -> web.Response:
         """Return the changing part."""
-        return _answer((await self._render_live()).encode(), "text/html", _PAGE_POLICY)
+        return _page(await self._render_live())
 
     async def get_plot(self, request: web.Request) -> web.Response:
         """Return a plot."""
@@ -106,6 +106,11 @@ class Dashboard:
         return await self._cache.storage.threads.slow(
             lambda: render(stats=snapshot.stats, now=snapshot.taken_at, products=products)
         )
+
+
+def _page(text: str) -> web.Response:
+    """Answer with a page. Names of files that are no UTF-8 have half characters, which it spells out."""
+    return _answer(text.encode(errors="backslashreplace"), "text/html", _PAGE_POLICY)
 
 
 def _answer(body: bytes, content_type: str, policy: str) -> web.Response:

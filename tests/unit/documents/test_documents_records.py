@@ -82,6 +82,10 @@ def blobs_of(generation: Generation) -> set[Digest]:
     return {digest for one in generation.documents.values() for digest in (one.digest, one.text)}
 
 
+async def copy_of(data: Path) -> Any:
+    return json.loads(await asyncio.to_thread((data / "generations" / "test.json").read_text))
+
+
 def overwrite_copy(data: Path, value: object) -> None:
     (data / "generations" / "test.json").write_text(json.dumps(value))
 
@@ -225,6 +229,21 @@ async def test_where_no_date_can_be_read_nothing_is_accepted_before_an_operator_
         publish(tree, "20250723")
         await worker.check()
         assert not worker.documents.checks.trouble.failures
+
+
+@pytest.mark.parametrize("name", ["digest", "text"])
+async def test_no_file_but_a_blob_is_served_as_a_document(
+    data: Path, mirror: Mirror, clock: Clock, accepted: Generation, name: str
+) -> None:
+    """A record that names any other path cannot be read: the one beside the ledger counts."""
+    async with open_worker(data, mirror, clock) as worker:
+        record = await worker.record("generation/test")
+        assert isinstance(record, dict)
+        record["documents"][INDEX][name] = "../../../letter"
+        await worker.write("generation/test", record)
+    async with open_worker(data, mirror, clock) as worker:
+        assert (await worker.served()).documents == accepted.documents
+        assert await worker.record("generation/test") == await copy_of(data)
 
 
 async def test_a_held_generation_that_cannot_be_read_keeps_its_blobs_and_its_record(
