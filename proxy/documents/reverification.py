@@ -67,6 +67,7 @@ class Reverifier:
             documents={path: verified[path] for path in generation.documents if path in verified},
             refused=generation.refused | refused,
             left=generation.left_by(verified),
+            content_ids=tuple(sorted(generation.stream)),
         )
 
     def _verified(

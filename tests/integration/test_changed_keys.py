@@ -224,6 +224,33 @@ async def test_a_list_that_the_new_keys_do_not_prove_is_left_out_and_told_of(
         assert (await proxy.read(SECOND_LIST)).body == newest
 
 
+async def test_no_change_of_keys_forgets_which_stream_was_accepted(
+    config: Config,
+    clock: Clock,
+    tree: SignedTree,
+    keyring: Path,
+    key: SigningKey,
+    other: SigningKey,
+) -> None:  # fmt: skip
+    """The new keys prove the index, and none of its lists."""
+    exchange_keys(keyring, key.public_binary() + other.public_binary())
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    tree.write(LIST, other.clearsign(on_text(said_by(on_disk(tree, LIST)[0]))))
+    first = on_disk(tree, INDEX)
+    await fetch_all(config, clock, tree, INDEX, LIST)
+    exchange_keys(keyring, key.public_binary())
+    another = SignedTree(tree.root, key)
+    another.add_item("second:product", "20250701", "root.tar.xz", content_id="second")
+    another.publish()
+
+    async with run_proxy(config, clock) as proxy:
+        await proxy.documents.checks.revalidate()
+
+        assert await bodies(proxy, INDEX) == first
+        assert "is of another stream" in (await stats(proxy))["too_old"]
+
+
 def on_text(document: object) -> bytes:
     return json.dumps(document, indent=1).encode()
 
