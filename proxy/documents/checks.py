@@ -146,16 +146,20 @@ class Checks:
         return "; ".join(filter(None, (problem or "its origins did not answer in time", unverified)))
 
     async def watch(self) -> None:
-        """Check for as long as clients use the mirror, so that they find it fresh."""
+        """Check for as long as clients use the mirror, so that they find it fresh.
+
+        After a failure, until a check succeeds: nobody is to be alarmed for ever by the last
+        failure of a mirror that nobody uses.
+        """
         while True:
             await asyncio.sleep(self._policy.fresh_for_s)
-            if self._clock() - self._used_at < self._policy.idle_after_s:
-                try:
+            try:
+                if self._is_in_use() or await self._has_failed():
                     await self._editions.adopt_announced()
                     if self._is_due():
                         self._begin()
-                except Exception as error:  # noqa: BLE001 - the next time may go well
-                    log.warning("mirror.not_checked mirror=%s problem=%s", self._mirror, error)
+            except Exception as error:  # noqa: BLE001 - the next time may go well
+                log.warning("mirror.not_checked mirror=%s problem=%s", self._mirror, error)
 
     async def close(self) -> None:
         """Stop the check that runs."""
@@ -165,6 +169,15 @@ class Checks:
                 await self.running
 
     # When
+
+    def _is_in_use(self) -> bool:
+        return self._clock() - self._used_at < self._policy.idle_after_s
+
+    async def _has_failed(self) -> bool:
+        """Whether the last check failed, of whatever worker."""
+        if self.running is None:
+            await self._check.read_trouble()
+        return self.trouble.failures > 0
 
     def _is_due(self) -> bool:
         """Whether what was accepted last was checked too long ago."""
@@ -203,8 +216,10 @@ class Checks:
             problem = error if isinstance(error, ProxyError) else UnforeseenError(error)
             log.error("mirror.check_failed mirror=%s problem=%s", self._mirror, problem)  # noqa: TRY400
             self._demands_met = self._demands
-            await self._check.note_failure([problem])
-            self._pause_after_failure()
+            try:
+                await self._check.note_failure([problem])
+            finally:
+                self._pause_after_failure()
 
     async def _run_alone(self) -> None:
         if not self._shared.try_lock():

@@ -80,6 +80,33 @@ async def test_a_mirror_is_checked_in_the_background_until_nobody_has_used_it_fo
         assert len(origin.gets(INDEX)) > before
 
 
+async def test_a_mirror_that_nobody_uses_is_checked_until_its_last_check_was_no_failure(
+    tmp_path: Path, mirror: Mirror, clock: Clock, tree: SignedTree, origin: Origin
+) -> None:
+    """Otherwise its metrics would alarm somebody for ever; also after a restart."""
+    tree.publish()
+    policy = FreshnessPolicy(fresh_for_s=0.02, idle_after_s=HOUR_S)
+    async with open_worker(tmp_path / "data", mirror, clock, policy) as worker:
+        await worker.served()
+        await origin.stop()
+        await worker.documents.checks.revalidate()
+        assert worker.documents.checks.trouble.failures > 0
+    clock.advance(2 * HOUR_S)
+
+    async with open_worker(tmp_path / "data", mirror, clock, policy) as later:
+        await origin.start()
+        async with asyncio.timeout(10):
+            while (await later.records.trouble()).failures:
+                clock.advance(HOUR_S)
+                await asyncio.sleep(0.02)
+        await ended(later)
+        before = len(origin.gets(INDEX))
+        clock.advance(2 * HOUR_S)
+
+        await asyncio.sleep(0.2)  # Ten times as long as the pauses between looks.
+        assert len(origin.gets(INDEX)) == before
+
+
 async def test_one_demand_that_comes_while_a_check_runs_is_met_by_the_next(
     worker: Worker, origin: Origin, tree: SignedTree
 ) -> None:
