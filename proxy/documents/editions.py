@@ -92,6 +92,10 @@ class Editions:
             return None if usable is None else usable.generation
         return last.dates_only()
 
+    def next_number(self) -> int:
+        """Return the number of a generation that is still to be accepted: higher than all known ones."""
+        return max(*self.announcements.made(), *self._recorded.numbers) + 1
+
     def why_unknown(self) -> str:
         """Return why it is not known what was accepted last, "" when it is known, or nothing was."""
         return self._recorded.problem if self.accepted is None else ""
@@ -181,13 +185,15 @@ class Editions:
         announced = self.announcements.made()
         recorded = await self._records.recorded()
         announced = self.announcements.make_up(announced, recorded.numbers)
-        accepted = await self._edition_of(recorded.accepted, self.accepted)
         held = await self._edition_of(recorded.held, self.served)
+        accepted = await self._edition_of(recorded.accepted, self.accepted)
         await self._load_replaced()
         if self.accepted is not None and (
             recorded.accepted is None or self.accepted.generation.number > recorded.accepted.number
         ):
             return  # A newer one was accepted meanwhile.
+        if accepted is not None and self.accepted is not None:
+            accepted = self._confirmed_last(accepted, self.accepted)  # A check may have ended meanwhile.
         self._recorded = recorded
         self._is_held = held is not None
         self.accepted = accepted or self.accepted
@@ -231,15 +237,20 @@ class Editions:
         if generation is None:
             return None
         if loaded is not None and loaded.generation.number == generation.number:
-            checked_at = loaded.generation.checked_at
-            if checked_at < generation.checked_at or lies_ahead(checked_at, self._clock()):
-                return replace(loaded, generation=generation)
-            return loaded
+            return self._confirmed_last(replace(loaded, generation=generation), loaded)
         try:
             return await self._records.load(generation)
         except GenerationLost as error:
             log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
             return None
+
+    def _confirmed_last(self, recorded: Edition, loaded: Edition) -> Edition:
+        """Return the recorded edition, or the loaded one of that generation if it was confirmed since."""
+        checked_at = loaded.generation.checked_at
+        is_same = loaded.generation.number == recorded.generation.number
+        if is_same and checked_at >= recorded.generation.checked_at:
+            return recorded if lies_ahead(checked_at, self._clock()) else loaded
+        return recorded
 
     async def _load_replaced(self) -> None:
         """Load, once, what an earlier run or another worker has replaced lately."""

@@ -59,6 +59,8 @@ class MirrorRecords:
         self._last = LastAccepted(mirror, storage.ledger, storage.data_dir / "generations")
         self._counted: set[Digest] = set()
         self._unverified = ""
+        self._logged: dict[int, str] = {}
+        """Why generations, by their numbers, are not verified, as far as that was logged."""
 
     @property
     def keyring_identity(self) -> str:
@@ -88,8 +90,9 @@ class MirrorRecords:
             verified = await self._threads.slow(self._reverifier.reverify, generation)
         except ProxyError as error:
             unverified = f"what was accepted before does not count under the keys of now: {error}"
-        if unverified and unverified != self._unverified:
+        if unverified and self._logged.get(generation.number) != unverified:
             log.warning("generation.unproved mirror=%s problem=%s", self._mirror, unverified)
+            self._logged[generation.number] = unverified
         self._unverified = unverified
         return verified
 

@@ -174,7 +174,7 @@ class OriginCheck:
         current = self.generation
         for problem in draft.problems:
             log.warning("mirror.document_refused mirror=%s problem=%s", self._mirror, problem)
-        number, keyring = self._editions.announcements.next_number(), self._records.keyring_identity
+        number, keyring = self._editions.next_number(), self._records.keyring_identity
         now = self._clock()
         generation = draft.accepted(number, keyring, now, known)
         if current is not None and current.says_the_same(generation):

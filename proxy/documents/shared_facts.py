@@ -30,7 +30,9 @@ from proxy.system.mapped_files import map_descriptor
 _NUMBER = struct.Struct("<Q")
 _SLOT = struct.Struct("<8sII")
 _SLOTS = 1024
-_MOMENTS = 2**32
+_UNSIGNED = 2**32
+_NUMBERS = 2**48
+"""No generation has a number as high as this: what reads so was never written by a worker."""
 _HELD_AT = _NUMBER.size + _SLOTS * _SLOT.size
 _SIZE = _HELD_AT + _NUMBER.size
 
@@ -67,7 +69,7 @@ class SharedFacts:
     def note_reader(self, client: str, number: int, now: float) -> None:
         """Note that a client has just read the index of a generation."""
         key, offset = _slot(client)
-        _SLOT.pack_into(self._memory, offset, key, number, int(now) % _MOMENTS)
+        _SLOT.pack_into(self._memory, offset, key, number % _UNSIGNED, int(now) % _UNSIGNED)
 
     def reader(self, client: str, now: float, within_s: float) -> int | None:
         """Return the generation whose index a client read in the last `within_s` seconds."""
@@ -93,7 +95,8 @@ class SharedFacts:
         os.close(self._fd)
 
     def _number_at(self, offset: int) -> int:
-        return int(_NUMBER.unpack_from(self._memory, offset)[0])
+        number = int(_NUMBER.unpack_from(self._memory, offset)[0])
+        return number if number < _NUMBERS else 0
 
 
 class Announcements:
@@ -111,10 +114,6 @@ class Announcements:
     def are_loaded(self) -> bool:
         """Whether nothing was announced since this worker loaded what it serves."""
         return self.loaded == self._shared.announced()
-
-    def next_number(self) -> int:
-        """Return the number of a generation that is still to be accepted."""
-        return self._shared.announced().accepted + 1
 
     def announce_accepted(self, number: int) -> None:
         """Tell all workers of a generation that is recorded as accepted, and loaded here."""

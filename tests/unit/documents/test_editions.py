@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.generations import INDEX, LIST, PRODUCT, STALE_S, on_disk
+from support.generations import INDEX, LIST, PRODUCT, STALE_S, exchange_keys, on_disk
 from support.holding import ROOT
+from support.keys import SigningKey
 from support.mirrors import Worker, folder_mirror, open_worker
 from support.origin import Origin
 from support.power import PowerCuts
@@ -286,7 +288,87 @@ def blobs_of(generation: Generation) -> set[Digest]:
     return {digest for one in generation.documents.values() for digest in (one.digest, one.text)}
 
 
+async def test_an_adoption_that_ends_late_does_not_take_back_what_a_check_has_confirmed_meanwhile(
+    worker: Worker, tree: SignedTree, clock: Clock
+) -> None:
+    publish(tree, "20250701")
+    generation = await worker.check()
+    editions = worker.editions
+    async with editions._loading_replaced:
+        adoption = asyncio.create_task(editions.adopt())
+        async with asyncio.timeout(10):
+            while not editions._loading_replaced._waiters:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        clock.advance(STALE_S)
+        await editions.accept(replace(generation, checked_at=clock.now))
+
+    await adoption
+
+    assert (await worker.served()).checked_at == clock.now
+    assert worker.documents.checks.running is None
+
+
+async def test_keys_that_no_longer_verify_the_held_generation_say_nothing_about_the_accepted_one(
+    tmp_path: Path,
+    mirror: Mirror,
+    tree: SignedTree,
+    keyring: Path,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        await first_and_held(worker, tree)
+    with SigningKey() as new_key:
+        tree.key = new_key
+        exchange_keys(keyring, new_key.public_binary())
+        second = publish(tree, "20250722")
+
+    async with open_worker(tmp_path / "data", mirror, clock) as later:
+        assert (await later.check()).number == 2
+        assert await documents(later) == second
+        for _ in range(3):
+            clock.advance(STALE_S)
+            await later.check()
+        assert later.documents.why_unverified() == ""
+    logged = [one for one in caplog.messages if one.startswith("generation.unproved")]
+    assert len(logged) == 1
+
+
 # Recorded, then announced
+
+
+CONTENTS = {"zeros": bytes(16400), "ones": b"\xff" * 16400, "garbage": b"\xa5" * 100, "nothing": b""}
+
+
+@pytest.mark.parametrize("contents", CONTENTS.values(), ids=CONTENTS.keys())
+async def test_no_number_is_given_twice_whatever_becomes_of_the_shared_file(
+    tmp_path: Path, keyring: Path, tree: SignedTree, origin: Origin, clock: Clock, contents: bytes
+) -> None:
+    """While a check runs, and between two runs, as a power cut may leave it."""
+    mirror = Mirror(name="test", mount="/test/", origins=(origin.url,), keyring=str(keyring))
+    board = tmp_path / "data" / "boards" / "test"
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        publish(tree, "20250701")
+        assert (await worker.check()).number == 1
+        second = publish(tree, "20250722")
+        gate = origin.gate(INDEX)
+        check = asyncio.create_task(worker.check())
+        await gate.waiting(1)
+        with board.open("r+b") as file:
+            file.write(contents.ljust(16400, b"\0"))
+        gate.open()
+        assert (await check).number == 2
+        assert await documents(worker) == second
+        item = next(one for one in tree.items if "20250722" in one.path)
+        assert worker.documents.find_item(item.path) is not None
+    board.write_bytes(contents)
+
+    async with open_worker(tmp_path / "data", mirror, clock) as later:
+        assert await documents(later) == second
+        third = publish(tree, "20250723")
+        assert (await later.check()).number == 3
+        assert await documents(later, OTHER_CLIENT) == third
+        assert later.editions.is_announced_loaded()
 
 
 class Witness(SharedFacts):

@@ -88,6 +88,17 @@ def test_a_release_that_holds_nothing_may_cut_the_file_while_it_is_in_use(
         assert later.announced().accepted == 7
 
 
+def test_numbers_that_no_worker_wrote_count_as_none(path: Path) -> None:
+    """Half of a file that a power cut has left: with them no client could be noted."""
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff" * (8 + 1024 * 16 + 8))
+    with closing(SharedFacts(path)) as board:
+        assert board.announced() == Announced(accepted=0, held=0)
+        board.announce_accepted(2**40)
+        board.note_reader("192.0.2.1", 2**40 + 5, NOW)
+        assert board.announced().accepted == 2**40
+
+
 def test_a_board_outlives_its_workers(path: Path) -> None:
     with closing(SharedFacts(path)) as board:
         board.announce_accepted(7)
