@@ -204,6 +204,20 @@ def test_a_pin_that_was_told_of_outlives_a_power_cut(
         assert (rebooted.record("before"), rebooted.record("after")) == (True, None)
 
 
+def test_the_first_pin_of_a_new_ledger_outlives_a_power_cut(tmp_path: Path) -> None:
+    """The names of its folders and files are as new as the pin."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    with PowerCuts() as power:
+        power.settle(directory)
+        with closing(Ledger(directory)) as ledger:
+            Pins(ledger).pin(ONE, "told")
+            power.cut(directory, tmp_path / "rebooted")
+
+    with closing(Ledger(tmp_path / "rebooted")) as rebooted:
+        assert Pins(rebooted).names() == {ONE: ["told"]}
+
+
 def test_a_pin_that_was_let_go_does_not_come_back_with_the_power(
     ledger: Ledger, directory: Path, tmp_path: Path
 ) -> None:
