@@ -181,12 +181,13 @@ def _report(changes: Sequence[Change], known: Known, harmless: dict[str, str], r
     survivors = []
     for name, its in [*sorted(of_module.items()), ("in all", list(changes))]:
         judged = [one for one in its if one.key not in harmless]
-        tried = [(one, outcome) for one in judged if (outcome := known.outcome(one)) is not None]
+        found = [(one, outcome) for one in judged if (outcome := known.outcome(one)) is not None]
+        tried = [(one, outcome) for one, outcome in found if outcome.verdict != "untried"]
         caught = sum(outcome.is_caught for _, outcome in tried)
         hung = sum(outcome.verdict == "hung" for _, outcome in tried)
-        survivors = [(one, outcome) for one, outcome in tried if not outcome.is_caught]
+        survivors = [(one, outcome) for one, outcome in found if not outcome.is_caught]
         share = 100 * caught / len(tried) if tried else 0.0
-        counts = len(its), len(its) - len(judged), len(tried), caught, hung, len(survivors)
+        counts = len(its), len(its) - len(judged), len(tried), caught, hung, len(tried) - caught
         table.add_row(name, *map(str, counts), f"{share:.1f} %" if tried else "-")
     console.print(table)
     for one, outcome in survivors:

@@ -59,10 +59,10 @@ class Order:
         chosen: dict[str, float] = {}
         spent_s = 0.0
         for test in sorted(sorted(reaching, key=lambda test: seconds[test]), key=rank):
-            spent_s += seconds[test] + _OVERHEAD_S
-            if spent_s > self._budget_s:
-                break
-            chosen[test] = seconds[test]
+            costs_s = seconds[test] + _OVERHEAD_S
+            if spent_s + costs_s <= self._budget_s:
+                spent_s += costs_s
+                chosen[test] = seconds[test]
         return chosen
 
     def _is_allowed(self, test: str) -> bool:

@@ -108,6 +108,10 @@ def test_the_quickest_test_is_tried_first_until_another_has_noticed_something_ne
     order.note(change, Outcome(verdict="caught", by="tests/unit/test_m.py::slow"))
     assert [name[-4:] for name in order.tests_for(change)] == ["slow", "uick"]
     assert [name[-4:] for name in Order(reach, {FILE}, budget_s=1).tests_for(change)] == ["uick"]
+    dear_first = Order(reach, {FILE}, budget_s=5)
+    for _ in range(1000):
+        dear_first.note(change, Outcome(verdict="caught", by="tests/unit/test_m.py::slow"))
+    assert [name[-4:] for name in dear_first.tests_for(change)] == ["uick"]
     assert Order(reach, set(), budget_s=100).tests_for(change) == {}
 
 
