@@ -69,6 +69,11 @@ class FolderFile:
         """Held while a thread uses the descriptor: once closed, its number may be another file's."""
         self._has_ended = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed yet; after `end`, a thread that opens it closes it, too."""
+        return self._fd >= 0
+
     def open(self) -> Version:
         """Open the file. Raises OriginAbsent, OriginForbidden or OriginUnreachable."""
         with self._used():

@@ -101,7 +101,8 @@ class FolderOrigin:
             yield file, version
         finally:
             file.end()
-            await asyncio.wait([self._reader.begin(file.close)], timeout=_CLOSE_WITHIN_S)
+            if file.is_open:
+                await asyncio.wait([self._reader.begin(file.close)], timeout=_CLOSE_WITHIN_S)
 
     async def read(
         self, file: FolderFile, start: int, stop: int, *, is_replaceable: bool

@@ -7,9 +7,9 @@ the end of the process; what else the process does, on disks or in other folders
 
 import asyncio
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, TypeVar, TypeVarTuple
 
 _Args = TypeVarTuple("_Args")
@@ -23,14 +23,20 @@ class Reader:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        """Guards the rest; notified of each call, and of the end."""
+        self._waiting: OrderedDict[asyncio.Future[Any], Callable[[], None]] = OrderedDict()
+        """Calls without a thread yet, the earliest first."""
         self._threads = 0
-        self._busy = 0
-        """Calls that were begun or are waiting for a thread."""
+        self._idle = 0
+        self._is_closed = False
 
     def begin(self, function: Callable[[*_Args], _Result], *args: *_Args) -> asyncio.Future[_Result]:
-        """Call a function in a thread; return its outcome. It runs to its end, whoever leaves meanwhile."""
+        """Call a function in a thread; return its outcome.
+
+        Once it has begun it runs to its end, even if the outcome is cancelled; before that it is dropped,
+        or calls that nobody waits for would pile up while a disk is silent.
+        """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[_Result] = loop.create_future()
 
@@ -50,28 +56,45 @@ class Reader:
             else:
                 tell(outcome.set_result, result)
 
-        self._submit(work)
+        outcome.add_done_callback(self._drop)
+        self._submit(outcome, work)
         return outcome
 
     def close(self) -> None:
-        """Let each thread end after its present work; nobody waits for that."""
-        with self._lock:
-            for _ in range(self._threads):
-                self._work.put(None)
+        """Let each thread end after what was begun or is waiting; nobody waits for that."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
-    def _submit(self, work: Callable[[], None]) -> None:
-        with self._lock:
-            self._busy += 1
-            self._work.put(work)
-            if self._busy > self._threads and self._threads < _MOST_THREADS:
+    def _drop(self, outcome: asyncio.Future[Any]) -> None:
+        with self._changed:
+            self._waiting.pop(outcome, None)
+
+    def _submit(self, outcome: asyncio.Future[Any], work: Callable[[], None]) -> None:
+        with self._changed:
+            self._waiting[outcome] = work
+            if len(self._waiting) > self._idle and self._threads < _MOST_THREADS:
                 self._threads += 1
+                self._idle += 1
                 threading.Thread(target=self._serve, name=f"folder {self._name:.40}", daemon=True).start()
+            self._changed.notify()
 
     def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
+        while (work := self._next()) is not None:
             work()
-            with self._lock:
-                self._busy -= 1
+            del work  # What it has read is not kept until the next call.
+            with self._changed:
+                self._idle += 1
+
+    def _next(self) -> Callable[[], None] | None:
+        """Wait for a call; return None when there will be none any more."""
+        with self._changed:
+            while not self._waiting:
+                if self._is_closed:
+                    return None
+                self._changed.wait()
+            self._idle -= 1
+            return self._waiting.popitem(last=False)[1]
 
 
 class Readers:

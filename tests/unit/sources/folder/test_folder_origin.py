@@ -1,6 +1,7 @@
 """A folder as an origin: what it opens and what it does not, and what it says of disks in trouble."""
 
 import asyncio
+import gc
 import os
 import socket
 import stat
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -231,6 +233,51 @@ async def test_a_file_server_that_is_silent_is_given_up_and_holds_up_nobody_else
     async with asyncio.timeout(5):
         while held(root):  # noqa: ASYNC110 - a thread may be closing what another has opened
             await asyncio.sleep(0.01)
+
+
+async def test_what_nobody_waits_for_any_more_is_neither_kept_nor_done_when_a_disk_answers_again(
+    root: Path, reader: Reader
+) -> None:
+    """A file server may be silent for days, and clients come again and again."""
+    silence, began = threading.Event(), threading.Semaphore(0)
+    done: list[threading.Event] = []
+
+    def hang() -> None:
+        began.release()
+        silence.wait(30)
+
+    hanging = [reader.begin(hang) for _ in range(8)]
+    for _ in hanging:
+        await asyncio.to_thread(began.acquire)
+    origin = origin_of(root, reader, replace(OPTIONS, stall_timeout_s=0.01))
+    kept = []
+    for _ in range(10):
+        asked = threading.Event()
+        kept.append(weakref.ref(asked))
+        reader.begin(done.append, asked).cancel()
+        del asked
+        assert isinstance(await problem(origin), OriginUnreachable)
+    gc.collect()
+    assert [one for one in kept if one() is not None] == []
+    silence.set()
+    await asyncio.gather(*hanging)
+    assert await reader.begin(str, 1) == "1"
+    assert not done
+
+
+async def test_a_disk_that_is_silent_holds_nobody_longer_than_the_timeout(root: Path) -> None:
+    """There is nothing to be closed yet, so that nobody waits for that either."""
+    silence = threading.Event()
+    reader = Reader("silent")
+    hanging = [reader.begin(silence.wait, 30) for _ in range(8)]
+    began = time.monotonic()
+    assert isinstance(
+        await problem(origin_of(root, reader, replace(OPTIONS, stall_timeout_s=0.1))), OriginUnreachable
+    )
+    assert time.monotonic() - began < 0.9
+    silence.set()
+    await asyncio.gather(*hanging)
+    reader.close()
 
 
 @pytest.mark.parametrize("is_replaceable", [True, False])
