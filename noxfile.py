@@ -139,7 +139,6 @@ def build(session: nox.Session) -> None:
     for number, (umask, zone) in enumerate([(0o022, "UTC"), (0o077, "Pacific/Auckland")]):
         folder = Path(session.create_tmp()) / f"build-{number}" / ("deeper" * number)
         session.run("rm", "-rf", str(folder), external=True)
-        session.run("git", "worktree", "prune", external=True)
         _check_out(session, folder)
         before = os.umask(umask)
         try:

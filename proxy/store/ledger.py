@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from proxy.store.files import StoreFault
-from proxy.store.schema import Unreadable
 from proxy.store.table import Table
 
 log = logging.getLogger(__name__)
@@ -107,12 +106,6 @@ class Ledger:
             with table.transact():
                 table.set(_PROBE, True)
                 table.delete(_PROBE)
-
-    @translated()
-    def record(self, key: str) -> Any:
-        """Return the JSON value of a record, None when there is none, or none that is JSON."""
-        value = self._records.get(key)
-        return None if isinstance(value, Unreadable) else value
 
     @translated()
     def records_at(self, *keys: str) -> dict[str, Any]:

@@ -31,13 +31,8 @@ class Pins:
     def __repr__(self) -> str:
         return f"<Pins in {self._ledger!r}>"
 
-    def pin(self, digest: Digest, name: str) -> None:
-        """Keep a blob from eviction for as long as the pin of that name stays."""
-        with self._ledger.lasting_transaction():
-            self._add(digest, name)
-
     def pin_all(self, name: str, digests: Iterable[Digest]) -> None:
-        """Keep all these blobs too by a named pin."""
+        """Keep all these blobs from eviction, for as long as the pin of that name stays."""
         with self._ledger.lasting_transaction():
             for digest in digests:
                 self._add(digest, name)

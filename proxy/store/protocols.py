@@ -241,9 +241,6 @@ class PruneStore(WriteStore, Protocol):
         From then on it is not there; to be finished. Of one that is not there, there is nothing to do.
         """
 
-    def remove(self, digest: Digest) -> bool:
-        """Remove a blob that nobody reads, for good even if power fails; say whether it is gone."""
-
     def set_aside(self, digest: Digest) -> None:
         """Move a damaged blob out of the way, for somebody to examine."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support.layout import Layout
 from support.memory_store import MemoryStore
+from support.stored import removed
 
 from proxy.digest import Digest, DigestMismatch, SizeMismatch, digest_of
 from proxy.store.local.store import LocalStore
@@ -240,8 +241,8 @@ def test_an_adopted_blob_reads_on_as_a_partial_file(store: PruneStore) -> None:
         assert blob.fd < 0
         assert os.pread(partial.fd, SIZE, 0) == DATA
         assert partial.progress().length_bytes == SIZE
-        assert not store.remove(DIGEST)
-    assert store.remove(DIGEST)
+        assert not removed(store, DIGEST)
+    assert removed(store, DIGEST)
 
 
 def test_the_place_can_be_tried_out_and_nothing_of_it_stays(store: PruneStore) -> None:
@@ -256,8 +257,8 @@ def test_the_place_can_be_tried_out_and_nothing_of_it_stays(store: PruneStore) -
 def test_what_is_removed_is_gone(store: PruneStore) -> None:
     store.put(DATA)
     kept = store.put(b"another one")
-    assert store.remove(DIGEST)
-    assert store.remove(DIGEST)  # And stays so.
+    assert removed(store, DIGEST)
+    assert removed(store, DIGEST)  # And stays so.
     assert [found.digest for found in store.scan()] == [kept]
 
 
@@ -266,9 +267,9 @@ def test_what_is_read_is_not_removed_until_it_is_closed(store: PruneStore) -> No
     blob = store.open(DIGEST, SIZE)
     assert blob is not None
     with blob:
-        assert not store.remove(DIGEST)
+        assert not removed(store, DIGEST)
         assert store.has(DIGEST)
-    assert store.remove(DIGEST)
+    assert removed(store, DIGEST)
 
 
 def test_a_follower_keeps_what_was_committed(store: PruneStore) -> None:
@@ -280,9 +281,9 @@ def test_a_follower_keeps_what_was_committed(store: PruneStore) -> None:
     incoming.commit()
     incoming.close()
     reader.keep()
-    assert not store.remove(DIGEST)
+    assert not removed(store, DIGEST)
     reader.close()
-    assert store.remove(DIGEST)
+    assert removed(store, DIGEST)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +326,7 @@ def test_a_blob_is_hashed_piece_by_piece_and_may_be_removed_meanwhile(place: Pla
         with closing(inspection):
             hashed_bytes = inspection.step()
             if is_removed:
-                assert place.store.remove(DIGEST)
+                assert removed(place.store, DIGEST)
             while count := inspection.step():
                 hashed_bytes += count
             assert hashed_bytes == SIZE

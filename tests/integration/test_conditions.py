@@ -7,6 +7,7 @@ from support.exchange import read
 from support.faults import Fault
 from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
+from support.stored import recorded
 from support.tree import SignedTree
 
 from proxy.mirror import Mirror
@@ -108,7 +109,7 @@ async def test_what_an_earlier_release_kept_is_not_sent(
     async with run_proxy(config) as proxy:
         assert (await read(proxy.url(INDEX))).status == 200
         storage = proxy.cache.storage
-        record = await storage.threads.ledger(storage.ledger.record, "generation/test")
+        record = await storage.threads.ledger(recorded, storage.ledger, "generation/test")
         for document in record["documents"].values():
             document |= {"etag": '"\udcff"', "last_modified": "\udcfe" * 9000}
         await storage.threads.ledger(storage.ledger.write, "generation/test", record)

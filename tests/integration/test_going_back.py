@@ -24,6 +24,7 @@ from support.generations import (
 from support.keys import SigningKey
 from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
+from support.stored import recorded
 from support.tree import SignedTree
 
 from proxy.mirror import Mirror
@@ -372,7 +373,7 @@ async def test_a_record_of_an_earlier_release_binds_to_the_lists_that_it_had(
     async with run_proxy(config, clock) as proxy:
         current = await bodies(proxy, INDEX, LIST)
         storage = proxy.cache.storage
-        record = await storage.threads.ledger(storage.ledger.record, "generation/test")
+        record = await storage.threads.ledger(recorded, storage.ledger, "generation/test")
         for name in ("content_ids", "left", "broken", "oddities"):
             record.pop(name, None)
         for document in record["documents"].values():

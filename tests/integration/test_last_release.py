@@ -191,7 +191,7 @@ async def used(last: LastRelease, clock: Clock, folder: Path, rule: Rule) -> Non
             await proxy.fills_ended()
             storage = proxy.cache.storage
             blob = Digest(items["ubuntu/noble/20250102/boot-kernel"]["sha256"])
-            await storage.threads.ledger(storage.pins.pin, blob, "by new")
+            await storage.threads.ledger(storage.pins.pin_all, "by new", [blob])
             book = await open_rulebook(proxy.config, proxy.cache)
             await runner_of(proxy, book, clock).run(rule, Watcher())
             scrubber = Scrubber(proxy.cache, ScrubPolicy(), clock)

@@ -69,7 +69,7 @@ SAMPLES: dict[str, Sample] = {
     "trouble/": Sample(lambda _: MIRROR, {"failures": 1, "since": 1.0, "last_problem": "x"}),
     "last check/": Sample(lambda _: MIRROR, {"is_local": True, "too_old": "x"}),
     "pin/": Sample(lambda names: names.pinned.digest, ["by hand"], no_wish="[]"),
-    "held/": Sample(lambda names: names.held.digest, True, is_read=False),
+    "held/": Sample(lambda names: names.held.digest, True),
     "reserved/": Sample(lambda names: names.asked.digest, 5000),
     "filling/": Sample(lambda names: names.asked.digest, ["x", 5000, 0, 1.0, [1, 1]]),
     "without room/": Sample(lambda names: names.asked.digest, ["x", 5000]),
@@ -151,7 +151,7 @@ async def go_on(proxy: RunningProxy, clock: Clock, names: Names) -> None:
     assert result.outcome == "complete", result.problem
     await storage.threads.ledger(book.take_asked)
     assert (await inspect_documents(proxy.cache, MIRROR, deep=False)).is_good
-    await storage.threads.ledger(storage.pins.pin, Digest(names.pinned.digest), "another")
+    await storage.threads.ledger(storage.pins.pin_all, "another", [Digest(names.pinned.digest)])
     await storage.threads.ledger(storage.pins.unpin, Digest(names.pinned.digest), "another")
     got = await proxy.read(names.asked.path)
     assert (got.status, got.is_complete) == (200, True)
@@ -169,8 +169,8 @@ async def names(tree: SignedTree, proxy: RunningProxy, clock: Clock) -> Names:
     for item in items:
         assert (await proxy.read(item.path)).is_complete
         await proxy.fills_ended()
-    await storage.threads.ledger(storage.pins.pin, Digest(names.pinned.digest), "by hand")
-    await storage.threads.ledger(storage.pins.pin, Digest(names.held.digest), "once")
+    await storage.threads.ledger(storage.pins.pin_all, "by hand", [Digest(names.pinned.digest)])
+    await storage.threads.ledger(storage.pins.pin_all, "once", [Digest(names.held.digest)])
     await storage.threads.ledger(storage.pins.repin, "once", (), 1e6)
     tree.add_item("product", "2", "kernel", size=6000)
     tree.publish()

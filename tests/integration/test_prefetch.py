@@ -12,6 +12,7 @@ from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
 from support.running import MOUNT, make_config, run_proxy
+from support.stored import recorded
 from support.tree import SignedTree, TreeItem
 
 from proxy.digest import Digest
@@ -157,7 +158,7 @@ async def test_ready_names_a_missing_document(
     await commands.run("prefetch", "os~grub")
     await origin.stop()
     assert (await commands.run("ready", "os~grub")).returncode == 0
-    generation = await commands.in_ledger(lambda ledger: ledger.record("generation/maas"))
+    generation = await commands.in_ledger(lambda ledger: recorded(ledger, "generation/maas"))
     documents = generation["documents"]
     path = next(path for path in documents if path.endswith("index.sjson") == is_index)
     digest = documents[path][kind]

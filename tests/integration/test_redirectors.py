@@ -12,6 +12,7 @@ from support.exchange import read
 from support.faults import Fault
 from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
+from support.stored import removed
 from support.tree import SignedTree, TreeItem
 
 from proxy.digest import Digest
@@ -103,7 +104,7 @@ async def test_another_mirror_is_chosen_at_once_for_an_item(
         reply = await read(redirected.url(item.path))
         assert (reply.status, reply.body) == (200, item.read())
         await redirected.fills_ended()
-        await asyncio.to_thread(redirected.store.remove, Digest(item.digest))
+        await asyncio.to_thread(removed, redirected.store, Digest(item.digest))
     assert good.count(item.path) == 2
 
 

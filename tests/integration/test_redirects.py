@@ -12,6 +12,7 @@ from support.exchange import Reply, read
 from support.faults import Fault
 from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
+from support.stored import removed
 from support.tree import SignedTree, TreeItem
 
 from proxy.digest import Digest
@@ -98,7 +99,7 @@ async def test_a_redirect_within_an_origin_is_followed_relative_or_not(
             origin.fault(item.path, Fault(redirect_to=target))
             assert is_right(await read(proxy.url(item.path)), item)
             await proxy.fills_ended()
-            await asyncio.to_thread(proxy.store.remove, Digest(item.digest))
+            await asyncio.to_thread(removed, proxy.store, Digest(item.digest))
     assert origin.count("moved/one") == 2
 
 

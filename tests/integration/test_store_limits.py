@@ -152,7 +152,7 @@ async def test_a_pinned_item_is_never_evicted(tmp_path: Path, mirror: Mirror, tr
     async with run_proxy(limited(tmp_path, mirror, 2 * MIB)) as proxy:
         for item in (pinned, other):
             await fetch(proxy, item)
-        await in_ledger(proxy, lambda ledger: Pins(ledger).pin(Digest(pinned.digest), "test"))
+        await in_ledger(proxy, lambda ledger: Pins(ledger).pin_all("test", [Digest(pinned.digest)]))
 
         for item in (new, newest):
             assert (await fetch(proxy, item)).cache_status == "fwd=uri-miss; stored"
@@ -166,7 +166,7 @@ async def test_when_all_is_pinned_clients_are_served_all_the_same(
     pinned, new = add_items(tree, 2 * MIB, MIB)
     async with run_proxy(limited(tmp_path, mirror, 2 * MIB)) as proxy:
         await fetch(proxy, pinned)
-        await in_ledger(proxy, lambda ledger: Pins(ledger).pin(Digest(pinned.digest), "test"))
+        await in_ledger(proxy, lambda ledger: Pins(ledger).pin_all("test", [Digest(pinned.digest)]))
 
         assert [(await fetch(proxy, new)).cache_status for _ in range(2)] == [NOT_STORED] * 2
 

@@ -14,6 +14,7 @@ from support.exchange import Exchange, read
 from support.faults import Fault
 from support.origin import Origin
 from support.running import Clock, RunningProxy, make_config, run_proxy
+from support.stored import removed
 from support.tree import SignedTree, TreeItem
 
 from proxy.digest import Digest
@@ -339,7 +340,7 @@ async def test_any_ranges_of_a_filling_item_are_right_wherever_the_fill_is(
 ) -> None:
     item = publish_item(tree, FILL_SIZE)
     origin.clear()
-    await asyncio.to_thread(proxy.store.remove, Digest(item.digest))
+    await asyncio.to_thread(removed, proxy.store, Digest(item.digest))
     stall = origin.fault(item.path, Fault(stall_after=held_at))
 
     replies = [asyncio.create_task(read(proxy.url(item.path), Range=header)) for header in headers]

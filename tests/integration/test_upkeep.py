@@ -193,7 +193,7 @@ async def test_what_no_list_names_goes_when_nobody_used_it_for_long(
     clock.now = time.time() + 2 * DAY
     await proxy.cache.refresh("test")
     await proxy.cache.storage.threads.ledger(
-        lambda: proxy.cache.storage.pins.pin(Digest(items[2].digest), "by hand")
+        lambda: proxy.cache.storage.pins.pin_all("by hand", [Digest(items[2].digest)])
     )
 
     await upkeep.tidy()
@@ -371,7 +371,7 @@ async def test_what_is_pinned_while_others_go_stays(proxy: RunningProxy, tree: S
 
     def spared() -> set[Digest]:
         asked.append(storage.eviction.protected())
-        storage.pins.pin(Digest(many[-1].digest), "by hand")
+        storage.pins.pin_all("by hand", [Digest(many[-1].digest)])
         return asked[-1]
 
     await storage.threads.slow(lambda: storage.eviction.evict(usages, spared=spared))

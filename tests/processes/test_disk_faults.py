@@ -185,7 +185,7 @@ async def stage(
 
 def pin(data: Path, item: TreeItem) -> None:
     with contextlib.closing(Ledger(data / "ledger")) as ledger:
-        Pins(ledger).pin(Digest(item.digest), "test")
+        Pins(ledger).pin_all("test", [Digest(item.digest)])
 
 
 # Calls that fail

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.keeping import Keeping
 from support.layout import layout_of
 from support.running import Clock
+from support.stored import recorded, removed
 
 from proxy.digest import Digest, digest_of
 from proxy.store.blob_records import BlobRecords
@@ -211,7 +212,7 @@ class StoreMachine(RuleBasedStateMachine):
         if digest in self.pins:
             Pins(self.ledger).unpin(digest, "test")
         else:
-            Pins(self.ledger).pin(digest, "test")
+            Pins(self.ledger).pin_all("test", [digest])
         self.pins ^= {digest}
 
     @rule(digest=ANY)
@@ -222,7 +223,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(digest=ANY)
     def a_blob_is_removed(self, digest: Digest) -> None:
         """Remove it unless somebody reads it."""
-        is_gone = self.store.remove(digest)
+        is_gone = removed(self.store, digest)
         assert is_gone == (digest not in {read for read, _ in self.readers})
         if is_gone:
             BlobRecords(self.ledger).forget(digest)
@@ -281,7 +282,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert {found.digest: found.size_bytes for found in self.store.scan()} == sizes
         assert {usage.digest: usage.size_bytes for usage in BlobRecords(self.ledger).usages()} == sizes
         assert BlobRecords(self.ledger).total_bytes() == sum(sizes.values())
-        reserved = {key: self.ledger.record(key) for key in self.ledger.keys("reserved/")}
+        reserved = {key: recorded(self.ledger, key) for key in self.ledger.keys("reserved/")}
         assert reserved == {f"reserved/{digest}": size for digest, size in self.reserved.items()}
         assert {path.name for path in layout_of(self.store).incoming.iterdir()} == set(self.partials)
         assert set(Pins(self.ledger).names()) == self.pins

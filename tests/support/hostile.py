@@ -31,6 +31,7 @@ from proxy.store.ledger import Ledger
 from proxy.store.pins import Pins
 from proxy.web.negotiate import negotiate
 from proxy.web.wire.stray_chunk import StrayChunkFilter
+from support.stored import recorded
 
 _A, _B = Digest("a" * 64), Digest("b" * 64)
 _BODY = bytes(range(100))
@@ -144,11 +145,11 @@ def ledger(data: bytes) -> None:
             assert pins.names()[_A] == ["mine"]
             assert _A in pins.protected()
             assert _A in pins.pinned_by("mine")
-            assert book.record("other") == {"kept": True}
+            assert recorded(book, "other") == {"kept": True}
             assert _A not in blobs.proofs()
             blobs.touch({_A: 5.0, _B: 5.0})
             blobs.record_proof(_B, Proof(1.0, 2))
-            pins.pin(_B, "yours")
+            pins.pin_all("yours", [_B])
             assert "yours" in pins.names()[_B]
             pins.unpin(_B, "yours")
             blobs.sizes([_A, _B])

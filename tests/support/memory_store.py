@@ -280,9 +280,6 @@ class MemoryStore:
             del self.blobs[digest]
         return MemoryRemoval()
 
-    def remove(self, digest: Digest) -> bool:
-        return self.withdraw(digest) is not None
-
     def set_aside(self, digest: Digest) -> None:
         if digest in self.blobs:
             self.aside[digest] = self.blobs.pop(digest)

@@ -13,6 +13,7 @@ from proxy.mirror import Mirror
 from proxy.runtime import open_runtime
 from proxy.store.storage import Storage
 from support.running import MOUNT, Clock, make_config
+from support.stored import recorded
 from support.tree import SignedTree
 
 
@@ -53,7 +54,7 @@ class Worker:
 
     async def record(self, key: str) -> object:
         """Return a record of the ledger."""
-        return await self.storage.threads.ledger(self.storage.ledger.record, key)
+        return await self.storage.threads.ledger(recorded, self.storage.ledger, key)
 
     async def write(self, key: str, value: object) -> None:
         """Write a record, as another release might, or a disk that fails."""

@@ -34,6 +34,7 @@ from proxy.store.storage import Storage, open_store
 from proxy.system.threads import Threads
 from support.origin import Origin
 from support.running import Clock
+from support.stored import recorded
 from support.tree import TreeItem
 from support.upstreams import Meter, asked_with
 
@@ -131,7 +132,7 @@ class Process:
 
     async def record(self, key: str) -> object:
         """Return a record of the ledger as it is written."""
-        return await self.threads.ledger(self.storage.ledger.record, key)
+        return await self.threads.ledger(recorded, self.storage.ledger, key)
 
 
 @contextlib.asynccontextmanager

@@ -88,8 +88,6 @@ _ADVICE = {
     HTTPStatus.SERVICE_UNAVAILABLE: "it is overloaded, or being worked at",
     HTTPStatus.GATEWAY_TIMEOUT: "what lies behind it does not answer",
 }
-_PROXIES = re.compile("squid|tinyproxy|privoxy|bluecoat|mcafee|zscaler", re.IGNORECASE)
-"""What some call themselves in their own replies; in others' they leave the server's name."""
 _CARETS = re.compile(r"[\s:]*\n.*", re.DOTALL)
 """A parser shows where in the answer it stumbled, in further lines."""
 

@@ -23,13 +23,6 @@ class LocalStore(LocalWriter):
         """Take away the name of a blob that nobody reads, at once; None while somebody reads it."""
         return LocalRemoval.begin(self._folders.blob(digest), self._folders.draft(f"removed-{digest:.16}"))
 
-    def remove(self, digest: Digest) -> bool:
-        """Remove a blob that nobody reads, for good even if power fails; say whether it is gone."""
-        removal = self.withdraw(digest)
-        if removal is not None:
-            removal.finish()
-        return removal is not None
-
     def set_aside(self, digest: Digest) -> None:
         """Move a damaged blob out of the way, for somebody to examine."""
         self._set_aside(digest)

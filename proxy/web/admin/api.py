@@ -42,7 +42,7 @@ class _BadBody(ProxyError):
 
 def asker_of(request: web.Request) -> Asker:
     """Return what is known of who sends a request."""
-    return Asker(_address(request), request.method, request.headers)
+    return Asker(_address(request), request.headers)
 
 
 def _address(request: web.Request) -> str:

@@ -46,7 +46,6 @@ class Asker:
 
     address: str
     """The peer's address, or one of these."""
-    method: str
     headers: Mapping[str, str]
     """Case-insensitive."""
 

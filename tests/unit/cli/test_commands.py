@@ -183,7 +183,7 @@ def test_a_new_token_is_one_that_its_line_lets_in() -> None:
     header, _, value = first.partition(": ")
     sha256 = tomllib.loads(second)["token_sha256"]
     headers = CIMultiDict({header: value, CHANGE_HEADER: "1"})
-    asker = Asker("192.0.2.7", "POST", headers)
+    asker = Asker("192.0.2.7", headers)
 
     assert AdminPermission(AdminOptions(token_sha256=sha256)).why_not_change(asker) is None
     assert first not in CliRunner().invoke(main, ["new-token"]).output

@@ -17,6 +17,7 @@ from support.mirrors import Worker, folder_mirror, open_worker
 from support.origin import Origin
 from support.power import PowerCuts
 from support.running import Clock
+from support.stored import removed
 from support.tree import SignedTree
 
 from proxy.digest import Digest
@@ -275,8 +276,8 @@ async def test_a_held_generation_whose_documents_are_lost_gives_way_to_the_accep
         second = publish(tree, "20250722")
         await worker.check()
         for document in held.documents.values():
-            await worker.storage.threads.slow(worker.storage.store.remove, document.text)
-            await worker.storage.threads.slow(worker.storage.store.remove, document.digest)
+            await worker.storage.threads.slow(removed, worker.storage.store, document.text)
+            await worker.storage.threads.slow(removed, worker.storage.store, document.digest)
 
     async with open_worker(tmp_path / "data", mirror, clock) as later:
         assert await documents(later) == second

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.faults import Fault
 from support.origin import Origin
+from support.stored import removed
 from support.transfers import Process, Received, listed, run_process
 from support.tree import TreeItem
 
@@ -329,7 +330,6 @@ async def test_what_a_client_still_reads_is_not_removed_after_its_commit(
         await another.flights.ended()
         first, last = (followed, led) if is_led_here else (led, followed)
         await first.body.close()
-        remove = process.store.remove
-        assert not await process.threads.disk(remove, item.digest)
+        assert not await process.threads.disk(removed, process.store, item.digest)
         await last.body.close()
-        assert await process.threads.disk(remove, item.digest)
+        assert await process.threads.disk(removed, process.store, item.digest)

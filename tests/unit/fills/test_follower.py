@@ -9,6 +9,7 @@ import pytest
 from support.faults import Fault
 from support.origin import Origin
 from support.running import Clock
+from support.stored import removed
 from support.transfers import Process, Received, listed, run_process
 from support.tree import TreeItem
 
@@ -285,9 +286,9 @@ async def test_a_blob_that_was_committed_before_anybody_could_follow_is_read_on_
     assert os.pread(fd, 10, 0) == listing.read()[:10]
     os.close(fd)
     # Nobody removes it while it is read here.
-    assert not await process.threads.disk(process.store.remove, item.digest)
+    assert not await process.threads.disk(removed, process.store, item.digest)
     progress.close_file()
-    assert await process.threads.disk(process.store.remove, item.digest)
+    assert await process.threads.disk(removed, process.store, item.digest)
 
 
 async def test_what_another_list_gives_another_size_proves_nothing_here(

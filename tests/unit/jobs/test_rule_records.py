@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.stored import recorded
 
 from proxy.jobs.rulebook import Page, Result, RuleBook
 from proxy.jobs.scrub import ScrubState, read_state
@@ -66,9 +67,9 @@ def test_a_page_is_read_and_written_in_the_form_of_the_releases_before(
 
     book.note("noble", next_at=10.0)
 
-    assert ledger.record("rule/noble") == {**PAGE, "next_at": 10.0}
+    assert recorded(ledger, "rule/noble") == {**PAGE, "next_at": 10.0}
     book.note("noble", last=replace(page.last, unknown=()))
-    assert ledger.record("rule/noble")["last"].keys() == LAST.keys() - {"unknown"}
+    assert recorded(ledger, "rule/noble")["last"].keys() == LAST.keys() - {"unknown"}
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def data(tmp_path: Path) -> Path:
     with closing(Ledger(tmp_path / "ledger")) as ledger:
         BlobRecords(ledger).add(DIGEST, len(DATA))
         ledger.write(f"reserved/{OTHER}", 11)
-        Pins(ledger).pin(DIGEST, "test")
+        Pins(ledger).pin_all("test", [DIGEST])
     return tmp_path
 
 

@@ -10,6 +10,7 @@ import pytest
 from support.holding import Holding
 from support.keeping import Keeping
 from support.layout import layout_of
+from support.stored import removed
 
 from proxy.digest import Digest, digest_of
 from proxy.store.blob_records import BlobRecords
@@ -87,7 +88,7 @@ def test_nobody_who_writes_the_ledger_waits_for_bytes_to_be_freed(
     evicting.start()
     assert slow_disk.is_asked.wait(30)
 
-    Pins(ledger).pin(OTHER, "meanwhile")
+    Pins(ledger).pin_all("meanwhile", [OTHER])
 
     assert evicting.is_alive()
     assert not store.has(OLD)
@@ -146,7 +147,7 @@ def test_bytes_whose_removal_was_never_finished_go_later(store: LocalStore, keep
 
 def test_a_blob_goes_though_somebody_has_removed_the_folder_of_drafts(store: LocalStore) -> None:
     layout_of(store).incoming.rmdir()
-    assert store.remove(OLD)
+    assert removed(store, OLD)
     assert not store.has(OLD)
 
 

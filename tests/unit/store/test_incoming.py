@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.holding import ROOT, Holding
 from support.layout import layout_of
+from support.stored import removed
 from support.unprivileged import as_ordinary_user
 
 from proxy.digest import DigestMismatch, SizeMismatch, digest_of
@@ -184,7 +185,7 @@ def test_a_reader_sees_it_grow_and_be_proved_and_keeps_it(store: LocalStore) -> 
         (SIZE, False, False),
     ]
     assert os.pread(reader.fd, SIZE, 0) == DATA
-    store.remove(DIGEST)
+    removed(store, DIGEST)
     assert reader.progress().is_discarded
     assert os.pread(reader.fd, SIZE, 0) == DATA
     reader.close()
@@ -336,6 +337,7 @@ def test_a_child_process_does_not_inherit_the_place(store: LocalStore) -> None:
 RACE = """
 import os, sys
 from pathlib import Path
+from support.stored import removed
 from support.unprivileged import as_ordinary_user
 from proxy.digest import Digest
 from proxy.store.local.incoming import LocalIncoming
@@ -360,7 +362,7 @@ def run():
                 print("a committed blob was changed or became writable")
             blob.close()
         if number % 4 == 0:
-            store.remove(digest)
+            removed(store, digest)
 
 print("ready", flush=True)
 sys.stdin.readline()
@@ -402,6 +404,7 @@ def test_processes_that_race_for_a_blob_neither_spoil_nor_unlock_it(store: Local
 MEET = """
 import os, sys
 from pathlib import Path
+from support.stored import removed
 from support.unprivileged import as_ordinary_user
 from proxy.digest import digest_of
 from proxy.store.local.incoming import LocalIncoming
@@ -630,9 +633,9 @@ def test_a_blob_is_not_removed_while_its_writer_is_at_it(store: LocalStore) -> N
     incoming.append(DATA)
     incoming.verify()
     incoming.commit()
-    assert not store.remove(DIGEST)
+    assert not removed(store, DIGEST)
     incoming.close()
-    assert store.remove(DIGEST)
+    assert removed(store, DIGEST)
 
 
 def test_a_follower_keeps_a_committed_blob_from_removal(store: LocalStore) -> None:
@@ -641,9 +644,9 @@ def test_a_follower_keeps_a_committed_blob_from_removal(store: LocalStore) -> No
     reader.keep()
     finish(incoming)
     reader.keep()
-    assert not store.remove(DIGEST)
+    assert not removed(store, DIGEST)
     reader.close()
-    assert store.remove(DIGEST)
+    assert removed(store, DIGEST)
 
 
 def test_opening_while_the_writer_holds_on_works(store: LocalStore) -> None:

@@ -19,6 +19,7 @@ from support.failing_disk import locked
 from support.holding import ROOT
 from support.power import PowerCuts
 from support.running import Clock
+from support.stored import recorded
 from support.tampering import tamper
 
 from proxy.digest import Digest, digest_of
@@ -61,20 +62,20 @@ def rows(directory: Path, table: str) -> list[tuple[object, ...]]:
 
 
 def test_a_record_is_what_was_written_last(ledger: Ledger) -> None:
-    assert ledger.record("key") is None
+    assert recorded(ledger, "key") is None
     ledger.write("key", {"number": 1})
     ledger.write("key", [True, None, "text"])
-    assert ledger.record("key") == [True, None, "text"]
+    assert recorded(ledger, "key") == [True, None, "text"]
     ledger.forget("key")
     ledger.forget("key")
-    assert ledger.record("key") is None
+    assert recorded(ledger, "key") is None
 
 
 def test_any_json_value_is_kept_as_it_is(ledger: Ledger) -> None:
     @given(st.text(st.characters(exclude_categories=["Cs"])), JSON)
     def keeps(key: str, value: object) -> None:
         ledger.write(key, value)
-        assert ledger.record(key) == value
+        assert recorded(ledger, key) == value
         assert key in ledger.keys(key)
 
     keeps()
@@ -84,7 +85,7 @@ def test_what_is_no_json_is_refused_when_it_is_written(ledger: Ledger) -> None:
     for value in (object(), b"bytes", {1, 2}, Path("x")):
         with pytest.raises(TypeError):
             ledger.write("key", value)
-    assert ledger.record("key") is None
+    assert recorded(ledger, "key") is None
 
 
 def test_keys_are_found_by_their_beginning(ledger: Ledger) -> None:
@@ -98,9 +99,9 @@ def test_keys_are_found_by_their_beginning(ledger: Ledger) -> None:
 def test_a_record_can_expire(ledger: Ledger) -> None:
     ledger.write("short", 1, expire_s=0)
     ledger.write("long", 1, expire_s=1000)
-    assert (ledger.record("short"), ledger.record("long")) == (None, 1)
+    assert (recorded(ledger, "short"), recorded(ledger, "long")) == (None, 1)
     ledger.write("short", 2)
-    assert ledger.record("short") == 2
+    assert recorded(ledger, "short") == 2
 
 
 def test_records_outlive_the_process(ledger: Ledger, directory: Path) -> None:
@@ -108,7 +109,7 @@ def test_records_outlive_the_process(ledger: Ledger, directory: Path) -> None:
     BlobRecords(ledger).add(ONE, 10)
     ledger.close()
     with closing(Ledger(directory)) as again:
-        assert again.record("key") == 1
+        assert recorded(again, "key") == 1
         assert BlobRecords(again).total_bytes() == 10
 
 
@@ -123,14 +124,14 @@ def test_changes_in_a_transaction_happen_together_or_not_at_all(ledger: Ledger) 
 
     with pytest.raises(ZeroDivisionError):
         change()
-    assert (ledger.record("key"), ledger.record("other")) == ("old", None)
+    assert (recorded(ledger, "key"), recorded(ledger, "other")) == ("old", None)
 
 
 def test_two_ledgers_over_one_directory_see_the_same(ledger: Ledger, directory: Path) -> None:
     """As workers do."""
     with closing(Ledger(directory)) as other:
         ledger.write("key", 1)
-        assert other.record("key") == 1
+        assert recorded(other, "key") == 1
         BlobRecords(other).add(ONE, 10)
         BlobRecords(ledger).add(TWO, 5)
         assert BlobRecords(ledger).total_bytes() == BlobRecords(other).total_bytes() == 15
@@ -140,10 +141,10 @@ def test_two_ledgers_over_one_directory_see_the_same(ledger: Ledger, directory: 
 
 
 def test_a_blob_is_pinned_while_any_name_pins_it(ledger: Ledger) -> None:
-    Pins(ledger).pin(ONE, "release")
-    Pins(ledger).pin(ONE, "release")
-    Pins(ledger).pin(ONE, "test lab")
-    Pins(ledger).pin(TWO, "release")
+    Pins(ledger).pin_all("release", [ONE])
+    Pins(ledger).pin_all("release", [ONE])
+    Pins(ledger).pin_all("test lab", [ONE])
+    Pins(ledger).pin_all("release", [TWO])
     assert set(Pins(ledger).names()) == {ONE, TWO}
     Pins(ledger).unpin(ONE, "release")
     Pins(ledger).unpin(TWO, "release")
@@ -155,7 +156,7 @@ def test_a_blob_is_pinned_while_any_name_pins_it(ledger: Ledger) -> None:
 
 
 def test_a_pin_can_be_moved_to_other_blobs_at_once(ledger: Ledger) -> None:
-    Pins(ledger).pin(TWO, "test lab")
+    Pins(ledger).pin_all("test lab", [TWO])
     Pins(ledger).repin("release", [ONE, TWO])
     Pins(ledger).repin("release", [TWO, THREE])
     assert Pins(ledger).pinned_by("release") == {TWO, THREE}
@@ -180,11 +181,11 @@ def test_what_a_pin_lets_go_is_protected_for_a_while(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "tell",
     [
-        pytest.param(lambda ledger: Pins(ledger).pin(ONE, "told"), id="pin"),
+        pytest.param(lambda ledger: Pins(ledger).pin_all("told", [ONE]), id="pin"),
         pytest.param(lambda ledger: Pins(ledger).pin_all("told", [ONE]), id="pin_all"),
         pytest.param(lambda ledger: Pins(ledger).repin("told", [ONE]), id="repin"),
         pytest.param(
-            lambda ledger: within(ledger, lambda: Pins(ledger).pin(ONE, "told")), id="within another"
+            lambda ledger: within(ledger, lambda: Pins(ledger).pin_all("told", [ONE])), id="within another"
         ),
     ],
 )
@@ -201,7 +202,7 @@ def test_a_pin_that_was_told_of_outlives_a_power_cut(
 
     with closing(Ledger(tmp_path / "rebooted")) as rebooted:
         assert Pins(rebooted).names() == {ONE: ["told"]}
-        assert (rebooted.record("before"), rebooted.record("after")) == (True, None)
+        assert (recorded(rebooted, "before"), recorded(rebooted, "after")) == (True, None)
 
 
 def test_the_first_pin_of_a_new_ledger_outlives_a_power_cut(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_the_first_pin_of_a_new_ledger_outlives_a_power_cut(tmp_path: Path) -> N
     with PowerCuts() as power:
         power.settle(directory)
         with closing(Ledger(directory)) as ledger:
-            Pins(ledger).pin(ONE, "told")
+            Pins(ledger).pin_all("told", [ONE])
             power.cut(directory, tmp_path / "rebooted")
 
     with closing(Ledger(tmp_path / "rebooted")) as rebooted:
@@ -224,7 +225,7 @@ def test_a_pin_that_was_let_go_does_not_come_back_with_the_power(
     with PowerCuts() as power:
         power.settle(directory)
         for digest in (ONE, TWO, THREE):
-            Pins(ledger).pin(digest, "told")
+            Pins(ledger).pin_all("told", [digest])
         Pins(ledger).unpin(ONE, "told")
         Pins(ledger).forget(TWO)
         power.cut(directory, tmp_path / "rebooted")
@@ -238,9 +239,9 @@ def test_a_pin_is_not_told_of_when_the_disk_does_not_take_it(ledger: Ledger) -> 
         power.is_failing = True
         ledger.write("ordinary", True)
         with pytest.raises(LedgerUnavailable):
-            Pins(ledger).pin(ONE, "told")
+            Pins(ledger).pin_all("told", [ONE])
         power.is_failing = False
-        Pins(ledger).pin(ONE, "told")
+        Pins(ledger).pin_all("told", [ONE])
 
 
 def within(ledger: Ledger, act: Callable[[], object]) -> None:
@@ -347,7 +348,7 @@ ledger, worker = Ledger(Path(sys.argv[1])), sys.argv[2]
 for number in range(30):
     BlobRecords(ledger).add(digest_of(b"own %s %d" % (worker.encode(), number)), 3)
     BlobRecords(ledger).add(digest_of(b"shared %d" % number), 100)
-    Pins(ledger).pin(digest_of(b"pinned"), f"{worker} {number}")
+    Pins(ledger).pin_all(f"{worker} {number}", [digest_of(b"pinned")])
     if number % 2:
         BlobRecords(ledger).forget(digest_of(b"own %s %d" % (worker.encode(), number)))
 """
@@ -363,7 +364,7 @@ def test_processes_lose_nothing_of_each_others_changes(ledger: Ledger, directory
     assert (
         sum(usage.size_bytes for usage in BlobRecords(ledger).usages()) == BlobRecords(ledger).total_bytes()
     )
-    assert len(ledger.record(f"pin/{digest_of(b'pinned')}")) == 3 * 30
+    assert len(recorded(ledger, f"pin/{digest_of(b'pinned')}")) == 3 * 30
 
 
 # No pickles
@@ -373,7 +374,7 @@ def fill(ledger: Ledger) -> None:
     """Write one of each kind."""
     ledger.write("generation/maas", {"documents": {"a": [1, 2.5, None]}, "long": "x" * 100_000})
     ledger.write("failure/x", ["absent", "path"], expire_s=60)
-    Pins(ledger).pin(ONE, "release")
+    Pins(ledger).pin_all("release", [ONE])
     BlobRecords(ledger).add(ONE, 10)
     BlobRecords(ledger).touch({ONE: 5.0})
 
@@ -443,9 +444,9 @@ def test_a_pickled_value_is_neither_read_nor_run(
     for filename in (None, "aside.val"):
         ledger.write("generation/maas", 1)
         assert tamper(directory, "records", statement, mode, bomb, filename) == 1
-        assert ledger.record("generation/maas") is None
+        assert recorded(ledger, "generation/maas") is None
         assert ledger.records("generation/") == {"generation/maas": Unreadable("it is not text")}
-    assert ledger.record("failure/x") == ["absent", "path"]
+    assert recorded(ledger, "failure/x") == ["absent", "path"]
     assert not crater.exists()
 
 
@@ -488,7 +489,7 @@ def test_only_upkeep_removes_what_has_no_key(ledger: Ledger, directory: Path) ->
     before = rows(directory, "records")
     ledger.records("")
     ledger.keys("")
-    assert ledger.record("failure/x") is None
+    assert recorded(ledger, "failure/x") is None
     assert rows(directory, "records") == before
     ledger.forget_expired()
     assert [row for row in before if row not in rows(directory, "records")] == [
@@ -502,7 +503,6 @@ def open_again(directory: Path) -> None:
 
 
 USES: dict[str, Callable[[Ledger], object]] = {
-    "record": lambda ledger: ledger.record("failure/x"),
     "records_at": lambda ledger: ledger.records_at("failure/x", "generation/maas"),
     "keys": lambda ledger: ledger.keys(""),
     "records": lambda ledger: ledger.records(""),
@@ -510,7 +510,7 @@ USES: dict[str, Callable[[Ledger], object]] = {
     "forget": lambda ledger: ledger.forget("failure/x"),
     "forget_expired": Ledger.forget_expired,
     "try_out": Ledger.try_out,
-    "pin": lambda ledger: Pins(ledger).pin(ONE, "test"),
+    "pin": lambda ledger: Pins(ledger).pin_all("test", [ONE]),
     "repin": lambda ledger: Pins(ledger).repin("test", [ONE]),
     "pins": lambda ledger: Pins(ledger).names(),
     "protected": lambda ledger: Pins(ledger).protected(),
@@ -549,7 +549,7 @@ def test_nothing_that_lies_in_the_ledger_is_ever_unpickled(
 
     assert not crater.exists()
     ledger.write("failure/x", ["absent", "path"])
-    assert ledger.record("failure/x") == ["absent", "path"]
+    assert recorded(ledger, "failure/x") == ["absent", "path"]
 
 
 @pytest.mark.parametrize("value", ["no JSON", "", "{", b"bytes", 7, None], ids=repr)
@@ -559,7 +559,7 @@ def test_a_value_that_is_not_what_was_written_stays_and_hides_no_other(
     fill(ledger)
     assert tamper(directory, "records", "UPDATE Cache SET value = ? WHERE key = 'failure/x'", value) == 1
     assert "generation/maas" in ledger.records("")
-    assert ledger.record("failure/x") is None
+    assert recorded(ledger, "failure/x") is None
     assert isinstance(ledger.records("failure/")["failure/x"], Unreadable)
 
 
@@ -583,7 +583,7 @@ def test_a_ledger_that_is_no_database_is_unavailable(directory: Path) -> None:
         closing(Ledger(directory)) as ledger,
         pytest.raises(LedgerUnavailable, match="the ledger cannot be used: file is not a database"),
     ):
-        ledger.record("key")
+        recorded(ledger, "key")
 
 
 def test_a_ledger_without_a_place_is_unavailable_until_it_has_one(
@@ -593,7 +593,7 @@ def test_a_ledger_without_a_place_is_unavailable_until_it_has_one(
     (tmp_path / "file").touch()
     with closing(Ledger(tmp_path / "file" / "ledger")) as ledger:
         with pytest.raises(LedgerUnavailable):
-            ledger.record("key")
+            recorded(ledger, "key")
         (tmp_path / "file").unlink()
         fill(ledger)
         assert BlobRecords(ledger).total_bytes() == 10
@@ -617,7 +617,7 @@ def test_a_lock_that_somebody_keeps_is_waited_for_once(
 
     assert waited == [200, 1, 1]
     assert ledger._records._con.execute("PRAGMA busy_timeout").fetchone() == (200,)
-    assert ledger.record("key") == 3
+    assert recorded(ledger, "key") == 3
 
 
 def test_a_transaction_that_cannot_end_changes_nothing_and_the_next_one_can(ledger: Ledger) -> None:
@@ -633,11 +633,11 @@ def test_a_transaction_that_cannot_end_changes_nothing_and_the_next_one_can(ledg
 
     with pytest.raises(LedgerUnavailable, match="full"):
         change()
-    assert ledger.record("key") == 1
+    assert recorded(ledger, "key") == 1
 
     ledger._records._con.execute("PRAGMA max_page_count = 1000000")
     ledger.write("key", 3)
-    assert ledger.record("key") == 3
+    assert recorded(ledger, "key") == 3
 
 
 def test_a_ledger_that_somebody_removed_begins_anew(ledger: Ledger, directory: Path) -> None:
@@ -672,7 +672,7 @@ def test_a_table_that_breaks_later_is_unavailable(ledger: Ledger, directory: Pat
             ledger.write("key", 1)
 
     uses = (
-        lambda: ledger.record("key"),
+        lambda: recorded(ledger, "key"),
         lambda: ledger.write("key", 1),
         lambda: ledger.forget("key"),
         lambda: list(ledger.keys("")),
@@ -698,7 +698,7 @@ def test_what_a_clock_ahead_wrote_to_expire_has_expired(ledger: Ledger, director
         "UPDATE Cache SET store_time = store_time + 7200, expire_time = expire_time + 7200"
         " WHERE key LIKE 'ahead/%'",
     )
-    assert ledger.record("ahead/expires") is None
+    assert recorded(ledger, "ahead/expires") is None
     assert ledger.records_at("ahead/expires", "ahead/lasts") == {"ahead/lasts": True}
     assert ledger.keys("") == ["ahead/lasts", "now/expires"]
     ledger.forget_expired()

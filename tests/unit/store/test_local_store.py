@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.holding import ROOT, Holding
 from support.layout import layout_of
+from support.stored import removed
 from support.unprivileged import as_ordinary_user
 
 from proxy.digest import Digest, digest_of
@@ -183,12 +184,12 @@ def test_what_is_damaged_twice_or_gone_already_is_no_error(store: LocalStore) ->
 
 def test_a_blob_can_be_removed(store: LocalStore) -> None:
     store.put(DATA)
-    assert store.remove(DIGEST)
+    assert removed(store, DIGEST)
     assert files(store) == set()
 
 
 def test_what_is_not_here_counts_as_removed(store: LocalStore) -> None:
-    assert store.remove(DIGEST)
+    assert removed(store, DIGEST)
 
 
 def test_a_blob_that_is_read_stays_until_the_last_reader_is_done(store: LocalStore) -> None:
@@ -196,19 +197,19 @@ def test_a_blob_that_is_read_stays_until_the_last_reader_is_done(store: LocalSto
     first, second = store.open(DIGEST, len(DATA)), store.open(DIGEST, len(DATA))
     for reader in (first, second):
         assert reader is not None
-        assert not store.remove(DIGEST)
+        assert not removed(store, DIGEST)
         assert os.pread(reader.fd, 100, 0) == DATA
         reader.close()
-    assert store.remove(DIGEST)
+    assert removed(store, DIGEST)
 
 
 def test_a_reader_in_another_process_protects_a_blob_for_as_long_as_it_lives(store: LocalStore) -> None:
     store.put(DATA)
     with Holding(HOLD_A_READER, layout_of(store).root, DIGEST, str(len(DATA))) as reader:
-        assert not store.remove(DIGEST)
+        assert not removed(store, DIGEST)
         assert store.has(DIGEST)
         reader.kill()
-        assert store.remove(DIGEST)
+        assert removed(store, DIGEST)
 
 
 # Looking round

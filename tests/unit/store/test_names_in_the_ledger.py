@@ -108,7 +108,7 @@ def test_whoever_asks_for_pins_is_told_of_blobs(
     name: str, store: LocalStore, ledger: Ledger, keeping: Keeping
 ) -> None:
     assert name not in keeping.pins.protected()
-    keeping.pins.pin(OURS, "somebody")
+    keeping.pins.pin_all("somebody", [OURS])
     assert keeping.pins.names() == {OURS: ["somebody"]}
     assert keeping.pins.protected() == {OURS}
     assert keeping.pins.repin("somebody", []) == {OURS}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.stored import recorded
 from support.tampering import tamper
 
 from proxy.digest import digest_of
@@ -41,7 +42,7 @@ def test_a_pin_of_another_form_protects_its_blob(ledger: Ledger, pins: Pins, val
 def test_half_a_record_protects_its_blob_and_is_told_once(
     tmp_path: Path, pins: Pins, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pins.pin(ONE, "lab")
+    pins.pin_all("lab", [ONE])
     assert tamper(tmp_path, "records", "UPDATE Cache SET value = '[\"la' WHERE key = ?", f"pin/{ONE}") == 1
     caplog.set_level(logging.WARNING)
     for _ in range(3):
@@ -54,11 +55,12 @@ def test_half_a_record_protects_its_blob_and_is_told_once(
 
 def test_pinning_beside_what_cannot_be_read_keeps_that(ledger: Ledger, pins: Pins) -> None:
     ledger.write(f"pin/{ONE}", OF_A_NEWER_RELEASE)
-    pins.pin(ONE, "mine")
-    pins.pin(ONE, "mine")
+    pins.pin_all("mine", [ONE])
+    pins.pin_all("mine", [ONE])
     assert pins.names() == {ONE: ["mine"]}
     assert (
-        OF_A_NEWER_RELEASE in next(entry for entry in ledger.record(f"pin/{ONE}") if entry != "mine").values()
+        OF_A_NEWER_RELEASE
+        in next(entry for entry in recorded(ledger, f"pin/{ONE}") if entry != "mine").values()
     )
     pins.unpin(ONE, "mine")
     assert pins.names() == {}
@@ -67,11 +69,11 @@ def test_pinning_beside_what_cannot_be_read_keeps_that(ledger: Ledger, pins: Pin
 
 def test_an_entry_that_is_no_name_stays_beside_names(ledger: Ledger, pins: Pins) -> None:
     ledger.write(f"pin/{ONE}", [OF_A_NEWER_RELEASE, "lab"])
-    pins.pin(ONE, "mine")
+    pins.pin_all("mine", [ONE])
     pins.repin("mine", [TWO])
     pins.unpin(ONE, "lab")
     assert pins.names() == {TWO: ["mine"]}
-    assert ledger.record(f"pin/{ONE}") == [OF_A_NEWER_RELEASE]
+    assert recorded(ledger, f"pin/{ONE}") == [OF_A_NEWER_RELEASE]
     assert pins.protected() == {ONE, TWO}
 
 

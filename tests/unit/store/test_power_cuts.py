@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.layout import layout_of
 from support.power import PowerCuts
+from support.stored import removed
 
 from proxy.digest import digest_of
 from proxy.store.local.store import LocalStore
@@ -91,7 +92,7 @@ def test_a_blob_that_was_removed_stays_away(tmp_path: Path, root: Path) -> None:
     store.put(DATA)
     with PowerCuts() as power:
         power.watch(root)
-        assert store.remove(DIGEST)
+        assert removed(store, DIGEST)
         power.promise(is_away)
         store.put(ANOTHER)
     power.check_all(tmp_path / "cuts", blobs_are_whole)
@@ -116,7 +117,7 @@ def test_a_blob_that_was_removed_and_came_again_is_there(tmp_path: Path, root: P
     store.put(DATA)
     with PowerCuts() as power:
         power.watch(root)
-        store.remove(DIGEST)
+        removed(store, DIGEST)
         store.put(DATA)
         power.promise(is_stored)
     power.check_all(tmp_path / "cuts", blobs_are_whole)

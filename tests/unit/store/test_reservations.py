@@ -10,6 +10,7 @@ import pytest
 from support.keeping import Keeping
 from support.layout import layout_of
 from support.running import Clock
+from support.stored import recorded
 
 from proxy.digest import digest_of
 from proxy.store.ledger import Ledger
@@ -48,7 +49,7 @@ def test_a_reservation_that_cannot_be_read_counts_what_has_arrived(
     assert keeping.reservations.missing_bytes(OTHER, 80) == 10
     assert keeping.foresee(70, ())[2] == 0
     assert keeping.reserve(OTHER, 70)
-    assert ledger.record(f"reserved/{NEW}") == value
+    assert recorded(ledger, f"reserved/{NEW}") == value
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_what_cannot_be_read_of_a_transfer_stops_no_upkeep_and_is_told_once(
         assert keeping.reservations.arriving() == []
         keeping.make_headroom(0)
         keeping.reconcile()
-    assert ledger.record(f"filling/{NEW}") == value
+    assert recorded(ledger, f"filling/{NEW}") == value
     assert [record.getMessage().split(" problem=")[0] for record in caplog.records] == [
         f"record.unreadable key=filling/{NEW}"
     ]
@@ -73,7 +74,7 @@ def test_what_cannot_be_read_of_a_transfer_stops_no_upkeep_and_is_told_once(
 
 def test_further_fields_of_a_newer_release_are_passed_over(ledger: Ledger, keeping: Keeping) -> None:
     assert keeping.reserve(NEW, 60, "a label", 5)
-    record = ledger.record(f"filling/{NEW}")
+    record = recorded(ledger, f"filling/{NEW}")
     assert record[:3] == ["a label", 60, 5]
     assert record[4][0] == os.getpid()
     ledger.write(f"filling/{NEW}", [*record, {"from": "another node"}])

@@ -13,6 +13,7 @@ from support.holding import Holding
 from support.keeping import Keeping
 from support.layout import layout_of
 from support.running import Clock
+from support.stored import recorded
 
 from proxy.digest import Digest, digest_of
 from proxy.store.blob_records import BlobRecords
@@ -133,7 +134,7 @@ def test_what_a_killed_process_began_keeps_no_more_room_than_it_has(
 
     assert room(store, ledger).may_fit(OTHER, 95)
     assert room(store, ledger).reserve(OTHER, 95)
-    assert ledger.record(f"reserved/{NEW}") == len("begun")
+    assert recorded(ledger, f"reserved/{NEW}") == len("begun")
 
 
 def test_a_download_that_nobody_goes_on_with_goes_before_what_was_used_later(
@@ -154,7 +155,7 @@ def test_a_download_that_nobody_goes_on_with_goes_before_what_was_used_later(
 def test_a_pinned_download_stays(store: LocalStore, ledger: Ledger) -> None:
     with Holding(FILLS, layout_of(store).root, NEW, "60", "begun"):
         pass
-    Pins(ledger).pin(NEW, "test")
+    Pins(ledger).pin_all("test", [NEW])
 
     assert not room(store, ledger).reserve(OTHER, 100)
     assert (layout_of(store).incoming / NEW).read_bytes() == b"begun"
@@ -228,7 +229,7 @@ def test_no_more_goes_than_needed(store: LocalStore, ledger: Ledger, clock: Cloc
 
 def test_pinned_blobs_and_those_in_use_stay(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     pinned, used, free = fill(store, ledger, clock, 30, 30, 30)
-    Pins(ledger).pin(pinned, "release")
+    Pins(ledger).pin_all("release", [pinned])
     assert room(store, ledger, 100, used).reserve(NEW, 40)
     assert here(store, ledger) == {pinned, used}
     assert not store.has(free)
@@ -237,7 +238,7 @@ def test_pinned_blobs_and_those_in_use_stay(store: LocalStore, ledger: Ledger, c
 def test_nothing_goes_in_vain(store: LocalStore, ledger: Ledger, clock: Clock) -> None:
     """What could never fit costs no other blob its place."""
     digests = fill(store, ledger, clock, 30, 30, 30)
-    Pins(ledger).pin(digests[0], "release")
+    Pins(ledger).pin_all("release", [digests[0]])
     assert not room(store, ledger).reserve(NEW, 71)
     assert not room(store, ledger).reserve(NEW, 2**60)
     limits = StoreLimits(limit_bytes=None, min_free_bytes=2**62)
@@ -252,7 +253,7 @@ def test_a_blob_that_is_pinned_while_others_go_stays(
     withdraw = LocalStore.withdraw
 
     def withdraw_and_pin(self: LocalStore, digest: Digest) -> LocalRemoval | None:
-        Pins(ledger).pin(second, "just now")
+        Pins(ledger).pin_all("just now", [second])
         return withdraw(self, digest)
 
     monkeypatch.setattr(LocalStore, "withdraw", withdraw_and_pin)
@@ -271,7 +272,7 @@ def test_what_is_here_when_a_pin_is_told_stays(
     was_here: list[bool] = []
 
     def pin() -> None:
-        Pins(ledger).pin(digest, "just now")
+        Pins(ledger).pin_all("just now", [digest])
         was_here.append(store.has(digest))
         told.set()
 
@@ -339,7 +340,7 @@ def test_what_would_happen_is_said_without_doing_it(store: LocalStore, ledger: L
         assert [usage.digest for usage in chosen] == going
         assert lacking == lacking_bytes
     assert [usage.digest for usage in room(store, ledger, 100, first).foresee(60, ())[1]] == [second, third]
-    Pins(ledger).pin(second, "release")
+    Pins(ledger).pin_all("release", [second])
     assert [usage.digest for usage in making.foresee(60, ())[1]] == [first, third]
     assert here(store, ledger) == {first, second, third}
     assert list(ledger.keys("reserved/")) == []
@@ -349,7 +350,7 @@ def test_whether_a_blob_would_fit_is_said_without_making_room(
     store: LocalStore, ledger: Ledger, clock: Clock
 ) -> None:
     pinned, used, free = fill(store, ledger, clock, 20, 20, 40)
-    Pins(ledger).pin(pinned, "release")
+    Pins(ledger).pin_all("release", [pinned])
     making = room(store, ledger, 100, used)
     assert making.may_fit(NEW, 20)
     assert making.may_fit(NEW, 60)

@@ -22,7 +22,7 @@ FAR = "192.0.2.7"
 def asker(address: str = "127.0.0.1", host: str = "localhost:8080", **headers: str) -> Asker:
     """Return who sends a POST with the header that changes need; `_` in a header's name stands for `-`."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Asker(address, "POST", CIMultiDict({"Host": host, CHANGE_HEADER: "1", **given}))
+    return Asker(address, CIMultiDict({"Host": host, CHANGE_HEADER: "1", **given}))
 
 
 def may_change(who: Asker, **options: object) -> bool:
@@ -164,5 +164,5 @@ def test_everybody_may_read_unless_only_admins_may() -> None:
 
 
 def test_reading_needs_no_change_header() -> None:
-    who = Asker("127.0.0.1", "GET", CIMultiDict({"Host": "localhost"}))
+    who = Asker("127.0.0.1", CIMultiDict({"Host": "localhost"}))
     assert AdminPermission(AdminOptions(read="admins")).may_read(who)
