@@ -113,6 +113,11 @@ async def test_what_is_not_here_cannot_be_held(worker: Worker, tree: SignedTree)
     assert (await worker.served()).number == 1
 
 
+async def test_before_anything_is_accepted_nothing_can_be_held(worker: Worker) -> None:
+    with pytest.raises(GenerationUnknown, match="mirror test has no generation 1 any more"):
+        await worker.editions.hold(1)
+
+
 async def test_letting_go_serves_the_newest(worker: Worker, tree: SignedTree) -> None:
     await first_and_held(worker, tree)
     second = publish(tree, "20250722")
