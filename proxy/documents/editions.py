@@ -134,8 +134,9 @@ class Editions:
     async def hold(self, number: int) -> None:
         """Serve the generation of that number from now on, whatever is accepted.
 
-        All workers do, and later runs. Raises GenerationUnknown when it is not here any more, and
-        StoreFault when that cannot be recorded.
+        All workers do, and later runs. A check may end at the same moment, in any worker: each looks
+        at the records again after either announcement. Raises GenerationUnknown when it is not here any
+        more, GenerationLost when documents of it are lost, and StoreFault when it cannot be recorded.
         """
         await self.adopt()
         edition = self.loaded.numbered(number)
@@ -143,6 +144,7 @@ class Editions:
             edition = self.accepted
         if edition is None:
             raise GenerationUnknown(self._mirror, number)
+        await self._records.check_stored(edition.generation)
         await self._note_replaced_by(edition)
         await self._records.hold(edition.generation)
         self._is_held = True
@@ -185,7 +187,7 @@ class Editions:
         announced = self.announcements.made()
         recorded = await self._records.recorded()
         announced = self.announcements.make_up(announced, recorded.numbers)
-        held = await self._edition_of(recorded.held, self.served)
+        held = await self._held_edition(recorded.held)
         accepted = await self._edition_of(recorded.accepted, self.accepted)
         await self._load_replaced()
         if self.accepted is not None and (
@@ -243,6 +245,21 @@ class Editions:
         except GenerationLost as error:
             log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
             return None
+
+    async def _held_edition(self, recorded: Generation | None) -> Edition | None:
+        """Return the edition that is held, None if there is none, or if documents of it are lost.
+
+        No check brings these back, as it does those of the accepted one.
+        """
+        held = await self._edition_of(recorded, self.served)
+        if held is None:
+            return None
+        try:
+            await self._records.check_stored(held.generation)
+        except GenerationLost as error:
+            log.warning("generation.lost mirror=%s problem=%s", self._mirror, error)
+            return None
+        return held
 
     def _confirmed_last(self, recorded: Edition, loaded: Edition) -> Edition:
         """Return the recorded edition, or the loaded one of that generation if it was confirmed since."""

@@ -226,11 +226,16 @@ def read_lists(store: ReadStore, generation: Generation) -> Iterator[Products]:
         yield parsed
 
 
-def _lists(store: ReadStore, generation: Generation) -> Iterator[Document]:
-    """Yield the products lists of a generation, once it is clear that the store has what is served."""
+def check_stored(store: ReadStore, generation: Generation) -> None:
+    """Raise GenerationLost unless the store has the index and lists that are served. Blocks."""
     for document in generation.documents.values():
         if document.format != SIBLING and not store.has(document.digest):
             raise GenerationLost(f"the store has lost {document.path}")
+
+
+def _lists(store: ReadStore, generation: Generation) -> Iterator[Document]:
+    """Yield the products lists of a generation, once it is clear that the store has what is served."""
+    check_stored(store, generation)
     for document in generation.documents.values():
         if document.format == PRODUCTS_FORMAT:
             yield document

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from proxy.digest import Digest
 from proxy.documents import records
-from proxy.documents.generation import Edition, Generation, load_edition, read_lists
+from proxy.documents.generation import Edition, Generation, check_stored, load_edition, read_lists
 from proxy.documents.last_accepted import LastAccepted
 from proxy.documents.reading import Reading
 from proxy.documents.reverification import Reverifier
@@ -132,6 +132,10 @@ class MirrorRecords:
     async def load(self, generation: Generation) -> Edition:
         """Read a generation's lists from the store. Raises GenerationLost."""
         return await self._threads.slow(load_edition, self._store, self._reading, generation)
+
+    async def check_stored(self, generation: Generation) -> None:
+        """Raise GenerationLost unless the store has a generation's index and lists."""
+        await self._threads.slow(check_stored, self._store, generation)
 
     async def figures(self, edition: Edition) -> dict[str, Any]:
         """Return how many paths of an edition can be served, and which its lists name twice and not alike."""

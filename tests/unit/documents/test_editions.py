@@ -22,7 +22,7 @@ from support.tree import SignedTree
 
 from proxy.digest import Digest
 from proxy.documents.editions import GenerationUnknown
-from proxy.documents.generation import Generation
+from proxy.documents.generation import Generation, GenerationLost
 from proxy.documents.records import documents_in_use
 from proxy.documents.shared_facts import SharedFacts
 from proxy.mirror import Mirror
@@ -258,6 +258,30 @@ async def test_all_workers_serve_what_one_of_them_was_told_to_hold(
             assert await documents(worker, OTHER_CLIENT) == second
 
 
+async def test_workers_agree_whatever_is_held_and_let_go_while_others_check(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock
+) -> None:
+    async with (
+        open_worker(tmp_path / "data", mirror, clock) as one,
+        open_worker(tmp_path / "data", mirror, clock) as other,
+    ):
+        publish(tree, "20250701")
+        number = (await one.check()).number
+        for day in range(6):
+            publish(tree, f"2025072{day}")
+            holding = other.editions.hold(number) if day % 3 else other.editions.let_go()
+            await asyncio.gather(one.check(), holding, other.check())
+            recorded = await one.records.recorded()
+            assert recorded.accepted is not None
+            number = recorded.accepted.number
+            to_serve = recorded.held or recorded.accepted
+            assert (recorded.held is not None) is (day % 3 > 0)
+            for worker in (one, other):
+                assert (await worker.served()).number == to_serve.number
+                assert worker.editions.accepted is not None
+                assert worker.editions.accepted.generation.number == number
+
+
 async def test_documents_of_both_generations_are_in_use(worker: Worker, tree: SignedTree) -> None:
     await first_and_held(worker, tree)
     publish(tree, "20250722")
@@ -283,6 +307,10 @@ async def test_a_held_generation_whose_documents_are_lost_gives_way_to_the_accep
         for document in held.documents.values():
             await worker.storage.threads.slow(removed, worker.storage.store, document.text)
             await worker.storage.threads.slow(removed, worker.storage.store, document.digest)
+        await worker.check()
+        assert await documents(worker) == second
+        with pytest.raises(GenerationLost, match="the store has lost"):
+            await worker.editions.hold(1)
 
     async with open_worker(tmp_path / "data", mirror, clock) as later:
         assert await documents(later) == second
