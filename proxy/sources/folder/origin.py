@@ -34,6 +34,8 @@ _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 
 _PIECE_BYTES = 512 * 1024
+_SHARED_PIECE_BYTES = 64 * 1024
+"""While others wait for their turn: a hundred clients of a slow disk shall all get something soon."""
 _SETTLED_S = 3.0
 """A file that was written within so many seconds may be written again without looking newer."""
 _CLOSE_WITHIN_S = 1.0
@@ -114,7 +116,8 @@ class FolderOrigin:
         rate = DeliveryRate(self._options.least_rate_bytes, self._options.stall_timeout_s)
         while start < stop:
             began = time.monotonic()
-            chunk = await self._run(file.path, file.read, start, min(_PIECE_BYTES, stop - start))
+            piece_bytes = _SHARED_PIECE_BYTES if self._reader.is_crowded else _PIECE_BYTES
+            chunk = await self._run(file.path, file.read, start, min(piece_bytes, stop - start))
             if not chunk:
                 return
             self._meter.received(len(chunk))
@@ -149,8 +152,7 @@ class FolderOrigin:
     async def _run(self, path: str, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Do something with the file at a path, in a thread, and within the stall timeout."""
         with self._border(path):
-            async with asyncio.timeout(self._options.stall_timeout_s):
-                return await self._reader.begin(function, *args)
+            return await self._reader.call(self._options.stall_timeout_s, function, *args)
 
     @contextlib.contextmanager
     def _border(self, path: str) -> Iterator[None]:

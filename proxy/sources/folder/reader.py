@@ -7,6 +7,7 @@ the end of the process; what else the process does, on disks or in other folders
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,36 @@ class Reader:
         """Guards the rest; notified of each call, and of the end."""
         self._waiting: OrderedDict[asyncio.Future[Any], Callable[[], None]] = OrderedDict()
         """Calls without a thread yet, the earliest first."""
+        self._begun_at: dict[asyncio.Future[Any], float] = {}
+        """Since when, in monotonic seconds, each call has had a thread."""
+        self._ended_at = time.monotonic()
+        """When the latest call ended."""
         self._threads = 0
         self._idle = 0
         self._is_closed = False
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether calls are waiting for a thread."""
+        return bool(self._waiting)
+
+    async def call(self, silence_s: float, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Call a function in a thread; return its result.
+
+        Raises TimeoutError when it takes longer than `silence_s` once it has a thread, or when it has
+        none and no other call has ended for so long: a slow disk that many read from is not silent.
+        """
+        outcome = self.begin(function, *args)
+        until = time.monotonic() + silence_s
+        try:
+            while (left_s := until - time.monotonic()) > 0:
+                await asyncio.wait([outcome], timeout=left_s)
+                if outcome.done():
+                    return outcome.result()
+                until = self._begun_at.get(outcome, self._ended_at) + silence_s
+            raise TimeoutError
+        finally:
+            outcome.cancel()
 
     def begin(self, function: Callable[[*_Args], _Result], *args: *_Args) -> asyncio.Future[_Result]:
         """Call a function in a thread; return its outcome.
@@ -80,13 +108,16 @@ class Reader:
             self._changed.notify()
 
     def _serve(self) -> None:
-        while (work := self._next()) is not None:
+        while (call := self._next()) is not None:
+            outcome, work = call
             work()
-            del work  # What it has read is not kept until the next call.
             with self._changed:
+                del self._begun_at[outcome]
+                self._ended_at = time.monotonic()
                 self._idle += 1
+            del call, outcome, work  # What was read is not kept until the next call.
 
-    def _next(self) -> Callable[[], None] | None:
+    def _next(self) -> tuple[asyncio.Future[Any], Callable[[], None]] | None:
         """Wait for a call; return None when there will be none any more."""
         with self._changed:
             while not self._waiting:
@@ -94,7 +125,9 @@ class Reader:
                     return None
                 self._changed.wait()
             self._idle -= 1
-            return self._waiting.popitem(last=False)[1]
+            call = self._waiting.popitem(last=False)
+            self._begun_at[call[0]] = time.monotonic()
+            return call
 
 
 class Readers:

@@ -265,6 +265,52 @@ async def test_what_nobody_waits_for_any_more_is_neither_kept_nor_done_when_a_di
     assert not done
 
 
+async def test_a_slow_disk_that_many_read_from_is_not_silent(root: Path) -> None:
+    """Each read takes 0.2 s, and eight are done at a time, so that the last has to wait for its turn."""
+    (root / "small").write_bytes(DATA[:50_000])
+    reader = Meddler(lambda: time.sleep(0.2), is_always=True)
+    origin = origin_of(root, reader, replace(OPTIONS, stall_timeout_s=1))
+
+    async def read() -> bytes:
+        pieces = [piece async for piece in origin.item("small", 50_000).pieces(0, ItemOptions())]
+        return b"".join(piece for piece in pieces if isinstance(piece, bytes))
+
+    began = time.monotonic()
+    assert await asyncio.gather(*(read() for _ in range(100))) == [DATA[:50_000]] * 100
+    assert time.monotonic() - began > 2
+    reader.close()
+
+
+async def test_many_readers_take_small_pieces_and_one_reader_large_ones(root: Path, reader: Reader) -> None:
+    """Else the last of a hundred clients has no byte until each of the others has half a megabyte."""
+    origin = origin_of(root, reader)
+
+    async def largest_after_the_first() -> int:
+        sizes = [
+            len(piece)
+            async for piece in origin.item("item", SIZE).pieces(0, ItemOptions())
+            if isinstance(piece, bytes)
+        ]
+        return max(sizes[1:-1])
+
+    alone = await largest_after_the_first()
+    silence, began = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> None:
+        began.release()
+        silence.wait(30)
+
+    hanging = [reader.begin(hang) for _ in range(7)]
+    for _ in hanging:
+        await asyncio.to_thread(began.acquire)
+    others = [asyncio.create_task(largest_after_the_first()) for _ in range(30)]
+    crowded = await asyncio.gather(*others)
+    silence.set()
+    await asyncio.gather(*hanging)
+    assert alone == 512 * 1024
+    assert min(crowded) == 64 * 1024
+
+
 async def test_a_disk_that_is_silent_holds_nobody_longer_than_the_timeout(root: Path) -> None:
     """There is nothing to be closed yet, so that nobody waits for that either."""
     silence = threading.Event()
