@@ -104,7 +104,8 @@ class Fill:
         """
         loop, progress = asyncio.get_running_loop(), self.progress
         check_at = loop.time() + self._facilities.feed.first_byte_within_s
-        while not progress.filled_bytes and not progress.state.is_proved:
+        # Of an item without bytes the proof alone can be waited for: another list may give it a size.
+        while not (progress.filled_bytes and self.item.size_bytes) and not progress.state.is_proved:
             if progress.error is not None:
                 raise progress.error
             await progress.changed(check_at)

@@ -303,3 +303,18 @@ async def test_what_another_list_gives_another_size_proves_nothing_here(
     assert await misled.watch() is False
     assert longer.state is State.FOLLOWING
     longer.close_file()
+
+
+async def test_an_item_without_bytes_is_not_answered_before_it_is_proved(
+    process: Process, listing: TreeItem, item: Item, another: Incoming
+) -> None:
+    """One list says that it is empty, another has its size: an empty reply would be complete at once."""
+    await process.threads.disk(another.append, listing.read())
+    opening = asyncio.create_task(process.open(Item(path=item.path, digest=item.digest, size_bytes=0)))
+    async with asyncio.timeout(10):
+        while not (process.flights._running and process.fill.progress.filled_bytes):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await process.threads.disk(another.verify)
+    await process.threads.disk(another.commit)
+    with pytest.raises(BadItem, match="size"):
+        await opening
