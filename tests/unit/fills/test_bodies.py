@@ -118,6 +118,20 @@ async def test_a_client_that_got_something_wrong_is_cut_off(
             await opened.body.close()
 
 
+async def test_what_differs_from_what_a_client_got_may_be_wrong_itself(
+    data_dir: Path, origin: Origin, listing: TreeItem, item: Item, file: int
+) -> None:
+    """Which of the two is right shows at the end: the client that got nothing wrong is completed."""
+    async with Origin(origin.root) as second, run_process(data_dir, origin, second) as process:
+        origin.fault(item.path, Fault(corrupt_at=1000))
+        opened = await process.open(item)
+        received = Received()
+        await opened.body.send_to(received, MIB, item.size_bytes, SentPart(file, 0, MIB))
+        await opened.body.close()
+        assert bytes(received.body) == listing.read()[MIB:]
+        assert (origin.count(item.path), second.count(item.path)) == (1, 1)
+
+
 async def test_who_joins_a_fill_that_others_could_not_have_asks_its_own_origins(
     data_dir: Path, process: Process, origin: Origin, listing: TreeItem, item: Item
 ) -> None:

@@ -21,7 +21,9 @@ from proxy.fills.feed import FeedOptions
 from proxy.fills.fill import Fill
 from proxy.fills.pace import Background
 from proxy.fills.state import State
+from proxy.sources.candidates import Source
 from proxy.sources.errors import ItemAbsent
+from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
 from proxy.store.local.incoming import LocalIncoming
 
@@ -214,6 +216,43 @@ async def test_who_comes_while_a_fill_is_leaving_begins_another(
     assert await process.read(item) == listing.read()
     with pytest.raises(Exception, match="was stopped"):
         await fetching
+
+
+async def test_a_fill_that_is_stopped_before_it_ran_tells_who_waits(
+    process: Process, listing: TreeItem
+) -> None:
+    item = listed(listing)
+    fill, _ = process.flights.join(item, Source(process.route, item.path))
+    with fill.wanted_by("192.0.2.1"):
+        fill.task.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(StoreFault, match="stopped"):
+                await fill.begun()
+    assert ended(fill, State.STOPPED)
+    await process.flights.ended()
+    assert await process.read(item) == listing.read()
+
+
+async def test_a_fill_that_is_stopped_while_it_locks_its_file_lets_go_of_it(
+    process: Process, listing: TreeItem
+) -> None:
+    """Nobody else could lead until this process ends."""
+    item, is_free = listed(listing), threading.Event()
+    busy = [asyncio.create_task(process.threads.disk(is_free.wait)) for _ in range(8)]
+    fill, _ = process.flights.join(item, Source(process.route, item.path))
+    with fill.wanted_by("192.0.2.1"):
+        while fill.progress.state is State.QUEUED:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        fill.task.cancel()
+        await asyncio.sleep(0)
+        assert not fill.task.done()
+        is_free.set()
+        await asyncio.gather(*busy)
+        await process.flights.ended()
+    another = await process.threads.disk(process.store.acquire, item.digest, item.size_bytes)
+    assert another is not None
+    await process.threads.disk(another.close)
 
 
 async def test_what_was_found_bad_or_absent_is_not_asked_for_again(

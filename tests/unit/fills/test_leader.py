@@ -1,5 +1,6 @@
 """What becomes of a partial file, its reservation and what is known of its origins when a transfer ends."""
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,11 +12,13 @@ from support.running import Clock
 from support.transfers import IMPATIENT, Process, listed, run_process
 from support.tree import SignedTree, TreeItem
 
+from proxy.digest import Digest
 from proxy.fills.bodies import Outcome
 from proxy.fills.errors import BadItem
 from proxy.simplestreams.model import Item
 from proxy.sources.candidates import Source
 from proxy.sources.errors import ItemAbsent, ItemUnobtainable
+from proxy.store.files import StoreFault
 from proxy.store.limits import StoreLimits
 from proxy.store.local.incoming import LocalIncoming
 from proxy.store.local.store import LocalStore
@@ -64,6 +67,39 @@ async def test_what_has_come_before_an_outage_is_kept_with_as_much_room_and_gone
     await process.fetch(item)
     assert origin.gets(item.path)[-1].headers["Range"] == f"bytes={here_bytes}-"
     assert await left(process, item) == (None, None)
+
+
+async def test_what_is_cancelled_midway_is_kept_with_as_much_room(
+    process: Process, origin: Origin, item: Item
+) -> None:
+    held = origin.fault(item.path, Fault(stall_after=MIB))
+    fetching = asyncio.create_task(process.fetch(item))
+    async with asyncio.timeout(10):
+        await held.reached.wait()
+        while await process.record(f"filling/{item.digest}") is None:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    fetching.cancel()
+    await asyncio.gather(fetching, return_exceptions=True)
+    here_bytes, reserved = await left(process, item)
+    assert here_bytes is not None
+    assert here_bytes == reserved
+    assert 0 < here_bytes < item.size_bytes
+    assert await process.record(f"filling/{item.digest}") is None
+
+
+async def test_what_a_fault_of_this_program_ends_is_kept_with_as_much_room(
+    process: Process, item: Item
+) -> None:
+    class Broken:
+        async def admit(self, digest: Digest, count: int) -> None:  # noqa: ARG002
+            raise ZeroDivisionError
+
+    with pytest.raises(StoreFault, match="the program has a fault"):
+        await process.fetch(item, Broken())
+    here_bytes, reserved = await left(process, item)
+    assert here_bytes is not None
+    assert here_bytes == reserved
+    assert 0 < here_bytes < item.size_bytes
 
 
 async def test_an_outage_without_a_byte_leaves_nothing(data_dir: Path, origin: Origin, item: Item) -> None:
