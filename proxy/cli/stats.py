@@ -44,14 +44,14 @@ def stats(config_file: Path | None, data_dir: Path | None, watch: bool, as_json:
 
     async def work(cache: Cache) -> None:
         observer = await open_observer(config, cache, time.time)
-        looking = _Looking(observer, cache, config.data_dir, is_offline)
-        await _show(looking, is_watching=watch, as_json=as_json)
+        view = _View(observer, cache, config.data_dir, is_offline)
+        await _show(view, is_watching=watch, as_json=as_json)
 
     run_with_cache(config, work)
 
 
-class _Looking(NamedTuple):
-    """How to look at the cache as a server does, which may ask origins."""
+class _View(NamedTuple):
+    """The cache as `stats` shows it, which looks at it as a server does that may ask origins."""
 
     observer: Observer
     cache: Cache
@@ -59,37 +59,37 @@ class _Looking(NamedTuple):
     is_offline: bool
     """Whether the configuration says so."""
 
-    async def look(self) -> dict[str, Any]:
+    async def stats(self) -> dict[str, Any]:
         """Return what `/-/stats` says."""
-        known = (await self.observer.look()).stats
+        known = (await self.observer.snapshot()).stats
         known = {**known, "offline": self.is_offline or self.cache.offline.is_switched}
         return {**known, "problems": [asdict(problem) for problem in find_problems(known)]}
 
-    async def view(self) -> Group:
+    async def rendered(self) -> Group:
         """Return everything as a person reads it."""
-        return Group(*_parts(await self.look(), self.data_dir))
+        return Group(*_parts(await self.stats(), self.data_dir))
 
 
-async def _show(looking: _Looking, *, is_watching: bool, as_json: bool) -> None:
+async def _show(view: _View, *, is_watching: bool, as_json: bool) -> None:
     console = PlainConsole()
     if not is_watching:
         if as_json:
-            click.echo(json.dumps(await looking.look(), indent=2))
+            click.echo(json.dumps(await view.stats(), indent=2))
         else:
-            console.print(await looking.view())
+            console.print(await view.rendered())
     elif as_json:
         while True:
-            click.echo(json.dumps(await looking.look()))
+            click.echo(json.dumps(await view.stats()))
             await asyncio.sleep(_WATCH_EVERY_S)
     elif not console.is_terminal:
         while True:
-            console.print(await looking.view(), "")
+            console.print(await view.rendered(), "")
             await asyncio.sleep(_WATCH_EVERY_S)
     else:
-        with Live(await looking.view(), console=console, screen=True, auto_refresh=False) as live:
+        with Live(await view.rendered(), console=console, screen=True, auto_refresh=False) as live:
             while True:
                 await asyncio.sleep(_WATCH_EVERY_S)
-                live.update(await looking.view(), refresh=True)
+                live.update(await view.rendered(), refresh=True)
 
 
 def _parts(known: dict[str, Any], data_dir: Path) -> Iterator[Text | Table]:

@@ -78,7 +78,7 @@ class _Sync:
         )
         if self._as_json:
             known = {
-                rule.name: {"selection": str(rule.selection()), "is_running": running, **_told(page)}
+                rule.name: {"selection": str(rule.selection()), "is_running": running, **_as_json(page)}
                 for rule, page, running in pages
             }
             click.echo(json.dumps(known, indent=2))
@@ -129,7 +129,7 @@ class _Sync:
             click.echo(f"{rule.name}: {outcome}: {why}", err=True)
 
 
-def _told(page: Page) -> dict[str, object]:
+def _as_json(page: Page) -> dict[str, object]:
     return {"last": None if page.last is None else asdict(page.last), "next_at": page.next_at}
 
 

@@ -36,7 +36,7 @@ from proxy.system.threads import ended
 
 log = logging.getLogger(__name__)
 
-LOOK_AGAIN_S = 1.0
+REACH_CHECKED_EVERY_S = 1.0
 """So often a client that has no byte yet learns whether an origin can be reached."""
 _LINGER_S = 0.5
 """So long a transfer without clients waits for its first byte: a client that has lost patience asks again
@@ -111,7 +111,7 @@ class Fill:
             await progress.changed(check_at)
             if loop.time() >= check_at:
                 await self.check_reach()
-                check_at = loop.time() + LOOK_AGAIN_S
+                check_at = loop.time() + REACH_CHECKED_EVERY_S
 
     async def check_reach(self) -> None:
         """Raise OutOfReach when no origin can be reached for now, in whichever process leads."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from proxy.fills.bodies import Body, SentPart, Sink
 from proxy.fills.errors import TransferDiscarded
 from proxy.fills.facilities import Facilities
-from proxy.fills.fill import LOOK_AGAIN_S, Fill
+from proxy.fills.fill import REACH_CHECKED_EVERY_S, Fill
 from proxy.fills.state import dripped_end, sendable_end
 from proxy.store.files import StoreFault
 
@@ -74,7 +74,7 @@ class FillingBody:
             await progress.changed(min(drip_at, check_at))
             if loop.time() >= check_at:
                 await self._fill.check_reach()
-                check_at = loop.time() + LOOK_AGAIN_S
+                check_at = loop.time() + REACH_CHECKED_EVERY_S
             if loop.time() >= drip_at:
                 drip_at = loop.time() + self._feed.drip_interval_s
                 end = dripped_end(position, start, stop, progress.filled_bytes)

@@ -23,7 +23,7 @@ from proxy.jobs.scrub import Scrubber
 from proxy.jobs.selection import Selection
 from proxy.readable import counted, date, meant
 from proxy.service.cache import Cache
-from proxy.store.evict import Usage
+from proxy.store.eviction_order import Usage
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Actions:
         problems = [f"{name}: {why}" for name, why in zip(mirrors, found, strict=True) if why is not None]
         text = "; ".join(problems) or f"checked {', '.join(mirrors)}"
         done = Done(action="refresh", text=text, problem="\n".join(problems))
-        return await self._told(done, " ".join(mirrors))
+        return await self._write_down(done, " ".join(mirrors))
 
     async def accept_older(self, mirrors: Sequence[str]) -> Done:
         """Check mirrors, and let what their origins publish replace what was accepted, older or not, once."""
@@ -202,14 +202,16 @@ class Actions:
             told.append(f"{mirror}: {_what_became(before, await self._cache.recorded(mirror))}")
             problems += [] if why is None else [f"{mirror}: {why}"]
         done = Done(action="refresh", text="; ".join([*told, *problems]), problem="\n".join(problems))
-        return await self._told(done, f"{' '.join(mirrors)}, older ones accepted")
+        return await self._write_down(done, f"{' '.join(mirrors)}, older ones accepted")
 
     async def scrub(self) -> Done:
         """Have every blob hashed again by the server's keeper."""
         await self._scrubber.ask()
         usage = await self._storage.threads.slow(self._storage.usage.read)
         text = "all blobs will be hashed again, by a running server"
-        return await self._told(Done(action="scrub", text=text, blobs=usage.blobs, bytes=usage.bytes), "all")
+        return await self._write_down(
+            Done(action="scrub", text=text, blobs=usage.blobs, bytes=usage.bytes), "all"
+        )
 
     async def prefetch(self, rule: str) -> Done:
         """Have a rule run by the server's keeper as soon as it can."""
@@ -220,7 +222,7 @@ class Actions:
             )
         await self._storage.threads.ledger(self._book.ask, rule)
         text = f"rule {rule} will be run by a running server"
-        return await self._told(Done(action="prefetch", text=text), rule)
+        return await self._write_down(Done(action="prefetch", text=text), rule)
 
     async def offline(self, *, on: bool) -> Done:
         """Stop or resume asking origins, in all processes."""
@@ -228,7 +230,7 @@ class Actions:
             raise NotPossible(_IS_CONFIGURED)
         self._cache.offline.turn(on=on)
         text = "no origin is asked any more" if on else _ASKED_AGAIN
-        return await self._told(Done(action="offline", text=text), "on" if on else "off")
+        return await self._write_down(Done(action="offline", text=text), "on" if on else "off")
 
     def _offline_now(self) -> NotPossible:
         is_configured = self._cache.offline.is_configured
@@ -265,9 +267,9 @@ class Actions:
         sizes = [usage.size_bytes for usage in usages]
         text = f"{counted(len(sizes), 'blob')} {what}"
         done = Done(action=action, text=text, blobs=len(sizes), bytes=sum(sizes), pins=tuple(pins))
-        return await self._told(done, str(aim))
+        return await self._write_down(done, str(aim))
 
-    async def _told(self, done: Done, what: str) -> Done:
+    async def _write_down(self, done: Done, what: str) -> Done:
         """Write down, in the log and in a file beside the store, who did what."""
         line = {"time": round(time.time(), 3), "by": self._asked_by, "what": what, **asdict(done)}
         log.info(

@@ -92,7 +92,7 @@ def choose_from_lists(
     search_limit_s: float = LONGEST_S,
 ) -> Chosen:
     """Return what a selection means in lists, as `choose_known_items` does. Blocks."""
-    told = [one for mirror, (edition, _) in lists.items() for one in _told(mirror, edition.generation)]
+    told = [one for mirror, (edition, _) in lists.items() for one in _about_lists(mirror, edition.generation)]
     about_lists = "; ".join([*told, "what a list does not name today it may name tomorrow"])
     return _choose(lists, selection, search_limit_s, about_lists)
 
@@ -109,14 +109,14 @@ def _choose(
     chosen = Chosen(about_lists=about_lists)
     everything: list[Fields] = []
 
-    def look(fields: Fields) -> bool:
+    def noted(fields: Fields) -> bool:
         everything.append(fields)
         return is_wanted(fields)
 
     empty = []
     disputed: list[str] = []
     for mirror, (edition, of_mirror) in lists.items():
-        listed = list(select(of_mirror, look, searched.newest_versions))
+        listed = list(select(of_mirror, noted, searched.newest_versions))
         found = [(mirror, choice._replace(file=_served(edition, choice))) for choice in listed]
         disputed += [
             f"the lists of {mirror} disagree on {one.path}: what is served has sha256 {one.digest}"
@@ -150,8 +150,8 @@ def _served(edition: Edition, choice: Choice) -> Item | None:
     return edition.served(path)
 
 
-def _told(mirror: str, generation: Generation) -> list[str]:
-    """Return of when a mirror's lists are, and which of them could not be had."""
+def _about_lists(mirror: str, generation: Generation) -> list[str]:
+    """Say of when a mirror's lists are, and which of them could not be had."""
     of = "" if generation.updated is None else f" are of {datetime.fromtimestamp(generation.updated, UTC):%F}"
     told = [f"the lists of {mirror}{of}"] if of else []
     lacking = [*generation.absent, *generation.refused]

@@ -46,7 +46,7 @@ async def choose_wanted(cache: Cache, mirrors: Sequence[str], selection: Selecti
     given = {
         "data_dir": str(cache.storage.data_dir),
         "generations": {mirror: GENERATION.encode(one) for mirror, one in generations.items()},
-        "selection": _told(selection),
+        "selection": _as_json(selection),
     }
     try:
         found = await cache.storage.threads.slow(ask_program, __name__, [], json.dumps(given).encode())
@@ -63,7 +63,7 @@ def _lists_bytes(generation: Generation) -> int:
     return sum(one.size_bytes for one in generation.documents.values() if one.format == PRODUCTS_FORMAT)
 
 
-def _told(selection: Selection) -> dict[str, Any]:
+def _as_json(selection: Selection) -> dict[str, Any]:
     return {
         "filters": [one.expression for one in selection.filters],
         "maas_releases": selection.maas_releases,

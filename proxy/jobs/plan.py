@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from proxy.digest import Digest
 from proxy.simplestreams.model import Item
-from proxy.store.evict import Usage
+from proxy.store.eviction_order import Usage
 
 
 @dataclass(frozen=True, slots=True)

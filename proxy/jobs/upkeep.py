@@ -12,7 +12,7 @@ from proxy.errors import ProxyError
 from proxy.jobs.audit import AuditReader, audit_file
 from proxy.jobs.scrub import Scrubber
 from proxy.service.cache import Cache
-from proxy.store.evict import Usage
+from proxy.store.eviction_order import Usage
 from proxy.store.limits import StoreLimits
 from proxy.store.recovery import set_damaged_ledger_aside
 

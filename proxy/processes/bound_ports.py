@@ -1,6 +1,6 @@
 """The ports that the supervisor has bound, from one configuration to the next.
 
-ProcessGroup inherit them. A port that both configurations name stays as it is, so that
+Groups of processes inherit them. A port that both configurations name stays as it is, so that
 no connection is lost. One that is named no more refuses clients as soon as it is
 closed here, whichever child still has it open. A new one is bound and does not
 listen before a child does, so that nobody waits in vain.

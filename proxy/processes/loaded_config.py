@@ -64,18 +64,18 @@ class FileChanges:
         """Watch all files that a configuration names."""
         return cls(_watched_certificates(config, now), _watched_keyrings(config, now))
 
-    def look(self, current: LoadedConfig, now: float) -> "Reloaded | None":
+    def reloaded(self, current: LoadedConfig, now: float) -> "Reloaded | None":
         """Return what should take the place of `current` and of this, None for nothing.
 
         What is no good is told of, changes nothing, and is tried again.
         """
         if self._certificates.has_changed(now):
-            return self._look_at_certificates(current, now)
+            return self._with_new_certificates(current, now)
         if now >= self._not_before and self._keyrings.has_changed(now):
-            return self._look_at_keyrings(current, now)
+            return self._with_new_keyrings(current, now)
         return None
 
-    def _look_at_certificates(self, current: LoadedConfig, now: float) -> "Reloaded | None":
+    def _with_new_certificates(self, current: LoadedConfig, now: float) -> "Reloaded | None":
         config = current.config
         log.info("certificate.changed path=%s", config.tls.certificate)
         watched = _watched_certificates(config, now)
@@ -86,7 +86,7 @@ class FileChanges:
             return None
         return Reloaded(renewed, FileChanges(watched, self._keyrings))
 
-    def _look_at_keyrings(self, current: LoadedConfig, now: float) -> "Reloaded | None":
+    def _with_new_keyrings(self, current: LoadedConfig, now: float) -> "Reloaded | None":
         watched = _watched_keyrings(current.config, now)
         self._not_before = now + _PAUSE_S
         try:

@@ -110,8 +110,8 @@ class ProcessGroup:
         """Whether it is retired, and no child is left."""
         return self._is_retired and not self._children
 
-    def look(self) -> None:
-        """Take note of who lives; fill again what is vacant; kill who hangs."""
+    def replace_lost(self) -> None:
+        """Reap children that have ended, replace them in a group that serves, and kill those that hang."""
         now = time.monotonic()
         self._read_news(now)
         if now - self._looked_at > _FROZEN_S:

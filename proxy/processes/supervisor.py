@@ -63,14 +63,14 @@ class Supervisor:
         self._group.start()
         is_told = False
         while not self._stops:
-            self._look()
+            self._tend_groups()
             if not is_told and self._group.is_ready:
                 is_told = True
                 self._notifier.ready(self._status())
             if self._must_reload:
                 self._must_reload = False
                 self._take_over(self._read_again)
-            elif renewed := self._changes.look(self._group.loaded, time.monotonic()):
+            elif renewed := self._changes.reloaded(self._group.loaded, time.monotonic()):
                 self._renew(renewed)
             time.sleep(_POLL_S)
         self._notifier.stopping()
@@ -145,7 +145,7 @@ class Supervisor:
     def _comes_to_life(self, group: ProcessGroup) -> bool:
         deadline = time.monotonic() + _READY_WITHIN_S
         while not self._stops and time.monotonic() < deadline:
-            self._look()
+            self._tend_groups()
             if group.has_died:
                 return False
             if group.is_ready:
@@ -153,10 +153,10 @@ class Supervisor:
             time.sleep(_POLL_S)
         return False
 
-    def _look(self) -> None:
-        self._group.look()
+    def _tend_groups(self) -> None:
+        self._group.replace_lost()
         for group in list(self._others):
-            group.look()
+            group.replace_lost()
             if group.has_ended:
                 group.close()
                 self._others.remove(group)
@@ -175,7 +175,7 @@ class Supervisor:
         deadline = time.monotonic() + self._group.config.clients.drain_timeout_s + _GRACE_S
         while not all(group.has_ended for group in groups):
             for group in groups:
-                group.look()
+                group.replace_lost()
                 if self._stops > 1 or time.monotonic() > deadline:
                     group.send(signal.SIGKILL)
             self._notifier.feed_watchdog(time.monotonic())

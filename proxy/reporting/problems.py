@@ -100,22 +100,22 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
     subject = f"mirror {name}"
     conflicts = mirror.get("conflicts", ())
     if conflicts:
-        text = f"has lists that disagree: {_told(conflicts, '; ')}"
+        text = f"has lists that disagree: {_first_few(conflicts, '; ')}"
         yield Problem(subject, "warning", text, _CONFLICT_ADVICE)
     if mirror.get("held_back_since") is not None and not mirror["failures"]:
         yield Problem(subject, "warning", "holds a newer index back, for it lacks lists", _HELD_BACK_ADVICE)
     lacking = mirror.get("lacking", {})
     if lacking:
         told = [f"{path} ({why})" for path, why in sorted(lacking.items())]
-        text = f"does without what its index names: {_told(told, ', ')}"
+        text = f"does without what its index names: {_first_few(told, ', ')}"
         yield Problem(subject, "warning", text, _LACKING_ADVICE)
     if mirror.get("too_old"):
         yield Problem(subject, "warning", f"keeps what it has: {mirror['too_old']}", _too_old_advice(name))
     if mirror.get("oddities"):
-        text = f"has an index with entries that cannot all be used: {_told(mirror['oddities'], '; ')}"
+        text = f"has an index with entries that cannot all be used: {_first_few(mirror['oddities'], '; ')}"
         yield Problem(subject, "warning", text, _ODD_ADVICE)
     if mirror.get("ahead"):
-        text = f"has documents of the future: {_told(mirror['ahead'], ', ')}"
+        text = f"has documents of the future: {_first_few(mirror['ahead'], ', ')}"
         yield Problem(subject, "warning", text, _AHEAD_ADVICE)
     is_told = mirror["last_refusal"] in [*lacking.values(), mirror.get("too_old")]
     if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
@@ -123,7 +123,7 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
 
 
-def _told(what: Sequence[str], joint: str) -> str:
+def _first_few(what: Sequence[str], joint: str) -> str:
     """Return the first few, and how many more there are."""
     more = [f"and {len(what) - _MOST_TOLD} more"] if len(what) > _MOST_TOLD else []
     return joint.join([*what[:_MOST_TOLD], *more])

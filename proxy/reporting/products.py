@@ -89,7 +89,7 @@ class ProductTable:
         self._count_again_at = 0.0
         self._known = ProductRows([], dict.fromkeys(cache.mirrors, _BEING_COUNTED))
 
-    async def look(self) -> ProductRows:
+    async def rows(self) -> ProductRows:
         """Return the rows of all mirrors that have lists, by mirror, release and architecture.
 
         Those who ask while they are being counted share them.

@@ -66,7 +66,7 @@ class Observer:
         self._clock = clock
         self._taking: asyncio.Task[Snapshot] | None = None
 
-    async def look(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         """Return the state of now; those who ask while it is being taken share it."""
         if self._taking is None:
             self._taking = asyncio.create_task(self._take(), name="snapshot")

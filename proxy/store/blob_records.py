@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.digest import Digest, is_digest
 from proxy.moments import lies_ahead
-from proxy.store.evict import Usage
+from proxy.store.eviction_order import Usage
 from proxy.store.ledger import Ledger, translated
 from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
@@ -148,7 +148,7 @@ class BlobRecords:
 
     @translated()
     def mend_moments(self) -> int:
-        """Rewrite what clocks that were ahead have written; return of how many blobs.
+        """Rewrite what clocks that were ahead have written; return of how many blobs that was true.
 
         Their last use ages from now on, and their proof does not count.
         """

@@ -1,4 +1,4 @@
-"""Removing blobs so that others fit: `evict.py` decides which, this does it.
+"""Removing blobs so that others fit: `eviction_order.py` decides which, this does it.
 
 A blob's name goes within a transaction in which no pin of it was found, and which
 pinning waits for: whoever was told of a pin finds the blob there, or it is gone. Its
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from proxy.digest import Digest
 from proxy.store.blob_records import BlobRecords
-from proxy.store.evict import IdlePartial, Usage, choose_evicted
+from proxy.store.eviction_order import IdlePartial, Usage, choose_evicted
 from proxy.store.ledger import Ledger
 from proxy.store.pins import Pins
 from proxy.store.protocols import PruneStore, Removal

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.store.blob_records import BlobRecords
-from proxy.store.evict import IdlePartial
+from proxy.store.eviction_order import IdlePartial
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.proofs import Proofs

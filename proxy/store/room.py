@@ -3,8 +3,8 @@
 from collections.abc import Collection
 
 from proxy.digest import Digest
-from proxy.store.evict import Usage, choose_evicted
 from proxy.store.eviction import Eviction
+from proxy.store.eviction_order import Usage, choose_evicted
 from proxy.store.protocols import PruneStore
 from proxy.store.reservations import Reservations
 from proxy.system.threads import Threads

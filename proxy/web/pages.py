@@ -57,11 +57,11 @@ class Pages:
 
     async def get_stats(self, _: web.Request) -> web.Response:
         """Return all figures."""
-        return answer(HTTPStatus.OK, (await self._observer.look()).stats)
+        return answer(HTTPStatus.OK, (await self._observer.snapshot()).stats)
 
     async def get_metrics(self, _: web.Request) -> web.Response:
         """Return all figures for Prometheus."""
-        body = exposition(await self._observer.look())
+        body = exposition(await self._observer.snapshot())
         return web.Response(body=body, headers={"Server": SERVER_NAME, "Content-Type": CONTENT_TYPE})
 
     async def get_health(self, _: web.Request) -> web.Response:
@@ -75,7 +75,7 @@ class Pages:
         neighbours have the same origins. Its problems are told all the same, as why it is not ready is,
         to those who may read the operator's pages: they name mirrors and origins.
         """
-        stats = (await self._observer.look()).stats
+        stats = (await self._observer.snapshot()).stats
         reasons = []
         for name, mirror in stats["mirrors"].items():
             if not mirror["is_ready"]:

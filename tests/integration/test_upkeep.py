@@ -25,7 +25,7 @@ from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
 from proxy.mirror import Mirror
 from proxy.store.blob_records import BlobRecords
-from proxy.store.evict import Usage
+from proxy.store.eviction_order import Usage
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.recovery import set_damaged_ledger_aside

@@ -15,7 +15,7 @@ from support.stored import recorded, removed
 
 from proxy.digest import Digest, digest_of
 from proxy.store.blob_records import BlobRecords
-from proxy.store.evict import Usage, choose_evicted
+from proxy.store.eviction_order import Usage, choose_evicted
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local.blob import LocalBlob

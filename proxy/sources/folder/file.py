@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from proxy.simplestreams.paths import url_paths
 from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginUnreachable
-from proxy.sources.folder.reasons import ABSENT, NO_RIGHTS, told, told_of_folder
+from proxy.sources.folder.reasons import ABSENT, NO_RIGHTS, explain, explain_folder
 
 _TREE = b"streams/v1"
 """What every tree has; an empty mount point has not."""
@@ -123,7 +123,7 @@ class FolderFile:
             with _held(os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as folder_fd:
                 return self._open_below(folder_fd)
         except OSError as error:
-            raise OriginUnreachable(self._origin, told_of_folder(error)) from error
+            raise OriginUnreachable(self._origin, explain_folder(error)) from error
 
     def _open_below(self, folder_fd: int) -> int:
         for name in _names(self.path):
@@ -159,7 +159,7 @@ class FolderFile:
 
     def _not_given(self, error: OSError) -> OriginError:
         kind = OriginForbidden if error.errno in NO_RIGHTS else OriginUnreachable
-        return kind(self._origin, f"{self.path}: {told(error)}")
+        return kind(self._origin, f"{self.path}: {explain(error)}")
 
 
 @contextlib.contextmanager

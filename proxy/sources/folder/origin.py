@@ -25,7 +25,7 @@ from proxy.sources.errors import (
 )
 from proxy.sources.folder.file import FolderFile, Version
 from proxy.sources.folder.reader import Reader
-from proxy.sources.folder.reasons import told
+from proxy.sources.folder.reasons import explain
 from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.origin import ItemOptions, Piece
@@ -177,7 +177,7 @@ class FolderOrigin:
                 "is its disk or file server in trouble?",
             )
         if isinstance(error, OSError):
-            return OriginUnreachable(self.name, f"{path}: {told(error)}")
+            return OriginUnreachable(self.name, f"{path}: {explain(error)}")
         return OriginMisbehaved(self.name, f"{path} cannot be read: {type(error).__name__}: {error}")
 
 

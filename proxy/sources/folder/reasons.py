@@ -23,7 +23,7 @@ _PROBLEMS = {
 }
 
 
-def told(error: OSError) -> str:
+def explain(error: OSError) -> str:
     """Say what an error of the operating system means."""
     number = error.errno or 0
     if number in NO_RIGHTS:
@@ -31,10 +31,10 @@ def told(error: OSError) -> str:
     return _PROBLEMS.get(number) or os.strerror(number)
 
 
-def told_of_folder(error: OSError) -> str:
+def explain_folder(error: OSError) -> str:
     """Say why a folder itself cannot be opened."""
     if error.errno == errno.ENOENT:
         return "there is no such folder: is its disk mounted?"
     if error.errno == errno.ENOTDIR:
         return "it is a file, no folder: if it is the image of a disk, mount that"
-    return told(error)
+    return explain(error)

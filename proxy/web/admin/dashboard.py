@@ -87,7 +87,7 @@ class Dashboard:
         name, theme = request.match_info["name"], request.query.get("theme", THEMES[0])
         if name not in PLOTS or theme not in THEMES:
             return web.Response(status=HTTPStatus.NOT_FOUND, text="there is no such plot\n")
-        snapshot = await self._observer.look()
+        snapshot = await self._observer.snapshot()
         threads = self._cache.storage.threads
         picture = await threads.slow(draw, name, theme, snapshot.totals, snapshot.taken_at)
         return _answer(picture, "image/svg+xml", _PICTURE_POLICY)
@@ -100,8 +100,8 @@ class Dashboard:
         return _answer(_FILES[name], _STATIC[name], _PAGE_POLICY)
 
     async def _render_live(self) -> str:
-        snapshot = await self._observer.look()
-        products = await self._products.look()
+        snapshot = await self._observer.snapshot()
+        products = await self._products.rows()
         render: Callable[..., str] = _LIVE.render
         return await self._cache.storage.threads.slow(
             lambda: render(stats=snapshot.stats, now=snapshot.taken_at, products=products)

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.digest import Digest
-from proxy.store.evict import Usage, choose_evicted
+from proxy.store.eviction_order import Usage, choose_evicted
 
 
 def usage(name: str, size_bytes: int, used_at: float) -> Usage:

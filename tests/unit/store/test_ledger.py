@@ -24,7 +24,7 @@ from support.tampering import tamper
 
 from proxy.digest import Digest, digest_of
 from proxy.store.blob_records import BlobRecords, Proof
-from proxy.store.evict import Usage
+from proxy.store.eviction_order import Usage
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.pins import Pins
 from proxy.store.schema import Unreadable

@@ -17,7 +17,7 @@ from support.stored import recorded
 
 from proxy.digest import Digest, digest_of
 from proxy.store.blob_records import BlobRecords
-from proxy.store.evict import Usage
+from proxy.store.eviction_order import Usage
 from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.limits import StoreLimits
 from proxy.store.local.removal import LocalRemoval

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.digest import Digest
-from proxy.store.evict import Usage, choose_evicted
+from proxy.store.eviction_order import Usage, choose_evicted
 
 USAGES = st.lists(
     st.builds(
