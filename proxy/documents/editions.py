@@ -2,8 +2,8 @@
 
 Two of them matter, and are usually one: the generation that is *served*, and the one that
 was *accepted* last. Nothing older than the accepted one is accepted, and checks compare
-with it. An operator may *hold* a generation: then it stays served while newer ones are
-accepted, until it is let go.
+with it. A generation may be *held*: then it stays served while newer ones are accepted,
+until it is let go. No command does that yet.
 
 Replaced generations stay loaded for a while, for the files that the served one no longer
 names. Workers learn of each other's generations by the shared facts: whoever accepts or

@@ -107,7 +107,7 @@ class StoredBody:
         self._threads = threads
 
     async def send_to(self, sink: Sink, start: int, stop: int, sent: SentPart | None = None) -> None:
-        """Send straight from the file."""
+        """Send from the blob's file."""
         if sent is not None and not await self._threads.disk(
             sent.agrees_with_file, self._blob.fd, sent.start, sent.stop
         ):

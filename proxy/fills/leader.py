@@ -98,7 +98,7 @@ class Leader:
     # Before
 
     async def _check(self, preflight: Preflight | None) -> KnownFailures:
-        """Return what speaks against the origins, and ask last whom others have convicted.
+        """Return what speaks against the origins, and ask last those that were found to send wrong bytes.
 
         The ledger is asked again if that was not done, or what it said may have changed: another process has
         written a part meanwhile, or room may have been made. Raises NoRoom or LedgerUnavailable.

@@ -262,9 +262,10 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         dropped = self._sql("DELETE FROM Cache WHERE NOT raw OR typeof(key) != 'text'").rowcount
         if dropped > 0:
             log.error(
-                "ledger.rows_dropped table=%s rows=%d problem=their keys are not text",
+                "ledger.rows_dropped table=%s rows=%d problem=%s",
                 self._database,
                 dropped,
+                "their keys are not text",
             )
 
 

@@ -163,7 +163,7 @@ async def test_a_new_index_is_held_back_no_longer_than_it_may(
     assert (await proxy.read(item.path)).status == 200
 
 
-async def test_who_lied_is_distrusted_no_longer_than_others(
+async def test_who_sent_wrong_bytes_is_distrusted_no_longer_than_others(
     proxy: RunningProxy, course: Course, clock: Clock, origin: Origin, item: TreeItem
 ) -> None:
     wrong = origin.fault(item.path, Fault(corrupt_at=10))

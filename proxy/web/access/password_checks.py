@@ -31,7 +31,7 @@ class TooManyPasswords(ProxyError):
 
 
 class PasswordChecks:
-    """Vouches for users of one process."""
+    """Checks the passwords of users, for one process."""
 
     def __init__(self, hashes: Mapping[str, PasswordHash]) -> None:
         self._hashes = hashes

@@ -100,7 +100,7 @@ def is_right(reply: Reply, item: TreeItem) -> bool:
     return reply.status == 200 and reply.is_complete and reply.body == item.read()
 
 
-# One liar
+# One origin sends wrong bytes
 
 
 async def test_who_got_nothing_wrong_yet_gets_the_rest_from_another_origin(
@@ -108,13 +108,13 @@ async def test_who_got_nothing_wrong_yet_gets_the_rest_from_another_origin(
 ) -> None:
     """All clients of the transfer, wherever they stand in it; one more fetch is enough for them."""
     async with several(2) as here:
-        liar, _ = here.origins
-        lie = liar.fault(item.path, Fault(corrupt_at=LATE, stall_after=LATE))
+        culprit, _ = here.origins
+        fault = culprit.fault(item.path, Fault(corrupt_at=LATE, stall_after=LATE))
         first = asyncio.create_task(here.ask(item))
-        await lie.reached.wait()
+        await fault.reached.wait()
         others = [asyncio.create_task(here.ask(item)) for _ in range(4)]
         part = asyncio.create_task(read(here.proxy.url(item.path), Range=f"bytes=1000-{SIZE - 1}"))
-        lie.remove()
+        fault.remove()
 
         assert all([is_right(await one, item) for one in (first, *others)])
         assert (await part).body == item.read()[1000:]
@@ -151,8 +151,8 @@ async def test_a_small_item_is_right_whoever_lies(several: Start, tree: SignedTr
     item = tree.add_item(PRODUCT, "20250718", "small", size=60 * KIB)
     tree.publish()
     async with several(4) as here:
-        for liar in here.origins[:3]:
-            liar.fault(item.path, Fault(corrupt_at=0))
+        for culprit in here.origins[:3]:
+            culprit.fault(item.path, Fault(corrupt_at=0))
 
         assert is_right(await here.ask(item), item)
         assert here.counts(item) == [1, 1, 1, 1]
@@ -163,8 +163,8 @@ async def test_a_liar_is_asked_last_for_a_quarter_of_an_hour(several: Start, tre
     """Also for what it might have right; last and not never, for the hash decides again."""
     items = add_items(tree, 3)
     async with several(2) as here:
-        liar, honest = here.origins
-        liar.fault(items[0].path, Fault(corrupt_at=LATE))
+        culprit, honest = here.origins
+        culprit.fault(items[0].path, Fault(corrupt_at=LATE))
         assert is_right(await here.ask(items[0]), items[0])
 
         assert is_right(await here.ask(items[1]), items[1])
@@ -172,7 +172,7 @@ async def test_a_liar_is_asked_last_for_a_quarter_of_an_hour(several: Start, tre
 
         honest.fault(items[2].path, Fault(status=503))
         assert is_right(await here.ask(items[2]), items[2])
-        assert liar.count(items[2].path) == 1
+        assert culprit.count(items[2].path) == 1
 
 
 async def test_all_processes_beware_of_a_liar_that_one_has_found(
@@ -194,13 +194,13 @@ async def test_clients_of_another_process_get_the_rest_from_another_origin_too(
 ) -> None:
     async with several(2) as here, run_proxy(here.proxy.config, clock) as other:
         await other.read(INDEX)
-        lie = here.origins[0].fault(item.path, Fault(corrupt_at=LATE, stall_after=LATE))
+        fault = here.origins[0].fault(item.path, Fault(corrupt_at=LATE, stall_after=LATE))
         mine = asyncio.create_task(here.ask(item))
-        await lie.reached.wait()
+        await fault.reached.wait()
         async with Exchange(other.url(item.path)) as exchange:
             assert await exchange.begin() == 200
             await exchange.received(1)
-            lie.remove()
+            fault.remove()
 
             assert is_right(await exchange.rest(), item)
         assert is_right(await mine, item)
@@ -218,13 +218,13 @@ async def test_a_liar_is_dropped_also_when_the_store_has_no_room(several: Start,
         assert await here.wrong_copies() == [1, 0]
 
 
-# Several liars
+# Several do
 
 
 async def test_the_one_honest_origin_of_many_is_found(several: Start, item: TreeItem) -> None:
     async with several(5) as here:
-        for number, liar in enumerate(here.origins[:4]):
-            liar.fault(item.path, Fault(corrupt_at=LATE + number))
+        for number, culprit in enumerate(here.origins[:4]):
+            culprit.fault(item.path, Fault(corrupt_at=LATE + number))
 
         assert is_right(await here.ask(item), item)
 
@@ -236,8 +236,8 @@ async def test_where_all_lie_clients_are_cut_and_nobody_is_asked_again_at_once(
     several: Start, item: TreeItem, clock: Clock
 ) -> None:
     async with several(3) as here:
-        for liar in here.origins:
-            liar.fault(item.path, Fault(corrupt_at=LATE))
+        for culprit in here.origins:
+            culprit.fault(item.path, Fault(corrupt_at=LATE))
 
         replies = [await here.ask(item) for _ in range(3)]
 
@@ -267,24 +267,24 @@ async def test_what_one_origin_has_wrong_and_the_other_has_not_is_no_404(
 # Mixed contributions
 
 
-@pytest.mark.parametrize("liar", [0, 1])
-async def test_of_two_that_contributed_the_one_that_lied_is_found(
-    several: Start, item: TreeItem, liar: int
+@pytest.mark.parametrize("culprit", [0, 1])
+async def test_of_two_that_contributed_the_wrong_one_is_found(
+    several: Start, item: TreeItem, culprit: int
 ) -> None:
     """The first sends half and breaks off, the second the rest: one of them fetches whole, and it shows."""
     half = SIZE // 2
     async with several(2) as here:
-        corrupt_at = EARLY if liar == 0 else LATE
-        here.origins[liar].fault(item.path, Fault(corrupt_at=corrupt_at))
-        break_off = Fault(close_after=half, corrupt_at=corrupt_at if liar == 0 else None)
+        corrupt_at = EARLY if culprit == 0 else LATE
+        here.origins[culprit].fault(item.path, Fault(corrupt_at=corrupt_at))
+        break_off = Fault(close_after=half, corrupt_at=corrupt_at if culprit == 0 else None)
         here.origins[0].fault(item.path, break_off, times=1)
 
         reply = await here.ask(item)
 
-        assert reply.is_complete == (liar == 1)
+        assert reply.is_complete == (culprit == 1)
         assert is_right(await here.ask(item), item)
         assert await here.kept(item)
-        assert await here.wrong_copies() == [1 - liar, liar]
+        assert await here.wrong_copies() == [1 - culprit, culprit]
 
 
 async def test_an_origin_that_always_breaks_off_does_not_keep_the_truth_away(
@@ -292,10 +292,10 @@ async def test_an_origin_that_always_breaks_off_does_not_keep_the_truth_away(
 ) -> None:
     """Its half is right, the other's rest is wrong; the third has it whole."""
     async with several(3) as here:
-        lame, liar, _ = here.origins
+        lame, culprit, _ = here.origins
         lame.fault(item.path, Fault(close_after=SIZE // 2), times=1)
         lame.fault(item.path, Fault(status=500))
-        liar.fault(item.path, Fault(corrupt_at=LATE))
+        culprit.fault(item.path, Fault(corrupt_at=LATE))
 
         for _ in range(5):
             reply = await here.ask(item)
@@ -320,7 +320,7 @@ async def test_a_beginning_of_unknown_origin_convicts_nobody(several: Start, ite
         assert await here.wrong_copies() == [0]
 
 
-# A liar for some items
+# One does so for some items
 
 
 async def test_who_lies_about_some_items_is_avoided_for_those_and_still_of_use(
@@ -329,9 +329,9 @@ async def test_who_lies_about_some_items_is_avoided_for_those_and_still_of_use(
     """After the quarter of an hour it comes first again, but not for what it had wrong again and again."""
     items = add_items(tree, 4)
     async with several(2) as here:
-        liar = here.origins[0]
+        culprit = here.origins[0]
         for item in items[:2]:
-            liar.fault(item.path, Fault(corrupt_at=LATE))
+            culprit.fault(item.path, Fault(corrupt_at=LATE))
         assert is_right(await here.ask(items[0]), items[0])
         clock.advance(901)
         here.proxy.documents.route._distrusted_until.clear()
@@ -458,8 +458,8 @@ async def test_a_liar_is_named_in_figures_metrics_problems_log_and_dashboard(
     several: Start, item: TreeItem, caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     async with several(2) as here:
-        liar, honest = here.origins
-        liar.fault(item.path, Fault(corrupt_at=LATE))
+        culprit, honest = here.origins
+        culprit.fault(item.path, Fault(corrupt_at=LATE))
         with caplog.at_level(logging.WARNING):
             assert is_right(await here.ask(item), item)
         stats = await here.stats()
@@ -468,13 +468,13 @@ async def test_a_liar_is_named_in_figures_metrics_problems_log_and_dashboard(
         async with here.proxy.get("/-/") as response:
             page = await response.text()
 
-        told = stats["origins"][liar.url]
+        told = stats["origins"][culprit.url]
         assert (told["wrong_copies"], told["last_hour"]["wrong"]) == (1, 1)
         assert told["last_wrong"]["path"] == item.path
         assert "sha256" in told["last_wrong"]["problem"]
         assert told["distrusted_until"] == pytest.approx(clock.now + 900)
         assert stats["origins"][honest.url]["last_wrong"] is None
-        (problem,) = [one for one in stats["problems"] if one["subject"] == f"origin {liar.url}"]
+        (problem,) = [one for one in stats["problems"] if one["subject"] == f"origin {culprit.url}"]
         assert item.path in problem["text"]
         assert "take the origin out of the mirror" in problem["advice"]
         assert problem["text"].partition("sha256")[0] in page
@@ -487,6 +487,6 @@ async def test_a_liar_is_named_in_figures_metrics_problems_log_and_dashboard(
         assert [value("upstream_wrong_copies", one) for one in here.origins] == [1, 0]
         assert [value("upstream_distrusted", one) for one in here.origins] == [1, 0]
         (line,) = [one.getMessage() for one in caplog.records if "origin.wrong_bytes" in one.getMessage()]
-        assert liar.url in line
+        assert culprit.url in line
         assert item.path in line
         assert "take it out of the mirror's origins" in line
