@@ -54,6 +54,30 @@ async def test_a_client_begins_a_check_when_the_last_one_is_too_long_ago(
     assert [one.status for one in origin.gets(INDEX)] == [304]
 
 
+async def test_one_worker_checks_and_the_others_load_what_it_has_accepted(
+    tmp_path: Path, mirror: Mirror, worker: Worker, origin: Origin, clock: Clock, tree: SignedTree
+) -> None:
+    async with open_worker(tmp_path / "data", mirror, clock) as other:
+        await other.served()
+        tree.add_item(PRODUCT, "20250722", "squashfs")
+        tree.publish()
+        clock.advance(STALE_S)
+        gate = origin.gate(INDEX)
+        for one in (worker, other):
+            assert (await one.served()).number == 1
+        await gate.waiting(1)
+        await asyncio.sleep(0.2)  # Four times as long as the pauses between looks at the lock.
+        asked = len(origin.gets(INDEX))
+        gate.open()
+        await ended(worker)
+        await ended(other)
+
+        assert asked == 1
+        for one in (worker, other):
+            assert one.editions.served is not None
+            assert one.editions.served.generation.number == 2
+
+
 async def test_a_mirror_is_checked_in_the_background_until_nobody_has_used_it_for_long(
     tmp_path: Path, mirror: Mirror, clock: Clock, tree: SignedTree, origin: Origin
 ) -> None:
@@ -172,7 +196,15 @@ async def test_a_file_that_is_gone_has_the_mirror_checked_once_for_a_while(
         worker.documents.checks.check_soon()
         await ended(worker)
     assert [one.headers.get("Cache-Control") for one in origin.gets(INDEX)] == ["no-cache"]
+    clock.advance(STALE_S)
+    await worker.served()
+    await ended(worker)
+    assert [one.headers.get("Cache-Control") for one in origin.gets(INDEX)] == ["no-cache", "max-age=0"]
+    for _ in range(2):
+        worker.documents.checks.check_soon()
+        await ended(worker)
+    assert len(origin.gets(INDEX)) == 3
     clock.advance(16)
     worker.documents.checks.check_soon()
     await ended(worker)
-    assert len(origin.gets(INDEX)) == 2
+    assert len(origin.gets(INDEX)) == 4

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,6 +116,21 @@ async def test_what_is_not_here_cannot_be_held(worker: Worker, tree: SignedTree)
 async def test_before_anything_is_accepted_nothing_can_be_held(worker: Worker) -> None:
     with pytest.raises(GenerationUnknown, match="mirror test has no generation 1 any more"):
         await worker.editions.hold(1)
+
+
+async def test_what_a_replaced_generation_named_stays_served_after_a_restart(
+    worker: Worker, tree: SignedTree, tmp_path: Path, mirror: Mirror, clock: Clock
+) -> None:
+    old = tree.add_item(PRODUCT, "20250601", "squashfs")
+    publish(tree, "20250701")
+    await worker.check()
+    tree.remove_version("20250601")
+    publish(tree, "20250722")
+    await worker.check()
+
+    async with open_worker(tmp_path / "data", mirror, clock) as later:
+        assert (await later.served()).number == 2
+        assert later.documents.find_item(old.path) is not None
 
 
 async def test_letting_go_serves_the_newest(worker: Worker, tree: SignedTree) -> None:
@@ -280,6 +295,31 @@ async def test_workers_agree_whatever_is_held_and_let_go_while_others_check(
                 assert (await worker.served()).number == to_serve.number
                 assert worker.editions.accepted is not None
                 assert worker.editions.accepted.generation.number == number
+
+
+async def test_no_reply_that_is_ready_goes_out_once_another_worker_has_announced_something(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, clock: Clock
+) -> None:
+    async with (
+        open_worker(tmp_path / "data", mirror, clock) as one,
+        open_worker(tmp_path / "data", mirror, clock) as other,
+    ):
+        publish(tree, "20250701")
+        await one.check()
+
+        async def ready() -> list[Callable[[str], bool]]:
+            found = await other.documents.find(INDEX, CLIENT)
+            item = other.documents.find_item(tree.items[0].path)
+            assert found is not None
+            assert item is not None
+            return [other.documents.currency(*found), other.documents.currency(item, None)]
+
+        publish(tree, "20250722")
+        for announce in (one.check, lambda: one.editions.hold(1), one.editions.let_go):
+            replies = await ready()
+            assert [is_current(CLIENT) for is_current in replies] == [True, True]
+            await announce()
+            assert [is_current(CLIENT) for is_current in replies] == [False, False]
 
 
 async def test_documents_of_both_generations_are_in_use(worker: Worker, tree: SignedTree) -> None:
