@@ -217,10 +217,12 @@ async def test_origins_that_fail_for_long_are_given_up() -> None:
 
 
 async def test_a_client_may_have_less_patience_for_the_first_byte() -> None:
-    pull = pull_of(Scripted("a", *[[gone]] * 100))
+    a = Scripted("a", *[[gone]] * 100)
+    pull = pull_of(a)
     pull.first_byte_within_s = 0
     with pytest.raises(ItemUnobtainable):
         await drained(pull)
+    assert len(a.asked) == 1
     pull = pull_of(Scripted("a", [1, gone], [gone], []))
     pull.first_byte_within_s = 0
     assert await drained(pull) == DATA[:1]
