@@ -39,11 +39,13 @@ class Demand:
     def must_yield(self, digest: Digest, now: float) -> bool:
         """Whether clients wait for something, and not for this digest."""
         (last,) = _MOMENT.unpack_from(self._memory)
-        if not 0 <= now - last < _LASTS_S:
-            return False
+        return 0 <= now - last < _LASTS_S and not self.is_wanted(digest, now)
+
+    def is_wanted(self, digest: Digest, now: float) -> bool:
+        """Whether clients wait for a digest, in whichever process."""
         key, offset = _slot(digest)
         owner, wanted_at = _SLOT.unpack_from(self._memory, offset)
-        return not (owner == key and 0 <= now - wanted_at < _LASTS_S)
+        return bool(owner == key and 0 <= now - wanted_at < _LASTS_S)
 
     def is_wanted_since(self, digest: Digest, moment: float) -> bool:
         """Whether a client has waited for a digest after a moment."""

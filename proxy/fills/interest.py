@@ -54,6 +54,10 @@ class Interest:
             self._noted_at = self._clock()
             self._demand.note(self._digest, self._noted_at)
 
+    def has_clients_anywhere(self) -> bool:
+        """Whether clients wait now, here or in a process that follows this one."""
+        return bool(self.clients) or self._demand.is_wanted(self._digest, self._clock())
+
     def has_clients_elsewhere(self) -> bool:
         """Whether clients of another process have waited since this one told of its own."""
         return self._demand.is_wanted_since(self._digest, self._noted_at)

@@ -74,11 +74,10 @@ class Turn:
     @property
     def at_once_bytes(self) -> int:
         """Much for clients that wait; else little, so that a bandwidth is kept evenly."""
-        return _AT_ONCE_BYTES if self._interest.clients else _AT_ONCE_IN_BACKGROUND_BYTES
+        return _AT_ONCE_BYTES if self._interest.has_clients_anywhere() else _AT_ONCE_IN_BACKGROUND_BYTES
 
     async def give_way(self, count: int) -> None:
         """Return when more may be received: at once for clients that wait, else as the background allows."""
-        if self._interest.clients:
-            self._interest.note()
-        else:
+        self._interest.note()
+        if not self._interest.has_clients_anywhere():
             await self._background.admit(self._digest, count)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.digest import digest_of
+from proxy.digest import Digest, digest_of
 from proxy.fills.demand import Demand
 from proxy.fills.interest import Interest
 from proxy.fills.pace import Background, Limited, Turn
@@ -111,6 +111,33 @@ async def test_a_fill_gives_way_once_its_own_clients_have_left(
     assert turn.at_once_bytes < at_once_bytes
     await turn.give_way(100)
     assert time.slept_s > 0
+
+
+async def test_a_prefetch_keeps_no_bandwidth_while_clients_of_another_process_wait_for_its_item(
+    demand: Demand, time: Time
+) -> None:
+    class Slow:
+        asked = 0
+
+        async def admit(self, digest: Digest, count: int) -> None:
+            assert (digest, count) == (OURS, 100)
+            self.asked += 1
+
+    interest, slow = Interest(OURS, demand, time), Slow()
+    interest.add(None)
+    turn = Turn(OURS, interest, slow)
+    await turn.give_way(100)
+    assert slow.asked == 1
+    in_background_bytes = turn.at_once_bytes
+
+    demand.note(OURS, time.now)
+    await turn.give_way(100)
+    assert slow.asked == 1
+    assert turn.at_once_bytes > in_background_bytes
+
+    time.now += NOTE_LASTS_S
+    await turn.give_way(100)
+    assert slow.asked == 2
 
 
 async def test_a_fill_tells_other_processes_of_its_clients_as_it_goes_on(
