@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 _EVICTED_AT_ONCE = 20
 
 
+def _never() -> bool:
+    return False
+
+
 class Eviction:
     """What may be removed from one store, and its removal."""
 
@@ -61,20 +65,31 @@ class Eviction:
         """Whether as many bytes could be made free."""
         return bool(choose_evicted(self.candidates(), self.protected() | set(spared), needed_bytes))
 
-    def make_space(self, needed_bytes: int, *spared: Digest) -> None:
-        """Remove what was used least recently until as many bytes are free, if that is possible."""
-        protected = self.protected() | set(spared)
-        while chosen := choose_evicted(self.candidates(), protected, needed_bytes):
-            partials = [usage for usage in chosen if isinstance(usage, IdlePartial)]
-            freed_bytes = self._drop(partials)
-            freed_bytes += self.evict([usage for usage in chosen if not isinstance(usage, IdlePartial)])
-            if freed_bytes >= needed_bytes:
-                return
-            # Some are being read; others must go instead.
-            needed_bytes -= freed_bytes
-            protected |= {usage.digest for usage in chosen}
+    def make_space(self, needed_bytes: int, *spared: Digest, is_over: Callable[[], bool] = _never) -> int:
+        """Remove what was used least recently until as many bytes are free, if that is possible.
 
-    def evict(self, usages: Sequence[Usage], *, spared: Callable[[], set[Digest]] | None = None) -> int:
+        Ends early, after a blob, once the turn `is_over`. Returns how many bytes that freed.
+        """
+        protected = self.protected() | set(spared)
+        freed_bytes = 0
+        while chosen := choose_evicted(self.candidates(), protected, needed_bytes - freed_bytes):
+            partials = [usage for usage in chosen if isinstance(usage, IdlePartial)]
+            blobs = [usage for usage in chosen if not isinstance(usage, IdlePartial)]
+            freed_bytes += self._drop(partials)
+            freed_bytes += self.evict(blobs, is_over=is_over)
+            if freed_bytes >= needed_bytes or is_over():
+                break
+            # Some are being read; others must go instead.
+            protected |= {usage.digest for usage in chosen}
+        return freed_bytes
+
+    def evict(
+        self,
+        usages: Sequence[Usage],
+        *,
+        spared: Callable[[], set[Digest]] | None = None,
+        is_over: Callable[[], bool] = _never,
+    ) -> int:
         """Remove these blobs unless they are being read, or `spared`; return how many bytes that freed.
 
         What is spared (what `protected` says unless told otherwise) is asked again and again:
@@ -94,6 +109,8 @@ class Eviction:
                     freed_bytes += usage.size_bytes
                     self._on_evicted(usage.size_bytes)
                     log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
+                if is_over():
+                    return freed_bytes
         return freed_bytes
 
     def _withdraw_unpinned(self, digest: Digest) -> Removal | None:

@@ -1,6 +1,8 @@
 """Room for what is about to arrive: space is reserved, and what was used least recently goes for it."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
+from functools import partial
 
 from proxy.digest import Digest
 from proxy.store.eviction import Eviction
@@ -9,19 +11,28 @@ from proxy.store.protocols import PruneStore
 from proxy.store.reservations import Reservations
 from proxy.system.threads import Threads
 
-_TRIES = 3
+_TRIES = 2
+"""Once a turn has freed nothing, or all have freed twice what was missing at first."""
+_TURN_S = 0.25
+"""For removing, before others who need room have theirs: one blob may have to go, or thousands."""
 
 
 class Room:
     """Keeps a store within its limits. Its coroutine chooses threads by itself; all else blocks."""
 
     def __init__(
-        self, store: PruneStore, reservations: Reservations, eviction: Eviction, threads: Threads
+        self,
+        store: PruneStore,
+        reservations: Reservations,
+        eviction: Eviction,
+        threads: Threads,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._reservations = reservations
         self._eviction = eviction
         self._threads = threads
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"<Room in {self._store!r}: {self._reservations!r}>"
@@ -29,21 +40,28 @@ class Room:
     async def reserve(self, digest: Digest, size_bytes: int, label: str = "", before_bytes: int = 0) -> bool:
         """Set space aside for a blob whose bytes begin to arrive; False when even eviction cannot make it.
 
-        The ledger's thread only looks and writes; what has to go is removed by another.
+        The ledger's thread only looks and writes; what has to go is removed by another, in turns.
+        Others may take what one turn has freed. Then more goes, but not without end.
         """
-        take = self._reservations.take
-        for _ in range(_TRIES - 1):
-            if await self._threads.ledger(take, digest, size_bytes, label, before_bytes) <= 0:
-                return True
-            await self._threads.removal(self._make_space, digest, size_bytes)
-        return await self._threads.ledger(take, digest, size_bytes, label, before_bytes) <= 0
+        take = partial(self._reservations.take, digest, size_bytes, label, before_bytes)
+        missing = await self._threads.ledger(take)
+        left_bytes, left_tries = 2 * missing, _TRIES
+        while missing > 0 and left_tries:
+            freed_bytes = await self._threads.removal(self._make_space, digest, size_bytes)
+            left_bytes -= freed_bytes
+            if not freed_bytes or left_bytes <= 0:
+                left_tries -= 1
+            missing = await self._threads.ledger(take)
+        return missing <= 0
 
-    def _make_space(self, digest: Digest, size_bytes: int) -> None:
-        """Remove what must go for a blob, unless others have made the space meanwhile."""
+    def _make_space(self, digest: Digest, size_bytes: int) -> int:
+        """Remove what must go for a blob, unless others have made the space meanwhile; return its bytes."""
         self._reservations.release_dead()
         missing = self._reservations.missing_bytes(digest, size_bytes)
-        if missing > 0:
-            self._eviction.make_space(missing, digest)
+        until_s = self._clock() + _TURN_S
+        if missing <= 0:
+            return 0
+        return self._eviction.make_space(missing, digest, is_over=lambda: self._clock() >= until_s)
 
     def may_fit(self, digest: Digest, size_bytes: int) -> bool:
         """Say whether `reserve` would succeed; evicts nothing."""

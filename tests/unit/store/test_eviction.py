@@ -1,6 +1,7 @@
 """Removing for room: a blob is gone at once, and nobody waits for the disk to free its bytes."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -127,6 +128,62 @@ async def test_who_waits_while_others_make_room_takes_what_they_left(
 
     assert await asyncio.gather(*reserving) == [True, True]
     assert (store.has(OLD), store.has(kept)) == (False, True)
+
+
+BLOBS = 10
+"""Of ten bytes each: the store is full."""
+
+
+@pytest.fixture
+async def full(tmp_path: Path, threads: Threads) -> Keeping:
+    store = await threads.disk(LocalStore, tmp_path / "full")
+    ledger = await threads.ledger(Ledger, tmp_path / "full" / "ledger")
+    threads.when_ended(ledger.close)
+    keeping = Keeping(store, ledger, StoreLimits(limit_bytes=10 * BLOBS, min_free_bytes=0))
+    for number in range(BLOBS):
+        data = bytes([number]) * 10
+        await threads.disk(store.put, data)
+        await threads.ledger(keeping.blobs.add, digest_of(data), len(data))
+    return keeping
+
+
+async def test_who_needs_little_waits_for_one_turn_of_those_who_need_much(
+    tmp_path: Path, full: Keeping, threads: Threads
+) -> None:
+    ticks = itertools.count()
+    store = LocalStore(tmp_path / "full")
+    room = Room(store, full.reservations, full.eviction, threads, clock=lambda: float(next(ticks)))
+    much = asyncio.create_task(room.reserve(NEW, 80))
+    little = asyncio.create_task(room.reserve(OTHER, 5))
+
+    assert await little
+    left = await threads.ledger(full.blobs.count)
+
+    assert await much
+    assert left > BLOBS / 2
+    assert await threads.ledger(full.blobs.count) == 1
+
+
+@pytest.mark.parametrize(("thefts", "is_there_room"), [(3, True), (BLOBS, False)])
+async def test_what_others_took_meanwhile_goes_once_more_but_not_without_end(
+    tmp_path: Path, full: Keeping, threads: Threads, thefts: int, *, is_there_room: bool
+) -> None:
+    ledger = await threads.ledger(Ledger, tmp_path / "full" / "ledger")
+    threads.when_ended(ledger.close)
+    stolen = itertools.count()
+
+    def steal(size_bytes: int) -> None:
+        if (number := next(stolen)) < thefts:
+            full.blobs.add(digest_of(f"stolen {number}".encode()), size_bytes)
+
+    store = LocalStore(tmp_path / "full")
+    parts = (store, ledger, full.blobs, full.pins, full.reservations)
+    eviction = Eviction(*parts, on_evicted=steal)
+    room = Room(store, full.reservations, eviction, threads)
+
+    assert await room.reserve(NEW, 20) is is_there_room
+    assert await threads.ledger(full.blobs.count) == (BLOBS - 2 if is_there_room else BLOBS)
+    assert next(stolen) <= 3 * 2
 
 
 WITHDRAW = """
