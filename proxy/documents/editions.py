@@ -188,6 +188,7 @@ class Editions:
         recorded = await self._records.recorded()
         announced = self.announcements.make_up(announced, recorded.numbers)
         held = await self._held_edition(recorded.held)
+        # The accepted one last: of it the records are to say why it is not verified.
         accepted = await self._edition_of(recorded.accepted, self.accepted)
         await self._load_replaced()
         if self.accepted is not None and (
