@@ -9,6 +9,8 @@ from collections.abc import Mapping
 log = logging.getLogger(__name__)
 
 _MICRO = 1e-6
+_PATIENCE_S = 5.0
+"""How long news that comes once waits for a systemd that reads nothing."""
 
 
 class Notifier:
@@ -36,17 +38,24 @@ class Notifier:
         self._tell("STOPPING=1")
 
     def feed_watchdog(self, now: float) -> None:
-        """Say that all is well, as often as systemd wants to hear it; `now` in monotonic seconds."""
+        """Say that all is well, as often as systemd wants to hear it; `now` in monotonic seconds.
+
+        Waits for no systemd that reads nothing, for the processes have to be looked after meanwhile.
+        """
         if self._watchdog_s is not None and now - self._fed_at >= self._watchdog_s:
             self._fed_at = now
-            self._tell("WATCHDOG=1")
+            self._tell("WATCHDOG=1", patience_s=0)
 
-    def _tell(self, *lines: str) -> None:
+    def _tell(self, *lines: str, patience_s: float = _PATIENCE_S) -> None:
         if not self._address:
             return
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
-                one.sendto("\n".join(lines).encode(), address)
+                one.settimeout(patience_s)
+                one.connect(address)
+                one.send("\n".join(lines).encode())
+        except BlockingIOError:
+            return  # Only without patience: an earlier one that was not read yet says the same.
         except OSError as error:
             log.warning("systemd.not_told problem=%s", error)
