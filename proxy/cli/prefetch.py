@@ -144,6 +144,8 @@ class _Shown(Watcher):
             tell(summary_event(report, seconds))
         else:
             click.echo("\n".join(summary_lines(report, seconds)))
+        if report.untried is not None:
+            _warn(report.untried)
 
 
 def _warn(problem: str) -> None:

@@ -63,6 +63,7 @@ def summary_event(report: FetchReport, seconds: float) -> dict[str, Any]:
         "reused_bytes": report.reused_bytes,
         "shared_bytes": report.shared_bytes,
         "seconds": round(seconds, 3),
+        "problem": report.untried,
         "failures": [
             {"mirror": one.mirror, "path": one.item.path, "problem": problem}
             for one, problem in report.failures

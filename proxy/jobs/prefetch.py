@@ -36,15 +36,6 @@ class NoSpace(ProxyError):
         self.missing_bytes = forecast.missing_bytes
 
 
-class NothingMayBeFetched(ProxyError):
-    """Items that are not here while the proxy is offline: said once, for all of them."""
-
-    def __init__(self, plan: Plan, *, is_configured: bool) -> None:
-        lacking = f"{counted(len(plan.missing), 'item')} of {len(plan.wanted)}"
-        remedy = "its configuration says so" if is_configured else "`sstream-proxy offline off` ends that"
-        super().__init__(f"the proxy is offline ({remedy}), and {lacking} cannot be fetched")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What a prefetch is to bring, and how."""
@@ -87,8 +78,8 @@ class Prefetch:
     async def run(self) -> None:
         """Fetch and keep what is ordered.
 
-        Raises NoSpace, NothingMayBeFetched, StoreFault, and what the order's `choose` raises.
-        Items that fail are in the report.
+        Raises NoSpace, StoreFault, and what the order's `choose` raises. Items that
+        fail are in the report, and so is why none was tried.
         """
         cache, order = self._cache, self._order
         await self._check_lists(cache.refresh_all_flavours)
@@ -97,7 +88,8 @@ class Prefetch:
         await pin_also(cache, order.pin, plan)
         self.report = report = FetchReport.of(plan)
         if cache.offline.is_on and plan.missing:
-            raise NothingMayBeFetched(plan, is_configured=cache.offline.is_configured)
+            report.untried = _while_offline(plan, is_configured=cache.offline.is_configured)
+            return
         self._watcher.begun(plan)
         await fetch(cache, plan, order.transfers, report, self._watcher, order.pace)
         if not (self.unchecked or chosen.unprovable or report.failures):
@@ -128,6 +120,13 @@ class Prefetch:
         if forecast.missing_bytes > 0:
             raise NoSpace(forecast)
         return chosen, plan
+
+
+def _while_offline(plan: Plan, *, is_configured: bool) -> str:
+    """Say once, for all items that are not here, why none of them is tried."""
+    lacking = f"{counted(len(plan.missing), 'item')} of {len(plan.wanted)}"
+    remedy = "its configuration says so" if is_configured else "`sstream-proxy offline off` ends that"
+    return f"the proxy is offline ({remedy}), and {lacking} cannot be fetched"
 
 
 def _foresee(cache: Cache, plan: Plan) -> Forecast:

@@ -151,6 +151,8 @@ def _flaws(work: Prefetch) -> list[str]:
     flaws = [f"its lists could not be checked: {problem}" for problem in work.unchecked.values()]
     if work.chosen is not None:
         flaws += [f"{path} {UNPROVABLE}" for _, path in work.chosen.unprovable][:_MOST_TOLD]
+    if work.report is not None and work.report.untried:
+        flaws.append(work.report.untried)
     if work.report is not None and work.report.failures:
         flaws.append(f"{counted(len(work.report.failures), 'item')} failed")
     return [*flaws, *_unknown(work)]

@@ -20,6 +20,8 @@ class FetchReport:
     fetched_items: int = 0
     failures: list[tuple[Wanted, str]] = field(default_factory=list)
     """Items that could not be had, and why."""
+    untried: str | None = None
+    """Why no transfer was tried at all, although items are missing."""
 
     @classmethod
     def of(cls, plan: Plan) -> Self:

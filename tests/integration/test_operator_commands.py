@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import Commands, Result
+from support.commands import Commands, Result, events
 from support.exchange import read
 from support.faults import Fault
 from support.origin import Origin
@@ -20,6 +20,7 @@ from support.serving import run_service
 from support.tree import SignedTree, TreeItem
 from yarl import URL
 
+from proxy.cli.running import PARTIAL
 from proxy.digest import Digest
 from proxy.store.pins import Pins
 
@@ -327,12 +328,15 @@ async def test_a_prefetch_says_once_that_the_proxy_is_offline(
     await right(commands, "prefetch", "version_name=20250718")
     await right(commands, "offline", "on")
     origin.clear()
-    told = await wrong(commands, "prefetch", "ftype=squashfs")
+    told = await commands.run("prefetch", "ftype=squashfs")
 
+    assert told.returncode == PARTIAL
     assert "(`sstream-proxy offline off` ends that), and 2 items of 3 cannot be fetched" in told.stderr
     assert "FAILED" not in told.stdout + told.stderr
     assert "fetched 0 B in 0 items, 0.0 s" in told.stdout
     assert await pinned(commands, items, "prefetch maas: ftype=squashfs") == set(items)
+    summary = events(await commands.run("prefetch", "--json", "ftype=squashfs"))["summary"]
+    assert "2 items of 3 cannot be fetched" in summary["problem"]
     assert not origin.requests
 
 

@@ -39,6 +39,23 @@ async def pinned(commands: Commands, name: str) -> set[str]:
     return {str(digest) for digest in await commands.in_ledger(lambda ledger: Pins(ledger).pinned_by(name))}
 
 
+@pytest.mark.usefixtures("tree")
+async def test_a_rule_says_once_that_the_proxy_is_offline_and_is_not_complete(
+    tmp_path: Path, origin: Origin, keyring: Path
+) -> None:
+    commands = commands_with(tmp_path, origin, keyring, LAB)
+    await commands.run("refresh")
+    await commands.run("offline", "on")
+    origin.clear()
+
+    done = await commands.run("sync", "--json")
+
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["outcome"], told["failures"]) == (3, "partial", [])
+    assert "(`sstream-proxy offline off` ends that)" in told["problem"]
+    assert not origin.requests
+
+
 async def test_sync_runs_all_rules_and_one_removes_nothing_of_the_other(
     tmp_path: Path, tree: SignedTree, origin: Origin, keyring: Path
 ) -> None:
