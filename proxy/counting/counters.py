@@ -141,19 +141,21 @@ class OriginTally:
 
     def answered(self, seconds: float, *, is_good: bool) -> None:
         """Count an answer, and how long its headers took."""
-        self._tally.add((0 if is_good else 1, 1), (3, int(seconds * 1e6)), (4, 1))
+        outcome = _ORIGIN.index("ok" if is_good else "error")
+        latency_us, count = _ORIGIN.index("latency us"), _ORIGIN.index("latency count")
+        self._tally.add((outcome, 1), (latency_us, int(seconds * 1e6)), (count, 1))
 
     def failed(self) -> None:
         """Count a request without an answer, or with one that broke off or made no sense."""
-        self._tally.add((1, 1))
+        self._tally.add((_ORIGIN.index("error"), 1))
 
     def received(self, count: int) -> None:
         """Count bytes."""
-        self._tally.add((2, count))
+        self._tally.add((_ORIGIN.index("bytes"), count))
 
     def wrong(self) -> None:
         """Count a copy of an item that was not the listed one."""
-        self._tally.add((5, 1))
+        self._tally.add((_ORIGIN.index("wrong"), 1))
 
 
 class OriginMeter:
@@ -184,19 +186,19 @@ class StoreTally:
 
     def evicted(self, count: int) -> None:
         """Count an evicted blob of so many bytes."""
-        self._tally.add((0, 1), (1, count))
+        self._tally.add((_STORE.index("evicted blobs"), 1), (_STORE.index("evicted bytes"), count))
 
     def checked(self, count: int) -> None:
         """Count a blob of so many bytes that was hashed again."""
-        self._tally.add((2, 1), (3, count))
+        self._tally.add((_STORE.index("checked blobs"), 1), (_STORE.index("checked bytes"), count))
 
     def damaged(self) -> None:
         """Count a blob that was found damaged."""
-        self._tally.add((4, 1))
+        self._tally.add((_STORE.index("damaged"), 1))
 
     def repaired(self) -> None:
         """Count a damaged blob that was fetched again."""
-        self._tally.add((5, 1))
+        self._tally.add((_STORE.index("repaired"), 1))
 
 
 class LimitTally:
@@ -223,11 +225,11 @@ class TransferTally:
 
     def let_go(self) -> None:
         """Count one that ended because nobody waited for it any more."""
-        self._tally.add((0, 1))
+        self._tally.add((_TRANSFERS.index("let go"), 1))
 
     def turned_away(self) -> None:
         """Count one that was not begun: too many run and wait."""
-        self._tally.add((1, 1))
+        self._tally.add((_TRANSFERS.index("turned away"), 1))
 
 
 class CutTally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.holding import Holding
 
+from proxy.counting import counters
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Counters, Totals, read_totals
 from proxy.counting.tally import STEP_S, STEPS, Counts, Row, Tally, read_counts
 
@@ -295,3 +296,39 @@ def test_a_mirror_that_is_no_longer_configured_still_counts_in_the_total(tmp_pat
 
 def test_nothing_is_counted_before_there_is_a_folder(tmp_path: Path) -> None:
     assert totals(tmp_path / "none").all_mirrors.total()["fetched"] == 0
+
+
+def test_counters_may_change_their_places(
+    tmp_path: Path, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever adds one writes its name where it reads best."""
+    for table in ("_ORIGIN", "_STORE", "_TRANSFERS"):
+        names = ("new", *reversed(getattr(counters, table)))
+        monkeypatch.setattr(counters, table, names)
+        monkeypatch.setitem(counters._NAMES, table.removeprefix("_").lower(), names)
+    here = Counters(tmp_path / "stats", hand)
+    origin = here.origin("o")
+    origin.answered(0.5, is_good=True)
+    origin.answered(0.25, is_good=False)
+    origin.failed()
+    origin.received(7)
+    origin.wrong()
+    here.store.evicted(10)
+    here.store.checked(20)
+    here.store.damaged()
+    here.store.repaired()
+    here.transfers.let_go()
+    here.transfers.turned_away()
+    here.transfers.turned_away()
+    here.close()
+
+    totals = read_totals(tmp_path / "stats")
+
+    assert totals.origins["o"].total() == {
+        "new": 0, "ok": 1, "error": 2, "bytes": 7, "latency us": 750_000, "latency count": 2, "wrong": 1,
+    }  # fmt: skip
+    assert totals.store.total() == {
+        "new": 0, "evicted blobs": 1, "evicted bytes": 10, "checked blobs": 1, "checked bytes": 20,
+        "damaged": 1, "repaired": 1,
+    }  # fmt: skip
+    assert totals.transfers.total() == {"new": 0, "let go": 1, "turned away": 2}
