@@ -23,6 +23,7 @@ from proxy.store.limits import StoreLimits
 from proxy.store.local.removal import LocalRemoval
 from proxy.store.local.store import LocalStore
 from proxy.store.pins import Pins
+from proxy.store.proofs import Proofs
 
 NEW, OTHER = digest_of(b"new"), digest_of(b"other")
 
@@ -210,6 +211,19 @@ def test_a_reservation_becomes_a_blob(store: LocalStore, ledger: Ledger) -> None
 
 
 # Eviction
+
+
+def test_a_blob_that_was_just_proved_and_committed_counts_as_proved(
+    store: LocalStore, ledger: Ledger
+) -> None:
+    """Or it would be hashed again at once."""
+    proofs = Proofs(store, BlobRecords(ledger))
+    making = room(store, ledger)
+    assert making.reserve(NEW, 3)
+    store.put(b"new")
+    assert not proofs.is_recent(NEW)
+    making.settle(NEW, 3)
+    assert proofs.is_recent(NEW)
 
 
 def test_the_least_recently_used_make_room(store: LocalStore, ledger: Ledger, clock: Clock) -> None:

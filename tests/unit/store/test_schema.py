@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
+from proxy.store.schema import Count, Moment, Row, Schema, Unreadable, parse
 
 
 class Copy(Row, frozen=True):
@@ -116,3 +116,15 @@ def test_a_later_field_is_written_once_it_says_something() -> None:
     assert schema.encode(Page(number=1, at=0.0))["at"] == 0.0
     for page in (FULL, Page(number=1), Page(number=0, at=0.0)):
         assert schema.decode(schema.encode(page)) == page
+
+
+@pytest.mark.parametrize("text", ["", "{", '["half', b"\xff\xfe", b'{"one": ', "[" * 100_000])
+def test_what_is_no_json_is_unreadable_and_never_nothing(text: str | bytes) -> None:
+    found = parse(text)
+    assert isinstance(found, Unreadable)
+    assert "not JSON" in found.problem
+
+
+def test_json_is_read_from_text_and_bytes() -> None:
+    assert parse('{"one": [1, null]}') == parse(b'{"one": [1, null]}') == {"one": [1, None]}
+    assert parse("null") is None
