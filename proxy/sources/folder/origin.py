@@ -92,7 +92,7 @@ class FolderOrigin:
     async def opened(self, path: str) -> AsyncIterator[tuple[FolderFile, Version]]:
         """Open the file at a canonical path, and close it in the end. Raises OriginError."""
         file = FolderFile(self.name, self._folder, path)
-        began = time.monotonic()
+        began, is_urgent = time.monotonic(), False
         try:
             try:
                 version = await self._run(path, file.open)
@@ -101,10 +101,16 @@ class FolderOrigin:
                 raise
             self._meter.answered(time.monotonic() - began, is_good=True)
             yield file, version
+        except OriginUnreachable:
+            # Another origin may be waiting to be asked, and closing may hang as reading did.
+            is_urgent = True
+            raise
         finally:
             file.end()
             if file.is_open:
-                await asyncio.wait([self._reader.begin(file.close)], timeout=_CLOSE_WITHIN_S)
+                closing = self._reader.begin(file.close)
+                if not is_urgent:
+                    await asyncio.wait([closing], timeout=_CLOSE_WITHIN_S)
 
     async def read(
         self, file: FolderFile, start: int, stop: int, *, is_replaceable: bool

@@ -312,14 +312,17 @@ async def test_many_readers_take_small_pieces_and_one_reader_large_ones(root: Pa
 
 
 async def test_a_disk_that_is_silent_holds_nobody_longer_than_the_timeout(root: Path) -> None:
-    """There is nothing to be closed yet, so that nobody waits for that either."""
+    """Nobody waits for closing either, whether there is anything to be closed or not."""
     silence = threading.Event()
     reader = Reader("silent")
+    origin = origin_of(root, reader, replace(OPTIONS, stall_timeout_s=0.1))
+    pieces = origin.item("item", SIZE).pieces(0, ItemOptions())
+    await anext(pieces)
     hanging = [reader.begin(silence.wait, 30) for _ in range(8)]
     began = time.monotonic()
-    assert isinstance(
-        await problem(origin_of(root, reader, replace(OPTIONS, stall_timeout_s=0.1))), OriginUnreachable
-    )
+    assert isinstance(await problem(origin), OriginUnreachable)
+    with pytest.raises(OriginUnreachable):
+        await anext(pieces)
     assert time.monotonic() - began < 0.9
     silence.set()
     await asyncio.gather(*hanging)
