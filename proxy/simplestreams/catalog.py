@@ -147,11 +147,6 @@ def _read(products: Products) -> tuple[dict[str, Entry], dict[str, list[Entry]]]
     return best, rivals
 
 
-def build_catalog(lists: Iterable[Products]) -> Catalog:
-    """Join products lists into one catalog."""
-    return Catalog(Listing(pack_list(products)) for products in lists)
-
-
 def listed_file(position: Position) -> Item | None:
     """Return the file that an item names, None when it names none or nothing proves it."""
     path, proof = _path(position), _proof(position)

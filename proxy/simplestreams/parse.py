@@ -41,14 +41,6 @@ def parse_document(raw: bytes) -> Index | Products:
     raise FormatError(f"its format is {kind!r:.40}, not '{INDEX_FORMAT}' or '{PRODUCTS_FORMAT}'")
 
 
-def parse_index(raw: bytes) -> Index:
-    """Read an index. Raises FormatError for anything else."""
-    parsed = parse_document(raw)
-    if not isinstance(parsed, Index):
-        raise FormatError(f"it is a products list where an index ('{INDEX_FORMAT}') is expected")
-    return parsed
-
-
 def same_statement(one: bytes, other: bytes) -> bool:
     """Say whether two JSON texts state the same to every reader.
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from support.commands import Commands
 from support.keys import SigningKey
+from support.lists import build_catalog
 from support.origin import Origin
 from support.running import RunningProxy
 from support.tree import MAAS_CONTENT_ID, SignedTree
 
-from proxy.simplestreams.catalog import build_catalog
 from proxy.simplestreams.model import Products
 
 PATH = "images/shared.squashfs"

@@ -6,11 +6,11 @@ from urllib.parse import unquote
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from support.lists import build_catalog
 from support.reference import flattened
 from yarl import URL
 
 from proxy.digest import parse_digest
-from proxy.simplestreams.catalog import build_catalog
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Index, Item, Products
 from proxy.simplestreams.parse import FormatError, parse_document, parse_updated, same_statement
 from proxy.simplestreams.paths import PathError, canonical_path, url_paths

@@ -19,7 +19,6 @@ from proxy.config.toml_reader import Faults, read
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.signatures.signature_shape import check_signature
-from proxy.simplestreams.catalog import build_catalog
 from proxy.simplestreams.clearsign import check_covered, check_envelope, signature_of
 from proxy.simplestreams.filters import Filter
 from proxy.simplestreams.model import Index, Item, Products
@@ -31,6 +30,7 @@ from proxy.store.ledger import Ledger
 from proxy.store.pins import Pins
 from proxy.web.negotiate import negotiate
 from proxy.web.wire.stray_chunk import StrayChunkFilter
+from support.lists import build_catalog
 from support.stored import recorded
 
 _A, _B = Digest("a" * 64), Digest("b" * 64)

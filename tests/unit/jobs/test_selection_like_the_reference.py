@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import reference
 from support.keys import SigningKey
+from support.lists import parse_index
 from support.maas import maas_tree
 
 from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter, FilterError
 from proxy.simplestreams.model import Products
-from proxy.simplestreams.parse import parse_document, parse_index
+from proxy.simplestreams.parse import parse_document
 from proxy.simplestreams.select import select
 
 INDEX = "streams/v1/index.json"

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from support.lists import build_catalog
 
 from proxy.digest import Digest
-from proxy.simplestreams.catalog import Catalog, build_catalog
+from proxy.simplestreams.catalog import Catalog
 from proxy.simplestreams.model import Item, Products
 
 SHA = Digest("ab" * 32)

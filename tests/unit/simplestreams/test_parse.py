@@ -7,16 +7,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.lists import parse_index
 
 from proxy.simplestreams import shape
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
-from proxy.simplestreams.parse import (
-    FormatError,
-    parse_document,
-    parse_index,
-    parse_updated,
-    same_statement,
-)
+from proxy.simplestreams.parse import FormatError, parse_document, parse_updated, same_statement
 from proxy.simplestreams.shape import TooComplex, check_shape
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 from support.fixtures import FIXTURES, INDEX_2016, INDEX_2020_OTHER_KEY, MAAS_2025, PRODUCTS_2016
+from support.lists import build_catalog, parse_index
 from support.reference import flattened, signed_text
 
 from proxy.digest import digest_of
-from proxy.simplestreams.catalog import Catalog, build_catalog, pack_list
+from proxy.simplestreams.catalog import Catalog, pack_list
 from proxy.simplestreams.clearsign import check_envelope, looks_clearsigned
 from proxy.simplestreams.listing import Listing
 from proxy.simplestreams.model import PRODUCTS_FORMAT, Index, Products
-from proxy.simplestreams.parse import FormatError, parse_document, parse_index, same_statement
+from proxy.simplestreams.parse import FormatError, parse_document, same_statement
 from proxy.simplestreams.walk import flatten, positions
 
 MULTIPASS = FIXTURES / "canonical+multipass"
