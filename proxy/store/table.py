@@ -47,6 +47,11 @@ _SETTINGS = {
     # Values stay in the database, none in files beside it.
     "disk_min_file_size": 2**31 - 1,
     "sqlite_auto_vacuum": 0,
+    # diskcache would take these from the file. Another mode of the journal waits until all have left it.
+    "sqlite_cache_size": 2**13,
+    "sqlite_journal_mode": "wal",
+    "sqlite_mmap_size": 2**26,
+    "sqlite_synchronous": 1,
 }
 
 
@@ -133,9 +138,9 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         except sqlite3.DatabaseError:
             self.close()
             raise
-        for key, value in settings:
-            if key.startswith("sqlite_"):
-                self.reset(key, value, update=False)
+        for key, _ in settings:
+            if key in _SETTINGS and key.startswith("sqlite_"):
+                self.reset(key, _SETTINGS[key], update=False)
         return connection
 
     def close(self) -> None:

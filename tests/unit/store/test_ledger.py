@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -307,6 +308,24 @@ def test_the_ledger_is_brought_in_line_with_the_disk(
         for digest, size_bytes in found.items()
     }
     assert BlobRecords(ledger).total_bytes() == sum(found.values())
+
+
+def test_settings_of_others_in_the_file_change_nothing(ledger: Ledger, directory: Path, clock: Clock) -> None:
+    """Such as of another release of diskcache: another mode of the journal would wait for a minute."""
+    for setting in (
+        "('sqlite_journal_mode', 'delete')",
+        "('sqlite_synchronous', 0)",
+        "('sqlite_of_later', 1)",
+    ):
+        tamper(directory, "records", f"INSERT OR REPLACE INTO Settings VALUES {setting}")
+    ledger.write("key", "value")
+    began_s = time.monotonic()
+    with closing(Ledger(directory, clock)) as of_another_process:
+        assert of_another_process.records_at("key") == {"key": "value"}
+        connection = of_another_process._records._con
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+    assert time.monotonic() - began_s < 20
 
 
 def test_a_lost_total_is_counted_anew(ledger: Ledger, directory: Path) -> None:
