@@ -1,6 +1,7 @@
 """What a person probably meant, and what there is: advice that is quick however long lists are. Pure."""
 
 from collections import Counter
+from heapq import nsmallest
 
 from proxy.readable import like
 
@@ -11,8 +12,8 @@ _LONGEST_KEY_SHOWN = 200
 
 
 def listed(wanted: str, values: Counter[str]) -> str:
-    """Return the values there are, those most like the wanted one first."""
-    common = [value for value, _ in values.most_common(_MOST_COMPARED)]
+    """Return the values there are, those most like the wanted one first, then the most frequent."""
+    common = nsmallest(_MOST_COMPARED, values, key=lambda value: (-values[value], value))
     near = like(wanted, common, most=_MOST_VALUES_SHOWN, cutoff=0.5)
     rest = [value for value in common if value not in near]
     shown = [*near, *rest][:_MOST_VALUES_SHOWN]
