@@ -266,10 +266,12 @@ async def test_fills_that_run_at_once_stay_within_the_limit_together(
     items = add_items(tree, *[MIB] * 5)
     async with run_proxy(limited(tmp_path, mirror, 2 * MIB)) as proxy:
         await read(proxy.url(INDEX))
-        gate = origin.gate("com.ubuntu.maas/*")
+        origin.clear()
+        origin.fault("com.ubuntu.maas/*", Fault(stall_after=MIB // 2))
         replies = [asyncio.create_task(read(proxy.url(item.path))) for item in items]
-        await gate.waiting(len(items))
-        gate.open()
+        # Three of them ask the origin once more, for their client alone: there is no room for them.
+        await origin.arrived("com.ubuntu.maas/*", len(items) + 3)
+        origin.heal()
 
         statuses = sorted([(await reply).cache_status for reply in replies])
         await proxy.fills_ended()
