@@ -78,15 +78,16 @@ def take_stock(data_dir: Path) -> Holdings:
             found.reserved[digest] = int(value)
         elif kind == "pin":
             found.pinned.add(digest)
+    # Partial files first: one that is committed meanwhile is found as a blob or as both, never as neither.
+    for file in (data_dir / "incoming").glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found.partials[file.name] = file.stat().st_size
     for file in (data_dir / "blobs" / "sha256").glob("*/*"):
         with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
             found.blobs[file.name] = opened.tell()
             if digest != file.name:
                 found.wrong.append(file.name)
-    for file in (data_dir / "incoming").glob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            found.partials[file.name] = file.stat().st_size
     found.quarantined = [file.name for file in (data_dir / "quarantine").glob("*")]
     return found
 
