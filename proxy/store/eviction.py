@@ -2,12 +2,14 @@
 
 A blob's name goes within a transaction in which no pin of it was found, and which
 pinning waits for: whoever was told of a pin finds the blob there, or it is gone. Its
-bytes go after that, for no transaction may wait for as long as a disk takes to free
+row goes in the same step: whoever stores the blob again adds its own after that. Its
+bytes go last, for no transaction may wait for as long as a disk takes to free
 them. All methods block: they have a thread of their own, `Threads.removal`.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.store.blob_records import BlobRecords
@@ -24,6 +26,13 @@ _EVICTED_AT_ONCE = 20
 
 def _never() -> bool:
     return False
+
+
+class _Withdrawn(NamedTuple):
+    """A blob that nobody finds any more, and whose bytes are still to be freed."""
+
+    removal: Removal
+    had_row: bool
 
 
 class Eviction:
@@ -95,17 +104,17 @@ class Eviction:
         What is spared (what `protected` says unless told otherwise) is asked again and again:
         somebody may pin one while others go.
         """
-        withdraw = self._withdraw_unpinned if spared is None else self._store.withdraw
+        withdraw = self._withdraw_unpinned if spared is None else self._withdraw
         spared = self.protected if spared is None else spared
         freed_bytes = 0
         for start in range(0, len(usages), _EVICTED_AT_ONCE):
             kept = spared()
             for usage in usages[start : start + _EVICTED_AT_ONCE]:
-                removal = None if usage.digest in kept else withdraw(usage.digest)
-                if removal is None:
+                withdrawn = None if usage.digest in kept else withdraw(usage.digest)
+                if withdrawn is None:
                     continue
-                removal.finish()
-                if self._blobs.forget(usage.digest):
+                withdrawn.removal.finish()
+                if withdrawn.had_row:
                     freed_bytes += usage.size_bytes
                     self._on_evicted(usage.size_bytes)
                     log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
@@ -113,10 +122,16 @@ class Eviction:
                     return freed_bytes
         return freed_bytes
 
-    def _withdraw_unpinned(self, digest: Digest) -> Removal | None:
-        """Take a blob's name away unless it is being read or pinned."""
+    def _withdraw_unpinned(self, digest: Digest) -> "_Withdrawn | None":
+        """Take a blob's name and row away unless it is being read or pinned."""
         with self._ledger.transaction():
-            return None if self._pins.is_protected(digest) else self._store.withdraw(digest)
+            return None if self._pins.is_protected(digest) else self._withdraw(digest)
+
+    def _withdraw(self, digest: Digest) -> "_Withdrawn | None":
+        """Take a blob's name and row away unless it is being read; who stores it anew waits to add a row."""
+        with self._blobs.transaction():
+            removal = self._store.withdraw(digest)
+            return None if removal is None else _Withdrawn(removal, had_row=self._blobs.forget(digest))
 
     def _drop(self, partials: Iterable[IdlePartial]) -> int:
         """Remove partial files unless somebody has gone on with them; return how many bytes that freed."""

@@ -212,3 +212,21 @@ def test_of_spared_blobs_nothing_is_touched(store: LocalStore, ledger: Ledger, k
     eviction: Eviction = keeping.eviction
     assert eviction.evict(BlobRecords(ledger).usages(), spared=lambda: {Digest(OLD)}) == 0
     assert store.has(OLD)
+
+
+def test_what_is_stored_again_while_its_old_bytes_are_freed_keeps_its_row(
+    store: LocalStore, keeping: Keeping, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    blobs = BlobRecords(ledger)
+    evicting = Thread(target=keeping.eviction.evict, args=(blobs.usages(),))
+    evicting.start()
+    assert disk.is_asked.wait(30)
+    store.put(DATA)
+    blobs.add(OLD, len(DATA))
+    disk.release()
+    evicting.join()
+
+    assert store.has(OLD)
+    assert blobs.total_bytes() == len(DATA)
+    assert [usage.digest for usage in blobs.usages()] == [OLD]
