@@ -167,7 +167,7 @@ class Actions:
             for usage in usages:
                 forget_item(ledger, usage.digest)
                 if store.drop_partial(usage.digest):
-                    self._storage.reservations.give_back(usage.digest)
+                    self._storage.reservations.give_back_without_file(usage.digest)
             for path in paths:
                 forget_absence(ledger, path)
             # What is served offline cannot be had again.

@@ -138,7 +138,7 @@ class Eviction:
         freed_bytes = 0
         for usage in partials:
             if self._store.drop_partial(usage.digest):
-                self._reservations.give_back_unless_arrived(usage.digest)
+                self._reservations.give_back_without_file(usage.digest)
                 freed_bytes += usage.size_bytes
                 log.info("partial.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
         return freed_bytes

@@ -34,5 +34,5 @@ class Reconciliation:
     def tidy(self) -> None:
         """Remove partial files that nobody went on with for a week, reservations without one, dead drafts."""
         self._store.remove_idle_partials(_IDLE_PARTIAL_S)
-        self._reservations.give_back_without_file()
+        self._reservations.give_back_all_without_file()
         self._store.remove_dead_drafts()

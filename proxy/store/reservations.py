@@ -13,7 +13,7 @@ from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.digest import Digest
+from proxy.digest import Digest, is_digest
 from proxy.store.blob_records import BlobRecords
 from proxy.store.eviction_order import IdlePartial
 from proxy.store.ledger import Ledger
@@ -140,18 +140,19 @@ class Reservations:
             _RESERVED.forget(self._ledger, digest)
             _FILLING.forget(self._ledger, digest)
 
-    def give_back_unless_arrived(self, digest: Digest) -> None:
-        """Drop a reservation unless somebody has begun its file anew."""
+    def give_back_without_file(self, digest: Digest) -> None:
+        """Drop a reservation unless a partial file is there: somebody may have begun it anew.
+
+        Whoever reserves has made the file before, and waits for this transaction to reserve.
+        """
         with self._ledger.transaction():
-            if not self._arrived_bytes(digest):
+            if not is_digest(digest) or self._store.partial_status(digest) is None:
                 self.give_back(digest)
 
-    def give_back_without_file(self) -> None:
+    def give_back_all_without_file(self) -> None:
         """Drop all reservations whose partial files are gone, readable or not."""
-        partials = set(self._store.partial_digests())
         for name in _RESERVED.names(self._ledger):
-            if name not in partials:
-                self.give_back(Digest(name))
+            self.give_back_without_file(Digest(name))
 
     def release_dead(self) -> int:
         """Mend what processes that died while they filled have left; return how many bytes that set free.

@@ -35,7 +35,7 @@ from mutation.changes import Change, changes_of
 from mutation.crew import Crew, Order
 from mutation.known import Known
 from mutation.reach import Reach, make_tell
-from mutation.trees import FOLDERS, ROOT, copied, test_files
+from mutation.trees import FOLDERS, ROOT, copied, digests_of_tests
 from mutation.trial import Outcome
 
 KEPT = ROOT / "build" / "mutation"
@@ -62,7 +62,7 @@ def main() -> int:
         return 0
     KEPT.mkdir(parents=True, exist_ok=True)
     harmless = _harmless()
-    tests = hashlib.sha256(json.dumps([test_files(options.tests), options.budget]).encode()).hexdigest()
+    tests = hashlib.sha256(json.dumps([digests_of_tests(options.tests), options.budget]).encode()).hexdigest()
     known = Known(KEPT / "results.jsonl", tests, is_fresh=options.fresh)
     reach = Reach(KEPT / "reach.json")
     _take_down_reach(reach, options)
@@ -117,7 +117,7 @@ def _take_down_reach(reach: Reach, options: argparse.Namespace) -> None:
     reach.forget_removed()
     files = {
         name: digest
-        for name, digest in test_files(options.tests).items()
+        for name, digest in digests_of_tests(options.tests).items()
         if not reach.is_known(name, None if options.as_watched else digest)
     }
     if not files:
@@ -150,7 +150,7 @@ def _try_all(changes: Sequence[Change], reach: Reach, known: Known, options: arg
         return
     # When time is over before all are tried, those that were are a fair sample.
     changes = random.Random(options.seed).sample(changes, len(changes)) if options.minutes else changes
-    order, begun = Order(reach, set(test_files(options.tests)), options.budget), time.monotonic()
+    order, begun = Order(reach, set(digests_of_tests(options.tests)), options.budget), time.monotonic()
     with Crew(options.jobs, reach.quickest) as crew:
         tried = crew.try_all(changes, order, (options.minutes or inf) * 60)
         for count, (change, outcome) in enumerate(tried, start=1):

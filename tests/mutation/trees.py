@@ -13,7 +13,7 @@ FOLDERS = ("tests", "bench", "packaging")
 _NO_TESTS_OF_CODE = "tests/unit/project"
 
 
-def test_files(names: Sequence[str]) -> dict[str, str]:
+def digests_of_tests(names: Sequence[str]) -> dict[str, str]:
     """Return the digest of each test file among these files and folders."""
     paths = [path for name in names for path in sorted((ROOT / name).rglob("test_*.py"))]
     paths += [ROOT / name for name in names if (ROOT / name).is_file()]

@@ -91,7 +91,8 @@ def test_no_value_is_more_than_unreadable(value: object, schema: Schema[object])
 
 @given(st.text() | st.binary(), st.sampled_from(SCHEMAS))
 def test_no_text_is_more_than_unreadable(text: str | bytes, schema: Schema[object]) -> None:
-    schema.decode_text(text)
+    record = schema.decode_text(text)
+    assert isinstance(record, Unreadable) or schema.decode(schema.encode(record)) is not None
 
 
 @given(PAGES, st.integers(1, 3))

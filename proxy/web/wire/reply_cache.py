@@ -1,4 +1,4 @@
-"""PreparedReply-made replies for requests that come again and again, byte for byte.
+"""Prepared replies to requests that come again and again, byte for byte.
 
 A reply is kept under the exact bytes of the request head that it
 answered (but for the numbers of a range), and made anew every second, by the

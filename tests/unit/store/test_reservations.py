@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from support.keeping import Keeping
@@ -12,10 +13,11 @@ from support.layout import layout_of
 from support.running import Clock
 from support.stored import recorded
 
-from proxy.digest import digest_of
+from proxy.digest import Digest, digest_of
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local.store import LocalStore
+from proxy.store.protocols import Incoming, PartialStatus
 
 NEW, OTHER = digest_of(b"new"), digest_of(b"other")
 OF_A_NEWER_RELEASE = {"version": 2, "bytes": 60}
@@ -80,3 +82,50 @@ def test_further_fields_of_a_newer_release_are_passed_over(ledger: Ledger, keepi
     ledger.write(f"filling/{NEW}", [*record, {"from": "another node"}])
     (arriving,) = keeping.reservations.arriving()
     assert (arriving.digest, arriving.label, arriving.size_bytes) == (NEW, "a label", 60)
+
+
+def test_a_transfer_that_begins_while_reservations_are_looked_through_keeps_its_own(
+    store: LocalStore, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has made its file, and waits to reserve until the one at hand is judged."""
+    partial_digests, partial_status = LocalStore.partial_digests, LocalStore.partial_status
+    began = Thread(target=lambda: keeping.reserve(NEW, 60))
+    incoming: list[Incoming | None] = []
+
+    def begin() -> None:
+        if not incoming:
+            incoming.append(store.acquire(NEW, 60))
+            began.start()
+
+    def list_and_begin(self: LocalStore) -> Iterator[Digest]:
+        found = list(partial_digests(self))
+        begin()
+        began.join()
+        return iter(found)
+
+    def look_and_begin(self: LocalStore, digest: Digest) -> PartialStatus | None:
+        found = partial_status(self, digest)
+        if digest == OTHER:
+            begin()
+        return found
+
+    assert keeping.reserve(OTHER, 10)
+    monkeypatch.setattr(LocalStore, "partial_digests", list_and_begin)
+    monkeypatch.setattr(LocalStore, "partial_status", look_and_begin)
+    keeping.reservations.give_back_all_without_file()
+    began.join()
+
+    assert keeping.reservations.total_bytes() == 60
+
+
+def test_what_somebody_has_begun_anew_stays_reserved(store: LocalStore, keeping: Keeping) -> None:
+    """Whoever removed the file before gives back what was reserved for that one alone."""
+    incoming = store.acquire(NEW, 60)
+    assert incoming is not None
+    assert keeping.reserve(NEW, 60)
+    keeping.reservations.give_back_without_file(NEW)
+    assert keeping.reservations.total_bytes() == 60
+    incoming.discard()
+    keeping.reservations.give_back_without_file(NEW)
+    assert keeping.reservations.total_bytes() == 0
+    incoming.close()

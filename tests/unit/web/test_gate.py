@@ -357,6 +357,8 @@ async def test_any_letters_work_in_a_password_however_a_client_encodes_them(enco
     await gate.pass_through(
         OPEN, "192.0.2.1", basic("maas", "pässwörd:x", encoding).replace("Basic", "bAsIc")
     )
+    with pytest.raises(PasswordRefused):
+        await gate.pass_through(OPEN, "192.0.2.1", basic("maas", "pässword:x", encoding))
     gate.close()
 
 
