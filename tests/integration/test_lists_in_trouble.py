@@ -35,7 +35,7 @@ TROUBLE = {
     "over the limit": Fault(headers={"Content-Length": "999999999"}),
     "empty": Fault(body=b""),
 }
-IMPATIENT = UpstreamOptions(connect_timeout_s=2, stall_timeout_s=0.5, document_timeout_s=2, give_up_after_s=1)
+IMPATIENT = UpstreamOptions(connect_timeout_s=2, stall_timeout_s=1.5, document_timeout_s=3, give_up_after_s=2)
 OTHER = "other"
 
 in_trouble = pytest.mark.parametrize("fault", TROUBLE.values(), ids=TROUBLE.keys())
