@@ -32,10 +32,12 @@ class Server:
     name: str
     base: str
     pid: int
+    others: tuple[int, ...] = ()
+    """Processes that belong to it but are no children of the first one."""
 
     def pids(self) -> list[int]:
-        """Return all of its processes: the first one, its children, theirs, and so on."""
-        return _tree(self.pid)
+        """Return all of its processes: those named, their children, theirs, and so on."""
+        return [pid for root in (self.pid, *self.others) for pid in _tree(root)]
 
     def pin(self, cpus: set[int]) -> None:
         """Keep all of its threads, and those to come, on some CPUs."""
@@ -70,12 +72,21 @@ def direct_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[int]:
-    """Run a server in the foreground; yield its process id once it accepts connections, end it after."""
+def running(
+    command: list[str],
+    port: int,
+    environment: Mapping[str, str] | None = None,
+    *,
+    stderr: int | None = None,
+) -> Iterator[int]:
+    """Run a server in the foreground; yield its process id once it accepts connections, end it after.
+
+    What it writes to standard error goes to a descriptor, or is printed when something breaks.
+    """
     surroundings = direct_environment() | dict(environment or {})
     with tempfile.TemporaryFile() as told:
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=told, cwd=HERE, env=surroundings
+            command, stdout=subprocess.DEVNULL, stderr=stderr or told, cwd=HERE, env=surroundings
         )
         try:
             _wait_for(port, process)

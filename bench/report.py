@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import pygal
 from figures import Bar, Finding, Note, Row
+from remarks import LeftOut, Remark, Switch, Switched
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,9 @@ class Chapter:
     scenario: str
     title: str
     findings: Sequence[Finding]
+    remarks: Sequence[Remark] = ()
+    """What its servers had to say about themselves."""
+    took_s: float = 0.0
 
     @property
     def rows(self) -> list[Row]:
@@ -25,6 +29,22 @@ class Chapter:
     def bars(self) -> list[Bar]:
         """The values that are held to a limit."""
         return [one for one in self.findings if isinstance(one, Bar)]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the reader must know, those servers included that were left out."""
+        told = [one.text for one in self.findings if isinstance(one, Note)]
+        return told + [left_out_line(one) for one in self.remarks if isinstance(one, LeftOut)]
+
+    @property
+    def switched(self) -> list[Switched]:
+        """The settings that differed from those of an installed server."""
+        return [one for one in self.remarks if isinstance(one, Switched)]
+
+
+def left_out_line(remark: LeftOut) -> str:
+    """Say who has no rows, and why."""
+    return f"{remark.server} was left out: {remark.reason}."
 
 
 def number(value: float) -> str:
@@ -52,6 +72,11 @@ def line(finding: Finding) -> str:
     return row_line(finding) if isinstance(finding, Row) else bar_line(finding)
 
 
+def note_lines(remarks: Sequence[Remark]) -> list[str]:
+    """Write for a terminal who has no rows; what was switched is for those who keep the results."""
+    return [f"  -- {left_out_line(one)}" for one in remarks if isinstance(one, LeftOut)]
+
+
 def as_json(machine: Mapping[str, str], chapters: Sequence[Chapter]) -> str:
     """Return everything as one JSON object."""
     scenarios = {
@@ -59,7 +84,9 @@ def as_json(machine: Mapping[str, str], chapters: Sequence[Chapter]) -> str:
             "title": chapter.title,
             "rows": [asdict(row) for row in chapter.rows],
             "bars": [asdict(bar) | {"verdict": bar.verdict} for bar in chapter.bars],
-            "notes": [one.text for one in chapter.findings if isinstance(one, Note)],
+            "notes": chapter.notes,
+            "switched": [{"server": one.server, **asdict(one.switch)} for one in chapter.switched],
+            "took_s": round(chapter.took_s),
         }
         for chapter in chapters
     }
@@ -77,7 +104,8 @@ def as_markdown(machine: Mapping[str, str], chapters: Sequence[Chapter]) -> str:
         if chapter.bars:
             cells = [_bar_cells(bar) for bar in chapter.bars]
             parts.append(_markdown_table(["value", "", "bar", ""], cells))
-        parts += [one.text for one in chapter.findings if isinstance(one, Note)]
+        parts += chapter.notes
+    parts.append(_switched_page(chapters))
     return "\n\n".join(parts) + "\n"
 
 
@@ -111,6 +139,33 @@ def as_plot(chapters: Sequence[Chapter]) -> bytes:
         chart.add(server, values)
     drawn: bytes = chart.render()
     return drawn
+
+
+_SWITCHED = """\
+## What was switched
+
+Every server runs as it is installed: ours without a configuration file, its standard error read as
+systemd's journal does; nginx, Apache, Squid and Varnish as Debian ships them, with their access logs.
+All listen on a port of loopback, keep their files in folders of the bench, and are given the tree, or
+the origin, that they serve. Whatever else is switched stands here, as their configurations spell it."""
+
+
+def _switched_page(chapters: Sequence[Chapter]) -> str:
+    """Return what differed from installed servers, each setting once with all scenarios that had it."""
+    scenarios: dict[Switched, list[str]] = {}
+    for chapter in chapters:
+        for one in chapter.switched:
+            scenarios.setdefault(one, []).append(chapter.scenario)
+    cells = [
+        [one.server, *_switch_cells(one.switch), ", ".join(told)]
+        for one, told in sorted(scenarios.items(), key=lambda item: item[0].server)
+    ]
+    heads = ["server", "setting", "as installed", "here", "why", "in"]
+    return f"{_SWITCHED}\n\n{_markdown_table(heads, cells)}"
+
+
+def _switch_cells(switch: Switch) -> list[str]:
+    return [f"`{switch.setting}`", f"`{switch.installed}`", f"`{switch.value}`", switch.reason]
 
 
 def _alike(rows: Sequence[Row]) -> list[list[Row]]:

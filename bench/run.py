@@ -19,6 +19,7 @@ from pathlib import Path
 import machine
 import network
 import profiling
+import remarks
 import report
 from figures import Effort, Finding, Note
 from scenarios import SCENARIOS
@@ -77,8 +78,13 @@ def _run(name: str, effort: Effort) -> report.Chapter:
     for finding in _findings(name, effort):
         findings.append(finding)
         print(report.line(finding), flush=True)
-    print(f"# {name} took {time.monotonic() - began:.0f} s", flush=True)
-    return report.Chapter(name, textwrap.dedent(SCENARIOS[name].__doc__ or "").strip(), findings)
+    took_s = time.monotonic() - began
+    title = textwrap.dedent(SCENARIOS[name].__doc__ or "").strip()
+    chapter = report.Chapter(name, title, findings, remarks.collect(), took_s)
+    for line in report.note_lines(chapter.remarks):
+        print(line)
+    print(f"# {name} took {took_s:.0f} s", flush=True)
+    return chapter
 
 
 def _findings(name: str, effort: Effort) -> Iterator[Finding]:

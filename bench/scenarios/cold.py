@@ -2,8 +2,9 @@
 
 nginx stores what it gets; ours verifies every byte and syncs it to disk before
 a reply ends. Nothing is kept to one CPU: origin, server and clients share what
-there is. What earlier rounds wrote reaches the disk before the next one begins,
-and the memory for its page cache is there.
+there is, and nginx and ours have as many workers as they are installed with.
+What earlier rounds wrote reaches the disk before the next one begins, and the
+memory for its page cache is there.
 """
 
 import os
@@ -20,7 +21,8 @@ from clients import download, download_all, expect_sizes
 from figures import Bar, Effort, Finding, alternate
 from processes import Server
 from servers import has_nginx, nginx_cache, ours, squid_cache, varnish_cache
-from servers.peers import OURS, origin_of
+from servers.names import OURS
+from servers.peers import origin_of
 from stage import INDEX_PATH, Stage, stage
 
 MIB = 1024 * 1024
@@ -55,7 +57,7 @@ def _start(ready: Stage, origin: Server, name: str, work: Path) -> AbstractConte
     if name == OURS:
         return ours(work, origin.base, ready.keyring)
     if name == _REFERENCE:
-        return nginx_cache(work, origin.base)
+        return nginx_cache(work, origin.base, workers=None)
     if name == "Squid":
         return squid_cache(work, origin.base)
     if name == "Varnish":

@@ -13,7 +13,8 @@ from clients import download_all, expect_sizes
 from figures import Bar, Effort, Finding, alternate
 from loads.probe import probing
 from processes import Server
-from servers.peers import OURS, REFERENCE, hit_servers
+from servers.names import OURS, REFERENCE
+from servers.peers import hit_servers
 from stage import Stage, stage
 
 MIB = 1024 * 1024
@@ -25,7 +26,9 @@ def measure(effort: Effort) -> Iterator[Finding]:
     """Yield latencies of the probe, and throughput."""
     with stage([effort.scaled(_ITEM_BYTES), 4096]) as ready:
         large, small = ready.items
-        with hit_servers(ready, [large.path, small.path], only={OURS, REFERENCE}) as servers:
+        with hit_servers(
+            ready, [large.path, small.path], only={OURS, REFERENCE}, without_log=False
+        ) as servers:
             files = {REFERENCE: large.data_path, OURS: _blob_path(ready, large.digest)}
             rounds = alternate(
                 list(servers),
@@ -57,4 +60,4 @@ def _drop_from_page_cache(file: Path) -> None:
 
 
 def _blob_path(ready: Stage, digest: str) -> Path:
-    return ready.work / "ours" / "data" / "blobs" / "sha256" / digest[:2] / digest
+    return ready.work / OURS / "data" / "blobs" / "sha256" / digest[:2] / digest

@@ -13,7 +13,8 @@ from clients import download, expect_sizes
 from figures import Bar, Effort, Finding, Row, percentile
 from processes import LOAD_CPUS
 from servers import has_nginx, nginx_cache, ours
-from servers.peers import OURS, origin_of
+from servers.names import OURS
+from servers.peers import origin_of
 from stage import INDEX_PATH, stage
 
 _ITEM_BYTES = 1024 * 1024
@@ -27,7 +28,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
         servers = {"the origin itself": origin}
         servers[OURS] = stack.enter_context(ours(ready.folder("ours"), origin.base, ready.keyring))
         if has_nginx():
-            cache = nginx_cache(ready.folder("nginx-cache"), origin.base)
+            cache = nginx_cache(ready.folder("nginx-cache"), origin.base, workers=None)
             servers["nginx proxy_cache"] = stack.enter_context(cache)
         firsts_ms: dict[str, list[float]] = {name: [] for name in servers}
         for server in servers.values():

@@ -14,7 +14,7 @@ from clients import download, download_all, expect_sizes
 from figures import Bar, Effort, Finding, Rounds
 from processes import Server
 from servers import Pace, SlowOrigin, has_nginx, nginx_static, ours, slow_origin
-from servers.peers import OURS
+from servers.names import OURS
 from stage import INDEX_PATH, stage
 from support.tree import TreeItem
 
@@ -45,7 +45,7 @@ def _herd(effort: Effort, case: str, pace: Pace) -> Iterator[Finding]:
     ):
         download(server.base + INDEX_PATH)
         if has_nginx():
-            reference = stack.enter_context(nginx_static(ready.folder("nginx"), ready.root))
+            reference = stack.enter_context(nginx_static(ready.folder("nginx"), ready.root, workers=None))
         for number in range(effort.rounds):
             alone, together = ready.items[2 * number : 2 * number + 2]
             rounds.add(_ALONE, _one_run(server, origin, alone, 1))

@@ -11,8 +11,10 @@ from urllib.request import ProxyHandler, build_opener
 from figures import Bar, Effort, Finding, Rounds
 from loads.probe import probing
 from processes import Server
-from servers import ours
-from servers.peers import OURS, check_digest, origin_of
+from remarks import Switch
+from servers import ONE_WORKER, ours
+from servers.names import OURS
+from servers.peers import check_digest, origin_of
 from stage import INDEX_PATH, PRODUCTS_PATH, Stage, stage
 
 _LISTED = 70_000
@@ -21,7 +23,10 @@ _QUIET_S = 3.0
 _POLL_S = 0.1
 _AFTERWARDS_S = 1.0
 _LONGEST_S = 120.0
-_OPTIONS = '[freshness]\nfresh_for = "500ms"'
+_OPTIONS = (
+    ONE_WORKER,
+    Switch("freshness.fresh_for", '"500ms"', '"5m"', "a new list is to be seen at once"),
+)
 
 
 def measure(effort: Effort) -> Iterator[Finding]:

@@ -14,7 +14,9 @@ from figures import Bar, Effort, Finding, alternate
 from loads.paced import slow_clients
 from loads.probe import probing
 from processes import Server
-from servers.peers import OURS, REFERENCE, hit_servers
+from remarks import Switch
+from servers.names import OURS, REFERENCE
+from servers.peers import hit_servers
 from stage import stage
 
 KIB = 1024
@@ -25,6 +27,9 @@ _ITEM_BYTES = 256 * MIB
 _SETTLE_S = 2.0
 _ROUNDS_S = 8.0
 _MOST_ROUNDS = 3
+_ONE_ADDRESS = Switch(
+    "clients.connections_per_client", "10000", "1000", "all clients of a bench have one address"
+)
 
 
 def measure(effort: Effort) -> Iterator[Finding]:
@@ -32,7 +37,9 @@ def measure(effort: Effort) -> Iterator[Finding]:
     clients = effort.scaled(_CLIENTS)
     with stage([_ITEM_BYTES, 4 * KIB]) as ready:
         large, small = (item.path for item in ready.items)
-        with hit_servers(ready, [large, small], only={REFERENCE, OURS}) as servers:
+        with hit_servers(
+            ready, [large, small], only={REFERENCE, OURS}, without_log=False, our_switches=[_ONE_ADDRESS]
+        ) as servers:
             rounds = alternate(
                 list(servers),
                 min(effort.rounds, _MOST_ROUNDS),

@@ -18,8 +18,9 @@ from pathlib import Path
 from clients import download
 from figures import Bar, Effort, Finding, Row
 from processes import Server
-from servers import ours
-from servers.peers import OURS, origin_of
+from servers import ONE_WORKER, ours
+from servers.names import OURS
+from servers.peers import origin_of
 from stage import Stage, stage
 
 from proxy.digest import Digest
@@ -77,7 +78,8 @@ class _Store:
     def served(self) -> Iterator[tuple[Server, float]]:
         """Start the server and ask at once; yield it and the seconds until the first answer."""
         began = time.perf_counter()
-        with ours(self._prepared.work, self._upstream, self._prepared.keyring) as server:
+        work, keyring = self._prepared.work, self._prepared.keyring
+        with ours(work, self._upstream, keyring, options=[ONE_WORKER]) as server:
             while not self._is_answered(server):
                 if time.perf_counter() - began > _LONGEST_START_S:
                     raise SystemExit("the proxy does not answer")

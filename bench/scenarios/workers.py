@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from figures import Bar, Effort, Finding, Note, alternate
 from loads import wrk
 from processes import Server
+from remarks import Switch
 from servers import has_nginx, nginx_static, ours
-from servers.peers import OURS, check_digest, origin_of
+from servers.names import OURS
+from servers.peers import check_digest, origin_of
 from stage import stage
 
 NEEDS = ("wrk",)
@@ -34,7 +36,8 @@ def measure(effort: Effort) -> Iterator[Finding]:
                     nginx_static(work, ready.root, workers=workers)
                 )
             work = ready.folder(f"ours-{workers}")
-            server = stack.enter_context(ours(work, origin.base, ready.keyring, workers))
+            options = [Switch("workers", str(workers), '"auto"', "what is compared")]
+            server = stack.enter_context(ours(work, origin.base, ready.keyring, options=options))
             servers[f"{OURS}, {workers}"] = server
             check_digest(server, item.path, item.digest)
         time.sleep(_LEARNING_S)

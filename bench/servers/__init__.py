@@ -9,12 +9,13 @@ from processes import Server, free_port
 
 from servers.apache import apache_static
 from servers.nginx import has_nginx, nginx_cache, nginx_static
-from servers.ours import ours, write_config
+from servers.ours import ONE_WORKER, ours, write_config
 from servers.slow_origin import Pace, Seen, SlowOrigin, slow_origin
 from servers.squid import squid_cache
 from servers.varnish import varnish_cache
 
 __all__ = [
+    "ONE_WORKER",
     "Pace",
     "Seen",
     "Server",

@@ -1,34 +1,57 @@
-"""sstream-proxy, as it is installed in the Python that runs the bench."""
+"""sstream-proxy as it is installed in the Python that runs the bench, its log read as a journal would.
+
+What differs from the configuration as installed is a list of switches, and the file is written from it.
+"""
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from journal import journal
 from processes import Server, free_port, running
 from profiling import profiled
+from remarks import Switch, note_switches
+
+from servers.names import NO_LOG, OURS
+
+ONE_WORKER = Switch("workers", "1", '"auto"', "one worker of every server on one CPU")
+_WITHOUT_LOG = Switch("log.level", '"warning"', '"info"', "the row without an access log")
 
 
 @contextlib.contextmanager
 def ours(
-    work: Path, upstream: str, keyring: Path, workers: int = 1, options: str = "", scheme: str = "http"
+    work: Path,
+    upstream: str,
+    keyring: Path,
+    *,
+    options: Sequence[Switch] = (),
+    scheme: str = "http",
+    access_log: bool = True,
 ) -> Iterator[Server]:
-    """Run sstream-proxy in front of `upstream`, with its store below `work`; `options` is further TOML."""
+    """Run sstream-proxy in front of `upstream`, with its store below `work`."""
     port = free_port()
-    config = write_config(work, upstream, keyring, port, workers, options)
+    name = OURS if access_log else OURS + NO_LOG
+    switches = options if access_log else (*options, _WITHOUT_LOG)
+    note_switches(name, switches)
+    config = write_config(work, upstream, keyring, port, switches)
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
-    with running(command, port) as pid, profiled(pid):
-        yield Server("sstream-proxy", f"{scheme}://127.0.0.1:{port}/m/", pid)
+    with (
+        journal() as log,
+        running(command, port, log.environment, stderr=log.stream.fileno()) as pid,
+        profiled(pid),
+    ):
+        yield Server(name, f"{scheme}://127.0.0.1:{port}/m/", pid)
 
 
 def write_config(
-    work: Path, upstream: str, keyring: Path, port: int = 0, workers: int = 1, options: str = ""
+    work: Path, upstream: str, keyring: Path, port: int = 0, switches: Sequence[Switch] = ()
 ) -> Path:
     """Write a configuration of ours, with the data below `work`, and return its path."""
     config = work / "config.toml"
+    settings = "".join(f"{one.setting} = {one.value}\n" for one in switches)
     config.write_text(
-        f'listen = ["127.0.0.1:{port}"]\ndata_dir = "{work}/data"\nworkers = {workers}\n'
-        f'[cache]\nmin_free = "0 B"\n[log]\nlevel = "warning"\n{options}\n'
+        f'listen = ["127.0.0.1:{port}"]\ndata_dir = "{work}/data"\n{settings}'
         f'[[mirror]]\nname = "bench"\nmount = "/m/"\norigins = ["{upstream}"]\nkeyring = "{keyring}"\n'
     )
     return config

@@ -3,24 +3,47 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from clients import download
 from processes import SERVER_CPUS, Server
+from remarks import Switch, note_left_out
 from stage import Stage
 
 from servers.apache import apache_static
-from servers.nginx import has_nginx, nginx_cache, nginx_static
-from servers.ours import ours
+from servers.names import NO_LOG, OURS, REFERENCE
+from servers.nginx import REMEMBERING, has_nginx, nginx_cache, nginx_remembering, nginx_static
+from servers.ours import ONE_WORKER, ours
 from servers.slow_origin import Pace, slow_origin
 from servers.squid import squid_cache
 from servers.varnish import varnish_cache
 
-REFERENCE = "nginx static"
-OURS = "sstream-proxy"
 _LEARNING_S = 1.5
+
+
+class _Start(Protocol):
+    """What starts a server in a folder, with or without its access log."""
+
+    def __call__(self, work: Path, *, access_log: bool) -> AbstractContextManager[Server]: ...
+
+
+class Pair(NamedTuple):
+    """Ours and the reference, by name, that bars compare."""
+
+    how: str
+    """How both are set up, in words."""
+    ours: str
+    reference: str
+
+
+PAIRS = (
+    Pair("as installed", OURS, REFERENCE),
+    Pair("without logs", OURS + NO_LOG, REFERENCE + NO_LOG),
+)
 
 
 @contextlib.contextmanager
@@ -34,37 +57,44 @@ def origin_of(ready: Stage) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def hit_servers(
-    ready: Stage, paths: list[str], *, only: set[str] | None = None, nopush: bool = True
+    ready: Stage,
+    paths: list[str],
+    *,
+    only: set[str] | None = None,
+    without_log: bool = True,
+    nginx_switches: Sequence[Switch] = (),
+    our_switches: Sequence[Switch] = (),
 ) -> Iterator[dict[str, Server]]:
     """Run the reference, ours and every installed peer (or `only` those), each holding `paths` already.
 
-    Each is kept on one and the same CPU; they take turns. `nopush` is nginx's tcp_nopush.
+    Each runs with its access log as it is installed and, `without_log`, once more without one. Each
+    is kept on one and the same CPU; they take turns.
     """
     with ExitStack() as stack:
         origin = stack.enter_context(origin_of(ready))
-        starts = {
-            REFERENCE: ("nginx", partial(nginx_static, ready.work / "nginx", ready.root, nopush=nopush)),
-            OURS: ("true", partial(_ours, ready, origin)),
-            "nginx static, open_file_cache": (
-                "nginx",
-                partial(nginx_static, ready.work / "nginx-files", ready.root, remember_files=True),
-            ),
-            "nginx proxy_cache": ("nginx", partial(nginx_cache, ready.work / "nginx-cache", origin.base)),
-            "Apache static": ("apache2", partial(apache_static, ready.work / "apache", ready.root)),
-            "Squid": ("squid", partial(squid_cache, ready.work / "squid", origin.base)),
-            "Varnish": ("varnishd", partial(varnish_cache, ready.work / "varnish", origin.base)),
-        }
+        starts = _starts(ready, origin, nginx_switches, our_switches)
         servers: dict[str, Server] = {}
-        for name, (program, start) in starts.items():
-            if shutil.which(program) is not None and (only is None or name in only):
-                servers[name] = stack.enter_context(start())
-        digests = {item.path: item.digest for item in ready.items}
-        for server in servers.values():
-            for path in paths:
-                check_digest(server, path, digests.get(path))
-            server.pin(SERVER_CPUS)
+        for access_log in (True, False) if without_log else (True,):
+            for name, (program, start) in starts.items():
+                if only is not None and name not in only:
+                    continue
+                if shutil.which(program) is None:
+                    note_left_out(name, f"{program} is not installed")
+                    continue
+                with _forgiving(name), ExitStack() as attempt:
+                    folder = name.replace(" ", "-") if access_log else f"{name.replace(' ', '-')}-no-log"
+                    server = attempt.enter_context(start(ready.folder(folder), access_log=access_log))
+                    _hold(server, ready, paths)
+                    servers[server.name] = server
+                    stack.push(attempt.pop_all())
         time.sleep(_LEARNING_S)
         yield servers
+
+
+def pairs_of(servers: Iterable[str]) -> list[Pair]:
+    """Return the pairs that were both measured."""
+    names = set(servers)
+    return [pair for pair in PAIRS if names >= {pair.ours, pair.reference}]
 
 
 def check_digest(server: Server, path: str, digest: str | None) -> None:
@@ -75,9 +105,37 @@ def check_digest(server: Server, path: str, digest: str | None) -> None:
             raise SystemExit(f"{server.name} sent wrong bytes for {path} ({got.status})")
 
 
+def _starts(
+    ready: Stage, origin: Server, nginx_switches: Sequence[Switch], our_switches: Sequence[Switch]
+) -> dict[str, tuple[str, _Start]]:
+    """Return what each server needs to be installed, and what starts it."""
+    switches = (ONE_WORKER, *our_switches)
+    upstream = origin.base
+    return {
+        REFERENCE: ("nginx", partial(nginx_static, root=ready.root, switches=nginx_switches)),
+        OURS: ("true", partial(ours, upstream=upstream, keyring=ready.keyring, options=switches)),
+        REMEMBERING: ("nginx", partial(nginx_remembering, root=ready.root)),
+        "nginx proxy_cache": ("nginx", partial(nginx_cache, upstream=upstream)),
+        "Apache static": ("apache2", partial(apache_static, root=ready.root)),
+        "Squid": ("squid", partial(squid_cache, upstream=upstream)),
+        "Varnish": ("varnishd", partial(varnish_cache, upstream=upstream)),
+    }
+
+
+def _hold(server: Server, ready: Stage, paths: list[str]) -> None:
+    """Let a server fetch what it will be asked for, and keep it on its CPU from then on."""
+    digests = {item.path: item.digest for item in ready.items}
+    for path in paths:
+        check_digest(server, path, digests.get(path))
+    server.pin(SERVER_CPUS)
+
+
 @contextlib.contextmanager
-def _ours(ready: Stage, origin: Server) -> Iterator[Server]:
-    # All clients of a bench have one address.
-    options = "[clients]\nconnections_per_client = 10000"
-    with ours(ready.folder("ours"), origin.base, ready.keyring, options=options) as server:
-        yield server
+def _forgiving(name: str) -> Iterator[None]:
+    """Leave a peer out that does not work here, and say so; without ours there is nothing to measure."""
+    try:
+        yield
+    except (SystemExit, RuntimeError, OSError) as error:
+        if name == OURS:
+            raise
+        note_left_out(name, str(error))

@@ -1,18 +1,24 @@
 """The bench's arithmetic and reports; what it measures is not for tests to judge."""
 
 import json
+import os
 import subprocess
 import sys
+import tomllib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import remarks
 import report
 from figures import Bar, Effort, Note, Rounds, Row, alternate, percentile
+from journal import journal
 from loads import wrk
 from loads.probe import with_those_not_sent
 from processes import Server
+from remarks import LeftOut, Switch, Switched
 from scenarios import SCENARIOS
+from servers import write_config
 
 BENCH = Path(__file__).parents[3] / "bench"
 
@@ -193,3 +199,66 @@ def test_every_scenario_says_what_happens_and_is_in_the_readme() -> None:
         assert scenario.__doc__
         assert callable(scenario.measure)
         assert f"`{name}`" in readme
+
+
+def switched(server: str, value: str) -> Switched:
+    return Switched(server, Switch("workers", value, '"auto"', "one CPU"))
+
+
+def test_the_results_page_tells_each_switch_once_with_all_scenarios_that_had_it() -> None:
+    chapters = [
+        report.Chapter("small", "Small hits.", [], [switched("ours", "1")]),
+        report.Chapter("large", "Large hits.", [], [switched("ours", "1"), switched("nginx", "2")]),
+    ]
+    page = report.as_markdown(MACHINE, chapters)
+    assert '| ours | `workers` | `"auto"` | `1` | one CPU | small, large |' in page
+    assert '| nginx | `workers` | `"auto"` | `2` | one CPU | large |' in page
+    told = json.loads(report.as_json(MACHINE, chapters))
+    assert [one["server"] for one in told["scenarios"]["large"]["switched"]] == ["ours", "nginx"]
+
+
+def test_a_server_that_was_left_out_stands_in_the_results_with_the_reason() -> None:
+    chapters = [report.Chapter("small", "Small hits.", [], [LeftOut("Squid", "squid is not installed")])]
+    assert "Squid was left out: squid is not installed." in report.as_markdown(MACHINE, chapters)
+    assert "Squid was left out: squid is not installed." in report.as_json(MACHINE, chapters)
+
+
+def test_remarks_are_collected_once() -> None:
+    remarks.collect()
+    one = Switch("workers", "1", '"auto"', "one CPU")
+    remarks.note_switches("ours", [one, one])
+    remarks.note_left_out("Squid", "it is not installed")
+    assert remarks.collect() == [Switched("ours", one), LeftOut("Squid", "it is not installed")]
+    assert remarks.collect() == []
+
+
+def test_our_configuration_is_the_installed_one_but_for_the_switches_that_are_told(tmp_path: Path) -> None:
+    told = [Switch("workers", "1", '"auto"', "one CPU"), Switch("log.level", '"warning"', '"info"', "no log")]
+    config = write_config(tmp_path, "http://127.0.0.1:1/", tmp_path / "keyring.gpg", 8080, told)
+    settings = tomllib.loads(config.read_text())
+    assert settings.keys() == {"listen", "data_dir", "workers", "log", "mirror"}
+    assert settings["log"] == {"level": "warning"}
+
+
+def test_a_service_finds_the_journal_where_systemd_says_that_it_is() -> None:
+    with journal() as log:
+        assert stream_named(log.environment["JOURNAL_STREAM"], log.stream.fileno())
+        for _ in range(1000):
+            log.stream.sendall(b"a line" * 100)
+
+
+def test_the_end_of_a_log_is_told_when_something_breaks(capsys: pytest.CaptureFixture[str]) -> None:
+    def break_off() -> None:
+        with journal() as log:
+            log.stream.sendall(b"why it broke\n")
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        break_off()
+    assert "why it broke" in capsys.readouterr().err
+
+
+def stream_named(name: str, descriptor: int) -> bool:
+    """Whether $JOURNAL_STREAM names this descriptor (systemd.exec(5))."""
+    about = os.fstat(descriptor)
+    return name == f"{about.st_dev}:{about.st_ino}"
