@@ -31,6 +31,8 @@ class Mirror:
     trust: Trust = Trust.GPG
     spread: bool = False
     """Whether prefetches use all origins alike, instead of the first one that works."""
+    limit_bytes_s: int | None = None
+    """Most bytes a second from its origins, besides `upstream.limit`; None is no limit."""
     redirect_hosts: tuple[str, ...] = ()
     """Private hosts ("host" or "host:port") that origins may redirect to."""
     allow: tuple[str, ...] = EVERYBODY

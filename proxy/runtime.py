@@ -27,7 +27,7 @@ from proxy.fills.demand import Demand
 from proxy.fills.facilities import Facilities
 from proxy.fills.failures import Failures
 from proxy.fills.flights import Flights
-from proxy.fills.pace import Background
+from proxy.fills.pace import Background, Bandwidth
 from proxy.fills.places import Places, places_by_files
 from proxy.fills.wrong_bytes import WrongBytes
 from proxy.jobs.rulebook import RuleBook
@@ -43,10 +43,11 @@ from proxy.sources.folder.reader import Readers
 from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
+from proxy.sources.limits.limits import Limits
+from proxy.sources.limits.opened import OpenLimits
 from proxy.sources.offline import OfflineSwitch
 from proxy.sources.origin import Origin
 from proxy.sources.route import Route
-from proxy.sources.throttle import TokenBucket
 from proxy.store.ledger import Ledger
 from proxy.store.storage import Storage, listings_folder, open_store
 from proxy.system.descriptors import most_open_files
@@ -63,6 +64,7 @@ class _Parts(NamedTuple):
     sessions: Sessions
     readers: Readers
     offline: OfflineSwitch
+    limits: OpenLimits
 
 
 @contextlib.asynccontextmanager
@@ -89,12 +91,16 @@ async def open_runtime(
             lambda: OfflineSwitch(_boards(config) / ".offline", is_configured=config.offline)
         )
         stack.callback(offline.close)
-        parts = _Parts(config, clock, storage, reading, sessions, readers, offline)
+        limits = OpenLimits(_boards(config), config.worker_count(), time.monotonic)
+        stack.callback(limits.close)
+        await threads.disk(limits.limit_all, config.upstream.limit_bytes_s)
+        parts = _Parts(config, clock, storage, reading, sessions, readers, offline, limits)
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
             documents[mirror.name] = one = await _open_documents(mirror, keyrings.get(mirror.name), parts)
             stack.push_async_callback(one.close)
-        flights = await _open_flights(config, storage, clock, stack)
+        background = await threads.disk(limits.of_background, config.upstream.background_limit_bytes_s)
+        flights = await _open_flights(config, storage, background, clock, stack)
         usage = UsageNotes(storage)
         tasks = [
             asyncio.create_task(usage.run(), name="usage"),
@@ -127,10 +133,11 @@ async def _open_storage(
 async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts) -> Documents:
     """Open what one mirror serves, with the route to its origins."""
     storage, reading, clock = parts.storage, parts.reading, parts.clock
+    limits = await storage.threads.disk(parts.limits.of_mirror, mirror.name, mirror.limit_bytes_s)
     reverifier = Reverifier(mirror.name, mirror.trust.value, keyring, storage.store)
     return Documents(
         mirror,
-        _route(mirror, parts),
+        _route(mirror, parts, limits),
         Assembler(mirror.trust, Vetting(keyring, storage, reading, clock)),
         MirrorRecords(mirror.name, reverifier, storage, reading),
         await storage.threads.disk(SharedFacts, _boards(parts.config) / mirror.name),
@@ -140,7 +147,7 @@ async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts
     )
 
 
-def _route(mirror: Mirror, parts: _Parts) -> Route:
+def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
     """Return the way to a mirror's origins, servers and folders alike."""
     servers = [url for url in mirror.origins if not is_folder(url)]
     guard = RedirectGuard(servers, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
@@ -153,22 +160,24 @@ def _route(mirror: Mirror, parts: _Parts) -> Route:
         if is_folder(url):
             folder = folder_of(url)
             reader, options = parts.readers.of(folder), parts.config.upstream
-            origins.append(FolderOrigin(name, folder, reader, options, meter, parts.clock))
+            origins.append(FolderOrigin(name, folder, reader, options, meter, parts.clock, limits))
         else:
-            origins.append(HttpOrigin(url, parts.sessions, guard, meter))
+            origins.append(HttpOrigin(url, parts.sessions, guard, meter, limits))
     return Route(origins, time.monotonic, is_spread=mirror.spread)
 
 
 async def _open_flights(
-    config: Config, storage: Storage, clock: Callable[[], float], stack: contextlib.AsyncExitStack
+    config: Config,
+    storage: Storage,
+    background: Bandwidth | None,
+    clock: Callable[[], float],
+    stack: contextlib.AsyncExitStack,
 ) -> Flights:
     """Return what brings items into the store, at the configured pace; the stack closes it."""
     upstream = config.upstream
     demand = await storage.threads.disk(Demand, _boards(config) / ".demand")
     stack.callback(demand.close)
-    limit = upstream.background_limit_bytes
-    bucket = None if limit is None else TokenBucket(limit, time.monotonic)
-    pace = Background(demand, bucket, time.monotonic)
+    pace = Background(demand, background, time.monotonic)
     failures = Failures(storage, clock)
     most = places_by_files(upstream.transfers, most_open_files())
     places = Places(most, upstream.give_up_after_s, storage.counters.transfers)

@@ -5,6 +5,7 @@ Knows nothing of the proxy: field names and types say it all.
 * A key is the field's name without its unit, and the unit picks the parser:
   `stall_timeout_s` is `stall_timeout = "8s"`, `limit_bytes` is
   `limit = "200 GiB"`. A size that may be None is also "unlimited".
+  `limit_bytes_s` is bytes a second, as a size or as `limit = "50 Mbit/s"`.
 * Types drive the rest: str, int, bool, Path (an empty text is None where that
   is allowed), Literal texts, enums by value, tuples of texts, nested
   dataclasses as tables, and tuples of dataclasses as arrays of tables under
@@ -118,8 +119,12 @@ _BYTES = {"": 1, "B": 1, **_DECIMAL, **_BINARY}
 _SIZE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BYTES)})\s*")
 _LARGEST_BYTES = 1024**6
 
+_BITS = {"bit": 1, "kbit": 1000, "Mbit": 1000**2, "Gbit": 1000**3}
+_BIT_RATE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BITS)})/s\s*")
+
 A_DURATION = 'a time such as "300ms", "15s", "5m" or "1h30m", at most "3650d"'
 A_SIZE = 'a size such as "64 KiB", "200 GiB" or "10 GB", less than 1 EiB'
+A_RATE = 'bytes a second such as "6 MB" or "512 KiB", or bits a second such as "50 Mbit/s"'
 
 
 def parse_duration(raw: object) -> float:
@@ -145,6 +150,20 @@ def parse_size(raw: object) -> int:
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < _LARGEST_BYTES:
         raise ValueError(f"write {A_SIZE}, not {_found(raw)}")
     return size
+
+
+def parse_rate(raw: object) -> int:
+    """Return bytes a second from "50 Mbit/s", "6 MB/s", or a size as `parse_size` reads it.
+
+    Raises ValueError for anything else, for less than nothing and for an exbibyte or more.
+    """
+    match = _BIT_RATE.fullmatch(raw) if isinstance(raw, str) else None
+    if match:
+        return int(Fraction(match[1]) * _BITS[match[2]] / 8)
+    try:
+        return parse_size(raw.strip().removesuffix("/s") if isinstance(raw, str) else raw)
+    except ValueError:
+        raise ValueError(f"write {A_RATE}, not {_found(raw)}") from None
 
 
 def quoted(text: str) -> str:
@@ -237,10 +256,11 @@ def _scalar(name: str, hint: Any, raw: object) -> object:
 def _taken(name: str, options: tuple[Any, ...], raw: object) -> object:
     """Return `raw` as the first of a field's types that it fits."""
     nullable = types.NoneType in options
+    if name.endswith(("_bytes", "_bytes_s")):
+        parse = parse_size if name.endswith("_bytes") else parse_rate
+        return None if nullable and raw == "unlimited" else parse(raw)
     if name.endswith("_s"):
         return parse_duration(raw)
-    if name.endswith("_bytes"):
-        return None if nullable and raw == "unlimited" else parse_size(raw)
     for option in options:
         if get_origin(option) is Literal and isinstance(raw, str) and raw in get_args(option):
             return raw
@@ -278,6 +298,8 @@ def _expected(name: str, hint: Any) -> str:
         if is_dataclass(get_args(hint)[0]):
             return f"[[{name.removesuffix('s')}]] on a line of its own, once for each, with its keys below it"
         return 'a list of texts in quotes and square brackets, such as ["one", "two"]'
+    if name.endswith("_bytes_s"):
+        return f'{A_RATE}, or "unlimited"' if types.NoneType in _options(hint) else A_RATE
     if name.endswith("_s"):
         return A_DURATION
     if name.endswith("_bytes"):
@@ -324,7 +346,7 @@ def _keys(kind: type[Any]) -> dict[str, Field[Any]]:
 def _key(name: str, hint: Any) -> str:
     if get_origin(hint) is tuple and is_dataclass(get_args(hint)[0]):
         return name.removesuffix("s")
-    return name.removesuffix("_s").removesuffix("_bytes")
+    return name.removesuffix("_bytes_s").removesuffix("_s").removesuffix("_bytes")
 
 
 def _key_text(name: str) -> str:

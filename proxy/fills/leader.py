@@ -22,6 +22,7 @@ from proxy.fills.progress import Progress
 from proxy.fills.writing import Writing
 from proxy.sources.candidates import Source
 from proxy.sources.errors import ItemAbsent, ItemUnobtainable, OriginError, WrongCopy
+from proxy.sources.limits.flow import Flow
 from proxy.sources.origin import Piece
 from proxy.sources.pull import Pull
 from proxy.sources.route import Route
@@ -75,6 +76,7 @@ class Leader:
             self._sources, self._item.size_bytes, incoming.length_bytes, known.doubts
         )
         pull.after_failed_round = self._tell_trouble
+        pull.flow = Flow(self._turn.priority)
         try:
             await self._receive(pull)
         except (WrongCopy, SizeMismatch, DigestMismatch) as error:

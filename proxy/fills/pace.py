@@ -7,13 +7,20 @@ from typing import Protocol
 from proxy.digest import Digest
 from proxy.fills.demand import Demand
 from proxy.fills.interest import Interest
-from proxy.sources.throttle import TokenBucket
+from proxy.sources.limits.priority import Priority
 
 _YIELD_POLL_S = 0.1
 _LONGEST_YIELD_S = 5.0
 """After this a chunk passes all the same, so that the origin does not hang up."""
 _AT_ONCE_BYTES = 4 * 1024 * 1024
 _AT_ONCE_IN_BACKGROUND_BYTES = 512 * 1024
+
+
+class Bandwidth(Protocol):
+    """Bytes a second."""
+
+    async def take(self, count: int) -> None:
+        """Take bytes that have passed; wait while too many have."""
 
 
 class Pace(Protocol):
@@ -32,7 +39,7 @@ class Background:
     def __init__(
         self,
         demand: Demand,
-        bucket: TokenBucket | None,
+        bucket: Bandwidth | None,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -53,7 +60,7 @@ class Background:
 class Limited:
     """A pace within a bandwidth of its own."""
 
-    def __init__(self, pace: Pace, bucket: TokenBucket) -> None:
+    def __init__(self, pace: Pace, bucket: Bandwidth) -> None:
         self._pace = pace
         self._bucket = bucket
 
@@ -75,6 +82,11 @@ class Turn:
     def at_once_bytes(self) -> int:
         """Much for clients that wait; else little, so that a bandwidth is kept evenly."""
         return _AT_ONCE_BYTES if self._interest.has_clients_anywhere() else _AT_ONCE_IN_BACKGROUND_BYTES
+
+    def priority(self) -> Priority:
+        """Return before whom the fill goes where a limit makes transfers wait."""
+        self._interest.note()
+        return Priority.CLIENT if self._interest.has_clients_anywhere() else Priority.BACKGROUND
 
     async def give_way(self, count: int) -> None:
         """Return when more may be received: at once for clients that wait, else as the background allows."""

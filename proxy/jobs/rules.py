@@ -33,7 +33,7 @@ class Rule:
     jitter_s: float = 0.0
     """Each run begins up to this much later, so that not all sites ask at once."""
     window: str = ""
-    limit_bytes: int | None = None
+    limit_bytes_s: int | None = None
     """Most bytes a second, besides `upstream.background_limit`."""
 
     @property

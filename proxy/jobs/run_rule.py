@@ -96,9 +96,9 @@ class RuleRunner:
         )
 
     def _pace(self, rule: Rule) -> Pace | None:
-        if rule.limit_bytes is None:
+        if rule.limit_bytes_s is None:
             return None
-        return Limited(self._cache.background, TokenBucket(rule.limit_bytes, time.monotonic))
+        return Limited(self._cache.background, TokenBucket(rule.limit_bytes_s, time.monotonic))
 
     async def _carry_out(self, rule: Rule, work: Prefetch, closes_at: float | None) -> _End:
         seconds = None if closes_at is None else max(0.0, closes_at - self._clock())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from proxy.sources.freshness import Freshness
+from proxy.sources.limits.flow import ANY_FLOW, Flow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class FetchOptions(NamedTuple):
     """Whether another origin can be asked, so that a very slow one may be given up."""
     is_held: bool = False
     """Whether an accepted version is served meanwhile."""
+    flow: Flow = ANY_FLOW
+    """The transfer that the bytes are for, where a limit makes transfers wait; origins set it themselves."""
 
 
 CONFIRMED = FetchOptions()

@@ -26,8 +26,10 @@ class UpstreamOptions:
     """Most items that are fetched at once, per worker, and half of that for one client; others wait."""
     background_transfers: int = 8
     """How many items a prefetch fetches at a time."""
-    background_limit_bytes: int | None = None
-    """Most bytes a second that a process takes for prefetching; None is no limit."""
+    limit_bytes_s: int | None = None
+    """Most bytes a second from all origins, in all processes on a data directory; None is no limit."""
+    background_limit_bytes_s: int | None = None
+    """Most of them for items that no client waits for; None is no limit."""
     document_timeout_s: float = 120.0
     """Longest time for one index or products list, however it drips in."""
     document_limit_bytes: int = 256 * 1024 * 1024

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from proxy.sources.document import CONFIRMED, Fetched, FetchOptions, Validators
 from proxy.sources.freshness import Freshness
+from proxy.sources.limits.flow import ANY_FLOW, Flow
 
 
 class Readable(Protocol):
@@ -42,6 +43,8 @@ class ItemOptions(NamedTuple):
     """Places that an origin must not send us to: their copies were found wrong."""
     is_replaceable: bool = False
     """Whether another origin can be asked, so that a very slow one may be given up."""
+    flow: Flow = ANY_FLOW
+    """The transfer that the bytes are for, where a limit makes transfers wait."""
 
 
 class OriginItem(Protocol):

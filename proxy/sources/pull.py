@@ -15,6 +15,7 @@ from proxy.sources.backoff import pauses_s
 from proxy.sources.candidates import Candidate, Candidates, Doubts, Source
 from proxy.sources.errors import ItemForbidden, ItemUnobtainable, OriginError, WrongLength
 from proxy.sources.freshness import Freshness
+from proxy.sources.limits.flow import Flow
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.origin import ItemOptions, Origin, OriginItem, Piece
 
@@ -64,6 +65,8 @@ class Pull:
         self.parts: list[Part] = []
         self.first_byte_within_s = options.give_up_after_s
         """A pull without a single byte fails after so long."""
+        self.flow = Flow()
+        """The transfer that this is, where a limit makes transfers wait."""
         self.after_failed_round: Callable[[OriginError], Awaitable[None]] = _do_nothing
         """Told each time that all origins have failed one after the other, with the last one's problem."""
 
@@ -167,6 +170,7 @@ class Pull:
             freshness=Freshness.ANEW if self._doubts.is_suspect else Freshness.KEPT,
             avoided=frozenset(self._candidates.bad_places),
             is_replaceable=any(one.origin is not candidate.origin for one in self._in_turn()),
+            flow=self.flow,
         )
         async with aclosing(item.pieces(self._offset, options)) as pieces:
             async for piece in pieces:

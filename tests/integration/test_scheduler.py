@@ -101,7 +101,7 @@ async def test_a_rule_that_is_gone_keeps_nothing(tmp_path: Path, mirror: Mirror,
 async def test_a_rules_bandwidth_is_its_own(proxy: RunningProxy, clock: Clock, tree: SignedTree) -> None:
     tree.add_item("p", "1", "one", size=300_000)
     tree.publish()
-    rule = Rule(name="lab", mirror="test", filters=("product_name=p",), limit_bytes=200_000)
+    rule = Rule(name="lab", mirror="test", filters=("product_name=p",), limit_bytes_s=200_000)
     runner = runner_of(proxy, await open_rulebook(proxy.config, proxy.cache), clock)
 
     began = time.monotonic()

@@ -26,6 +26,9 @@ from proxy.sources.errors import (
 from proxy.sources.folder.file import FolderFile, Version
 from proxy.sources.folder.reader import Reader
 from proxy.sources.folder.reasons import explain
+from proxy.sources.limits.document_flow import DocumentFlow
+from proxy.sources.limits.flow import Flow
+from proxy.sources.limits.limits import UNLIMITED, Limits
 from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.origin import ItemOptions, Piece
@@ -52,6 +55,7 @@ class FolderOrigin:
         options: UpstreamOptions,
         meter: Meter,
         clock: Callable[[], float],
+        limits: Limits = UNLIMITED,
     ) -> None:
         self.name = name
         self._folder = folder
@@ -59,6 +63,7 @@ class FolderOrigin:
         self._options = options
         self._meter = meter
         self._clock = clock
+        self._limits = limits
 
     def __repr__(self) -> str:
         return f"FolderOrigin({self.name})"
@@ -76,7 +81,8 @@ class FolderOrigin:
         """
         timeout_s = self._options.document_timeout_s
         try:
-            async with asyncio.timeout(timeout_s), self.opened(path) as (file, version):
+            async with asyncio.timeout(timeout_s) as timeout, self.opened(path) as (file, version):
+                options = options._replace(flow=DocumentFlow(timeout))
                 found = self._validators(version)
                 if validators.etag is not None and validators.etag == found.etag:
                     return None
@@ -113,7 +119,7 @@ class FolderOrigin:
                     await asyncio.wait([closing], timeout=_CLOSE_WITHIN_S)
 
     async def read(
-        self, file: FolderFile, start: int, stop: int, *, is_replaceable: bool
+        self, file: FolderFile, start: int, stop: int, *, is_replaceable: bool, flow: Flow
     ) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes of [start, stop), or up to its end if that comes first.
 
@@ -121,9 +127,11 @@ class FolderOrigin:
         """
         rate = DeliveryRate(self._options.least_rate_bytes, self._options.stall_timeout_s)
         while start < stop:
-            began = time.monotonic()
             piece_bytes = _SHARED_PIECE_BYTES if self._reader.is_crowded else _PIECE_BYTES
-            chunk = await self._run(file.path, file.read, start, min(piece_bytes, stop - start))
+            granted_bytes = await self._limits.take(min(piece_bytes, stop - start), flow)
+            began = time.monotonic()
+            chunk = await self._run(file.path, file.read, start, granted_bytes)
+            self._limits.give_back(granted_bytes - len(chunk))
             if not chunk:
                 return
             self._meter.received(len(chunk))
@@ -137,7 +145,7 @@ class FolderOrigin:
         limit = self._options.document_limit_bytes
         written = BytesIO()
         if version.size_bytes <= limit:
-            chunks = self.read(file, 0, limit + 1, is_replaceable=options.is_replaceable)
+            chunks = self.read(file, 0, limit + 1, is_replaceable=options.is_replaceable, flow=options.flow)
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
                     written.write(chunk)
@@ -206,7 +214,9 @@ class FolderItem:
         async with self._origin.opened(self._path) as (file, version):
             if version.size_bytes != self._size_bytes:
                 raise WrongLength(self._origin.name, self._size_bytes, version.size_bytes)
-            chunks = self._origin.read(file, offset, self._size_bytes, is_replaceable=options.is_replaceable)
+            chunks = self._origin.read(
+                file, offset, self._size_bytes, is_replaceable=options.is_replaceable, flow=options.flow
+            )
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk

@@ -19,9 +19,11 @@ from proxy.sources.http.errors import OriginStatus, ParentProxyRefused
 from proxy.sources.http.reasons import explain_parent_refusal, explain_status
 from proxy.sources.http.redirects import LONGEST_CHAIN, RedirectGuard, RedirectRefused
 from proxy.sources.http.request_timer import RequestTimer
-from proxy.sources.http.sessions import Sessions
+from proxy.sources.http.sessions import READ_BUFFER_BYTES, ForgivingHandler, Sessions
+from proxy.sources.limits.limits import UNLIMITED, Limits
 from proxy.sources.meter import Meter
 
+_LEAST_BUFFER_BYTES = 16 * 1024
 MOST_ASKED = 4
 """How often a redirector may choose."""
 _OF_OBJECT_STORES = "Object stores say so for what they do not have"
@@ -41,11 +43,15 @@ class _AvoidedPlace(OriginMisbehaved):
 class Follower:
     """Asks for URLs of one origin; `guard` decides where they may redirect to."""
 
-    def __init__(self, name: str, sessions: Sessions, guard: RedirectGuard, meter: Meter) -> None:
+    def __init__(
+        self, name: str, sessions: Sessions, guard: RedirectGuard, meter: Meter, limits: Limits = UNLIMITED
+    ) -> None:
         self._name = name
         self._sessions = sessions
         self._guard = guard
         self._meter = meter
+        self._limits = limits
+        self._buffer_bytes = _buffer_bytes(limits)
 
     async def ask(
         self, url: URL, path: str, headers: Mapping[str, str], avoided: Collection[str] = ()
@@ -96,7 +102,12 @@ class Follower:
         # aiohttp itself does not bound what a parent proxy takes to answer CONNECT.
         async with RequestTimer(options.connect_timeout_s + options.stall_timeout_s) as timer:
             response = await session.get(
-                url, headers=headers, allow_redirects=False, proxy=parent, trace_request_ctx=timer
+                url,
+                headers=headers,
+                allow_redirects=False,
+                proxy=parent,
+                trace_request_ctx=timer,
+                read_bufsize=self._buffer_bytes,
             )
         if parent is not None:
             refusal = explain_parent_refusal(
@@ -106,6 +117,8 @@ class Follower:
                 response.release()
                 self._meter.failed()
                 raise ParentProxyRefused(self._name, refusal)
+        if response.connection is not None and isinstance(response.connection.protocol, ForgivingHandler):
+            response.connection.protocol.bound_window(self._limits.window_bytes)
         self._meter.answered(timer.spent_s, is_good=response.status in statuses.GOOD)
         return response
 
@@ -145,6 +158,13 @@ class Follower:
     def _misbehaved(self, problem: str) -> OriginMisbehaved:
         self._meter.failed()
         return OriginMisbehaved(self._name, problem)
+
+
+def _buffer_bytes(limits: Limits) -> int:
+    """Return how much aiohttp may receive ahead; twice that comes past the limits at most."""
+    if limits.chunk_bytes is None:
+        return READ_BUFFER_BYTES
+    return min(max(limits.chunk_bytes, _LEAST_BUFFER_BYTES), READ_BUFFER_BYTES)
 
 
 def _end(trail: list[str]) -> str:

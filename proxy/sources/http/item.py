@@ -78,7 +78,7 @@ class HttpItem:
             position = reply.start
             is_exact = position == offset and reply.length_bytes == self._size_bytes - position
             read = reply.pieces if is_exact else reply.chunks
-            async with aclosing(read(is_replaceable=options.is_replaceable)) as pieces:
+            async with aclosing(read(is_replaceable=options.is_replaceable, flow=options.flow)) as pieces:
                 async for piece in pieces:
                     if not isinstance(piece, bytes):
                         yield piece

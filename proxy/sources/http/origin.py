@@ -38,6 +38,8 @@ from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.reply import Reply
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.http.unpacking import TooLarge, unpacked
+from proxy.sources.limits.document_flow import DocumentFlow
+from proxy.sources.limits.limits import UNLIMITED, Limits
 from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 
@@ -47,12 +49,20 @@ log = logging.getLogger(__name__)
 class HttpOrigin:
     """One base URL that a mirror's files are fetched from."""
 
-    def __init__(self, base_url: str, sessions: Sessions, guard: RedirectGuard, meter: Meter) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        sessions: Sessions,
+        guard: RedirectGuard,
+        meter: Meter,
+        limits: Limits = UNLIMITED,
+    ) -> None:
         self._base_url = base_url
         self._sessions = sessions
         self.meter = meter
+        self._limits = limits
         self.name = shown_url(base_url)
-        self._follower = Follower(self.name, sessions, guard, meter)
+        self._follower = Follower(self.name, sessions, guard, meter, limits)
 
     @property
     def options(self) -> UpstreamOptions:
@@ -101,7 +111,8 @@ class HttpOrigin:
         timeout_s = self._sessions.options.document_timeout_s
         asked_with = conditions(validators)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s) as timeout:
+                options = options._replace(flow=DocumentFlow(timeout))
                 if asked_with:
                     return await self._fetch_if_changed(path, asked_with, options)
                 return await self._fetch(path, {}, options)
@@ -205,7 +216,7 @@ class HttpOrigin:
         return self._body(arrival, *part)
 
     def _body(self, arrival: Arrival, start: int, total: int | None) -> Reply:
-        return Reply(self.name, arrival, start, total, self.options, self.meter)
+        return Reply(self.name, arrival, start, total, self.options, self.meter, self._limits)
 
     async def _read_document(self, arrival: Arrival, options: FetchOptions) -> bytes:
         limit = self.options.document_limit_bytes
@@ -214,7 +225,7 @@ class HttpOrigin:
         # Bytes that are written to it are not copied again in the end, while all else would stand still.
         written = BytesIO()
         reply = self._body(arrival, 0, None)
-        async for chunk in reply.chunks(is_replaceable=options.is_replaceable):
+        async for chunk in reply.chunks(is_replaceable=options.is_replaceable, flow=options.flow):
             written.write(chunk)
             if written.tell() > limit:
                 raise self._too_large(limit)

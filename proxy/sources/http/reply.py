@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncGenerator
 
 from proxy.sources.delivery_rate import DeliveryRate
@@ -11,6 +12,8 @@ from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
 from proxy.sources.http.following import Arrival
 from proxy.sources.http.socket_body import SocketBody
+from proxy.sources.limits.flow import ANY_FLOW, Flow
+from proxy.sources.limits.limits import UNLIMITED, Limits
 from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 
@@ -28,11 +31,15 @@ class Reply:
         total: int | None,
         options: UpstreamOptions,
         meter: Meter,
+        limits: Limits = UNLIMITED,
     ) -> None:
         response = arrival.response
         self._origin = origin
         self._response = response
         self._meter = meter
+        self._limits = limits
+        self._arrived: deque[bytes] = deque()
+        """What was received, and not handed on yet."""
         self._rate = DeliveryRate(options.least_rate_bytes, options.stall_timeout_s)
         self._stall_timeout_s = options.stall_timeout_s
         self.place = arrival.place
@@ -52,36 +59,47 @@ class Reply:
         self.ends_for_sure = is_whole and (coding == "chunked" or self.length_bytes is not None)
         """Whether the end of the body is the end of the file, rather than of a part or a connection."""
 
-    async def chunks(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives.
+    async def chunks(
+        self, *, is_replaceable: bool = False, flow: Flow = ANY_FLOW
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives, and as fast as the limits let the flow have it.
 
         Raises OriginUnreachable when it breaks off, or only trickles though the
         origin is replaceable.
         """
         with self._broken_off():
-            while chunk := await self._next_chunk():
-                yield chunk
+            while part := await self._next_part(flow):
+                yield part
                 self._check_rate(is_replaceable=is_replaceable)
 
-    async def pieces(self, *, is_replaceable: bool = False) -> AsyncGenerator[bytes | SocketBody, None]:
+    async def pieces(
+        self, *, is_replaceable: bool = False, flow: Flow = ANY_FLOW
+    ) -> AsyncGenerator[bytes | SocketBody, None]:
         """Yield the body as `chunks` does, but a SocketBody for the rest of a large one, where possible.
 
         It is yielded again and again, each time that there is something to receive from it.
         """
         with self._broken_off():
-            while chunk := await self._next_chunk():
-                yield chunk
+            while part := await self._next_part(flow):
+                yield part
                 self._check_rate(is_replaceable=is_replaceable)
-                if self.length_bytes is not None and SocketBody.is_possible(self._response):
+                if not self._arrived and self.length_bytes and SocketBody.is_possible(self._response):
                     break
             else:
                 return
             with SocketBody(self._response) as rest:
-                for part in rest.begun:
-                    self._note(len(part), 0.0)
-                    yield part
+                for begun in rest.begun:
+                    self._note(len(begun), 0.0)
+                    self._arrived.append(begun)
+                while self._arrived:
+                    yield await self._next_part(flow)
+                if self._limits:
+                    rest.granted_bytes = 0
                 while left_bytes := rest.left_bytes:
                     waited_s = await self._wait(rest)
+                    if not rest.granted_bytes:
+                        # After the wait for the origin: while we let it wait, it is not silent.
+                        rest.granted_bytes = await self._limits.take(left_bytes, flow)
                     yield rest
                     self._note(left_bytes - rest.left_bytes, waited_s)
                     rest.check()
@@ -91,7 +109,7 @@ class Reply:
         """Return once there is something to receive, and how many seconds that took."""
         began = time.monotonic()
         async with self._within_stall_timeout():
-            await rest.ready()
+            await rest.ready(self._limits.chunk_bytes)
         return time.monotonic() - began
 
     @contextlib.asynccontextmanager
@@ -115,6 +133,18 @@ class Reply:
     def _note(self, count: int, waited_s: float) -> None:
         self._rate.note(count, waited_s)
         self._meter.received(count)
+
+    async def _next_part(self, flow: Flow) -> bytes:
+        """Return the next bytes that have come, as many as the flow may have; none at the end."""
+        if not self._arrived:
+            self._arrived.append(await self._next_chunk())
+        chunk = self._arrived.popleft()
+        if not chunk:
+            return chunk
+        count = await self._limits.take(len(chunk), flow)
+        if count < len(chunk):
+            self._arrived.appendleft(chunk[count:])
+        return chunk[:count]
 
     async def _next_chunk(self) -> bytes:
         began = time.monotonic()

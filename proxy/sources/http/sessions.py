@@ -5,6 +5,7 @@ Owns aiohttp's sessions, and what its parser gets to see of a reply's head.
 
 import asyncio
 import select
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -22,7 +23,8 @@ from proxy.sources.http.redirects import PublicResolver, RedirectGuard
 from proxy.sources.http.request_timer import queue_tracing
 from proxy.sources.options import UpstreamOptions
 
-_READ_BUFFER_BYTES = 1024 * 1024
+_ANY_WINDOW_BYTES = 1 << 30
+READ_BUFFER_BYTES = 1024 * 1024
 
 
 class BadHead(ClientError):
@@ -39,6 +41,7 @@ class ForgivingHandler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._head: HeadReader | None = None
+        self._window_bytes: int | None = None
 
     def set_response_params(self, **params: Any) -> None:
         """Expect a reply."""
@@ -68,6 +71,14 @@ class ForgivingHandler(ResponseHandler):
             self._head = None
             data = clean
         super().data_received(data)
+
+    def bound_window(self, most_bytes: int | None) -> None:
+        """Let the kernel take no more than so much ahead of us from now on; None is as much as it likes."""
+        if most_bytes == self._window_bytes or self.transport is None:
+            return
+        self._window_bytes = most_bytes
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, most_bytes or _ANY_WINDOW_BYTES)
 
     @property
     def _is_idle(self) -> bool:
@@ -124,7 +135,7 @@ def _session(options: UpstreamOptions, resolver: Names) -> ClientSession:
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
         headers={"User-Agent": f"sstream-proxy/{__version__}"},
-        read_bufsize=_READ_BUFFER_BYTES,
+        read_bufsize=READ_BUFFER_BYTES,
         trace_configs=[queue_tracing()],
         timeout=ClientTimeout(
             total=None, sock_connect=options.connect_timeout_s, sock_read=options.stall_timeout_s

@@ -95,6 +95,8 @@ class SocketBody:
             self.begun.append(part)
         self.left_bytes = response.content_length - self._content.total_bytes
         """How much is still to be received."""
+        self.granted_bytes = self.left_bytes
+        """How much of that may be received now."""
         self._transport.pause_reading()
         self._protocol.transport = self._stand_in
         self._protocol.read_timeout = None  # Until its next request, which sets it again.
@@ -119,9 +121,9 @@ class SocketBody:
             and response.content_length - response.content.total_bytes >= _LEAST_BYTES
         )
 
-    async def ready(self) -> None:
-        """Return when there is something to receive."""
-        gathered = min(_GATHERED_BYTES, self.left_bytes)
+    async def ready(self, most_bytes: int | None = None) -> None:
+        """Return when there is something to receive: many bytes if they come soon, up to `most_bytes`."""
+        gathered = min(_GATHERED_BYTES, self.left_bytes, most_bytes or _GATHERED_BYTES)
         try:
             async with asyncio.timeout(_GATHER_S):
                 await self._received(gathered)
@@ -142,10 +144,11 @@ class SocketBody:
     def read_into(self, buffer: memoryview) -> int:
         """Put bytes that have come into a buffer, and return how many; 0 when there are none for now."""
         with self._using:
-            if not self.left_bytes or self._error is not None:
-                return 0  # What may follow is not of this body.
+            most_bytes = min(self.left_bytes, self.granted_bytes)
+            if not most_bytes or self._error is not None:
+                return 0  # What may follow is not of this body, or not to be had yet.
             try:
-                count = self._socket.recv_into(buffer[: self.left_bytes])
+                count = self._socket.recv_into(buffer[:most_bytes])
             except BlockingIOError:
                 return 0
             except OSError as error:
@@ -154,6 +157,7 @@ class SocketBody:
             if not count:
                 self._error = ConnectionResetError(f"{self.left_bytes} bytes are missing")
             self.left_bytes -= count
+            self.granted_bytes -= count
             return count
 
     def read(self) -> bytes:

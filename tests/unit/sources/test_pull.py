@@ -264,7 +264,7 @@ async def test_origins_and_places_with_wrong_copies_are_avoided() -> None:
     assert a.asked == []
     ((_, options),) = b.asked
     assert options == ItemOptions(
-        freshness=Freshness.KEPT, avoided={"a", "http://mirror/"}, is_replaceable=False
+        freshness=Freshness.KEPT, avoided={"a", "http://mirror/"}, is_replaceable=False, flow=options.flow
     )
     with pytest.raises(WrongCopy, match="a: its digest differs"):
         await drained(pull_of(a, doubts=doubts))

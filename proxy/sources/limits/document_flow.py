@@ -1,0 +1,30 @@
+"""The transfer of one document: what it waits for by our own limit is not the origin's time."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+from proxy.sources.limits.flow import Flow
+from proxy.sources.limits.priority import Priority
+
+
+class DocumentFlow(Flow):
+    """The transfer of one document within a `timeout`, which a limit of ours does not use up."""
+
+    def __init__(self, timeout: asyncio.Timeout) -> None:
+        super().__init__(lambda: Priority.DOCUMENT)
+        self._timeout = timeout
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Stop the clock for the length of the context."""
+        loop, ends_at = asyncio.get_running_loop(), self._timeout.when()
+        if ends_at is None:
+            yield
+            return
+        began = loop.time()
+        self._timeout.reschedule(None)
+        try:
+            yield
+        finally:
+            self._timeout.reschedule(ends_at + loop.time() - began)
