@@ -6,11 +6,13 @@ RWF_NOWAIT, as others that lie behind a network do not; so they are looked up by
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 _IN_MEMORY = {"tmpfs", "ramfs"}
 _MOUNTS = Path("/proc/self/mountinfo")
 _DEVICE_FIELD = 2
+_probe = [bytearray(1)]
 _devices: set[int] = set()
 """Device numbers of filesystems that are known to live in memory."""
 
@@ -31,12 +33,27 @@ def read_cached(fd: int, buffer: bytearray | memoryview, offset: int) -> int:
 
     Raises OSError when nothing of it is in memory, or the filesystem cannot tell.
     """
+    return _read_cached(fd, [buffer], offset)
+
+
+def is_cached(fd: int, start: int, stop: int, every_bytes: int) -> bool:
+    """Whether the bytes [start, stop) of a file are in the page cache, going by samples of them."""
     try:
-        return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+        for position in range(start, stop, every_bytes):
+            _read_cached(fd, _probe, position)
+        _read_cached(fd, _probe, stop - 1)
+    except OSError:
+        return False  # Not there; or a filesystem that cannot tell.
+    return True
+
+
+def _read_cached(fd: int, buffers: Sequence[bytearray | memoryview], offset: int) -> int:
+    try:
+        return os.preadv(fd, buffers, offset, os.RWF_NOWAIT)
     except OSError as error:
         if error.errno != errno.EOPNOTSUPP or os.fstat(fd).st_dev not in _devices:
             raise
-    return os.preadv(fd, [buffer], offset)
+    return os.preadv(fd, buffers, offset)
 
 
 def _kind_of(device: int, mounts: list[str]) -> str | None:

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import random
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
 from proxy.web.log_line import Ended
-from proxy.web.wire import connection, prepared
+from proxy.web.wire import connection, direct_socket
 from proxy.web.wire.connection import Connection
+from proxy.web.wire.direct_socket import DirectSocket
 from proxy.web.wire.prepared import RangeReplies, WholeReply
 from proxy.web.wire.reply_cache import CachedReply, ReplyCache
 
@@ -358,19 +360,23 @@ async def test_parts_are_counted_by_their_own_size(proxy: RunningProxy, wire: Wi
     assert total["sent_bytes"]["hit"] - before == sum(range(1, 101))
 
 
+@pytest.mark.parametrize("last", [9, 99_999])
 async def test_parts_that_left_the_page_cache_are_made_anew(
-    proxy: RunningProxy, wire: Wire, large: TreeItem, monkeypatch: pytest.MonkeyPatch
+    proxy: RunningProxy, wire: Wire, large: TreeItem, monkeypatch: pytest.MonkeyPatch, last: int
 ) -> None:
     for first in range(LEARNING):
-        await wire.ask(MOUNT + large.path, Range=f"bytes={first}-9")
+        await wire.ask(MOUNT + large.path, Range=f"bytes={first}-{last}")
+    preadv = os.preadv
 
-    def not_there(*_: object) -> int:
-        raise BlockingIOError
+    def has_a_hole(fd: int, buffers: list[bytearray], offset: int, flags: int = 0) -> int:
+        if flags & os.RWF_NOWAIT and offset <= last // 2 < offset + max(16 * KIB, len(buffers[0])):
+            raise BlockingIOError
+        return preadv(fd, buffers, offset, flags)
 
-    monkeypatch.setattr(prepared, "read_cached", not_there)
+    monkeypatch.setattr("proxy.system.page_cache.os.preadv", has_a_hole)
     slow = Slow(proxy)
-    reply = await wire.ask(MOUNT + large.path, Range="bytes=3-9")
-    assert (slow.times, reply.body) == (1, large.read()[3:10])
+    reply = await wire.ask(MOUNT + large.path, Range=f"bytes=3-{last}")
+    assert (slow.times, reply.body) == (1, large.read()[3 : last + 1])
 
 
 # Large replies
@@ -378,7 +384,7 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
 
 @pytest.fixture
 async def initrd(proxy: RunningProxy, tree: SignedTree) -> TreeItem:
-    """Return an item whose ready reply is in a file."""
+    """Return an item whose ready reply is too large for many a socket."""
     return await held(proxy, tree, "boot-initrd", 900 * KIB)
 
 
@@ -388,13 +394,15 @@ async def test_a_large_ready_reply_is_the_same_though_the_socket_takes_it_in_par
     head = request(MOUNT + initrd.path)
     made = await warm(wire, head)
     slow = Slow(proxy)
-    sendfile, sent_bytes = os.sendfile, []
+    write, sent_bytes = os.write, []
 
-    def send_little(to: int, fd: int, offset: int, count: int) -> int:
-        sent_bytes.append(sendfile(to, fd, offset, min(count, 100_000)))
+    def write_little(to: int, data: bytes) -> int:
+        if len(data) < 900 * KIB:
+            return write(to, data)
+        sent_bytes.append(write(to, data[:100_000]))
         return sent_bytes[-1]
 
-    monkeypatch.setattr(f"{connection.__name__}.os.sendfile", send_little)
+    monkeypatch.setattr(f"{direct_socket.__name__}.os.write", write_little)
     for _ in range(3):
         await wire.send(head)
         assert comparable(await wire.reply()) == comparable(made)
@@ -402,58 +410,88 @@ async def test_a_large_ready_reply_is_the_same_though_the_socket_takes_it_in_par
     assert (slow.times, sent_bytes) == (0, [100_000] * 3)
 
 
-async def test_a_large_ready_reply_is_the_same_though_it_cannot_be_sent_from_a_file(
-    proxy: RunningProxy, wire: Wire, initrd: TreeItem, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fits_bytes", [100_000, 0, None], ids=["a part", "the head alone", "not even that"])
+async def test_a_ready_part_of_a_file_is_the_same_though_the_socket_takes_little_of_it(
+    proxy: RunningProxy,
+    wire: Wire,
+    large: TreeItem,
+    monkeypatch: pytest.MonkeyPatch,
+    fits_bytes: int | None,
 ) -> None:
-    """The process has no descriptor left for it."""
-
-    def none_left(_: str) -> int:
-        raise OSError(errno.EMFILE, "too many open files")
-
-    monkeypatch.setattr(f"{prepared.__name__}.os.memfd_create", none_left)
-    made = await warm(wire, request(MOUNT + initrd.path))
+    for first in range(LEARNING):
+        made = await wire.ask(MOUNT + large.path, Range=f"bytes={first}-200000")
     slow = Slow(proxy)
-    await wire.send(request(MOUNT + initrd.path))
-    assert comparable(await wire.reply()) == comparable(made)
-    assert slow.times == 0
+    sendfile, tried = os.sendfile, []
+
+    def send_little(to: int, fd: int, offset: int, count: int) -> int:
+        tried.append(count)
+        if not fits_bytes:
+            raise BlockingIOError
+        return sendfile(to, fd, offset, min(count, fits_bytes))
+
+    def is_full(_: DirectSocket) -> socket.socket:
+        tried.append(0)
+        raise BlockingIOError
+
+    monkeypatch.setattr(f"{direct_socket.__name__}.os.sendfile", send_little)
+    if fits_bytes is None:
+        monkeypatch.setattr(DirectSocket, "_whole_socket", is_full)
+    for _ in range(3):
+        reply = await wire.ask(MOUNT + large.path, Range=f"bytes={LEARNING - 1}-200000")
+        assert comparable(reply) == comparable(made)
+    assert made.body == large.read()[LEARNING - 1 : 200_001]
+    assert (slow.times, len(tried)) == (0, 3)
 
 
-def test_what_is_still_to_be_sent_of_a_reply_outlives_it() -> None:
-    """It may be forgotten while a client is amid it."""
-    body = os.urandom(150 * KIB)
-    whole = WholeReply(b"head", body)
-    wire = whole.answer(b"")
-    assert wire.fd >= 0
-    assert os.pread(wire.fd, 200 * KIB, 0) == b"head" + body
-    whole.close()
-    assert wire.content == b"head" + body
-    assert wire.body_bytes == len(body)
+async def test_a_ready_part_of_a_file_is_cut_when_the_disk_fails_amid_it(
+    proxy: RunningProxy, wire: Wire, large: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(LEARNING):
+        await wire.ask(MOUNT + large.path, Range="bytes=0-200000")
+    slow = Slow(proxy)
+
+    def fail(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(f"{direct_socket.__name__}.os.sendfile", fail)
+    monkeypatch.setattr(f"{connection.__name__}.os.pread", fail)
+    await wire.send(request(MOUNT + large.path, Range="bytes=0-200000"))
+    reply = await wire.reply()
+    assert (reply.status, reply.is_complete, slow.times) == (206, False, 0)
+
+
+async def test_connections_that_end_close_no_descriptor_of_others(
+    proxy: RunningProxy, wire: Wire, large: TreeItem
+) -> None:
+    """A file is sent through a second object for the same descriptor, which must not close it."""
+    for number in range(20):
+        async with Wire.to(proxy.base) as short:
+            for _ in range(LEARNING):
+                reply = await short.ask(MOUNT + large.path, Range="bytes=0-99999")
+        gc.collect()
+        assert reply.body == large.read()[:100_000]
+        reply = await wire.ask(MOUNT + large.path, Range=f"bytes={number}-99999")
+        assert reply.body == large.read()[number:100_000]
 
 
 def open_files(file: Path) -> int:
-    """Count the descriptors of a file, and those of files in memory that hold replies."""
+    """Count the descriptors of a file."""
     links = []
     for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the numbers
         with contextlib.suppress(FileNotFoundError):
             links.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - not always of a path
-    return sum(link == str(file) or link.startswith("/memfd:reply") for link in links)
+    return links.count(str(file))
 
 
-@pytest.mark.parametrize("is_whole", [True, False])
-async def test_few_files_are_kept_open(tmp_path: Path, *, is_whole: bool) -> None:
+async def test_few_files_are_kept_open(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * 100)
     replies = ReplyCache()
-    gc.collect()
     before = open_files(file)
     for number in range(1000):
         head = b"GET /%d HTTP/1.1\r\nRange: bytes=0-9\r\n\r\n" % number
-        if is_whole:
-            content: WholeReply | RangeReplies = WholeReply(b"", b"x" * 128 * KIB)
-        else:
-            content = RangeReplies("HTTP/1.1 206 Partial Content", [], os.open(file, os.O_RDONLY))
+        content = RangeReplies("HTTP/1.1 206 Partial Content", [], os.open(file, os.O_RDONLY))
         replies.add(head, hot(content))
-    del content
     assert 100 <= open_files(file) - before <= 512
     replies.close()
     assert open_files(file) == before

@@ -24,6 +24,7 @@ from aiohttp.web_server import Server
 from proxy.web import SERVER_NAME
 from proxy.web.wire.client_presence import ClientPresence
 from proxy.web.wire.connection_limits import ConnectionLimits
+from proxy.web.wire.direct_socket import DirectSocket
 from proxy.web.wire.prepared import WireBytes
 from proxy.web.wire.reply_cache import CachedReply, ReplyCache, is_whole_head
 from proxy.web.wire.stray_chunk import StrayChunkFilter
@@ -45,6 +46,7 @@ class Connection(RequestHandler):
     __slots__ = (
         "__weakref__",
         "_client",
+        "_direct",
         "_has_asked",
         "_head",
         "_is_retired",
@@ -52,7 +54,6 @@ class Connection(RequestHandler):
         "_met",
         "_postponed",
         "_replies",
-        "_socket_fd",
         "_stray_chunks",
         "has_arrived",
         "heard_at_s",
@@ -78,7 +79,7 @@ class Connection(RequestHandler):
         self._postponed = b""
         """A head that came a moment too early."""
         self._client = ""
-        self._socket_fd = -1
+        self._direct: DirectSocket | None = None
         """Of a plain connection, where nothing has to be encrypted."""
         self.heard_at_s = loop.time()
         """When bytes came last, by the loop's clock."""
@@ -104,7 +105,7 @@ class Connection(RequestHandler):
         self._limits.enter(self, self._client)
         super().connection_made(transport)
         if transport.get_extra_info("sslcontext") is None:
-            self._socket_fd = transport.get_extra_info("socket").fileno()
+            self._direct = DirectSocket(transport)
         if self._task_handler is not None:
             self._task_handler.add_done_callback(self._end_with)
         if self._limits.is_over:
@@ -121,6 +122,8 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
         self.presence.end()
+        if self._direct is not None:
+            self._direct.let_go()
         self._limits.left(self)
         super().connection_lost(exc)
 
@@ -262,16 +265,28 @@ class Connection(RequestHandler):
         self._next_keepalive_close_time = self.heard_at_s + self._keepalive_timeout
         assert self.transport is not None  # noqa: S101 - it was asked before
         sent_bytes = 0
-        if self._socket_fd >= 0 and not self.transport.get_write_buffer_size():
-            # SocketBody to the socket: most replies fit, and the transport would copy them.
-            with contextlib.suppress(OSError):  # The transport finds out what is wrong.
-                sent_bytes = _send_now(self._socket_fd, wire)
+        if self._direct is not None and not self.transport.get_write_buffer_size():
+            sent_bytes = self._direct.send(wire)
         if sent_bytes < len(wire.content):
-            rest = memoryview(wire.content)[sent_bytes:]
-            self.transport.write(rest if rest.readonly else bytes(rest))
+            self.transport.write(memoryview(wire.content)[sent_bytes:])
+        if wire.fd >= 0:
+            self._send_rest(wire, max(0, sent_bytes - len(wire.content)))
         self._replies.sent(reply, self._client, wire.body_bytes)
         if self._is_retired:
             self.force_close()
+
+    def _send_rest(self, wire: WireBytes, sent_bytes: int) -> None:
+        """Hand the transport what was not sent of a body that is in a file."""
+        assert self.transport is not None  # noqa: S101 - it was asked before
+        left_bytes = wire.body_bytes - sent_bytes
+        if not left_bytes:
+            return
+        with contextlib.suppress(OSError):
+            rest = os.pread(wire.fd, left_bytes, wire.offset + sent_bytes)
+            self.transport.write(rest)
+            left_bytes -= len(rest)
+        if left_bytes:
+            self.force_close()  # The client must see that its reply is not whole.
 
 
 def _is_request(message: RawRequestMessage) -> bool:
@@ -283,12 +298,6 @@ def _fault() -> tuple[_ErrInfo, StreamReader]:
     """Return what aiohttp queues for what is no request."""
     error = BadHttpMessage("its first line is not as METHOD TARGET HTTP/1.1")
     return _ErrInfo(error.code, error, error.message), EMPTY_PAYLOAD
-
-
-def _send_now(socket_fd: int, wire: WireBytes) -> int:
-    if wire.fd < 0:
-        return os.write(socket_fd, wire.content)
-    return os.sendfile(socket_fd, wire.fd, 0, len(wire.content))
 
 
 def _no_room(why: str) -> bytes:

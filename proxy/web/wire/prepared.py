@@ -1,12 +1,10 @@
 """Replies as they go onto the wire, without being made anew: whole ones, and parts of a large file."""
 
-import contextlib
-import mmap
 import os
 import re
 from typing import NamedTuple, Protocol
 
-from proxy.system.page_cache import read_cached
+from proxy.system.page_cache import is_cached, read_cached
 
 _CLOSED_RANGE = re.compile(rb"\r\nRange: bytes=(\d{1,18})-(\d{1,18})\r\n")
 _ANY_RANGE = b"\r\nrange:"
@@ -14,21 +12,22 @@ _ANY_NUMBERS = b"\0"
 """In their place; no head that is answered has it."""
 _LARGEST_PART_BYTES = 256 * 1024
 _OPEN_FILE_BYTES = 256 * 1024
-_LARGEST_HEAD_BYTES = 16 * 1024
-_LEAST_IN_FILE_BYTES = 128 * 1024
-"""From here on it costs less to send from a file than to copy; one takes two descriptors."""
-_wires = memoryview(bytearray(_LARGEST_HEAD_BYTES + _LARGEST_PART_BYTES))
-"""Where parts are put together: to make room anew for each would cost as much as to read it."""
+_LEAST_FROM_FILE_BYTES = 16 * 1024
+"""From here on it costs less to have the kernel send from a file than to read it."""
+_SAMPLED_EVERY_BYTES = 16 * 1024
+"""The kernel reads no less ahead; so a part is in memory if these bytes of it are."""
 
 
 class WireBytes(NamedTuple):
-    """A reply: head and body."""
+    """A reply: head and body, or its head and which part of a file is its body."""
 
-    content: bytes | memoryview
+    content: bytes
+    """Without the body if that is in a file."""
     body_bytes: int
-    """How much of it is body."""
     fd: int = -1
-    """Of a file with the same content, which the kernel can send without copying; -1 without one."""
+    """Of the file; -1 without one."""
+    offset: int = 0
+    """Where the body begins in the file."""
 
 
 class PreparedReply(Protocol):
@@ -41,8 +40,8 @@ class PreparedReply(Protocol):
     def answer(self, head: bytes) -> WireBytes | None:
         """Return the reply to a request head.
 
-        None when this is not the one for it after all. What can be written to is
-        overwritten by the next answer: it is to be sent, or copied, at once.
+        None when this is not the one for it after all. A file is to be read at once: it
+        may be closed later.
         """
 
     def close(self) -> None:
@@ -50,15 +49,16 @@ class PreparedReply(Protocol):
 
 
 class WholeReply:
-    """One reply, the same every time."""
+    """One reply, the same every time.
+
+    It is sent from memory: the kernel would need as long to look up the pages of a file one
+    by one as it needs to copy them.
+    """
 
     __slots__ = ("_wire",)
 
     def __init__(self, head: bytes, body: bytes) -> None:
         self._wire = WireBytes(head + body, len(body))
-        if len(body) >= _LEAST_IN_FILE_BYTES:
-            with contextlib.suppress(OSError):
-                self._wire = _in_file(self._wire)
 
     @property
     def held_bytes(self) -> int:
@@ -70,10 +70,7 @@ class WholeReply:
         return self._wire
 
     def close(self) -> None:
-        """Close the file, if there is one; what is still to be sent stays in memory."""
-        if self._wire.fd >= 0:
-            os.close(self._wire.fd)
-            self._wire = self._wire._replace(fd=-1)
+        """Nothing is held open."""
 
 
 class RangeReplies:
@@ -105,32 +102,19 @@ class RangeReplies:
         if not 0 < length <= _LARGEST_PART_BYTES or last >= self._size_bytes:
             return None
         own_head = self._template % {b"first": first, b"last": last, b"length": length}
-        start, stop = len(own_head), len(own_head) + length
-        wire = _wires[:stop]
-        wire[:start] = own_head
+        if length >= _LEAST_FROM_FILE_BYTES:
+            is_there = is_cached(self._fd, first, last + 1, _SAMPLED_EVERY_BYTES)
+            return WireBytes(own_head, length, self._fd, first) if is_there else None
+        part = bytearray(length)
         try:
-            read_bytes = read_cached(self._fd, wire[start:], first)
+            read_bytes = read_cached(self._fd, part, first)
         except OSError:
             return None
-        return WireBytes(wire, length) if read_bytes == length else None
+        return WireBytes(own_head + part, length) if read_bytes == length else None
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
-
-
-def _in_file(wire: WireBytes) -> WireBytes:
-    """Return the same reply in a file in memory. Raises OSError."""
-    size_bytes = len(wire.content)
-    fd = os.memfd_create("reply")
-    try:
-        os.posix_fallocate(fd, 0, size_bytes)  # Lacking it later would kill the process.
-        memory = mmap.mmap(fd, size_bytes)
-    except OSError:
-        os.close(fd)
-        raise
-    memory[:] = wire.content
-    return WireBytes(memoryview(memory).toreadonly(), wire.body_bytes, fd)
 
 
 def shared_head(head: bytes) -> bytes:

@@ -17,7 +17,7 @@ from typing import ClassVar, TypeVar, TypeVarTuple
 
 from aiohttp.abc import AbstractStreamWriter
 
-from proxy.system.page_cache import read_cached
+from proxy.system.page_cache import is_cached
 from proxy.system.threads import ended
 
 _PER_TURN_BYTES = 8 * 1024 * 1024
@@ -246,14 +246,7 @@ def _send(socket_fd: int, fd: int, offset: int, length: int) -> int:
 
 
 def _is_in_memory(fd: int, offset: int, length: int) -> bool:
-    """Whether a part of a file is in the page cache, going by samples: pages come and go many at a time."""
-    probe = bytearray(1)
-    try:
-        for position in (*range(offset, offset + length, _SAMPLED_EVERY_BYTES), offset + length - 1):
-            read_cached(fd, probe, position)
-    except OSError:
-        return False  # Not there; or a filesystem that cannot tell.
-    return True
+    return is_cached(fd, offset, offset + length, _SAMPLED_EVERY_BYTES)
 
 
 async def _in_thread(function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
