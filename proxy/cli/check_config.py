@@ -9,7 +9,7 @@ import click
 from proxy.cli.options import UsageFault, config_option, load
 from proxy.cli.owner import warn_of_strangers
 from proxy.config.advice.exposure import exposures
-from proxy.config.advice.machine import disk_faults, hasty_clients, try_keyrings
+from proxy.config.advice.machine import disk_faults, hasty_clients, idle_limits, try_keyrings
 from proxy.config.advice.surroundings import oddities
 from proxy.config.config import Config
 from proxy.config.folders import folder_doubts, folder_faults
@@ -50,7 +50,7 @@ def check_config(config_file: Path | None) -> None:
 def _found_by_trying(config: Config) -> tuple[list[str], list[str]]:
     """Return faults and warnings that only this machine can tell of."""
     faults = [*disk_faults(config), *folder_faults(config)]
-    warnings = [*hasty_clients(config), *folder_doubts(config)]
+    warnings = [*hasty_clients(config), *idle_limits(config), *folder_doubts(config)]
     try:
         tls_context(config.tls)
     except BadCertificate as error:

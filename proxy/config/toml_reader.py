@@ -119,12 +119,12 @@ _BYTES = {"": 1, "B": 1, **_DECIMAL, **_BINARY}
 _SIZE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BYTES)})\s*")
 _LARGEST_BYTES = 1024**6
 
-_BITS = {"bit": 1, "kbit": 1000, "Mbit": 1000**2, "Gbit": 1000**3}
-_BIT_RATE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BITS)})/s\s*")
+_BITS = {"k": 1000, "M": 1000**2, "G": 1000**3}
+_BIT_RATE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BITS)})(?:bit|bit/s|bps)\s*")
 
 A_DURATION = 'a time such as "300ms", "15s", "5m" or "1h30m", at most "3650d"'
 A_SIZE = 'a size such as "64 KiB", "200 GiB" or "10 GB", less than 1 EiB'
-A_RATE = 'bytes a second such as "6 MB" or "512 KiB", or bits a second such as "50 Mbit/s"'
+A_RATE = 'a rate such as "6 MB" or "512 KiB", which are bytes a second, or "50 Mbit/s"'
 
 
 def parse_duration(raw: object) -> float:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from proxy.config.addresses import base_url_problem, host_problem, mount_problem, split_address, url_problem
 from proxy.config.config import Config
 from proxy.config.load import load_config
-from proxy.config.toml_reader import Faults, masked, parse_duration, parse_size, quoted, read
+from proxy.config.toml_reader import Faults, masked, parse_duration, parse_rate, parse_size, quoted, read
 
 SECONDS = {
     "d": Fraction(86400),
@@ -60,6 +60,18 @@ def test_sizes_are_read_as_written(amount: int, unit: str, space: str) -> None:
     assert parse_size(f"{amount}{space}{unit}") == amount * BYTES[unit]
 
 
+@given(st.integers(0, 999), st.sampled_from("kMG"), st.sampled_from(["bit", "bit/s", "bps"]))
+def test_bits_a_second_are_eighths_of_bytes(amount: int, unit: str, per_second: str) -> None:
+    """As providers write them."""
+    assert parse_rate(f"{amount} {unit}{per_second}") == amount * BYTES[f"{unit}B"] // 8
+
+
+@given(st.integers(0, 999), st.sampled_from(sorted(BYTES)), st.sampled_from(["", "/s"]))
+def test_rates_are_read_as_sizes_are(amount: int, unit: str, per_second: str) -> None:
+    """That it is a second may be said or left out."""
+    assert parse_rate(f"{amount} {unit}{per_second}") == amount * BYTES[unit]
+
+
 @given(st.integers(0, 1024**6 - 1))
 def test_bare_whole_numbers_are_bytes(size: int) -> None:
     """No unit is bytes, quoted or not."""
@@ -69,7 +81,7 @@ def test_bare_whole_numbers_are_bytes(size: int) -> None:
 @given(JSON_LIKE | NEARLY)
 def test_anything_is_a_value_or_a_fault(raw: object) -> None:
     """What cannot be read is told on one line, and nothing senseless is read."""
-    for parse, most in ((parse_duration, TEN_YEARS_S), (parse_size, 1024**6)):
+    for parse, most in ((parse_duration, TEN_YEARS_S), (parse_size, 1024**6), (parse_rate, 1024**6)):
         try:
             value = parse(raw)
         except ValueError as error:

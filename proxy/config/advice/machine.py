@@ -49,6 +49,20 @@ def hasty_clients(config: Config) -> Iterator[str]:
             )
 
 
+def idle_limits(config: Config) -> Iterator[str]:
+    """Yield which limits of bytes a second change nothing, because another one is lower."""
+    whole = config.upstream.limit_bytes_s
+    parts = {"upstream.background_limit": config.upstream.background_limit_bytes_s}
+    parts |= {f'mirror "{one.name}": limit': one.limit_bytes_s for one in config.mirrors}
+    parts |= {f'prefetch "{one.name}": limit': one.limit_bytes_s for one in config.prefetch}
+    for key, part in parts.items():
+        if whole is not None and part is not None and part > whole:
+            yield (
+                f"{key} is {size(part)} a second, and upstream.limit is {size(whole)}, which holds: "
+                "write less, or remove the line"
+            )
+
+
 def try_keyrings(config: Config) -> tuple[list[str], list[str]]:
     """Open each keyring as a server would; return what keeps some from being used, and what is odd of others.
 

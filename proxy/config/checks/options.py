@@ -43,7 +43,6 @@ _INDEX = re.compile(r"\[\d+\]")
 _LEAST = {"upstream.transfers": (4, "4")}
 _LEAST |= dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
 _LEAST |= dict.fromkeys(("clients.connections", "clients.connections_per_client"), (16, "16"))
-_LEAST |= dict.fromkeys(("upstream.limit", "upstream.background_limit", "mirror.limit"), (16384, '"16 KiB"'))
 _LEAST |= dict.fromkeys(("upstream.limit", "mirror.limit"), (16 * 1024, '"16 KiB"'))
 _LEAST |= dict.fromkeys(("cache.limit", "upstream.document_limit"), (_MIB, '"1 MiB"'))
 _MOST = {

@@ -73,7 +73,13 @@ class ForgivingHandler(ResponseHandler):
         super().data_received(data)
 
     def bound_window(self, most_bytes: int | None) -> None:
-        """Let the kernel take no more than so much ahead of us from now on; None is as much as it likes."""
+        """Let the kernel take no more than so much ahead of us from now on; None is as much as it likes.
+
+        Where it is bounded we let the origin wait, and the library must not time that: `Reply` times silence.
+        """
+        if most_bytes is not None:
+            self.read_timeout = None  # Until the next request, which sets it again.
+            self.start_timeout()
         if most_bytes == self._window_bytes or self.transport is None:
             return
         self._window_bytes = most_bytes

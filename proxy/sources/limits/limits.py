@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from proxy.sources.limits.flow import Flow
 from proxy.sources.limits.limit import Limit
 
-_LEAST_WINDOW_BYTES = 64 * 1024
+_LEAST_WINDOW_BYTES = 256 * 1024
 
 
 class Limits:

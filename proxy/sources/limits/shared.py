@@ -107,9 +107,10 @@ class SharedLimit:
 
     def _is_same(self) -> bool:
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+            named, held = os.stat(self._path), os.fstat(self._fd)  # noqa: PTH116 - one call, in the event loop
         except FileNotFoundError:
             return False
+        return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
     def _give_up(self, error: OSError, now: float) -> None:
         """Go on without the file for a while."""

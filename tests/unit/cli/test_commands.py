@@ -304,6 +304,18 @@ def test_check_config_finds_what_this_disk_and_clients_do_not_allow(tmp_path: Pa
         assert f"warning: {key} is {wait}, and MAAS gives up after 10 s" in result.stderr
 
 
+def test_check_config_names_limits_that_change_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    mirror = '[[mirror]]\nname = "one"\nmount = "/one/"\norigins = ["https://one.example/"]\n'
+    config.write_text(
+        '[upstream]\nlimit = "8 Mbit/s"\nbackground_limit = "2 MiB"\n' + mirror + 'limit = "0.5 MB"\n'
+    )
+    result = run("check-config", "--config", str(config))
+    assert result.returncode == 0
+    assert "upstream.background_limit is 2.0 MiB a second, and upstream.limit is 976.6 KiB" in result.stderr
+    assert 'mirror "one": limit' not in result.stderr
+
+
 def test_check_config_reads_the_certificate(tmp_path: Path) -> None:
     config, key = tmp_path / "config.toml", tmp_path / "server.key"
     make_certificate(tmp_path)

@@ -1,0 +1,174 @@
+"""The file by which processes share a limit: real processes on a real file, and files that are no good."""
+
+import fcntl
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from proxy.sources.limits.priority import Priority
+from proxy.sources.limits.shared import SharedLimit
+
+RATE = 2_000_000
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class Time:
+    """Monotonic seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "boards" / ".limit"
+
+
+@pytest.fixture
+def limit(path: Path, clock: Time) -> Iterator[SharedLimit]:
+    with closing(opened(path, clock)) as limit:
+        yield limit
+
+
+def opened(path: Path, clock: Time) -> SharedLimit:
+    """Return another process's hold on the limit; its share is a quarter."""
+    limit = SharedLimit(path, RATE, RATE / 4, clock)
+    limit.open()
+    return limit
+
+
+def drained(*limits: SharedLimit) -> int:
+    """Take all that can be taken now, in turn; return how much that was."""
+    total = 0
+    while sizes := [size for one in limits if (size := one.take(Priority.DOCUMENT, 1).size_bytes)]:
+        total += sum(sizes)
+    return total
+
+
+def taken_in(clock: Time, seconds: float, *limits: SharedLimit) -> int:
+    """Take all that can be taken while time passes."""
+    total = 0
+    for _ in range(int(seconds * 100)):
+        clock.now += 0.01
+        total += drained(*limits)
+    return total
+
+
+# Real processes
+
+
+def _take_for(path: Path, seconds: float, results: "multiprocessing.Queue[int]") -> None:
+    limit = SharedLimit(path, RATE, RATE / 4, time.monotonic)
+    total, ends_at = 0, time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        taken = limit.take(Priority.CLIENT, 1)
+        total += taken.size_bytes
+        if not taken.size_bytes:
+            time.sleep(taken.wait_s)
+    results.put(total)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_processes_take_the_limit_together(path: Path, processes: int) -> None:
+    seconds = 3.0
+    results: multiprocessing.Queue[int] = _SPAWN.Queue()
+    running = [_SPAWN.Process(target=_take_for, args=(path, seconds, results)) for _ in range(processes)]
+    began = time.monotonic()
+    for one in running:
+        one.start()
+    taken = [results.get(timeout=60) for _ in running]
+    for one in running:
+        one.join()
+    passed = time.monotonic() - began
+    assert sum(taken) <= RATE * (passed + 0.25)
+    assert sum(taken) >= RATE * seconds * 0.95
+
+
+def _hold(path: Path, held: "multiprocessing.Queue[int]") -> None:
+    fd = os.open(path, os.O_RDWR)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    held.put(os.getpid())
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("fate", [signal.SIGSTOP, signal.SIGKILL])
+def test_nobody_waits_for_a_process_that_stands_still_or_died_with_the_lock(
+    path: Path, limit: SharedLimit, clock: Time, fate: signal.Signals
+) -> None:
+    held: multiprocessing.Queue[int] = _SPAWN.Queue()
+    holder = _SPAWN.Process(target=_hold, args=(path, held))
+    holder.start()
+    try:
+        os.kill(held.get(timeout=60), fate)
+        began = time.monotonic()
+        taken = taken_in(clock, 1.0, limit)
+        assert time.monotonic() - began < 1
+    finally:
+        holder.kill()
+        holder.join()
+    assert taken == pytest.approx(RATE * 1.25, rel=0.05)
+
+
+# What may be wrong with the file
+
+
+def test_two_share_it(path: Path, limit: SharedLimit, clock: Time) -> None:
+    with closing(opened(path, clock)) as other:
+        drained(limit, other)
+        assert taken_in(clock, 2.0, limit, other) == pytest.approx(2 * RATE, rel=0.03)
+
+
+@pytest.mark.parametrize("data", [b"", b"limit 1\n", b"\xff" * 10_000, bytes(10)])
+def test_a_damaged_or_short_file_is_begun_anew(
+    path: Path, limit: SharedLimit, clock: Time, data: bytes
+) -> None:
+    with closing(opened(path, clock)) as other:
+        drained(limit, other)
+        path.write_bytes(data)
+        assert taken_in(clock, 2.0, limit, other) == pytest.approx(2.25 * RATE, rel=0.03)
+
+
+def test_a_file_that_was_replaced_or_removed_is_shared_again_within_a_second(
+    path: Path, limit: SharedLimit, clock: Time
+) -> None:
+    with closing(opened(path, clock)) as other:
+        path.unlink()
+        taken_in(clock, 1.5, limit, other)
+        assert taken_in(clock, 2.0, limit, other) == pytest.approx(2 * RATE, rel=0.03)
+        path.with_name("new").write_bytes(b"")
+        path.with_name("new").rename(path)
+        taken_in(clock, 1.5, limit, other)
+        assert taken_in(clock, 2.0, limit, other) == pytest.approx(2 * RATE, rel=0.03)
+
+
+def test_without_a_file_each_keeps_to_its_share_and_says_so_once(
+    path: Path, clock: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.mkdir(parents=True)  # Nobody can open that.
+    with caplog.at_level(logging.WARNING), closing(opened(path, clock)) as limit:
+        drained(limit)
+        assert taken_in(clock, 30.0, limit) == pytest.approx(30 * RATE / 4, rel=0.03)
+    assert [record.msg.split()[0] for record in caplog.records] == ["limit.not_shared"]
+
+
+def test_the_file_is_shared_as_soon_as_it_can_be(path: Path, clock: Time) -> None:
+    path.mkdir(parents=True)
+    with closing(opened(path, clock)) as limit, closing(opened(path, clock)) as other:
+        path.rmdir()
+        taken_in(clock, 11.0, limit, other)
+        assert taken_in(clock, 2.0, limit, other) == pytest.approx(2 * RATE, rel=0.03)
