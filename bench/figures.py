@@ -82,13 +82,17 @@ class Rounds:
         """Note what one round of a server came to."""
         self._figures.setdefault(server, []).append(figures)
 
+    def values(self, server: str, figure: str) -> list[float]:
+        """Return a figure of each round."""
+        return [one[figure] for one in self._figures[server]]
+
     def median(self, server: str, figure: str) -> float:
         """Return the median over all rounds."""
-        return statistics.median(one[figure] for one in self._figures[server])
+        return statistics.median(self.values(server, figure))
 
     def worst(self, server: str, figure: str) -> float:
         """Return the largest of all rounds."""
-        return max(one[figure] for one in self._figures[server])
+        return max(self.values(server, figure))
 
     def ratio(self, figure: str, subject: str, reference: str) -> float:
         """Return the median of the ratios within each round, so that a drifting machine cancels out."""

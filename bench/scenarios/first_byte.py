@@ -26,7 +26,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
     sizes_bytes = [_ITEM_BYTES] * effort.scaled(_ITEMS_A_ROUND * effort.rounds)
     with stage(sizes_bytes) as ready, origin_of(ready) as origin, ExitStack() as stack:
         servers = {"the origin itself": origin}
-        servers[OURS] = stack.enter_context(ours(ready.folder("ours"), origin.base, ready.keyring))
+        servers[OURS] = stack.enter_context(ours(ready.folder("ours"), [origin.base], ready.keyring))
         if has_nginx():
             cache = nginx_cache(ready.folder("nginx-cache"), origin.base, workers=None)
             servers["nginx proxy_cache"] = stack.enter_context(cache)

@@ -40,7 +40,7 @@ def _herd(effort: Effort, case: str, pace: Pace) -> Iterator[Finding]:
     with (
         stage([item_bytes] * effort.rounds * 2) as ready,
         slow_origin(ready.root, pace) as origin,
-        ours(ready.folder("ours"), origin.base, ready.keyring) as server,
+        ours(ready.folder("ours"), [origin.base], ready.keyring) as server,
         ExitStack() as stack,
     ):
         download(server.base + INDEX_PATH)

@@ -35,7 +35,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
     with stage([4096], listed_only=effort.scaled(_LISTED)) as ready, origin_of(ready) as origin:
         list_mb = (ready.root / PRODUCTS_PATH).stat().st_size / 1e6
         [item] = ready.items
-        with ours(ready.folder("ours"), origin.base, ready.keyring, options=_OPTIONS) as server:
+        with ours(ready.folder("ours"), [origin.base], ready.keyring, options=_OPTIONS) as server:
             check_digest(server, item.path, item.digest)
             for _ in range(effort.rounds):
                 with probing(server.base + item.path, _PROBE_EVERY_S) as end:

@@ -82,7 +82,7 @@ def _parallel(effort: Effort) -> Iterator[Finding]:
     yield Bar(
         "parallel: times as fast as sstream-mirror",
         rounds.ratio("wall s", "sstream-mirror", "prefetch"),
-        at_least=4,
+        at_least=6,
     )
 
 
@@ -192,7 +192,7 @@ def _prefetch(ready: Stage, origin: SlowOrigin, work: Path, *options: str) -> Ru
 
 def _prefetch_command(ready: Stage, origin: SlowOrigin, work: Path) -> list[str]:
     """Return the command line of our prefetch, with its data below `work`."""
-    config = write_config(work, origin.base, ready.keyring)
+    config = write_config(work, [origin.base], ready.keyring)
     return [str(_BIN / "sstream-proxy"), "prefetch", "--config", str(config)]
 
 

@@ -79,7 +79,7 @@ class _Store:
         """Start the server and ask at once; yield it and the seconds until the first answer."""
         began = time.perf_counter()
         work, keyring = self._prepared.work, self._prepared.keyring
-        with ours(work, self._upstream, keyring, options=[ONE_WORKER]) as server:
+        with ours(work, [self._upstream], keyring, options=[ONE_WORKER]) as server:
             while not self._is_answered(server):
                 if time.perf_counter() - began > _LONGEST_START_S:
                     raise SystemExit("the proxy does not answer")

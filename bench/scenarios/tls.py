@@ -62,7 +62,9 @@ def _start(ready: Stage, origin: Server, stack: ExitStack) -> dict[str, Server]:
             nginx = nginx_static(work, ready.root, certificate=certificate, access_log=access_log)
             servers.append(stack.enter_context(nginx))
         work = ready.folder(f"ours-{access_log}")
-        mine = ours(work, origin.base, ready.keyring, options=options, scheme="https", access_log=access_log)
+        mine = ours(
+            work, [origin.base], ready.keyring, options=options, scheme="https", access_log=access_log
+        )
         servers.append(stack.enter_context(mine))
     for server in servers:
         for item in ready.items:

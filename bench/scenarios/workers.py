@@ -37,7 +37,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
                 )
             work = ready.folder(f"ours-{workers}")
             options = [Switch("workers", str(workers), '"auto"', "what is compared")]
-            server = stack.enter_context(ours(work, origin.base, ready.keyring, options=options))
+            server = stack.enter_context(ours(work, [origin.base], ready.keyring, options=options))
             servers[f"{OURS}, {workers}"] = server
             check_digest(server, item.path, item.digest)
         time.sleep(_LEARNING_S)

@@ -4,6 +4,7 @@ What differs from the configuration as installed is a list of switches, and the 
 """
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,36 +23,41 @@ _WITHOUT_LOG = Switch("log.level", '"warning"', '"info"', "the row without an ac
 @contextlib.contextmanager
 def ours(
     work: Path,
-    upstream: str,
+    origins: Sequence[str],
     keyring: Path,
     *,
     options: Sequence[Switch] = (),
     scheme: str = "http",
     access_log: bool = True,
+    authority: Path | None = None,
 ) -> Iterator[Server]:
-    """Run sstream-proxy in front of `upstream`, with its store below `work`."""
+    """Run sstream-proxy in front of a mirror's origins, with its store below `work`.
+
+    `authority` is the one that signed the certificates of https origins.
+    """
     port = free_port()
     name = OURS if access_log else OURS + NO_LOG
     switches = options if access_log else (*options, _WITHOUT_LOG)
     note_switches(name, switches)
-    config = write_config(work, upstream, keyring, port, switches)
+    config = write_config(work, origins, keyring, port, switches)
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config)]
+    trust = {} if authority is None else {"SSL_CERT_FILE": str(authority)}
     with (
         journal() as log,
-        running(command, port, log.environment, stderr=log.stream.fileno()) as pid,
+        running(command, port, log.environment | trust, stderr=log.stream.fileno()) as pid,
         profiled(pid),
     ):
         yield Server(name, f"{scheme}://127.0.0.1:{port}/m/", pid)
 
 
 def write_config(
-    work: Path, upstream: str, keyring: Path, port: int = 0, switches: Sequence[Switch] = ()
+    work: Path, origins: Sequence[str], keyring: Path, port: int = 0, switches: Sequence[Switch] = ()
 ) -> Path:
     """Write a configuration of ours, with the data below `work`, and return its path."""
     config = work / "config.toml"
     settings = "".join(f"{one.setting} = {one.value}\n" for one in switches)
     config.write_text(
         f'listen = ["127.0.0.1:{port}"]\ndata_dir = "{work}/data"\n{settings}'
-        f'[[mirror]]\nname = "bench"\nmount = "/m/"\norigins = ["{upstream}"]\nkeyring = "{keyring}"\n'
+        f'[[mirror]]\nname = "bench"\nmount = "/m/"\norigins = {json.dumps(origins)}\nkeyring = "{keyring}"\n'
     )
     return config

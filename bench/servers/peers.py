@@ -13,6 +13,7 @@ from clients import download
 from processes import SERVER_CPUS, Server
 from remarks import Switch, note_left_out
 from stage import Stage
+from support.certificates import Certificate
 
 from servers.apache import apache_static
 from servers.names import NO_LOG, OURS, REFERENCE
@@ -47,10 +48,16 @@ PAIRS = (
 
 
 @contextlib.contextmanager
-def origin_of(ready: Stage) -> Iterator[Server]:
-    """Serve the tree by nginx if there is one, otherwise by the slow origin at full speed."""
+def origin_of(ready: Stage, certificate: Certificate | None = None) -> Iterator[Server]:
+    """Serve the tree by nginx if there is one, otherwise by the slow origin at full speed.
+
+    Over https, with a certificate, only nginx does.
+    """
+    work = ready.work / "origin"
     with (
-        nginx_static(ready.work / "origin", ready.root) if has_nginx() else slow_origin(ready.root, Pace())
+        nginx_static(work, ready.root, certificate=certificate, access_log=False)
+        if has_nginx()
+        else slow_origin(ready.root, Pace())
     ) as origin:
         yield origin
 
@@ -113,7 +120,7 @@ def _starts(
     upstream = origin.base
     return {
         REFERENCE: ("nginx", partial(nginx_static, root=ready.root, switches=nginx_switches)),
-        OURS: ("true", partial(ours, upstream=upstream, keyring=ready.keyring, options=switches)),
+        OURS: ("true", partial(ours, origins=[upstream], keyring=ready.keyring, options=switches)),
         REMEMBERING: ("nginx", partial(nginx_remembering, root=ready.root)),
         "nginx proxy_cache": ("nginx", partial(nginx_cache, upstream=upstream)),
         "Apache static": ("apache2", partial(apache_static, root=ready.root)),

@@ -234,7 +234,7 @@ def test_remarks_are_collected_once() -> None:
 
 def test_our_configuration_is_the_installed_one_but_for_the_switches_that_are_told(tmp_path: Path) -> None:
     told = [Switch("workers", "1", '"auto"', "one CPU"), Switch("log.level", '"warning"', '"info"', "no log")]
-    config = write_config(tmp_path, "http://127.0.0.1:1/", tmp_path / "keyring.gpg", 8080, told)
+    config = write_config(tmp_path, ["http://127.0.0.1:1/"], tmp_path / "keyring.gpg", 8080, told)
     settings = tomllib.loads(config.read_text())
     assert settings.keys() == {"listen", "data_dir", "workers", "log", "mirror"}
     assert settings["log"] == {"level": "warning"}
