@@ -12,9 +12,11 @@ from scenarios import (
     first_byte,
     herd,
     large,
+    limit,
     pause,
     prefetch,
     ranges,
+    segments,
     slow,
     small,
     spread,
@@ -39,4 +41,6 @@ SCENARIOS: dict[str, ModuleType] = {
     "pause": pause,
     "cold_cache": cold_cache,
     "prefetch": prefetch,
+    "segments": segments,
+    "limit": limit,
 }

@@ -17,6 +17,8 @@ from remarks import Switch, note_switches
 from servers.names import NO_LOG, OURS
 
 ONE_WORKER = Switch("workers", "1", '"auto"', "one worker of every server on one CPU")
+_OF_MIRROR = "mirror."
+"""What the names of settings of the mirror itself begin with."""
 _WITHOUT_LOG = Switch("log.level", '"warning"', '"info"', "the row without an access log")
 
 
@@ -55,9 +57,14 @@ def write_config(
 ) -> Path:
     """Write a configuration of ours, with the data below `work`, and return its path."""
     config = work / "config.toml"
-    settings = "".join(f"{one.setting} = {one.value}\n" for one in switches)
-    config.write_text(
-        f'listen = ["127.0.0.1:{port}"]\ndata_dir = "{work}/data"\n{settings}'
-        f'[[mirror]]\nname = "bench"\nmount = "/m/"\norigins = {json.dumps(origins)}\nkeyring = "{keyring}"\n'
-    )
+    lines = [f'listen = ["127.0.0.1:{port}"]', f'data_dir = "{work}/data"']
+    lines += [f"{one.setting} = {one.value}" for one in switches if not one.setting.startswith(_OF_MIRROR)]
+    lines += ["[[mirror]]", 'name = "bench"', 'mount = "/m/"', f'keyring = "{keyring}"']
+    lines += [f"origins = {json.dumps(list(origins))}"]
+    lines += [
+        f"{one.setting.removeprefix(_OF_MIRROR)} = {one.value}"
+        for one in switches
+        if one.setting.startswith(_OF_MIRROR)
+    ]
+    config.write_text("\n".join(lines) + "\n")
     return config

@@ -24,6 +24,8 @@ from support.faults import Fault
 
 _REQUESTS_PATH = "-/requests"
 _STEP_BYTES = 256 * 1024
+_STEP_S = 0.02
+"""A connection that is slower than a step in this time is sent smaller ones."""
 _HEAD_LIMIT_BYTES = 64 * 1024
 
 
@@ -36,6 +38,8 @@ class Pace:
     connection_bytes_per_s: float = math.inf
     total_bytes_per_s: float = math.inf
     """Shared by all connections."""
+    dies_after_bytes: float = math.inf
+    """Once so many bytes were sent in all, every connection breaks, and so does every new one."""
 
 
 @dataclass
@@ -81,6 +85,8 @@ class _Slowness:
         self._pace = pace
         self._seen: list[Seen] = []
         self._link_free_s = 0.0
+        self._sent_bytes = 0
+        self._step_bytes = int(min(_STEP_BYTES, pace.connection_bytes_per_s * _STEP_S))
 
     async def serve(self, port: int) -> None:
         """Accept connections until the process is ended."""
@@ -99,14 +105,20 @@ class _Slowness:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while head := await _read_head(connection):
-                await self._answer(connection, head)
+                request, headers = _parse_head(head)
+                await self._answer(connection, request, headers)
+                if headers.get("Connection") == "close":
+                    break
 
-    async def _answer(self, connection: socket.socket, head: str) -> None:
-        (method, target), headers = _parse_head(head)
+    async def _answer(
+        self, connection: socket.socket, request: tuple[str, str], headers: Mapping[str, str]
+    ) -> None:
+        method, target = request
         path = unquote(target).removeprefix("/")
         if path == _REQUESTS_PATH:
             await _send_page(connection, 200, json.dumps([asdict(one) for one in self._seen]).encode())
             return
+        self._live()
         is_conditional = bool(headers.keys() & {"If-None-Match", "If-Modified-Since"})
         seen = Seen(path, is_conditional, time.monotonic())
         self._seen.append(seen)
@@ -133,13 +145,20 @@ class _Slowness:
         with (self._root / seen.path).open("rb", buffering=0) as file:
             file.seek(answer.start)
             while seen.sent_bytes < answer.length_bytes:
-                step_bytes = min(_STEP_BYTES, answer.length_bytes - seen.sent_bytes)
+                step_bytes = min(self._step_bytes, answer.length_bytes - seen.sent_bytes)
                 alone_s = started_s + (seen.sent_bytes + step_bytes) / self._pace.connection_bytes_per_s
                 await _sleep_until(max(alone_s, self._link_time_s(step_bytes)))
+                self._live()
+                self._sent_bytes += step_bytes
                 try:
                     await loop.sock_sendfile(connection, file, file.tell(), step_bytes, fallback=False)
                 finally:
                     seen.sent_bytes = file.tell() - answer.start
+
+    def _live(self) -> None:
+        """Raise ConnectionResetError once this origin has sent all that it sends in its life."""
+        if self._sent_bytes >= self._pace.dies_after_bytes:
+            raise ConnectionResetError
 
     def _link_time_s(self, step_bytes: int) -> float:
         """Queue some bytes for the link that all connections share; return when they are through."""
