@@ -43,10 +43,9 @@ class Bar:
 
     @property
     def limit(self) -> str:
-        """The limit in signs, nothing where there is none."""
-        if self.at_least is not None:
-            return f">= {self.at_least:g}"
-        return "" if self.at_most is None else f"<= {self.at_most:g}"
+        """The limits in signs, nothing where there is none."""
+        signs = ((">=", self.at_least), ("<=", self.at_most))
+        return ", ".join(f"{sign} {limit:g}" for sign, limit in signs if limit is not None)
 
     @property
     def is_met(self) -> bool:

@@ -108,6 +108,7 @@ def test_rows_are_medians_in_the_order_of_the_servers() -> None:
         (Bar("speed", 1.29, at_least=1.3), ">= 1.3", "NOT MET"),
         (Bar("CPU", 1.05, at_most=1.05), "<= 1.05", "met"),
         (Bar("CPU", 1.06, at_most=1.05), "<= 1.05", "NOT MET"),
+        (Bar("rate", 1.2, at_least=0.9, at_most=1.05), ">= 0.9, <= 1.05", "NOT MET"),
         (Bar("just told", 9.0), "", ""),
     ],
 )
