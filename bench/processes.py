@@ -97,7 +97,11 @@ def running(
             raise
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(_END_S)
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

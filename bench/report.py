@@ -105,6 +105,7 @@ def as_markdown(machine: Mapping[str, str], chapters: Sequence[Chapter]) -> str:
             cells = [_bar_cells(bar) for bar in chapter.bars]
             parts.append(_markdown_table(["value", "", "bar", ""], cells))
         parts += chapter.notes
+        parts.append(f"Took {chapter.took_s:.0f} s.")
     parts.append(_switched_page(chapters))
     return "\n\n".join(parts) + "\n"
 

@@ -15,6 +15,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import SubprocessError
 
 import machine
 import network
@@ -26,6 +27,8 @@ from scenarios import SCENARIOS
 
 _QUICK = Effort(rounds=1, seconds=1, share=1 / 16)
 _FULL = Effort()
+_FAILURES = (SystemExit, RuntimeError, OSError, ValueError, LookupError, ArithmeticError, SubprocessError)
+"""What a scenario may end with where something that it needs is missing or does not work."""
 
 
 def main() -> None:
@@ -40,13 +43,14 @@ def main() -> None:
     about = machine.describe() | {"load before": machine.load_average()}
     for name, text in about.items():
         print(f"# {name}: {text}")
-    chapters = []
+    chapters: list[report.Chapter] = []
     for name in options.scenarios or SCENARIOS:
         chapters.append(_run(name, effort))
         about["load after"] = machine.load_average()
+        about["took"] = f"{sum(one.took_s for one in chapters) / 60:.0f} minutes"
         _write(options, about, chapters)
     missed = [bar for chapter in chapters for bar in chapter.bars if not bar.is_met]
-    print(f"\n# load after: {machine.load_average()}; bars not met: {len(missed)}")
+    print(f"\n# load after: {about['load after']}; took {about['took']}; bars not met: {len(missed)}")
     for bar in missed:
         print(report.bar_line(bar))
 
@@ -95,8 +99,8 @@ def _findings(name: str, effort: Effort) -> Iterator[Finding]:
         return
     try:
         yield from SCENARIOS[name].measure(effort)
-    except (SystemExit, RuntimeError, OSError) as error:
-        yield Note(f"FAILED: {error}")
+    except _FAILURES as error:
+        yield Note(f"FAILED: {type(error).__name__}: {error}")
 
 
 def _title(name: str) -> str:

@@ -9,7 +9,12 @@ middle, and ask for what is absent or rotten; every whole body is compared with 
 
     storm     a quarter of the time, with a reload (SIGHUP) every ten seconds
     warm-up   another quarter: the last crew goes on from here, without reloads
+    unread    some seconds in which nobody reads the log
     steady    the rest: memory at its beginning against memory at its end
+
+The log is as installed, with a line for each request, into a pipe that is read. One more client asks
+for one item of each phase all the time, and counts: the log must have a line for each request, but
+for those that it says it dropped while nobody read it, and the client must not wait for the log.
 
 Exit code 1 tells that a bar was broken; the table names it.
 """
@@ -20,15 +25,18 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from itertools import dropwhile, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 import stage  # noqa: F401 - makes `support` importable
+from figures import percentile
 from growth import Growth, Idle, Record, Window
+from loads.counted import Counted, counting
+from read_log import ReadLog, read_log
 from support.crowd import ROTTEN, SIZES_BYTES, Crowd, Offer
 from support.faults import Fault
 from support.keys import SigningKey
@@ -43,12 +51,9 @@ from proxy.mirror import Mirror
 _SETTINGS = """
 [cache]
 limit = "96 MiB"
-min_free = "0 B"
 [freshness]
 fresh_for = "1s"
 retain = "1m"
-[log]
-level = "warning"
 """
 _ITEM_SIZES_BYTES = (*SIZES_BYTES, 8_000_000)
 _LISTED_VERSIONS = 8
@@ -63,8 +68,14 @@ _MOODS = (
     ("*/item-3", Fault(ignore_range=True)),
     ("streams/v1/*", Fault(refuse=True)),
 )
+_PHASES = ("storm", "warm-up", "unread", "steady")
+_COUNTED_PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:counted"
+_COUNTED_BYTES = 4096
+_COUNTED_EVERY_S = 0.001
+_UNREAD_S = 15.0
+_READ_AGAIN_S = 5.0
+_LONGEST_WAIT_S = 1.0
 _WINDOW_SHARE = 0.1
-_TRACEBACK_LINES = 60
 _MOST_LOG_LINES = 40
 _QUIET_WITHIN_S = 60
 _MOST_GROWTH = 0.05
@@ -84,8 +95,11 @@ class Bar(NamedTuple):
 class Soak:
     """A service, its origin, and the crowd before it."""
 
-    def __init__(self, service: Service, origin: Origin, offer: Offer, data_dir: Path, clients: int) -> None:
+    def __init__(
+        self, service: Service, log: ReadLog, origin: Origin, offer: Offer, data_dir: Path, clients: int
+    ) -> None:
         self.service = service
+        self.log = log
         self._origin = origin
         self._offer = offer
         self._clients = clients
@@ -95,9 +109,23 @@ class Soak:
         self.publications = 1
         self.troubles = 0
         """Faults that the origin was given; clients must not notice."""
+        self.counted: dict[str, Counted] = {}
+        """By phase."""
+
+    async def unread(self, seconds: float) -> None:
+        """Keep the crowd busy while nobody reads the log for so long, and a while longer."""
+        self.log.pause()
+        asyncio.get_running_loop().call_later(seconds, self.log.go_on)
+        await self.load("unread", seconds + _READ_AGAIN_S)
 
     async def load(self, phase: str, seconds: float, *, is_reloading: bool = False) -> Window:
         """Keep the crowd busy for so long; return when, once the last client has gone."""
+        with counting(f"{self.service.base}{MOUNT}{_counted_path(phase)}", _COUNTED_EVERY_S) as end:
+            window = await self._load(phase, seconds, is_reloading=is_reloading)
+            self.counted[phase] = await asyncio.to_thread(end)
+        return window
+
+    async def _load(self, phase: str, seconds: float, *, is_reloading: bool) -> Window:
         self.record.begin(phase)
         began_s = self.record.now_s()
         over = asyncio.Event()
@@ -168,8 +196,11 @@ async def soaking(clients: int) -> AsyncIterator[Soak]:
         key = stack.enter_context(SigningKey())
         keyring = folder / "keyring.gpg"
         keyring.write_bytes(key.public_binary())
+        tree = SignedTree(folder / "upstream", key)
+        for phase in _PHASES:
+            tree.add_item(_COUNTED_PRODUCT, "1", phase, path=_counted_path(phase), size=_COUNTED_BYTES)
         offer = Offer(
-            SignedTree(folder / "upstream", key),
+            tree,
             sizes_bytes=_ITEM_SIZES_BYTES,
             listed_versions=_LISTED_VERSIONS,
             kept_versions=12,
@@ -178,22 +209,24 @@ async def soaking(clients: int) -> AsyncIterator[Soak]:
         async with Origin(folder / "upstream") as origin:
             mirror = Mirror(name="soak", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))
             config = write_config(folder, mirror, settings=_SETTINGS)
-            log = folder / "log"
-            service = await asyncio.to_thread(Service, "--config", str(config), "--workers", "2", log=log)
+            log = stack.enter_context(read_log(folder))
+            options = ("--config", str(config), "--workers", "2")
+            service = await asyncio.to_thread(Service, *options, log=log.pipe)
             try:
-                yield Soak(service, origin, offer, folder / "data", clients)
+                yield Soak(service, log, origin, offer, folder / "data", clients)
             finally:
                 await asyncio.to_thread(service.stop)
                 sys.stderr.writelines(_told(log))
 
 
-def _told(log: Path) -> Iterator[str]:
-    """Yield the first tracebacks of a log, then its beginning without what was provoked."""
-    with log.open(errors="replace") as lines:
-        yield from islice(dropwhile(lambda line: "Traceback" not in line, lines), _TRACEBACK_LINES)
-    with log.open(errors="replace") as lines:
-        unexpected = (line for line in lines if ROTTEN not in line and "sha256 is" not in line)
-        yield from islice(unexpected, _MOST_LOG_LINES)
+def _counted_path(phase: str) -> str:
+    return f"counted/{phase}"
+
+
+def _told(log: ReadLog) -> Iterator[str]:
+    """Yield the first troubles of a log, tracebacks among them, without what was provoked."""
+    unexpected = (line for line in log.troubles() if ROTTEN not in line and "sha256 is" not in line)
+    yield from islice(unexpected, _MOST_LOG_LINES)
 
 
 async def soak(minutes: float, clients: int, plot: Path | None) -> tuple[dict[str, Any], list[Bar]]:
@@ -203,11 +236,14 @@ async def soak(minutes: float, clients: int, plot: Path | None) -> tuple[dict[st
         before = await running.idle()
         await running.load("storm", seconds / 4, is_reloading=True)
         await running.load("warm-up", seconds / 4)
+        await running.unread(min(_UNREAD_S, seconds / 4))
         first = await running.idle()
         steady = await running.load("steady", seconds / 2)
         last = await running.idle()
         stats = await running.stats()
-        tracebacks = running.service.log().count("Traceback")
+        await asyncio.to_thread(running.service.stop)
+        tracebacks = running.log.tracebacks()
+        log_bars = list(bars_of_log(running.log, running.counted))
     width_s = seconds * _WINDOW_SHARE
     early = Window(steady.since_s, steady.since_s + width_s)
     late = Window(steady.until_s - width_s, steady.until_s)
@@ -231,9 +267,29 @@ async def soak(minutes: float, clients: int, plot: Path | None) -> tuple[dict[st
         Bar("errors that nobody injected", str(findings.fault_count), "0", findings.fault_count == 0),
         Bar("tracebacks in the log", str(tracebacks), "0", tracebacks == 0),
         Bar("processes", str(len(last)), str(len(before)), len(last) == len(before)),
+        *log_bars,
         *(bar for growth in growths for bar in bars_of(growth)),
     ]
     return figures, bars
+
+
+def bars_of_log(log: ReadLog, counted: Mapping[str, Counted]) -> Iterator[Bar]:
+    """Yield what has to hold of the log of a service that has ended."""
+    dropped = log.dropped()
+    for phase, one in counted.items():
+        lines = log.lines_of(f"{MOUNT}{_counted_path(phase)}")
+        most_dropped = dropped if phase == "unread" else 0
+        found = f"{lines} of {one.answered}"
+        is_whole = one.answered - most_dropped <= lines <= one.answered + one.unanswered
+        wanted = f"all but {dropped} that it says were dropped" if most_dropped else "all"
+        yield Bar(f"{phase}: lines of the log", found, wanted, is_whole)
+        yield Bar(f"{phase}: requests that failed", str(one.failed), "0", one.failed == 0)
+    waits_s = [seconds for one in counted.values() for seconds in one.seconds]
+    unread_s = max(counted["unread"].seconds)
+    found = f"{unread_s:.3f}, p99 {percentile(counted['unread'].seconds, 0.99):.3f}"
+    yield Bar("unread: longest wait in s", found, f"at most {_LONGEST_WAIT_S:g}", unread_s <= _LONGEST_WAIT_S)
+    found = f"{max(waits_s):.3f}, p99 {percentile(waits_s, 0.99):.3f}"
+    yield Bar("all phases: longest wait in s", found, "is told", holds=True)
 
 
 def bars_of(growth: Growth) -> Iterator[Bar]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -9,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import readme_figures
 import remarks
 import report
 from figures import Bar, Effort, Note, Rounds, Row, alternate, percentile
@@ -16,6 +19,7 @@ from journal import journal
 from loads import wrk
 from loads.probe import with_those_not_sent
 from processes import Server
+from read_log import read_log
 from remarks import LeftOut, Switch, Switched
 from scenarios import SCENARIOS
 from servers import write_config
@@ -263,3 +267,49 @@ def stream_named(name: str, descriptor: int) -> bool:
     """Whether $JOURNAL_STREAM names this descriptor (systemd.exec(5))."""
     about = os.fstat(descriptor)
     return name == f"{about.st_dev}:{about.st_ino}"
+
+
+def test_the_readmes_figures_are_those_of_the_results() -> None:
+    readme = readme_figures.README.read_text()
+    if readme_figures.BEGIN in readme:
+        table = readme_figures.figures(json.loads(readme_figures.RESULTS.read_text()))
+        assert readme_figures.written_into(readme, table) == readme
+
+
+def test_figures_go_between_the_marks_of_the_readme_and_nowhere_else() -> None:
+    results = json.loads(report.as_json(MACHINE, CHAPTERS))
+    results["scenarios"]["small"]["bars"][0]["what"] = "4 KiB item, as installed: requests/s to nginx static"
+    table = readme_figures.figures(results)
+    assert table.splitlines()[2:] == ["| small hits a second, beside nginx | 1.5 |"]
+    before = f"Fast.\n{readme_figures.BEGIN}\nold\n{readme_figures.END}\nMore."
+    after = readme_figures.written_into(before, table)
+    assert after == f"Fast.\n{readme_figures.BEGIN}\n{table}\n{readme_figures.END}\nMore."
+    assert readme_figures.written_into(after, table) == after
+    with pytest.raises(ValueError, match="put these two lines there"):
+        readme_figures.written_into("Fast.", table)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")
+@pytest.mark.parametrize("missing", ["net_admin", "sys_admin", "net_admin,-sys_admin"])
+def test_a_network_of_its_own_that_may_not_be_set_up_is_left_again(missing: str) -> None:
+    """A container may let root make a network namespace, and forbid to raise its loopback."""
+    program = (
+        "import network, os, socket; before = os.readlink('/proc/self/ns/net'); network.isolate();"
+        "assert os.readlink('/proc/self/ns/net') == before; print(network.describe());"
+        "socket.create_server(('127.0.0.1', 0))"
+    )
+    command = ["setpriv", f"--bounding-set=-{missing}", sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=BENCH, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.match(r"TCP with \w+, in ", done.stdout)
+
+
+def test_a_log_through_a_pipe_is_counted_by_path_and_what_was_dropped_is_added_up(tmp_path: Path) -> None:
+    with read_log(tmp_path) as log, log.pipe.open("w") as service:
+        service.write("2026-11-29 07:00:00 INFO    request client=::1 method=GET path=/m/a status=200\n" * 3)
+        service.write("2026-11-29 07:00:00 INFO    request client=::1 method=GET path=/m/ab status=200\n")
+        log.pause()
+        service.write("WARNING log.dropped lines=4\nWARNING log.dropped lines=2\nERROR Traceback (most\n")
+    assert (log.lines_of("/m/a"), log.lines_of("/m/ab"), log.lines_of("/m/c")) == (3, 1, 0)
+    assert (log.dropped(), log.tracebacks()) == (6, 1)
+    assert len(list(log.troubles())) == 3
