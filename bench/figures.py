@@ -10,7 +10,7 @@ class Effort:
     """How much work a scenario puts into its figures."""
 
     rounds: int = 5
-    seconds: float = 3.0
+    seconds: float = 2.0
     """How long a load lasts, in each round."""
     share: float = 1.0
     """Of the full size of what is served; bars are meant for 1."""

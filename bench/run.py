@@ -93,14 +93,20 @@ def _run(name: str, effort: Effort) -> report.Chapter:
 
 def _findings(name: str, effort: Effort) -> Iterator[Finding]:
     """Yield what a scenario finds; one that fails must not cost the figures of the others."""
-    missing = [one for one in getattr(SCENARIOS[name], "NEEDS", ()) if shutil.which(one) is None]
-    if missing:
+    if missing := _missing(name, "NEEDS"):
         yield Note(f"Not measured: {', '.join(missing)} is not installed.")
         return
+    for program in _missing(name, "BESIDE"):
+        remarks.note_left_out(program, "it is not installed")
     try:
         yield from SCENARIOS[name].measure(effort)
     except _FAILURES as error:
         yield Note(f"FAILED: {type(error).__name__}: {error}")
+
+
+def _missing(name: str, list_name: str) -> list[str]:
+    """Return the programs of a scenario's list that are not installed."""
+    return [one for one in getattr(SCENARIOS[name], list_name, ()) if shutil.which(one) is None]
 
 
 def _title(name: str) -> str:

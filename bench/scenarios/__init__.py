@@ -1,6 +1,6 @@
 """The scenarios: modules whose docstring says what happens, with `measure(effort)`, which yields findings.
 
-`NEEDS` names programs without which one cannot run.
+`NEEDS` names programs without which one cannot run, `BESIDE` those without which it has fewer rows.
 """
 
 from types import ModuleType

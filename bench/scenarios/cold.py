@@ -23,7 +23,7 @@ from pathlib import Path
 
 import machine
 from clients import download, download_all, expect_sizes
-from figures import Bar, Effort, Finding, Note, Rounds, alternate
+from figures import Bar, Effort, Finding, Rounds, alternate
 from processes import Server
 from servers import ONE_WORKER, has_nginx, nginx_cache, ours, squid_cache, varnish_cache
 from servers.names import OURS
@@ -31,6 +31,7 @@ from servers.peers import origin_of
 from stage import INDEX_PATH, Stage, stage
 from support.certificates import Certificate
 
+BESIDE = ("nginx", "squid", "varnishd")
 MIB = 1024 * 1024
 _ITEMS = 64
 _ITEM_BYTES = 16 * MIB
@@ -63,8 +64,6 @@ def fill(
             yield replace(row, speed=None) if row.server in {_ORIGIN, _HASHING} else row
         if has_nginx():
             yield from _bars(how, rounds, most_wall=1.1 if workers == 1 else None)
-        else:
-            yield Note("nginx is not installed: there is nothing to hold the bars against.")
 
 
 def _bars(how: str, rounds: Rounds, most_wall: float | None) -> Iterator[Finding]:

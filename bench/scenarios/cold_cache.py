@@ -26,9 +26,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
     """Yield latencies of the probe, and throughput."""
     with stage([effort.scaled(_ITEM_BYTES), 4096]) as ready:
         large, small = ready.items
-        with hit_servers(
-            ready, [large.path, small.path], only={OURS, REFERENCE}, without_log=False
-        ) as servers:
+        with hit_servers(ready, [large.path, small.path], only={OURS, REFERENCE}, without_log=()) as servers:
             files = {REFERENCE: large.data_path, OURS: _blob_path(ready, large.digest)}
             rounds = alternate(
                 list(servers),

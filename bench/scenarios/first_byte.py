@@ -17,6 +17,7 @@ from servers.names import OURS
 from servers.peers import origin_of
 from stage import INDEX_PATH, stage
 
+BESIDE = ("nginx",)
 _ITEM_BYTES = 1024 * 1024
 _ITEMS_A_ROUND = 60
 

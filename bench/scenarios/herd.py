@@ -18,6 +18,7 @@ from servers.names import OURS
 from stage import INDEX_PATH, stage
 from support.tree import TreeItem
 
+BESIDE = ("nginx",)
 MIB = 1024 * 1024
 _ITEM_BYTES = 64 * MIB
 _CLIENTS = 200

@@ -2,7 +2,7 @@
 
 One worker each, on one CPU. The client, on another, lets the kernel throw the
 bytes away, so that what is measured is the server. Each server runs as it is
-installed, with its access log, and once more without one.
+installed, with its access log; nginx and ours once more without one.
 
 The reference's file was written in one go, so that it lies in the largest folios
 that the page cache has. sstream-mirror writes 10 KiB at a time, and what it wrote

@@ -4,7 +4,8 @@ The places are the same for all servers and in every run. Only servers of files
 take part: caches would serve from memory what they may not have kept in parts.
 nginx runs without tcp_nopush here: with it, the end of each range waits some
 40 ms for the client's delayed acknowledgement, and it serves a fifth as many.
-Each server runs as it is installed but for that, with its access log, and once more without one.
+Each server runs as it is installed but for that, with its access log; nginx and ours once more
+without one.
 """
 
 from collections.abc import Iterator

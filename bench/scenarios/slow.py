@@ -38,7 +38,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
     with stage([_ITEM_BYTES, 4 * KIB]) as ready:
         large, small = (item.path for item in ready.items)
         with hit_servers(
-            ready, [large, small], only={REFERENCE, OURS}, without_log=False, our_switches=[_ONE_ADDRESS]
+            ready, [large, small], only={REFERENCE, OURS}, without_log=(), our_switches=[_ONE_ADDRESS]
         ) as servers:
             rounds = alternate(
                 list(servers),

@@ -11,7 +11,7 @@ from functools import partial
 from figures import Bar, Effort, Finding, Rounds, alternate
 from loads import wrk
 from processes import Server
-from servers.peers import hit_servers, pairs_of
+from servers.peers import EVERYBODY, hit_servers, pairs_of
 from stage import PRODUCTS_PATH, stage
 
 NEEDS = ("wrk",)
@@ -31,7 +31,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
             "4 KiB item": item_path,
             f"{list_bytes // 1024} KiB products list": PRODUCTS_PATH,
         }
-        with hit_servers(ready, [item_path, PRODUCTS_PATH]) as servers:
+        with hit_servers(ready, [item_path, PRODUCTS_PATH], without_log=EVERYBODY) as servers:
             for case, path in cases.items():
                 rounds = alternate(
                     list(servers), effort.rounds, partial(_one_run, servers, path, effort.seconds)

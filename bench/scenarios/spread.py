@@ -20,6 +20,7 @@ from servers.names import OURS, REFERENCE
 from servers.peers import check_digest, origin_of
 from stage import stage
 
+BESIDE = ("nginx",)
 _CONNECTIONS = 32
 _WORKERS = 2
 _ROUNDS = 4

@@ -19,6 +19,7 @@ from stage import Stage, stage
 from scenarios.large import fetch
 
 NEEDS = ("wrk",)
+BESIDE = ("nginx",)
 MIB = 1024 * 1024
 _LARGE_BYTES = 256 * MIB
 _LEARNING_S = 1.5

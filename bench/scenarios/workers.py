@@ -19,6 +19,7 @@ from servers.peers import check_digest, origin_of
 from stage import stage
 
 NEEDS = ("wrk",)
+BESIDE = ("nginx",)
 _CONNECTIONS = 64
 _LEARNING_S = 1.5
 _FREE_CPUS = 3

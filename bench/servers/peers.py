@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ class Pair(NamedTuple):
     reference: str
 
 
+EVERYBODY = (REFERENCE, OURS, REMEMBERING, "nginx proxy_cache", "Apache static", "Squid", "Varnish")
 PAIRS = (
     Pair("as installed", OURS, REFERENCE),
     Pair("without logs", OURS + NO_LOG, REFERENCE + NO_LOG),
@@ -68,22 +69,22 @@ def hit_servers(
     paths: list[str],
     *,
     only: set[str] | None = None,
-    without_log: bool = True,
+    without_log: Collection[str] = (REFERENCE, OURS),
     nginx_switches: Sequence[Switch] = (),
     our_switches: Sequence[Switch] = (),
 ) -> Iterator[dict[str, Server]]:
     """Run the reference, ours and every installed peer (or `only` those), each holding `paths` already.
 
-    Each runs with its access log as it is installed and, `without_log`, once more without one. Each
-    is kept on one and the same CPU; they take turns.
+    Each runs with its access log as it is installed, and those named `without_log` once more without
+    one. Each is kept on one and the same CPU; they take turns.
     """
     with ExitStack() as stack:
         origin = stack.enter_context(origin_of(ready))
         starts = _starts(ready, origin, nginx_switches, our_switches)
         servers: dict[str, Server] = {}
-        for access_log in (True, False) if without_log else (True,):
+        for access_log in (True, False):
             for name, (program, start) in starts.items():
-                if only is not None and name not in only:
+                if (only is not None and name not in only) or not (access_log or name in without_log):
                     continue
                 if shutil.which(program) is None:
                     note_left_out(name, f"{program} is not installed")
