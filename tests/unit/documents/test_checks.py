@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.generations import HOUR_S, INDEX, PRODUCT, STALE_S
+from support.generations import HOUR_S, INDEX, LIST, PRODUCT, SECOND_LIST, STALE_S, on_disk
+from support.keys import SigningKey
 from support.mirrors import Worker, folder_mirror, open_worker
 from support.origin import Origin
 from support.running import MOUNT, Clock
@@ -13,6 +14,7 @@ from support.tree import SignedTree
 
 from proxy.documents.freshness import FreshnessPolicy
 from proxy.mirror import Mirror
+from proxy.store.files import StoreFault
 
 
 @pytest.fixture
@@ -208,3 +210,83 @@ async def test_a_file_that_is_gone_has_the_mirror_checked_once_for_a_while(
     worker.documents.checks.check_soon()
     await ended(worker)
     assert len(origin.gets(INDEX)) == 4
+
+
+async def test_a_check_begins_anew_when_the_index_changes_while_its_lists_are_read(
+    worker: Worker, origin: Origin, tree: SignedTree
+) -> None:
+    tree.add_item(PRODUCT, "20250722", "squashfs")
+    tree.publish()
+    gate = origin.gate(LIST)
+    checking = asyncio.create_task(worker.documents.checks.revalidate())
+    await gate.waiting(1)
+    tree.add_item(PRODUCT, "20250723", "squashfs")
+    tree.publish()
+    gate.open()
+
+    await checking
+
+    assert worker.documents.checks.trouble.failures == 0
+    assert [await worker.read(path) for path in (INDEX, LIST)] == on_disk(tree, INDEX, LIST)
+
+
+async def test_a_list_that_is_missing_is_asked_for_after_pauses_that_double(
+    tmp_path: Path, mirror: Mirror, clock: Clock, tree: SignedTree, origin: Origin
+) -> None:
+    """From a few seconds, in case it is only being published, up to the time between checks."""
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.add_item(PRODUCT, "20250701", "initrd", content_id="second")
+    tree.publish()
+    (tree.root / SECOND_LIST).unlink()
+    policy = FreshnessPolicy()
+    async with open_worker(tmp_path / "data", mirror, clock, policy) as worker:
+        await worker.check()
+        origin.clear()
+        for pause_s in (15, 15, 30, 60, 120, 240, 300, 300):
+            before = origin.count(SECOND_LIST)
+            clock.advance(pause_s - 1)
+            await worker.served()
+            await ended(worker)
+            assert origin.count(SECOND_LIST) == before
+            clock.advance(1)
+            await worker.served()
+            await ended(worker)
+            assert origin.count(SECOND_LIST) == before + 1
+
+
+async def test_another_origin_is_asked_when_the_documents_of_the_first_are_refused(
+    tmp_path: Path, clock: Clock, tree: SignedTree, keyring: Path
+) -> None:
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    with SigningKey() as another:
+        forged = SignedTree(tmp_path / "forged", another)
+        forged.publish()
+    origins = tuple(f"{one.root.as_uri()}/" for one in (forged, tree))
+    mirror = Mirror(name="test", mount=MOUNT, origins=origins, keyring=str(keyring))
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        await worker.check()
+        assert await worker.read(LIST) == on_disk(tree, LIST)[0]
+        trouble = worker.documents.checks.trouble
+        assert (trouble.failures, trouble.refusals) == (0, 1)
+        assert forged.root.name in trouble.last_refusal
+
+
+async def test_a_check_whose_result_cannot_be_stored_fails_with_all_that_went_wrong(
+    tmp_path: Path, clock: Clock, tree: SignedTree, keyring: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreFault("no space left on device")
+
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    origins = (f"{(tmp_path / 'none').as_uri()}/", f"{tree.root.as_uri()}/")
+    mirror = Mirror(name="test", mount=MOUNT, origins=origins, keyring=str(keyring))
+    async with open_worker(tmp_path / "data", mirror, clock) as worker:
+        monkeypatch.setattr(worker.records, "accept", fail)
+        await worker.documents.checks.revalidate()
+        trouble = worker.documents.checks.trouble
+        assert (trouble.failures, trouble.is_local) == (1, True)
+        missing, _, disk = trouble.last_problem.partition("; ")
+        assert "/none" in missing
+        assert disk == "no space left on device"

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.generations import INDEX, LIST, PRODUCT, STALE_S, on_disk
+from support.generations import INDEX, LIST, PRODUCT, STALE_S, exchange_keys, on_disk
+from support.keys import SigningKey
 from support.mirrors import Worker, folder_mirror, open_worker
 from support.running import Clock
 from support.tree import SignedTree
 
 from proxy.digest import Digest
-from proxy.documents.generation import Generation
-from proxy.documents.records import documents_in_use
+from proxy.documents.generation import NO_DIGEST, Document, Generation
+from proxy.documents.records import GENERATION, documents_in_use
 from proxy.documents.trouble import Trouble
 from proxy.mirror import Mirror
 
@@ -313,3 +314,78 @@ async def test_a_record_that_cannot_be_read_is_told_of_once(
         "record.unreadable key=trouble/test",
     ]
     assert accepted.number == 2
+
+
+async def test_that_both_records_of_a_generation_differ_is_told(
+    data: Path, mirror: Mirror, clock: Clock, accepted: Generation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a power cut; the newer one counts from then on, in both places."""
+    record = await copy_of(data)
+
+    async def told() -> list[str]:
+        caplog.clear()
+        async with open_worker(data, mirror, clock) as worker:
+            assert (await worker.served()).number == accepted.number
+        return [one for one in caplog.messages if one.startswith("generation.records_differ")]
+
+    assert await told() == []
+    overwrite_copy(data, {**record, "number": 1})
+    assert await told() == ["generation.records_differ mirror=test ledger=2 file=1"]
+    assert await told() == []
+    assert (await copy_of(data))["number"] == 2
+
+
+async def test_why_a_generation_is_not_verified_is_told_once(
+    data: Path,
+    mirror: Mirror,
+    clock: Clock,
+    accepted: Generation,
+    keyring: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_worker(data, mirror, clock) as worker:
+        assert worker.records.why_unverified() == ""
+        assert await worker.records.verified(accepted) is not None
+    with SigningKey() as new_key:
+        exchange_keys(keyring, new_key.public_binary())
+    caplog.clear()
+    async with open_worker(data, mirror, clock) as worker:
+        for _ in range(3):
+            assert await worker.records.verified(accepted) is None
+        assert "does not count under the keys of now" in worker.records.why_unverified()
+    told = [one for one in caplog.messages if one.startswith("generation.unproved")]
+    assert len(told) == 1
+
+
+# What the first releases can read
+
+
+def test_a_record_names_no_later_field_that_says_nothing() -> None:
+    """The first releases refuse a record with a field that they do not know."""
+    document = Document(path=INDEX, format="index:1.0", digest=NO_DIGEST, size_bytes=5, text=NO_DIGEST)
+    generation = Generation(
+        number=1,
+        keyring="keys",
+        accepted_at=1.0,
+        checked_at=2.0,
+        index_path=INDEX,
+        documents={INDEX: document},
+    )
+    record = GENERATION.encode(generation)
+    assert record.keys() == {
+        *("number", "keyring", "accepted_at", "checked_at", "index_path", "documents"),
+        *("absent", "gaps", "refused"),
+    }
+    assert record["documents"][INDEX].keys() == {
+        *("path", "format", "digest", "size_bytes", "text", "content_id", "updated", "signed_at"),
+        *("fingerprint", "origin", "etag", "last_modified"),
+    }
+
+
+async def test_a_last_check_of_which_nothing_is_recorded_went_well(
+    data: Path, mirror: Mirror, clock: Clock, accepted: Generation
+) -> None:
+    async with open_worker(data, mirror, clock) as worker:
+        await worker.write("last check/test", {})
+        assert accepted.number == 2
+        assert await worker.records.trouble() == Trouble()

@@ -322,6 +322,17 @@ async def test_no_reply_that_is_ready_goes_out_once_another_worker_has_announced
             assert [is_current(CLIENT) for is_current in replies] == [False, False]
 
 
+async def test_what_can_still_be_read_is_not_forgotten_with_what_is_damaged(
+    worker: Worker, tree: SignedTree
+) -> None:
+    publish(tree, "20250701")
+    await worker.check()
+    accepted = worker.editions.accepted
+    assert accepted is not None
+    worker.editions.drop_damaged()
+    assert worker.editions.accepted is accepted
+
+
 async def test_documents_of_both_generations_are_in_use(worker: Worker, tree: SignedTree) -> None:
     await first_and_held(worker, tree)
     publish(tree, "20250722")

@@ -183,6 +183,21 @@ def test_texts_are_compared(reader: Reading, other: bytes, *, is_same: bool) -> 
     assert reader.says_the_same(LIST, other) is is_same
 
 
+def test_large_texts_are_not_compared_by_the_process_that_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LARGE_BYTES", 2 * len(LIST))
+    monkeypatch.setattr(reading, "same_statement", None)
+    assert Reading(LocalStore(tmp_path), tmp_path / "listings").says_the_same(LIST, LIST)
+
+
+def test_small_texts_are_compared_without_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ask_program", None)
+    assert Reading(LocalStore(tmp_path), tmp_path / "listings").says_the_same(LIST, LIST)
+
+
 def test_a_lost_packed_list_is_made_again_from_its_text(reader: Reading, tmp_path: Path) -> None:
     digest = LocalStore(tmp_path).put(LIST)
     made = reader.listing(digest)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.holding import Holding
 
-from proxy.documents.shared_facts import Announced, SharedFacts, _slot
+from proxy.documents.shared_facts import Announced, Announcements, SharedFacts, _slot
 
 NOW = 1_700_000_000.5
 
@@ -189,3 +189,27 @@ def test_closing_lets_go_of_the_lock(board: SharedFacts, path: Path) -> None:
     with closing(SharedFacts(path)) as dying:
         assert dying.try_lock()
     assert board.try_lock()
+
+
+# Announcements
+
+
+@pytest.mark.parametrize(
+    ("announced", "recorded", "made"),
+    [
+        ((0, 0), (2, 0), (2, 0)),
+        ((1, 0), (2, 1), (2, 1)),
+        ((2, 1), (2, 0), (2, 0)),
+        ((3, 0), (2, 0), (3, 0)),
+    ],
+    ids=str,
+)
+def test_what_is_recorded_and_was_not_announced_is_announced(
+    board: SharedFacts, announced: tuple[int, int], recorded: tuple[int, int], made: tuple[int, int]
+) -> None:
+    """A number of a generation that was accepted never goes back; which one is held does."""
+    announcements = Announcements(board)
+    board.announce_accepted(announced[0])
+    board.announce_held(announced[1])
+    assert announcements.make_up(Announced(*announced), Announced(*recorded)) == Announced(*made)
+    assert announcements.made() == Announced(*made)

@@ -35,3 +35,13 @@ def test_foreseen_errors_pass() -> None:
 def test_a_surprise_asks_to_be_reported() -> None:
     assert str(UnforeseenError(KeyError("name"))) == "an unforeseen error, please report it: KeyError: 'name'"
     assert len(described(ValueError("x" * 5000))) < 300
+
+
+def test_only_the_innermost_place_is_told() -> None:
+    def inner() -> None:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong") as caught:
+        inner()
+    assert described(caught.value).startswith("ValueError: wrong in test_unforeseen.py line ")
+    assert described(caught.value).count(" line ") == 1

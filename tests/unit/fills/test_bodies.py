@@ -307,6 +307,21 @@ async def test_the_store_gives_small_parts_and_the_whole_file(
     await body.close()
 
 
+async def test_a_blob_that_cannot_be_read_at_once_has_no_small_part(
+    process: Process, item: Item, tmp_path: Path
+) -> None:
+    """It is sent from its file then, where a fault of the disk is dealt with."""
+    await process.fetch(item)
+    blob = process.store.open(item.digest, item.size_bytes)
+    assert blob is not None
+    unreadable = os.open(tmp_path / "unreadable", os.O_WRONLY | os.O_CREAT)
+    os.dup2(unreadable, blob.fd)
+    os.close(unreadable)
+    body = StoredBody(blob, process.threads)
+    assert body.small_part(0, 10) is None
+    await body.close()
+
+
 async def test_a_document_in_memory_is_sent_from_there() -> None:
     received, body = Received(), MemoryBody(b"document")
     await body.send_to(received, 2, 6)

@@ -59,3 +59,8 @@ def test_the_reserve_lasts_a_quarter_of_an_hour() -> None:
     assert position == filled
     assert drips * options.drip_interval_s > 15 * 60
     assert options.drip_interval_s < 5
+
+
+def test_who_got_no_byte_is_told_so_before_they_give_up() -> None:
+    """Some clients wait ten seconds for a byte; after eight they learn that no origin can be reached."""
+    assert FeedOptions().first_byte_within_s <= 8

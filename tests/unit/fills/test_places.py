@@ -29,15 +29,19 @@ class Transfer:
         self._places = places
         self.left_bytes = left_bytes
         self.is_dispensable = True
-        self.was_let_go = False
+        self.times_let_go = 0
         self.taking = asyncio.create_task(places.take(self, client))
 
     @property
     def runs(self) -> bool:
         return self.taking.done() and not self.taking.cancelled() and self.taking.exception() is None
 
+    @property
+    def was_let_go(self) -> bool:
+        return self.times_let_go > 0
+
     def let_go(self) -> None:
-        self.was_let_go = True
+        self.times_let_go += 1
 
     async def end(self) -> None:
         self.taking.cancel()
@@ -160,6 +164,21 @@ async def test_what_nobody_waits_for_goes_on_until_others_need_its_place(places:
     await end(*holders[1:3])
     assert running([*more, *still_more]) == [True, True]
     await end(*holders, *more, *still_more)
+
+
+async def test_what_was_let_go_and_has_not_ended_yet_is_not_let_go_again(places: Places) -> None:
+    """And counts as the place that the next one will have."""
+    holders = await begin(places, "a", 4)
+    for one in holders[:2]:
+        places.unwanted(one)
+    holders[0].left_bytes = 1000
+    first = await begin(places, "a")
+    assert [one.times_let_go for one in holders] == [1, 0, 0, 0]
+    places.unwanted(holders[1])
+    assert [one.times_let_go for one in holders] == [1, 0, 0, 0]
+    second = await begin(places, "a")
+    assert [one.times_let_go for one in holders] == [1, 1, 0, 0]
+    await end(*holders, *first, *second)
 
 
 async def test_of_what_nobody_waits_for_a_quarter_of_the_places_is_enough(places: Places) -> None:

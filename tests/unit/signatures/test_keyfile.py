@@ -206,3 +206,24 @@ def test_a_file_that_is_not_whole_is_told_from_one_without_keys(
     assert "cut off, damaged, or no keyring" in refusal(binary + b"garbage" + binary)
     assert "neither text nor keys" in refusal(armored + b"text \0\xff\n" + armored)
     assert "no base64" in refusal(armored.replace(b"\n\n", b"\n\n*", 1))
+
+
+@pytest.mark.parametrize(
+    ("tag", "size", "header"),
+    [
+        (6, 255, "98 ff"),
+        (6, 256, "99 01 00"),
+        (6, 65535, "99 ff ff"),
+        (6, 65536, "9a 00 01 00 00"),
+        (15, 1, "bc 01"),
+        (16, 1, "d0 ff 00 00 00 01"),
+        (17, 300, "d1 ff 00 00 01 2c"),
+    ],
+)
+def test_a_packet_is_written_in_the_old_format_where_that_knows_its_tag(
+    tag: int, size: int, header: str
+) -> None:
+    """As RFC 9580 section 4.2 says, and as gpg exports keys."""
+    written = packet(tag, bytes(size))
+    assert written == bytes.fromhex(header) + bytes(size)
+    assert [(one.tag, one.body) for one in packets(written)] == [(tag, bytes(size))]

@@ -22,7 +22,14 @@ from support.unprivileged import as_ordinary_user
 from proxy.errors import ProxyError
 from proxy.signatures.keyfile import read_keys
 from proxy.signatures.keyhome import HomeFault, sweep_homes
-from proxy.signatures.keyring import GpgMissing, Keyring, KeyringError, SignatureError, keyring_file
+from proxy.signatures.keyring import (
+    GpgMissing,
+    Keyring,
+    KeyringError,
+    SignatureError,
+    _primary,
+    keyring_file,
+)
 from proxy.signatures.packets import packets as raw_packets
 from proxy.simplestreams.clearsign import EnvelopeError
 
@@ -864,3 +871,11 @@ def test_a_signature_is_checked_where_there_is_no_room_for_temporary_files(
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [folder])
     assert ring.verify_detached(TEXT, key.detach(TEXT)).text == TEXT
+
+
+def test_a_verdict_without_a_primary_key_names_none() -> None:
+    """Early versions of gpg left it out of the VALIDSIG line."""
+    words = [f"word {number}" for number in range(10)]
+    assert _primary({}) == ""
+    assert _primary({"VALIDSIG": words[:9]}) == ""
+    assert _primary({"VALIDSIG": words}) == "word 9"

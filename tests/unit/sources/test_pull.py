@@ -257,6 +257,15 @@ async def test_when_bytes_were_mixed_all_come_from_one_origin() -> None:
     assert {options.freshness for _, options in a.asked} == {Freshness.ANEW}
 
 
+async def test_who_began_is_not_given_up_while_there_is_time_and_another_to_ask() -> None:
+    """Only bytes that must not be mixed are worth no more than three tries of one origin."""
+    a, b = Scripted("a", [50, gone], *[[gone]] * 10), Scripted("b", [gone], [gone])
+    route = Route([a, b], Clock())
+    options = UpstreamOptions(give_up_after_s=60)
+    assert await drained(Pull([Source(route, "item")], 100, 0, options, Random(1), Doubts())) == DATA
+    assert [len(one.asked) for one in (a, b)] == [3, 3]
+
+
 async def test_origins_and_places_with_wrong_copies_are_avoided() -> None:
     doubts = Doubts(wrong_at={"a": "its digest differs", "http://mirror/": "its digest differs"})
     a, b = Scripted("a"), Scripted("b")

@@ -328,6 +328,15 @@ def test_settings_of_others_in_the_file_change_nothing(ledger: Ledger, directory
     assert time.monotonic() - began_s < 20
 
 
+def test_the_library_drops_nothing_and_keeps_all_in_the_database(ledger: Ledger) -> None:
+    ledger.write("key", "value")
+    settings = dict(ledger._records._con.execute("SELECT key, value FROM Settings").fetchall())
+    kept = {name: settings[name] for name in ("eviction_policy", "cull_limit", "sqlite_auto_vacuum")}
+    assert kept == {"eviction_policy": "none", "cull_limit": 0, "sqlite_auto_vacuum": 0}
+    assert settings["size_limit"] >= 2**62
+    assert settings["disk_min_file_size"] >= 2**31 - 1
+
+
 def test_a_lost_total_is_counted_anew(ledger: Ledger, directory: Path) -> None:
     BlobRecords(ledger).add(ONE, 10)
     assert tamper(directory, "blobs", "DELETE FROM Cache WHERE key = 'total'") == 1

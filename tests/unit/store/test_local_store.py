@@ -15,7 +15,8 @@ from support.stored import removed
 from support.unprivileged import as_ordinary_user
 
 from proxy.digest import Digest, digest_of
-from proxy.store.files import publish, remove
+from proxy.store.files import StoreFault, publish, remove
+from proxy.store.local import writer
 from proxy.store.local.store import LocalStore
 
 DATA = b"some bytes of a boot image"
@@ -82,6 +83,39 @@ def test_a_blob_is_written_once(store: LocalStore) -> None:
     store.put(DATA)
     after = layout_of(store).path(DIGEST).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_a_folder_that_loses_what_is_put_is_a_fault_after_some_tries(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[Path] = []
+
+    def lose(draft: Path, _: Path) -> None:
+        tries.append(draft)
+        remove(draft)
+        raise FileNotFoundError(draft)
+
+    monkeypatch.setattr(writer, "publish", lose)
+    with pytest.raises(StoreFault, match="loses files"):
+        store.put(DATA)
+    assert 1 < len(tries) < 20
+    assert files(store) == set()
+
+
+def test_trying_the_store_out_leaves_nothing_behind(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor when the last step fails."""
+    store.try_out()
+    assert files(store) == set()
+
+    def fail(*_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(writer, "publish", fail)
+    with pytest.raises(PermissionError):
+        store.try_out()
+    assert files(store) == set()
 
 
 def test_another_store_over_the_same_directory_has_the_same_blobs(store: LocalStore) -> None:

@@ -94,3 +94,11 @@ async def test_an_origin_without_ranges_repeats_what_is_here_already(
 ) -> None:
     server.fault("item", Fault(ignore_range=True))
     assert await read(origin.item("item", len(DATA)), offset=500) == DATA[500:]
+
+
+async def test_what_is_repeated_of_a_large_item_is_skipped_too(server: Origin, origin: HttpOrigin) -> None:
+    """The rest of a large reply comes straight from its socket only where nothing is to be skipped."""
+    data = DATA * 400
+    (server.root / "large").write_bytes(data)
+    server.fault("large", Fault(ignore_range=True))
+    assert await read(origin.item("large", len(data)), offset=500) == data[500:]

@@ -19,6 +19,7 @@ from proxy.sources.document import Validators
 from proxy.sources.errors import OriginError, OriginForbidden, OriginUnreachable
 from proxy.sources.http.errors import ParentProxyRefused
 from proxy.sources.http.origin import HttpOrigin
+from proxy.sources.http.reasons import explain, explain_parent_refusal
 from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions
@@ -242,3 +243,33 @@ async def test_what_is_asked_past_the_parent_proxy_is_told_as_the_origin_s() -> 
         found = await problem(f"http://127.0.0.1:{port}/", options)
     assert isinstance(found, OriginForbidden)
     assert "proxy" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Squid-Error": "ERR_CONNECT_FAIL 111"},
+        {"Proxy-Status": "gate.example; error=connection_refused"},
+        {"Server": "tinyproxy/1.11.1"},
+        {"Server": "McAfee Web Gateway"},
+    ],
+    ids=str,
+)
+def test_a_reply_that_a_proxy_says_it_made_itself_is_no_origins(headers: dict[str, str]) -> None:
+    """Unless it came through a tunnel, or is no refusal."""
+    assert "answered 502" in str(explain_parent_refusal(502, headers, is_tunneled=False))
+    assert explain_parent_refusal(502, headers, is_tunneled=True) is None
+    assert explain_parent_refusal(304, headers, is_tunneled=False) is None
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Server": "nginx (behind squid)"}, {"Proxy-Status": "gate.example; received-status=502"}]
+)
+def test_any_other_reply_is_the_origins_but_for_407(headers: dict[str, str]) -> None:
+    assert explain_parent_refusal(502, headers, is_tunneled=False) is None
+    assert "it wants a login" in str(explain_parent_refusal(407, headers, is_tunneled=False))
+
+
+def test_an_error_of_no_known_kind_is_told_by_its_words_or_its_name() -> None:
+    assert explain(RuntimeError("the sky fell")) == "the sky fell"
+    assert explain(RuntimeError()) == "it failed (RuntimeError)"
