@@ -40,20 +40,23 @@ class Order:
     def tests_for(self, change: Change) -> dict[str, float]:
         """Return the tests that reach a change with their seconds, as many as the budget allows.
 
-        First those that have noticed others near it, then those that are near by folder or name, then
+        First those that have noticed others near it, then those that are near by folder and name, then
         the quickest of each file of tests, and so on: what one file does not ask, another may.
         """
         module, function = change.module, f"{change.module}::{change.function}"
         words = set(_words(module.removeprefix("proxy/").removesuffix(".py")))
+        beside = Path("tests/unit", Path(module).parent.relative_to("proxy"))
         seconds = self._reach.seconds
         turns: Counter[str] = Counter()
 
-        def rank(test: str) -> tuple[float, bool, int, float]:
+        def rank(test: str) -> tuple[float, int, int, float]:
             file = test.partition("::")[0]
             noticed = self._noticed[function, test] + self._noticed[module, test]
-            is_near = bool(words & set(_words(Path(file).stem)))
+            is_named_alike = bool(words & set(_words(Path(file).stem)))
+            is_beside = Path(file).parent == beside
             turns[file] += 1
-            return -noticed / (_FORK_S + seconds[test]), not is_near, turns[file], seconds[test]
+            nearness = is_named_alike + is_beside
+            return -noticed / (_FORK_S + seconds[test]), -nearness, turns[file], seconds[test]
 
         reaching = filter(self._is_allowed, self._reach.tests_of(module, change.function))
         chosen: dict[str, float] = {}

@@ -362,3 +362,16 @@ async def test_what_a_client_still_reads_is_not_removed_after_its_commit(
         assert not await process.threads.disk(removed, process.store, item.digest)
         await last.body.close()
         assert await process.threads.disk(removed, process.store, item.digest)
+
+
+async def test_a_client_that_leaves_keeps_nothing_open(process: Process, origin: Origin, item: Item) -> None:
+    held = origin.fault(item.path, Fault(stall_after=MIB))
+    first = await process.open(item)
+    await held.reached.wait()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - that many entries, whatever they are
+    second = await process.open(item, "192.0.2.2")
+    await second.body.close()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    held.remove()
+    await first.body.close()
+    await process.flights.ended()

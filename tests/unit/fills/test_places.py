@@ -181,6 +181,20 @@ async def test_what_was_let_go_and_has_not_ended_yet_is_not_let_go_again(places:
     await end(*holders, *first, *second)
 
 
+async def test_as_much_is_let_go_as_there_are_clients_that_wait(places: Places) -> None:
+    holders = await begin(places, "a", 4)
+    for one in holders[:2]:
+        one.is_dispensable = False
+        places.unwanted(one)
+    first = await begin(places, "a")
+    assert not any(one.was_let_go for one in holders)
+    for one in holders[:2]:
+        one.is_dispensable = True
+    second = await begin(places, "a")
+    assert [one.was_let_go for one in holders] == [True, True, False, False]
+    await end(*holders, *first, *second)
+
+
 async def test_of_what_nobody_waits_for_a_quarter_of_the_places_is_enough(places: Places) -> None:
     holders = await begin(places, "", 5)
     for number, one in enumerate(holders):

@@ -16,6 +16,7 @@ from proxy.simplestreams.model import Item
 from proxy.sources.errors import WrongLength
 from proxy.sources.pull import Part
 from proxy.sources.route import DISTRUST_S
+from proxy.store.ledger import LedgerUnavailable
 
 A, B, C = "http://a.example/", "http://b.example/", "http://c.example/"
 PLACE = "http://mirror.example/item"
@@ -171,3 +172,15 @@ async def test_an_origin_that_sent_wrong_bytes_is_asked_last(
         assert first.name == process.route.names[0]
         await both.facilities.wrong_bytes.convict(item, [Culprit(first.name)], "sha256 differs", [both.route])
         assert both.route.order() == [other, first]
+
+
+async def test_that_nothing_can_be_recorded_takes_nothing_from_what_is_proved(
+    process: Process, item: Item, good: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise LedgerUnavailable("disk I/O error")
+
+    known = await process.facilities.failures.known(item)
+    monkeypatch.setattr(process.storage.ledger, "records_at", fail)
+    monkeypatch.setattr(process.storage.ledger, "transaction", fail)
+    await process.facilities.wrong_bytes.settle(item, good, {A}, [process.route], known)

@@ -91,3 +91,35 @@ async def test_a_redirector_is_asked_a_few_times_for_a_place_whose_copy_is_whole
             await origin.fetch("document", Validators())
     assert server.count("copy") == 1
     assert 1 < server.count("document") < 10
+
+
+async def test_a_redirector_that_chose_badly_is_asked_again_at_once(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    (server.root / "copy").write_bytes(b"text")
+    server.fault("document", Fault(redirect_to=f"{server.url}broken"), times=1)
+    server.fault("broken", Fault(status=500))
+    server.fault("document", Fault(redirect_to=f"{server.url}copy"))
+    found = await origin.fetch("document", Validators())
+    assert found is not None
+    assert found.data == b"text"
+    assert (server.count("document"), server.count("broken")) == (2, 1)
+
+
+async def test_a_redirector_that_may_not_be_followed_is_asked_once(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    server.fault("item", Fault(redirect_to="ftp://mirror.example/item"))
+    with pytest.raises(OriginError, match="not http or https"):
+        async with origin.open("item"):
+            pass
+    assert server.count("item") == 1
+
+
+async def test_a_document_that_comes_packed_is_unpacked(server: Origin, origin: HttpOrigin) -> None:
+    """Though nobody asked for it."""
+    (server.root / "document").write_bytes(b"text " * 1000)
+    server.fault("document", Fault(gzip=True))
+    found = await origin.fetch("document", Validators())
+    assert found is not None
+    assert found.data == b"text " * 1000

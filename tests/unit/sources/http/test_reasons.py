@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+import errno
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,7 +14,8 @@ from typing import Any
 
 import pytest
 import trustme
-from aiohttp import connector
+from aiohttp import ClientConnectorError, connector
+from aiohttp.client_reqrep import ConnectionKey
 from support.upstreams import Meter
 
 from proxy.sources.document import Validators
@@ -273,3 +276,30 @@ def test_any_other_reply_is_the_origins_but_for_407(headers: dict[str, str]) -> 
 def test_an_error_of_no_known_kind_is_told_by_its_words_or_its_name() -> None:
     assert explain(RuntimeError("the sky fell")) == "the sky fell"
     assert explain(RuntimeError()) == "it failed (RuntimeError)"
+
+
+def test_what_openssl_or_the_system_says_is_told_where_nothing_better_is_known() -> None:
+    unknown = ssl.SSLError(1, "an alert")
+    assert explain(unknown) == "the TLS connection broke: OpenSSL says an alert"
+    unknown.reason = "TLSV1_ALERT_OF_LATER"
+    assert explain(unknown) == "the TLS connection broke: OpenSSL says tlsv1 alert of later"
+    assert explain(TimeoutError("too slow")) == "too slow"
+    assert "no answer within" in explain(TimeoutError())
+    assert explain(OSError(errno.EXDEV, "ignored")) == os.strerror(errno.EXDEV)
+    assert explain(OSError("words")) == "words"
+    assert explain(OSError()) == "it failed (OSError)"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("words"), "words"),
+        (OSError(), "no reason is given"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
+        (OSError(errno.EXDEV, "ignored"), os.strerror(errno.EXDEV)),
+    ],
+    ids=str,
+)
+def test_a_connection_that_fails_is_told_with_the_systems_reason(error: OSError, told: str) -> None:
+    key = ConnectionKey("images.example", 80, False, False, None, None, None)
+    assert explain(ClientConnectorError(key, error)) == f"cannot connect to images.example port 80: {told}"

@@ -1,0 +1,37 @@
+"""What users are told when the disk does not do what it should."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from proxy.store.files import StoreFault
+
+
+def told(number: int, path: Path | None = None) -> str:
+    error = OSError(number, os.strerror(number), None if path is None else str(path))
+    return str(StoreFault.of("an item cannot be stored", error))
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free disk space, or set [cache] limit"),
+        (errno.EDQUOT, "free disk space, or raise the quota"),
+        (errno.EROFS, "mount it for writing"),
+        (errno.EIO, "see dmesg"),
+        (errno.EMFILE, "raise the limit of open files"),
+    ],
+)
+def test_what_to_do_about_a_disk_is_told_whatever_file_it_was(
+    number: int, advice: str, tmp_path: Path
+) -> None:
+    for path in (None, tmp_path):
+        assert advice in told(number, path)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_whose_file_it_is_is_told_where_the_system_names_it(number: int, tmp_path: Path) -> None:
+    assert "look at the modes of it and of the folders above" in told(number, tmp_path / "there" / "is none")
+    assert told(number) == f"an item cannot be stored: {os.strerror(number)}"
