@@ -346,6 +346,7 @@ async def test_why_a_generation_is_not_verified_is_told_once(
     async with open_worker(data, mirror, clock) as worker:
         assert worker.records.why_unverified() == ""
         assert await worker.records.verified(accepted) is not None
+    assert not [one for one in caplog.messages if one.startswith("generation.unproved")]
     with SigningKey() as new_key:
         exchange_keys(keyring, new_key.public_binary())
     caplog.clear()

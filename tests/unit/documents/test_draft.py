@@ -54,6 +54,13 @@ def test_the_newest_of_complete_drafts_is_accepted(origin: Origin, current: Gene
     assert choose_offer(offers, current, is_over=False) == (offers[1], ())
 
 
+def test_of_equally_new_drafts_the_fullest_is_accepted(origin: Origin) -> None:
+    current = lacking(100, None).accepted(1, "keys", 0.0, None)
+    short, full = Offer(origin, lacking(200, current)), Offer(origin, draft(200, ONE, TWO))
+    for offers in ([short, full], [full, short]):
+        assert choose_offer(offers, current, is_over=False) == (full, ())
+
+
 def test_a_draft_that_would_take_away_a_list_is_held_back_and_it_is_said_why(
     origin: Origin, current: Generation
 ) -> None:

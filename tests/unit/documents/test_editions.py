@@ -325,6 +325,7 @@ async def test_no_reply_that_is_ready_goes_out_once_another_worker_has_announced
 async def test_what_can_still_be_read_is_not_forgotten_with_what_is_damaged(
     worker: Worker, tree: SignedTree
 ) -> None:
+    worker.editions.drop_damaged()
     publish(tree, "20250701")
     await worker.check()
     accepted = worker.editions.accepted

@@ -217,6 +217,8 @@ def test_a_reader_that_dies_is_no_fault_of_the_list(reader: Reading, monkeypatch
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StoreFault, match="cannot be read"):
         reader.summarise(LIST, TEXT)
+    with pytest.raises(StoreFault, match="the two cannot be compared"):
+        reader.says_the_same(LIST, LIST)
 
 
 def test_modules_of_the_current_directory_are_not_run(
