@@ -1,8 +1,10 @@
-"""What a scenario finds: rows of figures, and the bars that they are held to. Pure."""
+"""What a scenario finds: rows of figures, and the bars that they are held to."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from remarks import note_left_out
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Rounds:
         """Note what one round of a server came to."""
         self._figures.setdefault(server, []).append(figures)
 
+    @property
+    def servers(self) -> list[str]:
+        """Those that have figures."""
+        return list(self._figures)
+
     def values(self, server: str, figure: str) -> list[float]:
         """Return a figure of each round."""
         return [one[figure] for one in self._figures[server]]
@@ -110,16 +117,25 @@ class Rounds:
 def alternate(
     servers: Sequence[str], rounds: int, measure: Callable[[str, int], Mapping[str, float]]
 ) -> Rounds:
-    """Measure the servers in turn, `rounds` times; each round begins with another one."""
-    found: dict[int, dict[str, Mapping[str, float]]] = {}
+    """Measure the servers in turn, `rounds` times; each round begins with another one.
+
+    One that fails is left out from then on, with all of its rounds.
+    """
+    found: dict[str, list[Mapping[str, float]]] = {server: [] for server in servers}
     for number in range(rounds):
         first = number % len(servers)
-        order = [*servers[first:], *servers[:first]]
-        found[number] = {server: measure(server, number) for server in order}
+        for server in [*servers[first:], *servers[:first]]:
+            if server not in found:
+                continue
+            try:
+                found[server].append(measure(server, number))
+            except (SystemExit, RuntimeError, OSError, ValueError) as error:
+                del found[server]
+                note_left_out(server, f"it failed in round {number + 1}: {error}")
     result = Rounds()
-    for number in range(rounds):
-        for server in servers:
-            result.add(server, found[number][server])
+    for server, figures in found.items():
+        for one in figures:
+            result.add(server, one)
     return result
 
 

@@ -25,7 +25,7 @@ import machine
 from clients import download, download_all, expect_sizes
 from figures import Bar, Effort, Finding, Rounds, alternate
 from processes import Server
-from servers import ONE_WORKER, has_nginx, nginx_cache, ours, squid_cache, varnish_cache
+from servers import ONE_WORKER, nginx_cache, ours, squid_cache, varnish_cache
 from servers.names import OURS
 from servers.peers import origin_of
 from stage import INDEX_PATH, Stage, stage
@@ -62,7 +62,7 @@ def fill(
         rounds = alternate(names, effort.rounds, cases.one_run)
         for row in rounds.rows(f"{how}, {_CLIENTS} clients", lambda figures: 1 / figures["wall s"]):
             yield replace(row, speed=None) if row.server in {_ORIGIN, _HASHING} else row
-        if has_nginx():
+        if _REFERENCE in rounds.servers:
             yield from _bars(how, rounds, most_wall=1.1 if workers == 1 else None)
 
 

@@ -44,7 +44,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
                 lambda name, _: fetch(servers[name], item.path, item.size),
             )
             yield from rounds.rows("256 MiB item", lambda figures: figures["MiB/s"])
-            for how, mine, theirs in pairs_of(servers):
+            for how, mine, theirs in pairs_of(rounds.servers):
                 to = partial(rounds.ratio, subject=mine, reference=theirs)
                 yield Bar(f"{how}: throughput to nginx static", to("MiB/s"), at_least=1.0)
                 yield Bar(f"{how}: CPU per GiB to nginx static", to("CPU s/GiB"), at_most=1.05)

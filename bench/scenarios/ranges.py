@@ -44,7 +44,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
                 ),
             )
             yield from rounds.rows("64 KiB ranges", lambda figures: figures["requests/s"])
-            for how, mine, theirs in pairs_of(servers):
+            for how, mine, theirs in pairs_of(rounds.servers):
                 to = partial(rounds.ratio, subject=mine, reference=theirs)
                 yield Bar(f"{how}: requests/s to nginx static", to("requests/s"), at_least=1.0)
                 yield Bar(f"{how}: CPU to nginx static", to("CPU ms/1000"), at_most=1.05)

@@ -5,7 +5,7 @@ most often, the item stands for boot loaders and manifests. Each server runs as
 it is installed, with its access log, and once more without one.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from figures import Bar, Effort, Finding, Rounds, alternate
@@ -37,11 +37,11 @@ def measure(effort: Effort) -> Iterator[Finding]:
                     list(servers), effort.rounds, partial(_one_run, servers, path, effort.seconds)
                 )
                 yield from rounds.rows(case, lambda figures: figures["requests/s"])
-                yield from _bars(case, rounds, servers)
+                yield from _bars(case, rounds)
 
 
-def _bars(case: str, rounds: Rounds, servers: Iterable[str]) -> Iterator[Bar]:
-    for how, mine, theirs in pairs_of(servers):
+def _bars(case: str, rounds: Rounds) -> Iterator[Bar]:
+    for how, mine, theirs in pairs_of(rounds.servers):
         least, most_cpu = _BARS[how]
         ratio = rounds.ratio("requests/s", mine, theirs)
         yield Bar(f"{case}, {how}: requests/s to nginx static", ratio, at_least=least)

@@ -45,7 +45,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
             list(servers), _ROUNDS * effort.rounds, lambda name, _: _one_run(servers[name], item.path)
         )
     yield from rounds.rows(f"{_CONNECTIONS} connections over {_WORKERS} workers")
-    for name in servers:
+    for name in rounds.servers:
         worst = rounds.worst(name, "share of the busiest worker")
         at_most = 0.6 if name == OURS else None
         yield Bar(f"{name}: share of the busiest worker, worst round", worst, at_most=at_most)

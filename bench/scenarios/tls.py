@@ -41,7 +41,7 @@ def measure(effort: Effort) -> Iterator[Finding]:
             names, effort.rounds, lambda name, _: wrk.load(servers[name], small.path, effort.seconds)
         )
         yield from many.rows("4 KiB item", lambda figures: figures["requests/s"])
-    for how, mine, theirs in pairs_of(servers):
+    for how, mine, theirs in pairs_of(set(whole.servers) & set(many.servers)):
         yield Bar(f"256 MiB, {how}: throughput to nginx", whole.ratio("MiB/s", mine, theirs))
         yield Bar(f"256 MiB, {how}: CPU per GiB to nginx", whole.ratio("CPU s/GiB", mine, theirs))
         yield Bar(f"4 KiB, {how}: requests/s to nginx", many.ratio("requests/s", mine, theirs))

@@ -86,6 +86,21 @@ def test_each_round_begins_with_another_server() -> None:
     assert asked == ["0a", "0b", "0c", "1b", "1c", "1a", "2c", "2a", "2b"]
 
 
+def test_a_server_that_fails_costs_its_own_rows_only() -> None:
+    remarks.collect()
+
+    def measure(name: str, number: int) -> dict[str, float]:
+        if (name, number) == ("Squid", 1):
+            raise SystemExit("Squid failed under load")
+        return {"s": 1.0}
+
+    rounds = alternate(["Squid", "ours"], 3, measure)
+    assert rounds.servers == ["ours"]
+    assert rounds.values("ours", "s") == [1.0, 1.0, 1.0]
+    [left_out] = remarks.collect()
+    assert left_out == LeftOut("Squid", "it failed in round 2: Squid failed under load")
+
+
 def test_ratios_are_taken_within_rounds_so_that_a_drifting_machine_cancels_out() -> None:
     speeds = {"ours": [10.0, 20.0, 400.0], "theirs": [5.0, 10.0, 200.0]}
     rounds = alternate(list(speeds), 3, lambda name, number: {"requests/s": speeds[name][number]})
