@@ -11,7 +11,7 @@ from proxy.cli.entry import is_of_output
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config.config import Config
 from proxy.errors import ProxyError
-from proxy.processes.logs import set_up_logging
+from proxy.logs.set_up import log_of_command
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
@@ -31,7 +31,7 @@ def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) 
     What it raises becomes a message and an exit code. Events that the result tells of
     anyway, such as an origin that failed, are not logged besides.
     """
-    set_up_logging("error", config.log.format)
+    log_of_command("error", config.log.format)
     become_owner(config)
     warn_of_strangers(config.data_dir, Owner.running())
 

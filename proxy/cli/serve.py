@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -60,13 +60,23 @@ def serve(
         return again
 
     # Late: the other commands start faster without the server's imports.
-    from proxy.processes.logs import set_up_logging  # noqa: PLC0415
+    from proxy.logs.set_up import log_of_service  # noqa: PLC0415
+
+    lines = log_of_service(config.log.level, config.log.format)
+    try:
+        status = _supervise(config, config_file, read_again)
+    finally:
+        lines.flush()  # What is said of the end comes after it.
+    raise SystemExit(status)
+
+
+def _supervise(config: Config, config_file: Path | None, read_again: Callable[[], Config]) -> int:
+    """Run the service; return its exit status."""
     from proxy.processes.supervisor import Supervisor  # noqa: PLC0415
     from proxy.processes.systemd import Notifier  # noqa: PLC0415
     from proxy.store.files import StoreFault  # noqa: PLC0415
     from proxy.store.recovery import set_damaged_ledger_aside  # noqa: PLC0415
 
-    set_up_logging(config.log.level, config.log.format)
     become_owner(config)
     warn_of_strangers(config.data_dir, Owner.running())
     _tell_exposures(config, config_file)
@@ -84,7 +94,7 @@ def serve(
         raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error
     with contextlib.suppress(OSError):  # Clients are served, whether or not somebody reads this.
         click.echo(_banner(config, supervisor.listeners, odd))
-    raise SystemExit(supervisor.run())
+    return supervisor.run()
 
 
 def _tell_exposures(config: Config, config_file: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 stats/<n>/                    one process at a time, which holds a lock on stats/<n>/lock
 stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "cuts",
-                              "mirror <name>", "origin <base URL>"
+                              "log", "mirror <name>", "origin <base URL>"
 stats/<n>/<subject>           what an earlier release counted (`earlier.py`)
 """
 
@@ -34,6 +34,7 @@ _MIRROR = (
 )
 _ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
 _TRANSFERS = ("let go", "turned away")
+_LOG = ("dropped lines",)
 _STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
 
 LIMITS = (
@@ -59,6 +60,7 @@ _NAMES = {
     "limits": LIMITS,
     "transfers": _TRANSFERS,
     "cuts": CUTS,
+    "log": _LOG,
 }
 _COUNTS = "counts "
 """Before the name of each file. A release that changes the form of the files takes another word."""
@@ -77,6 +79,7 @@ class Counters:
         self._now = Now(self._slot, self._lock)
         self.transfers = TransferTally(self._tally("transfers"), self._now)
         self.cuts = CutTally(self._tally("cuts"))
+        self.log = LogTally(self._tally("log"))
 
     def mirror(self, name: str) -> "MirrorTally":
         """Return the counters of a mirror."""
@@ -243,6 +246,17 @@ class CutTally:
         self._tally.add((CUTS.index(reason), 1))
 
 
+class LogTally:
+    """What becomes of the lines of the log."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def dropped(self, lines: int) -> None:
+        """Count lines that were not written because nobody read the log, or it could not be written."""
+        self._tally.add((_LOG.index("dropped lines"), lines))
+
+
 class Sums:
     """The counters of one subject, over all processes, by name."""
 
@@ -286,6 +300,7 @@ class Totals:
         self.limits = Sums(LIMITS)
         self.transfers = Sums(_TRANSFERS)
         self.cuts = Sums(CUTS)
+        self.log = Sums(_LOG)
         self.mirrors: dict[str, Sums] = defaultdict(lambda: Sums(_MIRROR))
         self.origins: dict[str, Sums] = defaultdict(lambda: Sums(_ORIGIN))
         self.all_mirrors = Sums(_MIRROR)
@@ -315,6 +330,8 @@ def read_totals(directory: Path) -> Totals:
                 totals.transfers.add(counts)
             case "cuts":
                 totals.cuts.add(counts)
+            case "log":
+                totals.log.add(counts)
             case _:
                 totals.store.add(counts)
     return totals

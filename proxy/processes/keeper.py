@@ -16,6 +16,7 @@ from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler
 from proxy.jobs.scrub import Scrubber
 from proxy.jobs.upkeep import Upkeep
+from proxy.logs.handler import LineHandler
 from proxy.processes.listeners import Listeners
 from proxy.processes.loaded_config import LoadedConfig
 from proxy.processes.supervisor_link import SupervisorLink
@@ -25,11 +26,15 @@ from proxy.service.cache import Cache
 log = logging.getLogger(__name__)
 
 
-async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink) -> None:
+async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink, lines: LineHandler) -> None:
     """Keep house until told to stop."""
     listeners.close()  # Clients are the workers' business; their port must be free when those are gone.
     config = loaded.config
-    async with link.held(), open_runtime(config, time.time, loaded.keyrings) as cache:
+    async with (
+        link.held(),
+        open_runtime(config, time.time, loaded.keyrings) as cache,
+        lines.dropped_lines_counted(cache.storage.counters.log.dropped),
+    ):
         chores = asyncio.create_task(_keep(config, cache), name="chores")
         log.info("keeper.ready pid=%d", os.getpid())
         told = asyncio.create_task(link.told_to_stop(), name="stopping")

@@ -1,7 +1,7 @@
 """The child processes of one configuration: workers and a keeper.
 
 A group replaces those of its processes that die or hang. It is forked from a
-process without threads or event loop. Children tell through a pipe that they
+process without an event loop, whose only thread is the log's. Children tell through a pipe that they
 are ready, and that they live; they notice by another one that the supervisor is
 gone.
 """
@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import struct
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -23,10 +22,11 @@ from typing import NamedTuple
 import uvloop
 
 from proxy.errors import ProxyError
+from proxy.logs.handler import LineHandler
+from proxy.logs.set_up import log_of_service
 from proxy.processes.keeper import keep
 from proxy.processes.listeners import Listeners
 from proxy.processes.loaded_config import LoadedConfig
-from proxy.processes.logs import set_up_logging
 from proxy.processes.supervisor_link import STOP_SIGNALS, SupervisorLink
 from proxy.processes.worker import serve
 from proxy.system.memory import share_arenas
@@ -49,7 +49,7 @@ class Role(NamedTuple):
 
     name: str
     """As the process list shows it."""
-    run: Callable[[LoadedConfig, Listeners, SupervisorLink], Awaitable[None]]
+    run: Callable[[LoadedConfig, Listeners, SupervisorLink, LineHandler], Awaitable[None]]
 
 
 _WORKER = Role("sstream-worker", serve)
@@ -183,18 +183,18 @@ class ProcessGroup:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             with contextlib.suppress(OSError):
                 Path("/proc/self/comm").write_text(role.name)
-            set_up_logging(self.config.log.level, self.config.log.format)
+            lines = log_of_service(self.config.log.level, self.config.log.format)
             share_arenas()
             link = SupervisorLink(self._link[0], self._tell)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_awaited(role.run(self.loaded, self.listeners, link)))
+                runner.run(_awaited(role.run(self.loaded, self.listeners, link, lines)))
             status = 0
         except (ProxyError, OSError) as error:
             log.critical("child.failed name=%s problem=%s", role.name, error)
         except BaseException:
             log.critical("child.crashed name=%s pid=%d", role.name, os.getpid(), exc_info=True)
         finally:
-            sys.stderr.flush()
+            logging.shutdown()
             os._exit(status)
 
     def _tell(self) -> None:

@@ -5,7 +5,8 @@ SIGHUP            read the configuration again: a new group takes over, the old 
                   ends when its replies have; a faulty configuration changes nothing
 
 A certificate or keyring that was renewed is taken over in the same way, by
-itself. It runs no event loop and no thread, so that forking is safe.
+itself. It runs no event loop, and no thread but the log's, which has ended when it forks
+or stands in a write, so that forking is safe.
 """
 
 import logging

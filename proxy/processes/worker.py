@@ -11,6 +11,7 @@ from functools import partial
 from proxy.config.config import Config
 from proxy.jobs.actions import Actions
 from proxy.jobs.scrub import Scrubber
+from proxy.logs.handler import LineHandler
 from proxy.processes.listeners import Listeners
 from proxy.processes.loaded_config import LoadedConfig
 from proxy.processes.supervisor_link import SupervisorLink
@@ -18,6 +19,7 @@ from proxy.runtime import open_observer, open_rulebook, open_runtime
 from proxy.service.cache import Cache
 from proxy.web.access.gate import Gate
 from proxy.web.app import Listening, Operator, create_app, create_operators_app
+from proxy.web.log_line import RequestLog
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +35,18 @@ async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]
     )
 
 
-async def serve(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink) -> None:
+async def serve(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink, lines: LineHandler) -> None:
     """Serve until told to stop; then let running replies end, within the configured time if it is urgent."""
     config = loaded.config
-    async with link.held(), open_runtime(config, time.time, loaded.keyrings) as cache:
+    async with (
+        link.held(),
+        open_runtime(config, time.time, loaded.keyrings) as cache,
+        lines.dropped_lines_counted(cache.storage.counters.log.dropped),
+    ):
         operator = await open_operator(config, cache, time.time)
         gate = Gate(config.access, config.users, config.mirrors)
-        listening = await _listen(config, listeners, cache, gate, operator)
+        requests = RequestLog(logging.getLogger("proxy.access"), lines)
+        listening = await _listen(config, listeners, cache, gate, operator, requests)
         # What is here by now stays; without this the collector would look through all of it again and again.
         gc.collect()
         gc.freeze()
@@ -61,7 +68,12 @@ async def serve(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink
 
 
 async def _listen(
-    config: Config, listeners: Listeners, cache: Cache, gate: Gate, operator: Operator
+    config: Config,
+    listeners: Listeners,
+    cache: Cache,
+    gate: Gate,
+    operator: Operator,
+    requests: RequestLog,
 ) -> list[Listening]:
     """Begin to listen, with the operator's pages apart if they have sockets of their own."""
     if listeners.admins:
@@ -73,7 +85,7 @@ async def _listen(
         parts = [(create_app(cache, config.mirrors, gate, operator), listeners.clients)]
     listening = []
     for app, sockets in parts:
-        one = Listening(app, config.clients)
+        one = Listening(app, config.clients, requests)
         await one.start(sockets, listeners.tls)
         listening.append(one)
     return listening

@@ -61,6 +61,12 @@ class _Once(Collector):
             ["outcome"],
             [((reason,), count) for reason, count in stats["cuts"]["total"].items()],
         )
+        yield _counter(
+            "dropped_log_lines",
+            "Lines of the log that were dropped because it was not read, or could not be written.",
+            [],
+            [((), stats["log"]["dropped_lines"])],
+        )
         yield _gauge("fills", "Items arriving from upstream now.", [], [((), len(stats["fills"]))])
         yield from _of_transfers(stats["transfers"])
         yield from _of_rules(stats["prefetch"])

@@ -41,6 +41,10 @@ _CUT_FOR = {
     "other": "something else failed",
 }
 _CUT_ADVICE = "look for reply.cut in the log; clients that try again get what can be had by then"
+_LOG_ADVICE = (
+    "clients are served all the same: see whether whoever reads standard error is at work and fast enough, "
+    'and whether its disk is full; with [log] level = "warning" requests are not logged'
+)
 _CONFLICT_ADVICE = (
     "all clients, prefetch and ready go by the greatest version name, then by the first list; "
     "whoever believes the other list gets what it does not say: tell the publisher"
@@ -66,6 +70,7 @@ def find_problems(stats: dict[str, Any]) -> list[Problem]:
         *_of_mirrors(stats),
         *_of_origins(stats),
         *_of_cuts(stats.get("cuts", {}).get("last_hour", {})),
+        *_of_log(stats.get("log", {})),
         *_of_store(stats["store"]),
         *_of_scrub(stats["scrub"]),
         *_of_rules(stats["prefetch"]),
@@ -159,6 +164,13 @@ def _of_cuts(cuts: dict[str, int]) -> Iterator[Problem]:
         count = sum(cuts.values())
         text = f"had {counted(count, 'reply', 'replies')} cut in the last hour: {', '.join(told)}"
         yield Problem("clients", "warning", text, _CUT_ADVICE)
+
+
+def _of_log(log: dict[str, int]) -> Iterator[Problem]:
+    count = log.get("dropped_last_hour", 0)
+    if count:
+        text = f"lacks {counted(count, 'line', 'lines')} of the last hour: they could not be written"
+        yield Problem("log", "warning", text, _LOG_ADVICE)
 
 
 def _what_was_wrong(origin: dict[str, Any]) -> str:

@@ -98,6 +98,10 @@ class Observer:
             "limits": totals.limits.total(),
             "transfers": {**now_doing._asdict(), **figures.transfers(totals.transfers)},
             "cuts": {"total": totals.cuts.total(), "last_hour": totals.cuts.since(now, figures.HOUR_S)},
+            "log": {
+                "dropped_lines": totals.log.total()["dropped lines"],
+                "dropped_last_hour": totals.log.since(now, figures.HOUR_S)["dropped lines"],
+            },
             "fills": list(map(_fill, of_ledger.arriving)),
             "prefetch": of_ledger.rules,
         }

@@ -7,7 +7,7 @@ from aiohttp.abc import AbstractAccessLogger
 
 from proxy.counting.counters import Counters
 from proxy.web.blob_response import BlobResponse
-from proxy.web.log_line import Ended, new_request_id, write_line
+from proxy.web.log_line import Ended, RequestLog, new_request_id
 from proxy.web.status import cut_for, fate_of
 
 MIRROR = web.ResponseKey("mirror", str)
@@ -45,6 +45,10 @@ def shown_path(raw_path: str) -> str:
 class AccessLog(AbstractAccessLogger):
     """Writes `request` events and counts; the outcome is the same word as in Cache-Status."""
 
+    def __init__(self, requests: RequestLog, _format: str) -> None:
+        """Take what the server has for a logger; aiohttp hands it on."""
+        self._requests = requests
+
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Note one ended request; `time` in seconds."""
         sent_bytes, is_aborted = _body_bytes(request, response), HAS_LEFT in response
@@ -60,8 +64,7 @@ class AccessLog(AbstractAccessLogger):
             tally.ended(outcome, sent_bytes, response.get(FIRST_BYTE_S), is_aborted=is_aborted)
             if cut is not None:
                 request.app[COUNTERS].cuts.cut(cut)
-        write_line(
-            self.logger,
+        self._requests.write(
             Ended(
                 client=request.remote,
                 method=request.method,

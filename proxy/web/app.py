@@ -32,6 +32,7 @@ from proxy.web.admin.api import Api, answer, asker_of
 from proxy.web.admin.dashboard import Dashboard
 from proxy.web.admin.permission import AdminOptions, AdminPermission
 from proxy.web.client_options import ClientOptions
+from proxy.web.log_line import RequestLog
 from proxy.web.mirror_handler import PLACE, MirrorHandler, local_address
 from proxy.web.mounts import Mounts
 from proxy.web.pages import Pages, Welcome
@@ -176,8 +177,9 @@ def _add_operators_routes(
 class Listening:
     """An application behind listening sockets."""
 
-    def __init__(self, app: web.Application, options: ClientOptions) -> None:
-        self._replies = ReplyCache()
+    def __init__(self, app: web.Application, options: ClientOptions, requests: RequestLog) -> None:
+        self._requests = requests
+        self._replies = ReplyCache(requests)
         self._runner = web.AppRunner(app, shutdown_timeout=_SHORTEST_DRAIN_S)
         self._options = options
         self._met = app[COUNTERS].limits.met
@@ -204,7 +206,7 @@ class Listening:
                 keepalive_timeout=self._options.keepalive_timeout_s,
                 lingering_time=_LINGERING_S,
                 access_log_class=AccessLog,
-                access_log=logging.getLogger("proxy.access"),
+                access_log=self._requests,
             )
             self._accepted.add(one)
             return one

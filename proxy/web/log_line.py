@@ -6,8 +6,19 @@ Knows nothing of how the request was answered.
 import itertools
 import logging
 import os
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
+from proxy.logs.forms import LONGEST_LINE_BYTES, encoded
+from proxy.logs.handler import LineHandler
+
+_EVENT = (
+    "request client=%s method=%s path=%s status=%d outcome=%s bytes=%d seconds=%.3f digest=%s"
+    " aborted=%s id=%s"
+)
+_MOST_CLIENTS = 4096
+"""Whose addresses are kept as they stand in a line."""
 _numbers = itertools.count(1)
 
 
@@ -25,25 +36,81 @@ class Ended(NamedTuple):
     is_aborted: bool
     request_id: str
 
+    def values(self) -> tuple[object, ...]:
+        """Return the fields of the line."""
+        aborted = "yes" if self.is_aborted else "no"
+        seconds = round(self.seconds, 6)
+        return (*self[:6], seconds, self.digest, aborted, self.request_id)
+
+
+_MARKED = Ended("(client)", "", "", 0, "", 10**80, 0.0, "", is_aborted=False, request_id="(id)")
+"""Stands where a ready line has room for what is new each time."""
+
 
 def write_line(logger: logging.Logger, ended: Ended) -> None:
     """Write the one line of a request."""
-    logger.info(
-        "request client=%s method=%s path=%s status=%d outcome=%s bytes=%d seconds=%.3f digest=%s"
-        " aborted=%s id=%s",
-        ended.client,
-        ended.method,
-        ended.path,
-        ended.status,
-        ended.outcome,
-        ended.sent_bytes,
-        round(ended.seconds, 6),
-        ended.digest,
-        "yes" if ended.is_aborted else "no",
-        ended.request_id,
-    )
+    logger.info(_EVENT, *ended.values())
 
 
 def new_request_id() -> str:
     """Return an id that no other request of this machine has had of late."""
     return f"{os.getpid():x}-{next(_numbers):x}"
+
+
+class RequestLog:
+    """Writes the lines of requests: any through the logger, those of ready replies from ready parts.
+
+    Ready parts need a handler that alone gets what the logger gets.
+    """
+
+    def __init__(self, logger: logging.Logger, handler: LineHandler | None = None) -> None:
+        self._logger = logger
+        self._handler = handler
+        self._clients: dict[str, str] = {}
+
+    def write(self, ended: Ended) -> None:
+        """Write the line of a request."""
+        write_line(self._logger, ended)
+
+    def prepare(self, ended: Ended) -> Callable[[str, int], None]:
+        """Return what writes such a line again and again, given the client and how much body was sent.
+
+        Each time it has an id of its own. No time passes between such a request and its reply.
+        """
+        if self._handler is None:
+            return lambda client, body_bytes: self._write_again(ended, client, body_bytes)
+        if not self._logger.isEnabledFor(logging.INFO):
+            return lambda _client, _body_bytes: None
+        return self._prepare_by(self._handler, ended)
+
+    def _write_again(self, ended: Ended, client: str, body_bytes: int) -> None:
+        if self._logger.isEnabledFor(logging.INFO):
+            self.write(ended._replace(client=client, sent_bytes=body_bytes, request_id=new_request_id()))
+
+    def _prepare_by(self, handler: LineHandler, ended: Ended) -> Callable[[str, int], None]:
+        marked = ended._replace(
+            client=_MARKED.client, sent_bytes=_MARKED.sent_bytes, request_id=_MARKED.request_id
+        )
+        name, level = self._logger.name, logging.INFO
+        record = self._logger.makeRecord(name, level, __file__, 0, _EVENT, marked.values(), None)
+        opening, line = handler.around_time(record)
+        if len(encoded(line)) > LONGEST_LINE_BYTES // 4:
+            # It may have to be shortened, or has been.
+            return lambda client, body_bytes: self._write_again(ended, client, body_bytes)
+        # Nobody can have written these marks: a path stands after the first, and before the others.
+        before, _, line = line.partition(str(_MARKED.client))
+        line, _, end = line.rpartition(str(_MARKED.request_id))
+        middle, _, after = line.rpartition(str(_MARKED.sent_bytes))
+        after = f"{after}{os.getpid():x}-"
+        form, put, clients = handler.form, handler.writer.put, self._clients
+        stamp, quoted, now, numbers = form.stamp, form.quoted, time.time, _numbers
+
+        def write(client: str, body_bytes: int) -> None:
+            shown = clients.get(client)
+            if shown is None:
+                if len(clients) >= _MOST_CLIENTS:
+                    clients.clear()
+                shown = clients[client] = quoted(client)
+            put(f"{opening}{stamp(now())}{before}{shown}{middle}{body_bytes}{after}{next(numbers):x}{end}")
+
+        return write

@@ -23,6 +23,7 @@ from proxy.web.access.gate import AccessOptions
 from proxy.web.access.passwords import PasswordHash
 from proxy.web.admin.permission import AdminOptions
 from proxy.web.app import Listening, create_app
+from proxy.web.log_line import RequestLog
 
 KIB = 1024
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -182,7 +183,7 @@ async def test_ipv4_over_an_ipv6_socket_is_ipv4(tmp_path: Path, mirror: Mirror, 
         listener.setblocking(False)
         port = listener.getsockname()[1]
         app = create_app(proxy.cache, proxy.config.mirrors, gate, proxy.operator)
-        listening = Listening(app, proxy.config.clients)
+        listening = Listening(app, proxy.config.clients, RequestLog(logging.getLogger("proxy.access")))
         await listening.start([listener], None)
         own = f"http://127.0.0.1:{port}"
         replies = {}

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import logging
 import os
 import random
 import socket
@@ -16,7 +17,7 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.web.log_line import Ended
+from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire import connection, direct_socket
 from proxy.web.wire.connection import Connection
 from proxy.web.wire.direct_socket import DirectSocket
@@ -486,7 +487,7 @@ def open_files(file: Path) -> int:
 async def test_few_files_are_kept_open(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * 100)
-    replies = ReplyCache()
+    replies = ReplyCache(RequestLog(logging.getLogger("proxy.access")))
     before = open_files(file)
     for number in range(1000):
         head = b"GET /%d HTTP/1.1\r\nRange: bytes=0-9\r\n\r\n" % number
@@ -511,7 +512,7 @@ def hot(content: WholeReply | RangeReplies) -> CachedReply:
 
 
 async def test_memory_is_bounded() -> None:
-    replies = ReplyCache()
+    replies = ReplyCache(RequestLog(logging.getLogger("proxy.access")))
     for number in range(100):
         replies.add(b"GET /%d HTTP/1.1\r\n\r\n" % number, hot(WholeReply(b"", b"x" * KIB * KIB)))
     held = [number for number in range(100) if replies.find(b"GET /%d HTTP/1.1\r\n\r\n" % number, "", 0.0)]

@@ -6,6 +6,7 @@ command with its worker processes.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -34,6 +35,7 @@ from proxy.store.limits import StoreLimits
 from proxy.store.local.store import LocalStore
 from proxy.web.access.gate import Gate
 from proxy.web.app import Listening, Operator, create_app
+from proxy.web.log_line import RequestLog
 from support.layout import Layout
 
 MOUNT = "/images/test/"
@@ -151,7 +153,7 @@ async def run_proxy(
             operator = await open_operator(config, cache, clock)
             gate = Gate(config.access, config.users, config.mirrors)
             app = create_app(cache, config.mirrors, gate, operator)
-            listening = Listening(app, config.clients)
+            listening = Listening(app, config.clients, RequestLog(logging.getLogger("proxy.access")))
             await listening.start([listener], tls)
             scheme = "http" if tls is None else "https"
             connector = aiohttp.TCPConnector(limit=0, force_close=False)

@@ -10,15 +10,12 @@ goes the usual way.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.counting.counters import MirrorTally
-from proxy.web.log_line import Ended, new_request_id, write_line
+from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head
-
-log = logging.getLogger("proxy.access")
 
 _RENEWED_EVERY_S = 1.0
 _COUNT_EVERY_S = 0.005
@@ -48,6 +45,8 @@ class CachedReply:
     """Notes that what it carries is in use."""
     ended: Ended
     """What is noted of each time, but for the client."""
+    write_line: Callable[[str, int], None] = field(default=lambda *_: None)
+    """Writes the log's line of a time: to which client, and how much body. Of the cache that keeps it."""
     is_renewed: bool = False
     """Whether some request is having it made anew."""
     true_at_s: float = -1.0
@@ -61,7 +60,8 @@ class CachedReply:
 class ReplyCache:
     """The replies of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, requests: RequestLog) -> None:
+        self._requests = requests
         self._young: dict[bytes, CachedReply] = {}
         self._old: dict[bytes, CachedReply] = {}
         self._seen: set[bytes] = set()
@@ -114,9 +114,7 @@ class ReplyCache:
         reply.sent_bytes += body_bytes
         if self._counting is None:
             self._counting = asyncio.get_running_loop().call_later(_COUNT_EVERY_S, self.count)
-        if log.isEnabledFor(logging.INFO):
-            ended = reply.ended._replace(client=client, sent_bytes=body_bytes, request_id=new_request_id())
-            write_line(log, ended)
+        reply.write_line(client, body_bytes)
 
     def wants(self, head: bytes) -> bool:
         """Whether the reply to a head is worth keeping: it has come before, and is nothing special."""
@@ -144,6 +142,7 @@ class ReplyCache:
             reply.prepared.close()
             return
         self._held_bytes += size
+        reply.write_line = self._requests.prepare(reply.ended)
         self._young[key] = reply
         self._age_soon()
 

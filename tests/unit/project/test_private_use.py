@@ -131,7 +131,7 @@ USES: dict[str, tuple[Use, ...]] = {
         Use("aiohttp.web_server.Server", "connections", PROPERTY, "to retire them all"),
     ),
     # Words for what aiohttp logs.
-    "proxy/processes/logs.py": (
+    "proxy/logs/set_up.py": (
         Use("aiohttp.http_exceptions", "HttpProcessingError", NAME, "no fault of ours"),
         Use("aiohttp.web_protocol", "RequestPayloadError", NAME, "no fault of ours"),
     ),

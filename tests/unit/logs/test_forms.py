@@ -15,7 +15,7 @@ import pytest
 from support.holding import ROOT
 
 from proxy.digest import InvalidDigest
-from proxy.processes.logs import HumanFormatter, JsonFormatter
+from proxy.logs.forms import HumanForm, JsonForm
 from proxy.web.log_line import Ended, write_line
 
 
@@ -30,7 +30,7 @@ def record(template: object, *args: object, level: int = logging.INFO, **more: o
 
 def as_json(template: object, *args: object, **more: Any) -> dict[str, object]:
     """Return the fields of an event, without time and level."""
-    line = JsonFormatter().format(record(template, *args, **more))
+    line = JsonForm().format(record(template, *args, **more))
     assert "\n" not in line
     fields: dict[str, object] = json.loads(line)
     assert fields.pop("time") == "2023-11-14T22:13:20.250Z"
@@ -103,7 +103,7 @@ def test_a_second_has_1000_milliseconds(msecs: float, written: str) -> None:
     """Up to 3.12 they were no whole number, and 999.7 must not become 1000."""
     found = record("worker.ready")
     found.msecs = msecs
-    assert json.loads(JsonFormatter().format(found))["time"] == f"2023-11-14T22:13:20.{written}Z"
+    assert json.loads(JsonForm().format(found))["time"] == f"2023-11-14T22:13:20.{written}Z"
 
 
 def test_a_traceback_is_a_field_too() -> None:
@@ -118,7 +118,7 @@ def test_a_traceback_is_a_field_too() -> None:
 
 @pytest.mark.usefixtures("zone")
 def test_people_get_their_own_time_level_event_and_fields() -> None:
-    line = HumanFormatter().format(record("blob.filled bytes=%d", 5, level=logging.WARNING))
+    line = HumanForm().format(record("blob.filled bytes=%d", 5, level=logging.WARNING))
     assert line == "2023-11-14 17:13:20 WARNING blob.filled bytes=5"
 
 
@@ -134,7 +134,7 @@ def test_people_get_their_own_time_level_event_and_fields() -> None:
 )
 def test_nobody_can_forge_a_line_or_steer_a_terminal(problem: str, shown: str) -> None:
     """What an origin says ends up in the log."""
-    line = HumanFormatter().format(record("origin.failed problem=%s", problem))
+    line = HumanForm().format(record("origin.failed problem=%s", problem))
     assert line.endswith(f" origin.failed problem={shown}")
 
 
@@ -142,7 +142,7 @@ def test_people_get_a_traceback_below_its_event() -> None:
     try:
         raise ValueError("broken")  # noqa: TRY301
     except ValueError:
-        text = HumanFormatter().format(record("blob.fill_crashed digest=%s", "ab", exc_info=sys.exc_info()))
+        text = HumanForm().format(record("blob.fill_crashed digest=%s", "ab", exc_info=sys.exc_info()))
     first, second, *_, last = text.splitlines()
     assert first.endswith("blob.fill_crashed digest=ab")
     assert (second, last) == ("Traceback (most recent call last):", "ValueError: broken")
@@ -154,8 +154,8 @@ LOG_SOMETHING = """
 import logging, sys
 from aiohttp.http_exceptions import BadStatusLine
 from aiohttp.web_protocol import RequestPayloadError
-from proxy.processes.logs import set_up_logging
-set_up_logging(*sys.argv[1:3])
+from proxy.logs.set_up import log_of_service
+log_of_service(*sys.argv[1:3])
 logging.getLogger("proxy.test").debug("blob.looked digest=%s", "ab")
 logging.getLogger("proxy.test").info("blob.filled digest=%s bytes=%d", "ab", 5)
 for fault in (BadStatusLine("x"), RequestPayloadError("x")):
@@ -239,4 +239,4 @@ def test_a_request_took_no_longer_than_a_clock_can_tell(
     caplog.set_level(logging.INFO)
     ended = Ended(None, "GET", "/", 200, "hit", 1, now - began, "-", is_aborted=False, request_id="1")
     write_line(logging.getLogger("proxy.test"), ended)
-    assert json.loads(JsonFormatter().format(caplog.records[0]))["seconds"] == 9.698
+    assert json.loads(JsonForm().format(caplog.records[0]))["seconds"] == 9.698

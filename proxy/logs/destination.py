@@ -1,0 +1,37 @@
+"""What standard error is, and what follows for those who write lines there."""
+
+import os
+import stat
+from collections.abc import Mapping
+from select import PIPE_BUF
+from typing import NamedTuple
+
+_STANDARD_ERROR = 2
+_LARGEST_WRITE_TO_FILE_BYTES = 64 * 1024
+
+
+class Destination(NamedTuple):
+    """Where lines go."""
+
+    fd: int
+    largest_write_bytes: int
+    """What is written at once stays together, whatever other processes write there meanwhile."""
+    is_journal: bool
+    """Whether it is systemd's journal, which takes a priority before each line."""
+
+
+def standard_error(environ: Mapping[str, str], fd: int = _STANDARD_ERROR) -> Destination:
+    """Return what standard error is.
+
+    A process may be told of the journal that its parent's standard error is, and have
+    another one itself: so JOURNAL_STREAM names device and inode (systemd.exec(5)).
+    A write to a pipe is not divided up to PIPE_BUF (pipe(7)), one to a socket up to a page at
+    least, and one to a file never.
+    """
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return Destination(fd, PIPE_BUF, is_journal=False)
+    is_journal = environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+    largest = _LARGEST_WRITE_TO_FILE_BYTES if stat.S_ISREG(status.st_mode) else PIPE_BUF
+    return Destination(fd, largest, is_journal)
