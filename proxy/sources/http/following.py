@@ -118,7 +118,7 @@ class Follower:
                 self._meter.failed()
                 raise ParentProxyRefused(self._name, refusal)
         if response.connection is not None and isinstance(response.connection.protocol, ForgivingHandler):
-            response.connection.protocol.bound_window(self._limits.window_bytes)
+            response.connection.protocol.limit_reply(self._limits.rate_bytes_s)
         self._meter.answered(timer.spent_s, is_good=response.status in statuses.GOOD)
         return response
 

@@ -4,8 +4,8 @@ Owns aiohttp's sessions, and what its parser gets to see of a reply's head.
 """
 
 import asyncio
+import math
 import select
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -19,11 +19,11 @@ from proxy import __version__
 from proxy.sources.http.heads import HeadError, HeadReader
 from proxy.sources.http.names import Names
 from proxy.sources.http.parent_proxy import ParentProxy
+from proxy.sources.http.receive_window import bound_window
 from proxy.sources.http.redirects import PublicResolver, RedirectGuard
 from proxy.sources.http.request_timer import queue_tracing
 from proxy.sources.options import UpstreamOptions
 
-_ANY_WINDOW_BYTES = 1 << 30
 READ_BUFFER_BYTES = 1024 * 1024
 
 
@@ -41,7 +41,7 @@ class ForgivingHandler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._head: HeadReader | None = None
-        self._window_bytes: int | None = None
+        self._rate_bytes_s = math.inf
 
     def set_response_params(self, **params: Any) -> None:
         """Expect a reply."""
@@ -72,19 +72,17 @@ class ForgivingHandler(ResponseHandler):
             data = clean
         super().data_received(data)
 
-    def bound_window(self, most_bytes: int | None) -> None:
-        """Let the kernel take no more than so much ahead of us from now on; None is as much as it likes.
+    def limit_reply(self, rate_bytes_s: float) -> None:
+        """Expect the rest of the reply to be taken at that rate; infinity is as fast as it comes.
 
-        Where it is bounded we let the origin wait, and the library must not time that: `Reply` times silence.
+        Where we let the origin wait the library must not time that: `Reply` times silence.
         """
-        if most_bytes is not None:
+        if not math.isinf(rate_bytes_s):
             self.read_timeout = None  # Until the next request, which sets it again.
             self.start_timeout()
-        if most_bytes == self._window_bytes or self.transport is None:
-            return
-        self._window_bytes = most_bytes
-        connection = self.transport.get_extra_info("socket")
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, most_bytes or _ANY_WINDOW_BYTES)
+        if rate_bytes_s != self._rate_bytes_s and self.transport is not None:
+            self._rate_bytes_s = rate_bytes_s
+            bound_window(self.transport.get_extra_info("socket"), rate_bytes_s)
 
     @property
     def _is_idle(self) -> bool:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from proxy.sources.limits.flow import Flow
 from proxy.sources.limits.limit import Limit
 
-_LEAST_WINDOW_BYTES = 256 * 1024
-
 
 class Limits:
     """The limits that hold for one mirror: its own, and the one on all that comes from upstream."""
@@ -18,8 +16,6 @@ class Limits:
         """How much is granted at a time; None without a limit."""
         self.rate_bytes_s = min((one.rules.rate_bytes_s for one in limits), default=math.inf)
         """The lowest of them."""
-        self.window_bytes = max(int(self.rate_bytes_s / 4), _LEAST_WINDOW_BYTES) if limits else None
-        """How much a connection may bring ahead: a quarter of a second's worth fills the longest ways."""
 
     def __bool__(self) -> bool:
         return bool(self._limits)
