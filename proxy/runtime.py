@@ -48,6 +48,7 @@ from proxy.sources.limits.opened import OpenLimits
 from proxy.sources.offline import OfflineSwitch
 from proxy.sources.origin import Origin
 from proxy.sources.route import Route
+from proxy.sources.segments.hosts import Hosts
 from proxy.store.ledger import Ledger
 from proxy.store.storage import Storage, listings_folder, open_store
 from proxy.system.descriptors import most_open_files
@@ -190,6 +191,7 @@ async def _open_flights(
         upstream=upstream,
         feed=config.feed,
         random=Random(),  # noqa: S311 - spreads retries, guards nothing
+        hosts=Hosts(upstream.connections_per_item, time.monotonic),
     )
     flights = Flights(facilities, pace)
     stack.push_async_callback(flights.close)

@@ -12,6 +12,7 @@ from proxy.fills.wrong_bytes import WrongBytes
 from proxy.sources.candidates import Doubts, Source
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.pull import Pull
+from proxy.sources.segments.hosts import Hosts
 from proxy.store.storage import Storage
 
 
@@ -27,7 +28,8 @@ class Facilities:
     upstream: UpstreamOptions
     feed: FeedOptions
     random: Random
+    hosts: Hosts
 
     def pull(self, sources: Sequence[Source], size_bytes: int, offset: int, doubts: Doubts) -> Pull:
         """Return an item's way to us, from `offset` on."""
-        return Pull(sources, size_bytes, offset, self.upstream, self.random, doubts)
+        return Pull(sources, size_bytes, offset, self.upstream, self.random, doubts, self.hosts)

@@ -16,6 +16,8 @@ class OriginError(ProxyError):
 
     is_about_question = False
     """Whether it is due to how the origin was asked, which is asked in another way the next time."""
+    pause_s: float | None = None
+    """For how long the origin wants to be asked less, if it says so."""
 
     def __init__(self, origin: str, problem: str) -> None:
         # It may quote what the origin sent, and goes into logs, JSON and the ledger.
@@ -43,6 +45,10 @@ class OriginOverdid(OriginMisbehaved):
 
 class OriginGarbled(OriginMisbehaved):
     """An answer that is not in the protocol that the origin is asked in."""
+
+
+class PartsRefused(OriginMisbehaved):
+    """An origin that cannot be asked for a part of an item: it sends something else instead."""
 
 
 class OriginForbidden(OriginError):

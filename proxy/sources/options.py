@@ -22,6 +22,9 @@ class UpstreamOptions:
     connections: int = 128
     """Most simultaneous connections to one origin host, per worker. MAAS asks for 100 items at once,
     and gives up on those that wait for their first byte."""
+    connections_per_item: int = 4
+    """Most connections to one origin host for a large item that comes slowly, per worker; the items that
+    are fetched there at a time share them, and each has one."""
     transfers: int = 256
     """Most items that are fetched at once, per worker, and half of that for one client; others wait."""
     background_transfers: int = 8

@@ -47,6 +47,21 @@ class ItemOptions(NamedTuple):
     """The transfer that the bytes are for, where a limit makes transfers wait."""
 
 
+class ItemPart(Protocol):
+    """A part of an item at one origin, asked for by itself."""
+
+    @property
+    def place(self) -> str:
+        """The URL that the origin has redirected to for it, "" if it gave it itself."""
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield its bytes, each once and in order.
+
+        Raises OriginError: PartsRefused when the origin would send something else, such as a part of
+        another version of the item.
+        """
+
+
 class OriginItem(Protocol):
     """One item at one origin, for as long as one transfer lasts.
 
@@ -64,6 +79,9 @@ class OriginItem(Protocol):
         shorter than the item, another kind when fewer bytes came than should have.
         """
 
+    def part(self, start: int, stop: int, options: ItemOptions) -> ItemPart:
+        """Return the bytes of [start, stop). Asks for nothing yet; several may be asked for at a time."""
+
 
 class Origin(Protocol):
     """Where the files of a mirror can be had."""
@@ -71,6 +89,10 @@ class Origin(Protocol):
     @property
     def name(self) -> str:
         """What the origin is called in logs and figures: its configured URL, without credentials."""
+
+    @property
+    def host(self) -> str:
+        """The host that its connections go to, and its port; "" when there are none."""
 
     async def fetch(
         self, path: str, validators: Validators, options: FetchOptions = CONFIRMED

@@ -18,6 +18,8 @@ from proxy.sources.freshness import Freshness
 from proxy.sources.limits.flow import Flow
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.origin import ItemOptions, Origin, OriginItem, Piece
+from proxy.sources.segments.ahead import Ahead
+from proxy.sources.segments.hosts import Hosts
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,37 @@ async def _do_nothing(_: OriginError) -> None:
     """Nobody wants to be told."""
 
 
+def _always() -> bool:
+    return True
+
+
+class _Patience:
+    """How the origins of one item have failed since the last byte came."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._clock = asyncio.get_running_loop().time
+        self.last: OriginError | None = None
+        self.failed_tries = 0
+        self.progressed()
+
+    def progressed(self) -> None:
+        """Take note that bytes came."""
+        self._progress_at = self._clock()
+        self.failed_tries = 0
+        self.pauses = pauses_s(self._random)
+
+    def failed(self, error: OriginError) -> None:
+        """Take note that an origin failed."""
+        self.last = error
+        self.failed_tries += 1
+
+    @property
+    def silence_s(self) -> float:
+        """How long ago the last bytes came."""
+        return self._clock() - self._progress_at
+
+
 class Pull:
     """One item's way from its sources to us, from `offset` on.
 
@@ -54,13 +87,16 @@ class Pull:
         options: UpstreamOptions,
         random: Random,
         doubts: Doubts,
+        hosts: Hosts,
     ) -> None:
         self._candidates = Candidates(sources, doubts)
         self._size_bytes = size_bytes
         self._offset = offset
+        self._stop = size_bytes
         self._options = options
         self._random = random
         self._doubts = doubts
+        self._hosts = hosts
         self._items: dict[tuple[Origin, str], OriginItem] = {}
         self.parts: list[Part] = []
         self.first_byte_within_s = options.give_up_after_s
@@ -69,6 +105,9 @@ class Pull:
         """The transfer that this is, where a limit makes transfers wait."""
         self.after_failed_round: Callable[[OriginError], Awaitable[None]] = _do_nothing
         """Told each time that all origins have failed one after the other, with the last one's problem."""
+
+        self.may_widen: Callable[[], bool] = _always
+        """Says whether further connections may be used now."""
 
     @property
     def contributors(self) -> set[str]:
@@ -94,48 +133,75 @@ class Pull:
         ItemForbidden when all that may have it refuse to give it, ItemUnobtainable when no byte arrived
         for `give_up_after_s`, or when the one origin whose bytes may be used ceases.
         """
-        loop = asyncio.get_running_loop()
-        pauses = pauses_s(self._random)
-        last: OriginError | None = None
-        progress_at = loop.time()
-        failed_tries = 0
-        while self._offset < self._size_bytes:
-            for candidate in self._in_turn():
-                before = self._offset
-                try:
-                    async with aclosing(self._transfer(candidate)) as pieces:
-                        async for piece in pieces:
-                            yield piece
-                except OriginError as error:
-                    last = error
-                    self._note(candidate, error, has_begun=self._offset > before)
-                else:
-                    candidate.source.route.worked(candidate.origin)
-                    return
-                failed_tries += 1
-                if self._offset > before:
-                    progress_at = loop.time()
-                    pauses = pauses_s(self._random)
-                    failed_tries = 0
-                    if self._doubts.is_mixed or self._is_whole:
-                        break
-            if self._is_whole or not self._candidates.able():
+        ahead = Ahead(self._size_bytes, self._offset, self._hosts, self, self._widens)
+        try:
+            async with aclosing(self._pieces(ahead)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            await ahead.close()
+
+    async def _pieces(self, ahead: Ahead) -> AsyncGenerator[Piece, None]:
+        patience = _Patience(self._random)
+        while self._offset < self._stop:
+            before = self._offset
+            async with aclosing(self._from_ahead(ahead)) as handed_on:
+                async for data in handed_on:
+                    yield data
+            if self._offset > before:
+                patience.progressed()
+            if self._is_whole:
+                break
+            async with aclosing(self._in_one_round(ahead, patience)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            if self._offset == self._stop or ahead.is_next or not self._candidates.able():
                 # Nothing is missing, but for the end of an answer; or every origin has answered for good.
                 continue
-            silence_s = loop.time() - progress_at
-            self._check_worth_going_on(last, failed_tries, silence_s)
-            if last is not None and failed_tries:
-                await self.after_failed_round(last)
-            pause_s = max(next(pauses), self._candidates.least_pause_s())
-            await asyncio.sleep(min(pause_s, max(0.0, self._longest_silence_s - silence_s)))
+            self._check_worth_going_on(patience)
+            if patience.last is not None and patience.failed_tries:
+                await self.after_failed_round(patience.last)
+            pause_s = max(next(patience.pauses), self._candidates.least_pause_s())
+            await asyncio.sleep(min(pause_s, max(0.0, self._longest_silence_s - patience.silence_s)))
 
-    def _check_worth_going_on(self, last: OriginError | None, failed_tries: int, silence_s: float) -> None:
+    async def _in_one_round(self, ahead: Ahead, patience: "_Patience") -> AsyncGenerator[Piece, None]:
+        """Ask the origins in turn, until one has given all, or all up to what is fetched ahead."""
+        for candidate in self._in_turn():
+            before = self._offset
+            try:
+                async with aclosing(self._transfer(candidate, ahead)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except OriginError as error:
+                self._note(candidate, error, has_begun=self._offset > before)
+                patience.failed(error)
+            else:
+                candidate.source.route.worked(candidate.origin)
+                patience.progressed()
+                if self._offset < ahead.main_stops_at:
+                    self._stop = self._offset  # It has ended without a word.
+                return
+            if self._offset > before:
+                patience.progressed()
+                if self._doubts.is_mixed:
+                    return
+            if self._is_whole or ahead.is_next:
+                return
+
+    async def _from_ahead(self, ahead: Ahead) -> AsyncGenerator[bytes, None]:
+        """Yield what was fetched ahead, and note whose bytes they are."""
+        async with aclosing(ahead.chunks()) as chunks:
+            async for sender, data in chunks:
+                self._take(sender.origin, len(data), sender.place)
+                yield data
+
+    def _check_worth_going_on(self, patience: "_Patience") -> None:
         """Raise ItemForbidden or ItemUnobtainable when asking on makes no sense."""
-        candidates = self._candidates
+        candidates, last = self._candidates, patience.last
         if last is not None and candidates.all_refuse():
             raise ItemForbidden(candidates.path, last, candidates.remark)
-        is_hopeless = self._is_tied and failed_tries >= _TRIES_FROM_ONE
-        if is_hopeless or silence_s >= self._longest_silence_s:
+        is_hopeless = self._is_tied and patience.failed_tries >= _TRIES_FROM_ONE
+        if is_hopeless or patience.silence_s >= self._longest_silence_s:
             raise ItemUnobtainable(candidates.path, last)
 
     @property
@@ -163,26 +229,53 @@ class Pull:
             and any(one.origin.name not in self.contributors for one in self._candidates.able())
         )
 
-    async def _transfer(self, candidate: Candidate) -> AsyncGenerator[Piece, None]:
-        """Yield what one origin adds, and note whose bytes they are."""
-        item = self._item(candidate)
-        options = ItemOptions(
+    async def _transfer(self, candidate: Candidate, ahead: Ahead) -> AsyncGenerator[Piece, None]:
+        """Yield what one origin adds, up to what is fetched ahead, and note whose bytes they are."""
+        item = self.item(candidate)
+        clock = asyncio.get_running_loop().time
+        ahead.begin(candidate)
+        try:
+            async with aclosing(item.pieces(self._offset, self.options(candidate))) as pieces:
+                asked_at = clock()
+                async for piece in pieces:
+                    waited_s = clock() - asked_at
+                    before = self._offset
+                    if isinstance(piece, bytes):
+                        self._take(candidate.origin.name, len(piece), item.place)
+                        yield piece
+                    else:
+                        left_bytes = piece.left_bytes
+                        yield piece
+                        self._take(candidate.origin.name, left_bytes - piece.left_bytes, item.place)
+                    ahead.handed_on(self._offset - before, waited_s)
+                    if self._size_bytes > ahead.main_stops_at <= self._offset:
+                        return
+                    asked_at = clock()
+        finally:
+            ahead.end()
+
+    # For what is fetched ahead
+
+    def _widens(self) -> bool:
+        return self.may_widen()
+
+    def able(self) -> list[Candidate]:
+        """Return the origins whose bytes may be used now, the best first."""
+        able = self._candidates.able()
+        if not self._doubts.is_mixed:
+            return able
+        return [one for one in able if one.origin.name in self.contributors]
+
+    def options(self, candidate: Candidate) -> ItemOptions:
+        """Return how an item is asked for at an origin."""
+        return ItemOptions(
             freshness=Freshness.ANEW if self._doubts.is_suspect else Freshness.KEPT,
             avoided=frozenset(self._candidates.bad_places),
             is_replaceable=any(one.origin is not candidate.origin for one in self._in_turn()),
             flow=self.flow,
         )
-        async with aclosing(item.pieces(self._offset, options)) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, bytes):
-                    self._take(candidate.origin.name, len(piece), item.place)
-                    yield piece
-                else:
-                    left_bytes = piece.left_bytes
-                    yield piece
-                    self._take(candidate.origin.name, left_bytes - piece.left_bytes, item.place)
 
-    def _item(self, candidate: Candidate) -> OriginItem:
+    def item(self, candidate: Candidate) -> OriginItem:
         """Return an item at an origin, the same each time."""
         at = candidate.origin, candidate.source.path
         if at not in self._items:
@@ -202,5 +295,7 @@ class Pull:
     def _note(self, candidate: Candidate, error: OriginError, *, has_begun: bool) -> None:
         """Log an error, and have it judged."""
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
+        if error.pause_s is not None:
+            self._hosts.pause(candidate.origin.host, error.pause_s)
         contradicts_itself = not has_begun and candidate.origin.name in self.contributors
         self._candidates.note(candidate, error, contradicts_itself=contradicts_itself)

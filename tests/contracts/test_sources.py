@@ -26,6 +26,7 @@ from proxy.sources.freshness import Freshness
 from proxy.sources.origin import ItemOptions, Piece
 from proxy.sources.pull import Pull
 from proxy.sources.route import Route
+from proxy.sources.segments.hosts import Hosts
 
 SIZE = 4_000_000
 DATA = b"".join(random_blocks("item", SIZE))
@@ -289,7 +290,7 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 def pull_from(*kinds: Kind) -> Pull:
     route = Route([kind.origin for kind in kinds], clock=monotonic)
-    return Pull([Source(route, ITEM)], SIZE, 0, OPTIONS, Random(1), Doubts())
+    return Pull([Source(route, ITEM)], SIZE, 0, OPTIONS, Random(1), Doubts(), Hosts(4, monotonic))
 
 
 async def test_a_transfer_goes_on_at_another_origin_with_the_next_byte(pair: tuple[Kind, Kind]) -> None:

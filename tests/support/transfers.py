@@ -26,6 +26,7 @@ from proxy.simplestreams.model import Item
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.route import Route
+from proxy.sources.segments.hosts import Hosts
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
 from proxy.store.local.folders import Folders
@@ -172,6 +173,7 @@ async def run_process(
             upstream=upstream,
             feed=feed or FeedOptions(drip_interval_s=0.2),
             random=Random(1),
+            hosts=Hosts(upstream.connections_per_item, time.monotonic),
         )
         pace = Background(demand, None, time.monotonic) if background is None else background(demand)
         flights = Flights(facilities, pace)

@@ -58,6 +58,7 @@ class FolderOrigin:
         limits: Limits = UNLIMITED,
     ) -> None:
         self.name = name
+        self.host = ""
         self._folder = folder
         self._reader = reader
         self._options = options
@@ -211,15 +212,44 @@ class FolderItem:
 
         Raises OriginError: WrongLength also when the file is cut while it is read.
         """
+        async with contextlib.aclosing(self.read(offset, self._size_bytes, options)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def read(self, start: int, stop: int, options: ItemOptions) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of [start, stop), and raise what `pieces` raises."""
         async with self._origin.opened(self._path) as (file, version):
             if version.size_bytes != self._size_bytes:
                 raise WrongLength(self._origin.name, self._size_bytes, version.size_bytes)
             chunks = self._origin.read(
-                file, offset, self._size_bytes, is_replaceable=options.is_replaceable, flow=options.flow
+                file, start, stop, is_replaceable=options.is_replaceable, flow=options.flow
             )
             async with contextlib.aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
-                    offset += len(chunk)
-            if offset != self._size_bytes:
-                raise WrongLength(self._origin.name, self._size_bytes, offset)
+                    start += len(chunk)
+            if start != stop:
+                raise WrongLength(self._origin.name, self._size_bytes, start)
+
+    def part(self, start: int, stop: int, options: ItemOptions) -> "FolderPart":
+        """Return the bytes of [start, stop). Asks for nothing yet."""
+        return FolderPart(self, start, stop, options)
+
+
+class FolderPart:
+    """A part of one item in a folder."""
+
+    place = ""
+    """A folder redirects nowhere."""
+
+    def __init__(self, item: FolderItem, start: int, stop: int, options: ItemOptions) -> None:
+        self._item = item
+        self._start = start
+        self._stop = stop
+        self._options = options
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield its bytes, each once and in order. Raises OriginError."""
+        async with contextlib.aclosing(self._item.read(self._start, self._stop, self._options)) as chunks:
+            async for chunk in chunks:
+                yield chunk

@@ -36,3 +36,12 @@ def conditions(validators: Validators) -> dict[str, str]:
     etag, last_modified = fields.etag(validators.etag), fields.date(validators.last_modified)
     found = {"If-None-Match": etag, "If-Modified-Since": last_modified}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def range_condition(version: Validators) -> dict[str, str]:
+    """Return the field that asks for a part of that version only, if its validator is strong enough.
+
+    RFC 9110 section 13.1.5.
+    """
+    etag = fields.etag(version.etag)
+    return {"If-Range": etag} if etag is not None and etag.startswith('"') else {}

@@ -5,6 +5,7 @@ logged, stored as JSON, and sent to an origin again.
 """
 
 import re
+from email.utils import mktime_tz, parsedate_tz
 
 _LONGEST_VALIDATOR = 256
 """Real ones have some 40 characters; origins refuse requests with very long ones."""
@@ -47,6 +48,22 @@ def etag(text: str | None) -> str | None:
 def date(text: str | None) -> str | None:
     """Return a date that can be sent again, unread: only whoever wrote it has to understand it."""
     return text if text is not None and _DATE.fullmatch(text) else None
+
+
+def pause_s(retry_after: str | None, date: str | None) -> float | None:
+    """Return for how many seconds a server does not want to be asked (RFC 9110 section 10.2.3).
+
+    A moment is seen by the server's own clock, its Date.
+    """
+    if retry_after is None:
+        return None
+    if _LENGTH.fullmatch(retry_after):
+        return float(retry_after)
+    moments = [parsedate_tz(text or "") for text in (retry_after, date)]
+    if None in moments:
+        return None
+    later, now = (mktime_tz(moment) for moment in moments if moment is not None)
+    return float(max(0, later - now))
 
 
 def location(text: str | None) -> str | None:

@@ -26,6 +26,8 @@ from proxy.sources.meter import Meter
 _LEAST_BUFFER_BYTES = 16 * 1024
 MOST_ASKED = 4
 """How often a redirector may choose."""
+_USUAL_PAUSE_S = 60.0
+"""For a server that is asked too much and does not say when it may be asked again."""
 _OF_OBJECT_STORES = "Object stores say so for what they do not have"
 
 
@@ -150,7 +152,11 @@ class Follower:
             raise OriginForbidden(self._name, problem, _OF_OBJECT_STORES)
         if status in statuses.GOOD:
             self._meter.failed()
-        raise OriginStatus(self._name, status, problem)
+        error = OriginStatus(self._name, status, problem)
+        if status in statuses.ASKED_TOO_MUCH:
+            asked_s = fields.pause_s(response.headers.get("Retry-After"), response.headers.get("Date"))
+            error.pause_s = _USUAL_PAUSE_S if asked_s is None else asked_s
+        raise error
 
     def _border(self, trail: list[str]) -> contextlib.AbstractContextManager[None]:
         return border(self._name, self._meter.failed, after=redirected(_end(trail)))

@@ -30,10 +30,12 @@ _WITHOUT_BODY = {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
 _KEPT = {
     b"content-range": b"Content-Range",
     b"content-type": b"Content-Type",
+    b"date": b"Date",
     b"etag": b"ETag",
     b"last-modified": b"Last-Modified",
     b"location": b"Location",
     b"proxy-status": b"Proxy-Status",
+    b"retry-after": b"Retry-After",
     b"server": b"Server",
     b"via": b"Via",
     b"warning": b"Warning",

@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from typing import Protocol
 
+from proxy.sources.document import Validators
 from proxy.sources.errors import OriginError, OriginMisbehaved, OriginUnreachable, WrongLength
 from proxy.sources.freshness import Freshness
+from proxy.sources.http.part import HttpPart, Versions
 from proxy.sources.http.range_refusals import RangeRefusals
 from proxy.sources.http.reply import Reply
 from proxy.sources.origin import ItemOptions, Piece
@@ -19,7 +21,13 @@ class Opener(Protocol):
     """Asks the origin for the item, from an offset on."""
 
     def __call__(
-        self, *, offset: int, freshness: Freshness, avoided: Collection[str]
+        self,
+        *,
+        offset: int,
+        stop: int | None = None,
+        version: Validators = ...,
+        freshness: Freshness,
+        avoided: Collection[str],
     ) -> AbstractAsyncContextManager[Reply]:
         """Return the context of one reply."""
 
@@ -42,6 +50,7 @@ class HttpItem:
         self._open = open_reply
         self._border = border
         self._refusals = RangeRefusals()
+        self._versions = Versions()
         self._has_been_put_off = False
         self._reply: Reply | None = None
         self._has_begun = False
@@ -68,6 +77,12 @@ class HttpItem:
                 error.is_about_question = self._refusals.note(offset, error, is_page=is_page)
             raise
 
+    def part(self, start: int, stop: int, options: ItemOptions) -> HttpPart:
+        """Return the bytes of [start, stop). Asks for nothing yet."""
+        return HttpPart(
+            self._name, self._size_bytes, start, stop, options, self._versions, self._open, self._border
+        )
+
     async def _missing(self, offset: int, options: ItemOptions) -> AsyncGenerator[Piece, None]:
         """Yield what one reply adds; skip what an origin without ranges repeats."""
         asked = self._refusals.start(offset)
@@ -75,6 +90,7 @@ class HttpItem:
             self._reply = reply
             self._check_fits(reply, asked)
             self._check_not_put_off(reply, options)
+            self._versions.note(reply)
             position = reply.start
             is_exact = position == offset and reply.length_bytes == self._size_bytes - position
             read = reply.pieces if is_exact else reply.chunks

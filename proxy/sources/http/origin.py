@@ -29,7 +29,7 @@ from proxy.sources.errors import (
 from proxy.sources.freshness import Freshness
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
-from proxy.sources.http.conditions import conditions, freshness_fields, sent_validators
+from proxy.sources.http.conditions import conditions, freshness_fields, range_condition, sent_validators
 from proxy.sources.http.errors import OriginHungUp, OriginStatus
 from proxy.sources.http.following import MOST_ASKED, Arrival, Follower
 from proxy.sources.http.item import HttpItem
@@ -44,6 +44,8 @@ from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 
 log = logging.getLogger(__name__)
+
+_ANY_VERSION = Validators()
 
 
 class HttpOrigin:
@@ -62,6 +64,7 @@ class HttpOrigin:
         self.meter = meter
         self._limits = limits
         self.name = shown_url(base_url)
+        self.host = URL(base_url).authority.rpartition("@")[2]
         self._follower = Follower(self.name, sessions, guard, meter, limits)
 
     @property
@@ -82,18 +85,21 @@ class HttpOrigin:
         path: str,
         *,
         offset: int = 0,
+        stop: int | None = None,
+        version: Validators = _ANY_VERSION,
         freshness: Freshness = Freshness.KEPT,
         avoided: Collection[str] = (),
     ) -> AsyncIterator[Reply]:
-        """Ask for the bytes of a canonical path from `offset` on.
+        """Ask for the bytes of a canonical path from `offset` on, up to `stop` if it is given.
 
-        The reply may start earlier than asked (an origin without ranges). It comes from none of the
-        places to be avoided, where an origin redirects.
+        The reply may be of more than that (an origin without ranges, or one that has another version by
+        now). It comes from none of the places to be avoided, where an origin redirects.
         Raises OriginError.
         """
         headers = {"Accept-Encoding": "identity", **freshness_fields(freshness)}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
+        if offset or stop is not None:
+            headers["Range"] = f"bytes={offset}-{'' if stop is None else stop - 1}"
+            headers |= range_condition(version)
         async with self._get(path, headers, avoided) as arrival:
             with self._border():
                 reply = self._reply(arrival, offset)

@@ -5,11 +5,13 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 
 from proxy.sources.delivery_rate import DeliveryRate
 from proxy.sources.errors import OriginUnreachable, redirected
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
+from proxy.sources.http.conditions import sent_validators
 from proxy.sources.http.following import Arrival
 from proxy.sources.http.socket_body import SocketBody
 from proxy.sources.limits.flow import ANY_FLOW, Flow
@@ -56,6 +58,9 @@ class Reply:
         self.length_bytes = None if coding else fields.length(response.headers.get("Content-Length"))
         """How much is announced."""
         is_whole = response.status in statuses.WHOLE
+        self.is_part = response.status == HTTPStatus.PARTIAL_CONTENT
+        self.version = sent_validators(response.headers)
+        """Which version of the file it says that it is of."""
         self.ends_for_sure = is_whole and (coding == "chunked" or self.length_bytes is not None)
         """Whether the end of the body is the end of the file, rather than of a part or a connection."""
 

@@ -18,3 +18,9 @@ OF_THE_MOMENT = frozenset(
     }
 )
 """These have nothing to do with what was asked."""
+ASKED_TOO_MUCH = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+"""With these a server may say when it may be asked again."""
+RANGE_REFUSED = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.PRECONDITION_FAILED, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+)
+"""With these a server may refuse a part of what it gives whole."""

@@ -14,6 +14,7 @@ class Named:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.host = name
 
     async def fetch(
         self, path: str, validators: Validators, options: FetchOptions = CONFIRMED

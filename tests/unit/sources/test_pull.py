@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from random import Random
+from time import monotonic
 
 import pytest
 import uvloop
@@ -27,9 +28,10 @@ from proxy.sources.errors import (
 )
 from proxy.sources.freshness import Freshness
 from proxy.sources.options import UpstreamOptions
-from proxy.sources.origin import ItemOptions, Piece
+from proxy.sources.origin import ItemOptions, ItemPart, Piece
 from proxy.sources.pull import Part, Pull
 from proxy.sources.route import Route
+from proxy.sources.segments.hosts import Hosts
 
 DATA = bytes(range(100))
 OPTIONS = UpstreamOptions(give_up_after_s=0.5)
@@ -64,6 +66,7 @@ class Scripted:
 
     def __init__(self, name: str, *tries: Sequence[Step], is_readable: bool = False) -> None:
         self.name = name
+        self.host = name
         self._tries = list(tries)
         self._is_readable = is_readable
         self.asked: list[tuple[int, ItemOptions]] = []
@@ -77,6 +80,9 @@ class Scripted:
     def item(self, path: str, size_bytes: int) -> "Scripted":
         assert (path, size_bytes) == ("item", 100)
         return self
+
+    def part(self, start: int, stop: int, options: ItemOptions) -> ItemPart:
+        raise NotImplementedError
 
     async def pieces(self, offset: int, options: ItemOptions) -> AsyncGenerator[Piece, None]:
         self.asked.append((offset, options))
@@ -116,7 +122,7 @@ def odd_question(name: str) -> OriginError:
 
 def pull_of(*origins: Scripted, doubts: Doubts = Doubts(), offset: int = 0) -> Pull:  # noqa: B008 - frozen
     route = Route(origins, Clock())
-    return Pull([Source(route, "item")], 100, offset, OPTIONS, Random(1), doubts)
+    return Pull([Source(route, "item")], 100, offset, OPTIONS, Random(1), doubts, Hosts(4, monotonic))
 
 
 async def drained(pull: Pull) -> bytes:
@@ -197,7 +203,12 @@ async def test_a_refusal_that_is_over_is_forgotten() -> None:
     a = Scripted("a", [forbidden], [gone], [forbidden])
     options = UpstreamOptions(give_up_after_s=20)
     route = Route([a], Clock())
-    assert await drained(Pull([Source(route, "item")], 100, 0, options, Random(1), Doubts())) == DATA
+    assert (
+        await drained(
+            Pull([Source(route, "item")], 100, 0, options, Random(1), Doubts(), Hosts(4, monotonic))
+        )
+        == DATA
+    )
 
 
 async def test_origins_that_fail_for_long_are_given_up() -> None:
@@ -232,16 +243,23 @@ async def test_an_error_about_the_question_is_nobodys_fault() -> None:
     """The origin is asked in another way, and stays where it is in the order."""
     a, b = Scripted("a", [odd_question]), Scripted("b", [10, gone])
     route = Route([a, b], Clock())
-    assert await drained(Pull([Source(route, "item")], 100, 0, OPTIONS, Random(1), Doubts())) == DATA
+    assert (
+        await drained(
+            Pull([Source(route, "item")], 100, 0, OPTIONS, Random(1), Doubts(), Hosts(4, monotonic))
+        )
+        == DATA
+    )
     assert [one.name for one in route.order()] == ["a", "b"]
 
 
 async def test_a_failure_is_noted_and_made_good() -> None:
     a, b = Scripted("a", [gone]), Scripted("b")
     route = Route([a, b], Clock())
-    await drained(Pull([Source(route, "item")], 100, 0, OPTIONS, Random(1), Doubts()))
+    await drained(Pull([Source(route, "item")], 100, 0, OPTIONS, Random(1), Doubts(), Hosts(4, monotonic)))
     assert [one.name for one in route.order()] == ["b", "a"]
-    await drained(Pull([Source(Route([a], Clock()), "item")], 100, 0, OPTIONS, Random(1), Doubts()))
+    await drained(
+        Pull([Source(Route([a], Clock()), "item")], 100, 0, OPTIONS, Random(1), Doubts(), Hosts(4, monotonic))
+    )
     route.worked(a)
     assert [one.name for one in route.order()] == ["a", "b"]
 
@@ -299,7 +317,7 @@ async def test_an_origin_knows_whether_it_can_be_replaced() -> None:
 async def test_a_source_that_is_added_meanwhile_is_asked() -> None:
     a, b = Scripted("a", [10, gone], *[[gone]] * 100), Scripted("b")
     sources = [Source(Route([a], Clock()), "item")]
-    pull = Pull(sources, 100, 0, OPTIONS, Random(1), Doubts())
+    pull = Pull(sources, 100, 0, OPTIONS, Random(1), Doubts(), Hosts(4, monotonic))
     got = b""
     async with aclosing(pull.pieces()) as pieces:
         async for piece in pieces:

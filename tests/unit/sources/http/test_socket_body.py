@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from time import monotonic
 
 import aiohttp
 import pytest
@@ -27,6 +28,7 @@ from proxy.sources.http.socket_body import SocketBody
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.pull import Pull
 from proxy.sources.route import Route
+from proxy.sources.segments.hosts import Hosts
 
 SIZE = 5_000_000
 DATA = b"".join(random_blocks("straight", SIZE))
@@ -246,7 +248,7 @@ async def test_who_trickles_is_left_for_another(origin: Origin, meter: Meter) ->
 def pull_from(*upstreams: Upstream) -> Pull:
     """Return a pull of the large file."""
     route = Route(upstreams, clock=time.monotonic)
-    return Pull([Source(route, "big")], SIZE, 0, OPTIONS, Random(1), Doubts())
+    return Pull([Source(route, "big")], SIZE, 0, OPTIONS, Random(1), Doubts(), Hosts(4, monotonic))
 
 
 async def test_a_transfer_goes_on_elsewhere_with_the_next_byte(

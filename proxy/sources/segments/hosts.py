@@ -1,0 +1,90 @@
+"""What the items of one process share when they are fetched over several connections.
+
+Owns how many connections each item has at a host, which hosts asked for a pause, which
+origins cannot be asked for parts, and how much memory the bytes ahead may take in all.
+Asks nobody, and waits for nothing.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+MOST_MEMORY_BYTES: Final = 128 * 1024 * 1024
+"""Of all items of a process together."""
+_UNFIT_FOR_S = 600.0
+LONGEST_PAUSE_S = 3600.0
+_ADVICE = "its items come over one connection for a while; its administrator may allow ranges"
+
+
+class Hosts:
+    """The hosts that a process fetches from. `clock` gives monotonic seconds.
+
+    The items that are fetched from a host at a time share the connections that one of them
+    alone may have: `connections_per_item`. Each has one in any case.
+    """
+
+    def __init__(self, connections_per_item: int, clock: Callable[[], float]) -> None:
+        self.connections_per_item = connections_per_item
+        self._clock = clock
+        self._users: dict[str, Counter[object]] = defaultdict(Counter)
+        """Which items use a host, and by how many connections."""
+        self._paused_until: dict[str, float] = {}
+        self._unfit_until: dict[str, float] = {}
+        self._memory: dict[object, int] = {}
+
+    def __repr__(self) -> str:
+        used = {host: users.total() for host, users in self._users.items()}
+        return f"Hosts({used}, {sum(self._memory.values())} bytes ahead)"
+
+    def connected(self, host: str, item: object) -> None:
+        """Count one more connection of an item."""
+        self._users[host][item] += 1
+
+    def disconnected(self, host: str, item: object) -> None:
+        """Count one less."""
+        users = self._users[host]
+        users[item] -= 1
+        if not users[item]:
+            del users[item]
+        if not users:
+            del self._users[host]
+
+    def share(self, host: str, item: object) -> int:
+        """Return how many connections an item may have at a host now."""
+        if self._clock() < self._paused_until.get(host, 0.0):
+            return 1
+        others = len(self._users[host].keys() - {item}) if host in self._users else 0
+        return max(1, self.connections_per_item // (others + 1))
+
+    def pause(self, host: str, seconds: float) -> None:
+        """Note that a host asked to be asked less, for so long: each item has one connection there."""
+        until = self._clock() + min(seconds, LONGEST_PAUSE_S)
+        if until > self._paused_until.get(host, 0.0):
+            self._paused_until[host] = until
+
+    def is_unfit(self, origin: str) -> bool:
+        """Whether an origin could not be asked for parts a short while ago."""
+        return self._clock() < self._unfit_until.get(origin, 0.0)
+
+    def note_unfit(self, origin: str, path: str, problem: str) -> None:
+        """Note that an origin cannot be asked for parts, and say so in the log, once."""
+        if not self.is_unfit(origin):
+            self._unfit_until[origin] = self._clock() + _UNFIT_FOR_S
+            log.warning(
+                "origin.no_parts origin=%s path=%s problem=%s advice=%s", origin, path, problem, _ADVICE
+            )
+
+    def free_memory_bytes(self, item: object) -> int:
+        """Return how much memory the bytes ahead of an item may take, besides those of all others."""
+        others = sum(held for one, held in self._memory.items() if one is not item)
+        return max(0, MOST_MEMORY_BYTES - others)
+
+    def hold_memory(self, item: object, count: int) -> None:
+        """Note how much memory the bytes ahead of an item take now."""
+        if count:
+            self._memory[item] = count
+        else:
+            self._memory.pop(item, None)
