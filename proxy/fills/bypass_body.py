@@ -14,6 +14,10 @@ from proxy.sources.origin import Piece
 from proxy.sources.pull import Pull
 
 
+def _never() -> bool:
+    return False
+
+
 class BypassBody:
     """An item that goes past the store.
 
@@ -44,6 +48,7 @@ class BypassBody:
             known = await self._facilities.failures.known(self._item)
             self._pull = self._facilities.pull(self._sources, self._item.size_bytes, 0, known.doubts)
             self._pull.first_byte_within_s = self._facilities.feed.first_byte_within_s
+            self._pull.may_widen = _never  # It goes as fast as its client reads.
         return self._pull
 
     def _begun(self, pull: Pull) -> AsyncGenerator[Piece, None]:

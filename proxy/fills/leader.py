@@ -77,6 +77,7 @@ class Leader:
         )
         pull.after_failed_round = self._tell_trouble
         pull.flow = Flow(self._turn.priority)
+        pull.may_widen = self._turn.allows_more
         try:
             await self._receive(pull)
         except (WrongCopy, SizeMismatch, DigestMismatch) as error:

@@ -29,6 +29,9 @@ class Pace(Protocol):
     async def admit(self, digest: Digest, count: int) -> None:
         """Return when a fill that has just received `count` bytes may receive more."""
 
+    def allows_more(self, digest: Digest) -> bool:
+        """Whether it may use further connections now."""
+
 
 class Background:
     """Within a bandwidth, and only while no client waits for something else.
@@ -56,6 +59,10 @@ class Background:
         while self._demand.must_yield(digest, now := self._clock()) and now < until:
             await self._sleep(_YIELD_POLL_S)
 
+    def allows_more(self, digest: Digest) -> bool:
+        """Whether no client waits for something else, and no bandwidth has to be kept."""
+        return self._bucket is None and not self._demand.must_yield(digest, self._clock())
+
 
 class Limited:
     """A pace within a bandwidth of its own."""
@@ -68,6 +75,10 @@ class Limited:
         """Return when both allow it."""
         await self._bucket.take(count)
         await self._pace.admit(digest, count)
+
+    def allows_more(self, digest: Digest) -> bool:  # noqa: ARG002
+        """Return False: one connection is enough for a bandwidth."""
+        return False
 
 
 class Turn:
@@ -93,3 +104,7 @@ class Turn:
         self._interest.note()
         if not self._interest.has_clients_anywhere():
             await self._background.admit(self._digest, count)
+
+    def allows_more(self) -> bool:
+        """Whether it may use further connections now: clients that wait come before prefetches."""
+        return self._interest.has_clients_anywhere() or self._background.allows_more(self._digest)

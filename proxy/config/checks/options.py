@@ -42,12 +42,14 @@ _MAY_BE_ZERO = {
 _INDEX = re.compile(r"\[\d+\]")
 _LEAST = {"upstream.transfers": (4, "4")}
 _LEAST |= dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
+_LEAST["upstream.connections_per_item"] = (1, "1")
 _LEAST |= dict.fromkeys(("clients.connections", "clients.connections_per_client"), (16, "16"))
 _LEAST |= dict.fromkeys(("upstream.limit", "mirror.limit"), (16 * 1024, '"16 KiB"'))
 _LEAST |= dict.fromkeys(("cache.limit", "upstream.document_limit"), (_MIB, '"1 MiB"'))
 _MOST = {
     "workers": 256,
     "upstream.connections": 1024,
+    "upstream.connections_per_item": 16,
     "upstream.transfers": 4096,
     "clients.stall_timeout": 86400,
 }

@@ -142,8 +142,14 @@ class Window:
         return segment
 
     def leave(self, segment: Segment) -> None:
-        """Note that nobody fetches a segment any more."""
+        """Note that nobody fetches a segment any more. What is left of the last ones is claimed by none."""
         segment.is_taken = False
+        while self._segments and not self._segments[-1].is_taken:
+            last = self._segments[-1]
+            last.stop = last.received
+            if last.stop > max(last.start, self.position):
+                break
+            del self._segments[-1]
 
     def split(self, segment: Segment, at: int) -> Segment:
         """Return a new segment that takes over the end of one which is being fetched, from `at` on."""

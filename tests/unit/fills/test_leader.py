@@ -94,6 +94,9 @@ async def test_what_a_fault_of_this_program_ends_is_kept_with_as_much_room(
         async def admit(self, digest: Digest, count: int) -> None:  # noqa: ARG002
             raise ZeroDivisionError
 
+        def allows_more(self, digest: Digest) -> bool:
+            return bool(digest)
+
     with pytest.raises(StoreFault, match="the program has a fault"):
         await process.fetch(item, Broken())
     here_bytes, reserved = await left(process, item)

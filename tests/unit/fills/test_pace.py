@@ -123,6 +123,9 @@ async def test_a_prefetch_keeps_no_bandwidth_while_clients_of_another_process_wa
             assert (digest, count) == (OURS, 100)
             self.asked += 1
 
+        def allows_more(self, digest: Digest) -> bool:
+            return bool(digest)
+
     interest, slow = Interest(OURS, demand, time), Slow()
     interest.add(None)
     turn = Turn(OURS, interest, slow)

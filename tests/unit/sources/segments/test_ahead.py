@@ -1,0 +1,257 @@
+"""A large item that comes slowly comes over several connections, and whatever they do, it comes right."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+
+import pytest
+from support.faults import Fault
+from support.origin import Origin
+from support.running import Clock
+from support.tree import random_blocks
+from support.upstreams import Meter, asked_with
+
+from proxy.sources.candidates import Doubts, Source
+from proxy.sources.http.sessions import Sessions
+from proxy.sources.options import UpstreamOptions
+from proxy.sources.pull import Part, Pull
+from proxy.sources.route import Route
+from proxy.sources.segments.hosts import Hosts
+
+MIB = 1024 * 1024
+SIZE = 14 * MIB
+RATE = 4 * MIB
+"""Of each connection, a second."""
+OPTIONS = UpstreamOptions(stall_timeout_s=20, give_up_after_s=5)
+
+
+def told(fault: Fault) -> str:
+    """Name a fault by what it changes."""
+    usual = asdict(Fault())
+    return " ".join(f"{name}={value}" for name, value in asdict(fault).items() if value != usual[name])
+
+
+class Several:
+    """Some origins of one item, each slow on each connection, and how it is pulled from them."""
+
+    def __init__(self, origins: list[Origin], sessions: Sessions, clock: Clock, data: bytes) -> None:
+        self.origins = origins
+        self.data = data
+        self.hosts = Hosts(4, clock)
+        self._route = Route([asked_with(sessions, one, Meter()) for one in origins], clock)
+
+    def pull(self, doubts: Doubts = Doubts()) -> Pull:  # noqa: B008 - frozen
+        source = Source(self._route, "item")
+        return Pull([source], SIZE, 0, OPTIONS, Random(1), doubts, self.hosts)
+
+    async def read(self, pull: Pull | None = None) -> bytes:
+        got = bytearray()
+        async with aclosing((pull or self.pull()).pieces()) as pieces:
+            async for piece in pieces:
+                got += piece if isinstance(piece, bytes) else await asyncio.to_thread(piece.read)
+        return bytes(got)
+
+    async def comes_right(self, pull: Pull | None = None) -> bool:
+        got = await self.read(pull)
+        return hashlib.sha256(got).digest() == hashlib.sha256(self.data).digest()
+
+    def fault(self, fault: Fault, times: int | None = None, origin: int = 0) -> None:
+        self.origins[origin].fault("item", fault, times)
+
+    @property
+    def counts(self) -> list[int]:
+        return [one.count("item") for one in self.origins]
+
+    @property
+    def sent_bytes(self) -> int:
+        return sum(seen.sent_bytes for one in self.origins for seen in one.gets("item"))
+
+
+@pytest.fixture
+async def two(tmp_path: Path, clock: Clock) -> AsyncIterator[Several]:
+    data = b"".join(random_blocks("item", SIZE))
+    (tmp_path / "item").write_bytes(data)
+    async with AsyncExitStack() as stack:
+        origins = [await stack.enter_async_context(Origin(tmp_path)) for _ in range(2)]
+        for one in origins:
+            one.fault("item", Fault(rate_bytes_s=RATE))
+        yield Several(origins, await stack.enter_async_context(Sessions(OPTIONS)), clock, data)
+
+
+@pytest.fixture
+async def one(two: Several, clock: Clock) -> AsyncIterator[Several]:
+    async with Sessions(OPTIONS) as sessions:
+        yield Several(two.origins[:1], sessions, clock, two.data)
+
+
+async def test_further_connections_make_it_faster(one: Several) -> None:
+    loop = asyncio.get_running_loop()
+    began, pull = loop.time(), one.pull()
+    assert await one.comes_right(pull)
+    assert loop.time() - began < 0.75 * SIZE / RATE
+    assert one.counts[0] >= 3
+    assert one.sent_bytes < 1.3 * SIZE
+    assert pull.parts == [Part(one.origins[0].url, 0, SIZE)]
+    assert repr(one.hosts) == "Hosts({}, 0 bytes ahead)"
+
+
+async def test_a_fast_origin_is_asked_once(one: Several) -> None:
+    one.origins[0].heal()
+    assert await one.comes_right()
+    assert one.counts == [1]
+
+
+async def test_one_connection_for_each_item_is_one(one: Several) -> None:
+    one.hosts.connections_per_item = 1
+    assert await one.comes_right()
+    assert one.counts == [1]
+
+
+async def test_who_may_not_widen_has_one_connection(one: Several) -> None:
+    pull = one.pull()
+    pull.may_widen = lambda: False
+    assert await one.comes_right(pull)
+    assert one.counts == [1]
+
+
+async def test_who_may_not_widen_any_more_gives_connections_back(one: Several) -> None:
+    pull = one.pull()
+    reading = asyncio.create_task(one.comes_right(pull))
+    await one.origins[0].arrived("item", 2)
+    pull.may_widen = lambda: False
+    assert await reading
+    assert one.counts[0] <= 4
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(ignore_range=True),
+        Fault(wrong_range=True),
+        Fault(range_slice=True),
+        Fault(range_status=416),
+        Fault(total_error=1),
+        Fault(headers={"ETag": '"another"'}),
+        Fault(headers={"Last-Modified": "Thu, 01 Jan 1970 00:00:00 GMT"}),
+        Fault(content_encoding="gzip"),
+    ],
+    ids=told,
+)
+async def test_who_sends_something_else_for_a_part_is_asked_over_one_connection_for_a_while(
+    one: Several, fault: Fault, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And it is said once."""
+    with caplog.at_level(logging.WARNING):
+        reading = asyncio.create_task(one.comes_right())
+        await one.origins[0].arrived("item")
+        await asyncio.sleep(0)
+        one.fault(fault, times=1)
+        assert await reading
+        assert one.counts == [2]
+        one.origins[0].clear()
+        assert await one.comes_right()
+        assert one.counts == [1]
+    assert [message.partition(" ")[0] for message in caplog.messages] == ["origin.no_parts"]
+    clock.now += 601
+    one.origins[0].clear()
+    assert await one.comes_right()
+    assert one.counts[0] > 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_host_that_asks_for_a_pause_gets_one_connection_until_then(
+    one: Several, status: int, clock: Clock
+) -> None:
+    reading = asyncio.create_task(one.comes_right())
+    await one.origins[0].arrived("item")
+    one.fault(Fault(status=status, headers={"Retry-After": "30"}), times=1)
+    assert await reading
+    assert one.counts == [2]
+    one.origins[0].clear()
+    clock.now += 29
+    assert await one.comes_right()
+    assert one.counts == [1]
+    one.origins[0].clear()
+    clock.now += 2
+    assert await one.comes_right()
+    assert one.counts[0] > 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(rate_bytes_s=RATE, close_after=400_000),
+        Fault(rate_bytes_s=RATE, cut_after=0),
+        Fault(rate_bytes_s=RATE, cut_after=400_000),
+        Fault(rate_bytes_s=RATE, stall_after=400_000),
+        Fault(rate_bytes_s=RATE, stall_after=0),
+        Fault(rate_bytes_s=RATE // 40),
+        Fault(refuse=True),
+        Fault(status=500),
+    ],
+    ids=told,
+)
+async def test_a_part_that_breaks_off_or_is_slow_costs_that_part(one: Several, fault: Fault) -> None:
+    """The stall timeout is longer than this test may take."""
+    reading = asyncio.create_task(one.comes_right())
+    await one.origins[0].arrived("item")
+    one.fault(fault, times=1)
+    async with asyncio.timeout(10):
+        assert await reading
+    assert one.sent_bytes < 1.6 * SIZE
+
+
+async def test_what_is_ahead_is_not_lost_when_the_main_transfer_fails_over(two: Several) -> None:
+    reading = asyncio.create_task(two.comes_right())
+    await two.origins[0].arrived("item", 3)
+    await two.origins[0].stop()
+    assert await reading
+    assert two.sent_bytes < 1.7 * SIZE
+
+
+async def test_parts_come_from_several_origins_and_are_noted(two: Several) -> None:
+    two.hosts.connections_per_item = 2
+    pull = two.pull()
+    assert await two.comes_right(pull)
+    assert min(two.counts) >= 1
+    assert [part.start for part in pull.parts] == [0, *(part.stop for part in pull.parts[:-1])]
+    assert pull.parts[-1].stop == SIZE
+    assert pull.contributors == {one.url for one in two.origins}
+
+
+async def test_all_comes_from_one_origin_where_a_mixture_was_wrong(two: Several) -> None:
+    two.hosts.connections_per_item = 2
+    pull = two.pull(Doubts(is_mixed=True))
+    assert await two.comes_right(pull)
+    assert len(pull.contributors) == 1
+    assert 0 in two.counts
+
+
+async def test_another_item_at_the_host_gets_its_share(one: Several) -> None:
+    reading = asyncio.create_task(one.comes_right())
+    await one.origins[0].arrived("item", 3)
+    for other in range(3):
+        one.hosts.connected(one.origins[0].url.removeprefix("http://").strip("/"), other)
+    one.origins[0].clear()
+    assert await reading
+    assert one.counts[0] <= 3
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+async def test_whoever_leaves_midway_leaves_nothing(one: Several, after: int) -> None:
+    tasks = asyncio.all_tasks()
+    reading = asyncio.create_task(one.read())
+    await one.origins[0].arrived("item", after)
+    await asyncio.sleep(0.05 * after)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    assert repr(one.hosts) == "Hosts({}, 0 bytes ahead)"
+    await one.origins[0].idle()
+    left = {task for task in asyncio.all_tasks() - tasks if "part" in task.get_name()}
+    assert not left

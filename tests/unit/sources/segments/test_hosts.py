@@ -1,0 +1,71 @@
+"""What the items of a process share: connections to a host, pauses, memory."""
+
+import logging
+
+import pytest
+from support.running import Clock
+
+from proxy.sources.segments.hosts import LONGEST_PAUSE_S, MOST_MEMORY_BYTES, Hosts
+
+HOST = "images.example"
+
+
+@pytest.fixture
+def hosts(clock: Clock) -> Hosts:
+    return Hosts(4, clock)
+
+
+def test_items_share_the_connections_to_a_host(hosts: Hosts) -> None:
+    assert hosts.share(HOST, "a") == 4
+    for _ in range(4):
+        hosts.connected(HOST, "a")
+    assert hosts.share(HOST, "a") == 4
+    hosts.connected(HOST, "b")
+    assert (hosts.share(HOST, "a"), hosts.share(HOST, "b")) == (2, 2)
+    assert hosts.share("another.example", "a") == 4
+    for number in range(100):
+        hosts.connected(HOST, number)
+    assert hosts.share(HOST, "a") == 1
+    for number in range(100):
+        hosts.disconnected(HOST, number)
+    hosts.disconnected(HOST, "b")
+    assert hosts.share(HOST, "a") == 4
+
+
+def test_a_pause_holds_for_all_items_and_passes(hosts: Hosts, clock: Clock) -> None:
+    hosts.pause(HOST, 30)
+    hosts.pause(HOST, 5)
+    assert hosts.share(HOST, "a") == hosts.share(HOST, "b") == 1
+    assert hosts.share("another.example", "a") == 4
+    clock.now += 29
+    assert hosts.share(HOST, "a") == 1
+    clock.now += 2
+    assert hosts.share(HOST, "a") == 4
+    hosts.pause(HOST, 1e9)
+    clock.now += LONGEST_PAUSE_S + 1
+    assert hosts.share(HOST, "a") == 4
+
+
+def test_an_origin_without_parts_is_told_of_once(
+    hosts: Hosts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            hosts.note_unfit("http://a.example/", "pool/item", "it sends all of the item")
+    assert hosts.is_unfit("http://a.example/")
+    assert not hosts.is_unfit("http://b.example/")
+    (told,) = caplog.messages
+    assert "origin.no_parts origin=http://a.example/ path=pool/item problem=it sends all" in told
+    clock.now += 601
+    assert not hosts.is_unfit("http://a.example/")
+
+
+def test_the_bytes_ahead_of_all_items_are_bounded(hosts: Hosts) -> None:
+    assert hosts.free_memory_bytes("a") == MOST_MEMORY_BYTES
+    hosts.hold_memory("a", MOST_MEMORY_BYTES - 10)
+    assert hosts.free_memory_bytes("a") == MOST_MEMORY_BYTES
+    assert hosts.free_memory_bytes("b") == 10
+    hosts.hold_memory("b", 30)
+    assert hosts.free_memory_bytes("c") == 0
+    hosts.hold_memory("a", 0)
+    assert hosts.free_memory_bytes("c") == MOST_MEMORY_BYTES - 30
