@@ -280,7 +280,12 @@ async def test_who_began_is_not_given_up_while_there_is_time_and_another_to_ask(
     a, b = Scripted("a", [50, gone], *[[gone]] * 10), Scripted("b", [gone], [gone])
     route = Route([a, b], Clock())
     options = UpstreamOptions(give_up_after_s=60)
-    assert await drained(Pull([Source(route, "item")], 100, 0, options, Random(1), Doubts())) == DATA
+    assert (
+        await drained(
+            Pull([Source(route, "item")], 100, 0, options, Random(1), Doubts(), Hosts(4, monotonic))
+        )
+        == DATA
+    )
     assert [len(one.asked) for one in (a, b)] == [3, 3]
 
 
