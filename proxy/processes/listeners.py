@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.errors import ProxyError
+from proxy.processes.connection_shares import WorkerShare
 
 _FIRST_HANDED_OVER = 3
 """File descriptor, by systemd's rule (sd_listen_fds)."""
@@ -33,6 +34,8 @@ class Listeners(NamedTuple):
     """The operator's pages are here alone; none means that they are where the clients are."""
     tls: ssl.SSLContext | None = None
     """Spoken over TCP. One for all processes, also those that start after the files have changed."""
+    share: WorkerShare | None = None
+    """Of the clients' connections, in a worker that has others beside it."""
 
     @property
     def all(self) -> tuple[socket.socket, ...]:

@@ -24,6 +24,7 @@ import uvloop
 from proxy.errors import ProxyError
 from proxy.logs.handler import LineHandler
 from proxy.logs.set_up import log_of_service
+from proxy.processes.connection_shares import ConnectionShares
 from proxy.processes.keeper import keep
 from proxy.processes.listeners import Listeners
 from proxy.processes.loaded_config import LoadedConfig
@@ -59,6 +60,8 @@ _KEEPER = Role("sstream-keeper", keep)
 @dataclass(slots=True)
 class _Child:
     role: Role
+    place: int
+    """Among the workers; -1 for what is none."""
     started_at: float
     beat_at: float | None = None
     """When it last told that it lives, monotonic seconds; None before it is ready."""
@@ -78,6 +81,7 @@ class ProcessGroup:
         self.listeners = listeners
         self._on_fork = on_fork
         """Called in each child with its group, to let go of what belongs to others alone."""
+        self._shares = ConnectionShares(self.config.worker_count())
         self._children: dict[int, _Child] = {}
         self._quick_deaths: Counter[str] = Counter()
         self._vacant: list[tuple[float, Role]] = []
@@ -160,20 +164,25 @@ class ProcessGroup:
                 os.close(fd)
 
     def _start(self, role: Role) -> None:
+        place = self._free_place() if role is _WORKER else -1
         # A signal that came between the fork and the child's own handlers would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
-                self._be(role)
-            self._children[pid] = _Child(role, time.monotonic())
+                self._be(role, place)
+            self._children[pid] = _Child(role, place, time.monotonic())
         except OSError as error:
             log.error("child.not_started name=%s problem=%s", role.name, error)  # noqa: TRY400
             self._vacant.append((time.monotonic() + _FORK_PAUSE_S, role))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
-    def _be(self, role: Role) -> None:
+    def _free_place(self) -> int:
+        taken = {child.place for child in self._children.values()}
+        return next(place for place in range(self._shares.workers) if place not in taken)
+
+    def _be(self, role: Role, place: int) -> None:
         status = 1
         try:
             self.cut_link()
@@ -187,7 +196,7 @@ class ProcessGroup:
             share_arenas()
             link = SupervisorLink(self._link[0], self._tell)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_awaited(role.run(self.loaded, self.listeners, link, lines)))
+                runner.run(_awaited(role.run(self.loaded, self._listeners_of(place), link, lines)))
             status = 0
         except (ProxyError, OSError) as error:
             log.critical("child.failed name=%s problem=%s", role.name, error)
@@ -196,6 +205,12 @@ class ProcessGroup:
         finally:
             logging.shutdown()
             os._exit(status)
+
+    def _listeners_of(self, place: int) -> Listeners:
+        """Return what the worker at a place listens on; with others beside it, for its share."""
+        if place < 0 or self._shares.workers == 1:
+            return self.listeners
+        return self.listeners._replace(share=self._shares.share(place))
 
     def _tell(self) -> None:
         """Tell, in a child, that it is ready and lives."""
@@ -216,6 +231,8 @@ class ProcessGroup:
 
     def _bury(self, pid: int, status: int, now: float) -> None:
         child = self._children.pop(pid)
+        if child.place >= 0:
+            self._shares.vacate(child.place)
         if self._is_retired:
             return
         name, lived_s = child.role.name, now - child.started_at

@@ -78,14 +78,14 @@ async def _listen(
     """Begin to listen, with the operator's pages apart if they have sockets of their own."""
     if listeners.admins:
         parts = [
-            (create_app(cache, config.mirrors, gate, None), listeners.clients),
-            (create_operators_app(cache, config.mirrors, operator), listeners.admins),
+            (create_app(cache, config.mirrors, gate, None), listeners.clients, listeners.share),
+            (create_operators_app(cache, config.mirrors, operator), listeners.admins, None),
         ]
     else:
-        parts = [(create_app(cache, config.mirrors, gate, operator), listeners.clients)]
+        parts = [(create_app(cache, config.mirrors, gate, operator), listeners.clients, listeners.share)]
     listening = []
-    for app, sockets in parts:
-        one = Listening(app, config.clients, requests)
+    for app, sockets, share in parts:
+        one = Listening(app, config.clients, requests, share)
         await one.start(sockets, listeners.tls)
         listening.append(one)
     return listening

@@ -36,13 +36,13 @@ from proxy.web.log_line import RequestLog
 from proxy.web.mirror_handler import PLACE, MirrorHandler, local_address
 from proxy.web.mounts import Mounts
 from proxy.web.pages import Pages, Welcome
+from proxy.web.wire.acceptor import Acceptor, Alone, Share
 from proxy.web.wire.connection import Connection
 from proxy.web.wire.connection_limits import ConnectionLimits, connections_by_descriptors
 from proxy.web.wire.reply_cache import ReplyCache
 
 log = logging.getLogger(__name__)
 
-_BACKLOG = 1024
 _DRAIN_POLL_S = 0.05
 _SHORTEST_DRAIN_S = 0.01
 """aiohttp takes 0 for no limit."""
@@ -177,61 +177,86 @@ def _add_operators_routes(
 class Listening:
     """An application behind listening sockets."""
 
-    def __init__(self, app: web.Application, options: ClientOptions, requests: RequestLog) -> None:
+    def __init__(
+        self, app: web.Application, options: ClientOptions, requests: RequestLog, share: Share | None = None
+    ) -> None:
+        """Listen alone, or for a share of all connections."""
         self._requests = requests
         self._replies = ReplyCache(requests)
         self._runner = web.AppRunner(app, shutdown_timeout=_SHORTEST_DRAIN_S)
         self._options = options
         self._met = app[COUNTERS].limits.met
-        self._limits = ConnectionLimits(options, self._met, connections_by_descriptors())
-        self._servers: list[asyncio.Server] = []
+        self._share = share or Alone()
+        self._limits = ConnectionLimits(options, self._met, connections_by_descriptors(), self._tell_share)
+        self._acceptors: list[Acceptor] = []
+        self._tls: ssl.SSLContext | None = None
+        self._arriving: set[asyncio.Task[None]] = set()
+        """Connections that were taken and have not begun: with TLS, whose handshake has not ended."""
         self._accepted: WeakSet[Connection] = WeakSet()
         """Also those whose TLS handshake has not ended, of which aiohttp does not know yet."""
 
     async def start(self, sockets: Sequence[socket], tls: ssl.SSLContext | None) -> None:
         """Begin to accept connections."""
         await self._runner.setup()
-        loop = asyncio.get_running_loop()
-        manager = self._runner.server
-        if manager is None:
-            raise RuntimeError("the runner has no server after its set-up")
-
-        def connection() -> Connection:
-            one = Connection(
-                manager,
-                self._replies,
-                self._limits,
-                self._met,
-                loop=loop,
-                keepalive_timeout=self._options.keepalive_timeout_s,
-                lingering_time=_LINGERING_S,
-                access_log_class=AccessLog,
-                access_log=self._requests,
-            )
-            self._accepted.add(one)
-            return one
-
+        self._tls = tls
+        self._tell_share()
         for one in sockets:
             # Connections inherit it; the kernel then sees to it that no client stands still for longer.
             if one.family in _TCP_FAMILIES:
                 one.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, round(self._options.stall_timeout_s * 1000))
-            # Nobody could listen in between the ends of a local socket. Not `create_unix_server`: closing
-            # that takes the socket's file away, on which other processes listen (Python 3.13).
-            spoken = None if one.family == AF_UNIX else tls
-            server = await loop.create_server(
-                connection,
-                sock=one,
-                ssl=spoken,
-                backlog=_BACKLOG,
-                ssl_handshake_timeout=None if spoken is None else _TLS_HANDSHAKE_TIMEOUT_S,
+            self._acceptors.append(Acceptor(one, self._share, self._begin))
+
+    def _begin(self, listener: socket, taken: socket) -> None:
+        """Begin a connection that was taken from a listening socket."""
+        # Nobody could listen in between the ends of a local socket.
+        spoken = None if listener.family == AF_UNIX else self._tls
+        arrival = asyncio.create_task(self._arrive(taken, spoken))
+        self._arriving.add(arrival)
+        arrival.add_done_callback(self._arrived)
+        self._tell_share()
+
+    async def _arrive(self, taken: socket, spoken: ssl.SSLContext | None) -> None:
+        timeout_s = None if spoken is None else _TLS_HANDSHAKE_TIMEOUT_S
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._connection, taken, ssl=spoken, ssl_handshake_timeout=timeout_s
             )
-            self._servers.append(server)
+        except OSError as error:  # The client left, or speaks no TLS.
+            log.debug("connection.not_begun problem=%s", error)
+            taken.close()
+
+    def _arrived(self, arrival: asyncio.Task[None]) -> None:
+        self._arriving.discard(arrival)
+        self._tell_share()
+
+    def _connection(self) -> Connection:
+        manager = self._runner.server
+        if manager is None:
+            raise RuntimeError("the runner has no server after its set-up")
+        one = Connection(
+            manager,
+            self._replies,
+            self._limits,
+            self._met,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._options.keepalive_timeout_s,
+            lingering_time=_LINGERING_S,
+            access_log_class=AccessLog,
+            access_log=self._requests,
+        )
+        self._accepted.add(one)
+        return one
+
+    def _tell_share(self) -> None:
+        if not self._limits.is_over:
+            self._share.told(len(self._arriving) + len(self._limits))
 
     def refuse(self) -> None:
         """Accept no more connections, and no more requests on those there are but those under way."""
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         self._limits.is_over = True
+        self._share.leave()
         # aiohttp's own way to do this would leave idle connections open, and never read them again.
         for connection in () if self._runner.server is None else self._runner.server.connections:
             if isinstance(connection, Connection):
@@ -259,5 +284,7 @@ class Listening:
     async def stop(self) -> None:
         """Accept no more, and cut what is still running."""
         self.refuse()
+        for arrival in self._arriving:
+            arrival.cancel()
         await self._runner.cleanup()
         self._replies.close()

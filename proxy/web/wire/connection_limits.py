@@ -40,10 +40,18 @@ class Closable(Protocol):
 class ConnectionLimits:
     """The connections of this process."""
 
-    def __init__(self, options: ClientOptions, met: Callable[[str], None], most: int | None = None) -> None:
+    def __init__(
+        self,
+        options: ClientOptions,
+        met: Callable[[str], None],
+        most: int | None = None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Tell which limit was `met`, and that there are more connections or fewer."""
         self._most = options.connections if most is None else min(options.connections, most)
         self._most_of_client = options.connections_per_client
         self._met = met
+        self._changed = changed
         self._connections: dict[Closable, tuple[str, float]] = {}
         """With whose they are, and when they had been heard as they were looked at, longest ago first."""
         self._of_client: Counter[str] = Counter()
@@ -72,6 +80,7 @@ class ConnectionLimits:
         client = client_of(address)
         self._connections[connection] = client, connection.heard_at_s
         self._of_client[client] += 1
+        self._changed()
 
     def left(self, connection: Closable) -> None:
         """Take note that a connection is gone; telling it twice counts once."""
@@ -80,6 +89,7 @@ class ConnectionLimits:
             self._of_client[client] -= 1
             if not self._of_client[client]:
                 del self._of_client[client]
+            self._changed()
 
     def _make_room(self) -> bool:
         busy = 0
