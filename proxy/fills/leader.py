@@ -19,6 +19,7 @@ from proxy.fills.facilities import Facilities
 from proxy.fills.failures import KnownFailures, Preflight
 from proxy.fills.pace import Turn
 from proxy.fills.progress import Progress
+from proxy.fills.write_back import WriteBack
 from proxy.fills.writing import Writing
 from proxy.sources.candidates import Source
 from proxy.sources.errors import ItemAbsent, ItemUnobtainable, OriginError, WrongCopy
@@ -59,6 +60,7 @@ class Leader:
         self._wrong_bytes = facilities.wrong_bytes
         self._has_room = False
         self._written_bytes = incoming.length_bytes
+        self._write_back = WriteBack(incoming, self._threads)
         self._trouble_recorded_at = -math.inf
 
     async def run(self, preflight: Preflight | None) -> None:
@@ -141,6 +143,7 @@ class Leader:
     def _report_written(self, length_bytes: int) -> None:
         """Let clients have what is written, once it is sure that there is room for all."""
         self._written_bytes = length_bytes
+        self._write_back.note(length_bytes)
         if self._has_room:
             self._progress.report(length_bytes)
 
@@ -170,7 +173,7 @@ class Leader:
 
     async def _commit(self) -> None:
         try:
-            await self._threads.disk(self._incoming.commit)
+            await self._threads.sync(self._incoming.commit)
         except OSError:
             # What the disk failed to take may be gone from memory too, and another try would not be told.
             await self._drop()

@@ -127,6 +127,12 @@ class Incoming(Protocol):
         Raises what `append` raises.
         """
 
+    def begin_write_back(self, start: int, stop: int) -> None:
+        """Have the place begin to make these bytes durable, so that `commit` has less to wait for.
+
+        May run beside any other method, and after `close`. Promises nothing, and raises nothing.
+        """
+
     def verify(self) -> None:
         """Mark the file as proved, for all who follow it.
 

@@ -1,7 +1,8 @@
 """Where blocking work goes, so that the event loop never waits for it.
 
-Four kinds of work, four pools: writes and hashes of fills, which clients wait
-for; short visits to the ledger, one at a time; removing blobs for room, which takes
+Five kinds of work, five pools: writes and hashes of fills, which clients wait
+for; syncs of what has arrived, which no client waits for and which take as long as the
+disk takes; short visits to the ledger, one at a time; removing blobs for room, which takes
 as long as a disk takes to free them; and whatever else takes long, such as gpg and
 reading a products list. Other kinds have threads
 where they are done: names are looked up in `sources/http/names.py`, and `web/wire/sinks.py`
@@ -11,7 +12,7 @@ shares, is used by nobody: whatever hangs then stops its own kind only.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -24,6 +25,7 @@ class Threads:
 
     def __init__(self) -> None:
         self._disk = ThreadPoolExecutor(8, "disk")
+        self._sync = ThreadPoolExecutor(8, "sync")
         self._ledger = ThreadPoolExecutor(1, "ledger")
         self._slow = ThreadPoolExecutor(4, "slow")
         self._removal = ThreadPoolExecutor(1, "removal")
@@ -32,6 +34,14 @@ class Threads:
     async def disk(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run disk work that a client waits for."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, function, *args)
+
+    async def sync(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run work that lasts until the disk has written something."""
+        return await asyncio.get_running_loop().run_in_executor(self._sync, function, *args)
+
+    def begin_sync(self, function: Callable[[*_Args], None], *args: *_Args) -> Future[None]:
+        """Run such work with nobody waiting for it; it may raise nothing, and never begin."""
+        return self._sync.submit(function, *args)
 
     async def ledger(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run ledger work; one at a time, in order."""
@@ -53,7 +63,7 @@ class Threads:
         """Finish what runs, start nothing more; then do what was to be done last."""
         closing = ThreadPoolExecutor(1, "close")
         loop = asyncio.get_running_loop()
-        for pool in (self._disk, self._slow, self._removal, self._ledger):
+        for pool in (self._disk, self._sync, self._slow, self._removal, self._ledger):
             await loop.run_in_executor(closing, partial(pool.shutdown, wait=True, cancel_futures=True))
         while self._last:
             await loop.run_in_executor(closing, self._last.pop())

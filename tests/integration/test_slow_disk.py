@@ -18,6 +18,7 @@ from support.tree import SignedTree, TreeItem
 from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.sources.http.names import Found, NameNotResolved, Names
+from proxy.store.local.incoming import LocalIncoming
 from proxy.web.wire import sinks
 
 MIB = 1024 * 1024
@@ -119,6 +120,33 @@ async def test_others_are_answered_while_a_client_waits_for_the_disk(
 
     disk.release()
     assert (await waiting).body == large.read()
+
+
+async def test_bytes_arrive_while_the_disk_takes_its_time_with_those_that_have_arrived(
+    proxy: RunningProxy, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many commits as there are threads wait for the disk: no other transfer waits for those."""
+    items = [
+        tree.add_item(PRODUCT, "20250718", f"item-{number}", size=70_000, seed=str(number))
+        for number in range(12)
+    ]
+    tree.publish()
+    is_released, commit = threading.Event(), LocalIncoming.commit
+
+    def wait_and_commit(incoming: LocalIncoming) -> None:
+        is_released.wait(30)
+        commit(incoming)
+
+    monkeypatch.setattr(LocalIncoming, "commit", wait_and_commit)
+    try:
+        async with asyncio.timeout(10):
+            for item in items:
+                assert (await proxy.read(item.path)).body == item.read()
+        assert not any(proxy.layout.path(Digest(item.digest)).exists() for item in items)
+    finally:
+        is_released.set()
+    await proxy.fills_ended()
+    assert all(proxy.layout.path(Digest(item.digest)).exists() for item in items)
 
 
 async def test_who_is_cancelled_while_the_disk_is_slow_waits_for_the_thread() -> None:

@@ -127,6 +127,9 @@ class MemoryIncoming:
             if self.length_bytes >= stop:
                 break
 
+    def begin_write_back(self, start: int, stop: int) -> None:
+        """Do nothing: no disk has to take it."""
+
     def verify(self) -> None:
         self._verifier.finish()
         self._file.is_verified = True

@@ -18,6 +18,7 @@ from proxy.digest import Digest, Verifier
 from proxy.store.files import publish, remove
 from proxy.store.local.folders import PARTIAL_MODE, VERIFIED_MODE
 from proxy.system.file_marks import mark
+from proxy.system.write_back import begin_write_back
 
 _PIECE_BYTES = 512 * 1024
 """Hashed and written one after the other, so that a piece is read from cache the second time.
@@ -116,6 +117,13 @@ class LocalIncoming:
                     break
                 self._verifier.update(piece[:filled_bytes])
                 _write(self.fd, [piece[:filled_bytes]])
+
+    def begin_write_back(self, start: int, stop: int) -> None:
+        """Have the kernel begin to write these bytes to the disk. Needs no lock: it opens the file anew.
+
+        By that name there may be another file by now: of that too nothing is lost.
+        """
+        begin_write_back(self._path, start, stop)
 
     def verify(self) -> None:
         """Mark the file as proved, for all who follow it.
