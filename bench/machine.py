@@ -22,6 +22,7 @@ _TELL_VERSION = {
     "Varnish": ["varnishd", "-V"],
     "wrk": ["wrk", "-v"],
 }
+_TOUCHED_PIECE_BYTES = 512 * 1024
 
 
 def describe() -> dict[str, str]:
@@ -54,6 +55,19 @@ def touch_free_memory(size_bytes: int) -> None:
             memory.madvise(mmap.MADV_HUGEPAGE)
         for offset in range(0, len(memory), mmap.PAGESIZE):
             memory[offset] = 1
+
+
+def touch_page_cache(folder: Path, size_bytes: int) -> None:
+    """Write files into a folder and remove them, for the same reason.
+
+    What `touch_free_memory` gives back lies in blocks that the page cache takes last.
+    """
+    data = bytes(_TOUCHED_PIECE_BYTES)
+    file = folder / "touched"
+    with file.open("wb", buffering=0) as writing:
+        for _ in range(size_bytes // len(data)):
+            writing.write(data)
+    file.unlink()
 
 
 def load_average() -> str:
