@@ -58,7 +58,11 @@ class Order:
             nearness = is_named_alike + is_beside
             return -noticed / (_FORK_S + seconds[test]), -nearness, turns[file], seconds[test]
 
-        reaching = filter(self._is_allowed, self._reach.tests_of(module, change.function))
+        reached_by = self._reach.tests_of(module, change.function)
+        if not change.function:
+            # Whoever imports the module reaches that, which no function tells.
+            reached_by |= {test for test in seconds if Path(test.partition("::")[0]).parent == beside}
+        reaching = filter(self._is_allowed, reached_by)
         chosen: dict[str, float] = {}
         spent_s = 0.0
         for test in sorted(sorted(reaching, key=lambda test: seconds[test]), key=rank):

@@ -212,9 +212,12 @@ def test_generations_that_share_a_list_share_its_packed_form(reader: Reading, tm
     assert reader.listing(digest) is reader.listing(digest)
 
 
-def test_a_reader_that_dies_is_no_fault_of_the_list(reader: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("python", ["/bin/false", "/nonexistent/python"])
+def test_a_reader_that_dies_or_never_begins_is_no_fault_of_the_list(
+    reader: Reading, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", python)
     with pytest.raises(StoreFault, match="cannot be read"):
         reader.summarise(LIST, TEXT)
     with pytest.raises(StoreFault, match="the two cannot be compared"):

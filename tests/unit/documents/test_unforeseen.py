@@ -41,7 +41,14 @@ def test_only_the_innermost_place_is_told() -> None:
     def inner() -> None:
         raise ValueError("wrong")
 
-    with pytest.raises(ValueError, match="wrong") as caught:
+    def outer() -> None:
         inner()
+
+    with pytest.raises(ValueError, match="wrong") as caught:
+        outer()
     assert described(caught.value).startswith("ValueError: wrong in test_unforeseen.py line ")
     assert described(caught.value).count(" line ") == 1
+
+
+def test_an_error_that_was_never_raised_has_no_place() -> None:
+    assert described(ValueError("wrong")) == "ValueError: wrong"

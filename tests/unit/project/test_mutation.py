@@ -115,6 +115,27 @@ def test_the_quickest_test_is_tried_first_until_another_has_noticed_something_ne
     assert Order(reach, set(), budget_s=100).tests_for(change) == {}
 
 
+def test_tests_beside_a_module_are_tried_before_others_and_on_what_no_function_tells_of(
+    tmp_path: Path,
+) -> None:
+    beside, named, other = "tests/unit/store/test_a.py", "tests/unit/test_m.py", "tests/unit/web/test_b.py"
+    told = tmp_path / "told"
+    told.mkdir()
+    (told / "tests-1").write_text(
+        f'{{"test": "{other}::one", "seconds": 1, "reached": ["proxy/store/m.py::f"]}}\n'
+        f'{{"test": "{named}::one", "seconds": 2, "reached": ["proxy/store/m.py::f"]}}\n'
+        f'{{"test": "{beside}::one", "seconds": 3, "reached": ["proxy/store/m.py::f"]}}\n'
+        f'{{"test": "{beside}::two", "seconds": 4, "reached": []}}\n'
+    )
+    reach = Reach(tmp_path / "reach.json")
+    reach.take_in(told, {})
+    inside, outside = changes_of("proxy/store/m.py", b"MOST = 1\ndef f():\n    return g()\n")[::-1]
+    order = Order(reach, {beside, named, other}, budget_s=100)
+    assert set(list(order.tests_for(inside))[:2]) == {f"{beside}::one", f"{named}::one"}
+    assert list(order.tests_for(inside))[2:] == [f"{other}::one"]
+    assert f"{beside}::two" in order.tests_for(outside)
+
+
 def test_each_change_that_is_called_harmless_has_a_reason_and_stands_there_once() -> None:
     harmless = tomllib.loads(Path("tests/mutation/harmless.toml").read_text())["harmless"]
     assert all(set(one) == {"change", "why"} and one["why"] for one in harmless)

@@ -1,5 +1,6 @@
 """Blobs on disk: named by their digest, written once, never taken from under a reader."""
 
+import errno
 import os
 import resource
 import stat
@@ -99,6 +100,16 @@ def test_a_folder_that_loses_what_is_put_is_a_fault_after_some_tries(
     with pytest.raises(StoreFault, match="loses files"):
         store.put(DATA)
     assert 1 < len(tries) < 20
+    assert files(store) == set()
+
+
+def test_a_disk_that_takes_no_document_is_a_fault(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(writer, "publish", fail)
+    with pytest.raises(StoreFault, match="a document cannot be stored: Input/output error; the disk fails"):
+        store.put(DATA)
     assert files(store) == set()
 
 

@@ -10,6 +10,7 @@ from support.credentials import basic, cheap_hash, user
 
 from proxy.errors import ProxyError
 from proxy.mirror import Mirror
+from proxy.web.access import password_checks
 from proxy.web.access.gate import (
     AccessOptions,
     Gate,
@@ -206,6 +207,36 @@ async def test_nobody_waits_for_a_check_when_no_more_is_checked(kept: Counting) 
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not kept.go.is_set()
+
+
+async def test_once_no_more_is_checked_no_password_is_hashed_and_no_thread_is_left(kept: Counting) -> None:
+    hashes: dict[str, Any] = {"maas": kept}
+    others = set(threading.enumerate())
+    checks = PasswordChecks(hashes)
+    kept.go.clear()
+    waiting = [asyncio.create_task(checks.is_right("maas", b"%d" % n, f"192.0.2.{n}")) for n in range(2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    (thread,) = (one for one in set(threading.enumerate()) - others if one.name.startswith("passwords"))
+    checks.close()
+    assert kept.times == 0
+    kept.go.set()
+    await asyncio.to_thread(thread.join, 20)
+    assert not thread.is_alive()
+    assert kept.times == 1
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(one) for one in answers] == [asyncio.CancelledError] * 2
+
+
+async def test_of_wrong_passwords_the_oldest_is_forgotten(
+    checks: PasswordChecks, kept: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(password_checks, "_MOST_WRONG", 2)
+    for password in (b"first", b"second", b"third", b"third", b"second"):
+        await checks.is_right("maas", password, "192.0.2.1")
+    assert kept.times == 3
+    await checks.is_right("maas", b"first", "192.0.2.1")
+    assert kept.times == 4
 
 
 async def test_nobody_is_refused_whatever_the_password(checks: PasswordChecks) -> None:
