@@ -212,14 +212,21 @@ def test_generations_that_share_a_list_share_its_packed_form(reader: Reading, tm
     assert reader.listing(digest) is reader.listing(digest)
 
 
-@pytest.mark.parametrize("python", ["/bin/false", "/nonexistent/python"])
-def test_a_reader_that_dies_or_never_begins_is_no_fault_of_the_list(
-    reader: Reading, monkeypatch: pytest.MonkeyPatch, python: str
-) -> None:
+def test_a_reader_that_dies_is_no_fault_of_the_list(reader: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
-    monkeypatch.setattr(sys, "executable", python)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(StoreFault, match="cannot be read"):
         reader.summarise(LIST, TEXT)
+    with pytest.raises(StoreFault, match="the two cannot be compared"):
+        reader.says_the_same(LIST, LIST)
+
+
+def test_where_no_process_can_be_begun_a_list_is_read_and_nothing_is_compared(
+    reader: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    assert reader.summarise(LIST, TEXT).content_id == "c"
     with pytest.raises(StoreFault, match="the two cannot be compared"):
         reader.says_the_same(LIST, LIST)
 

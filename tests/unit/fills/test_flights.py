@@ -200,6 +200,27 @@ async def test_a_client_that_leaves_before_the_first_byte_costs_nothing_afterwar
     assert await process.record(f"reserved/{item.digest}") is None
 
 
+async def test_of_transfers_that_all_clients_left_some_go_on_and_the_longest_ends(
+    process: Process, origin: Origin, tree: SignedTree
+) -> None:
+    """A quarter of the eight places may be taken by what nobody waits for."""
+    items = [tree.add_item("product", "1", f"disk{n}", size=(2 + n) * MIB) for n in range(3)]
+    held = origin.fault("*disk*", Fault(stall_after=MIB))
+    fills: list[Fill] = []
+    for one in items:
+        opened = await process.open(listed(one))
+        (fill,) = process.flights._running - {*fills}
+        fills.append(fill)
+        while fill.progress.filled_bytes < MIB // 2:
+            await fill.progress.changed()
+        await opened.body.close()
+    assert [fill.progress.state for fill in fills[:2]] == [State.LEADING] * 2
+    assert fills[2].progress.state is State.LEAVING
+    held.remove()
+    await process.flights.ended()
+    assert [process.store.has(Digest(one.digest)) for one in items] == [True, True, False]
+
+
 async def test_who_comes_while_a_fill_is_leaving_begins_another(
     process: Process, origin: Origin, listing: TreeItem
 ) -> None:

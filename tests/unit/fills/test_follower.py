@@ -141,6 +141,56 @@ async def test_a_follower_never_takes_another_file_for_the_committed_one(
     assert origin.count(item.path) == 1
 
 
+async def test_a_follower_never_goes_on_with_another_file_than_its_clients_read(
+    process: Process, listing: TreeItem, item: Item, another: Incoming
+) -> None:
+    """The file of a dead leader is away: what is written and proved now says nothing about what they got."""
+    wrong = bytes(reversed(listing.read()[: 2 * MIB]))
+    await process.threads.disk(another.append, wrong)
+    reading, received = await begin_reading(process, item)
+    fill = process.fill
+    partial = process.folders.incoming / item.digest
+    partial.rename(partial.with_name("elsewhere"))
+    await process.threads.disk(another.close)
+
+    with pytest.raises(Exception, match="two different versions"):
+        await reading
+
+    assert len(received.body) < item.size_bytes
+    assert fill.progress.state is State.FAILED
+    assert str(fill.progress.error) == "another process began the file anew"
+
+
+async def test_one_of_two_clients_that_leaves_takes_nothing_from_the_other(
+    process: Process, listing: TreeItem, item: Item, another: Incoming
+) -> None:
+    """Though a process that only follows lets go at once when nobody waits there any more."""
+    await process.threads.disk(another.append, listing.read()[:MIB])
+    reading, _ = await begin_reading(process, item)
+    fill = process.fill
+    second = await process.open(item, "192.0.2.2")
+    await second.body.close()
+    assert fill.progress.state is State.FOLLOWING
+    assert fill.is_joinable
+    await process.threads.disk(another.append, listing.read()[MIB:])
+    await process.threads.disk(another.verify)
+    await process.threads.disk(another.commit)
+    await process.threads.disk(another.close)
+    assert await reading == listing.read()
+
+
+async def test_a_follower_ends_when_its_last_client_leaves(
+    process: Process, listing: TreeItem, item: Item, another: Incoming
+) -> None:
+    await process.threads.disk(another.append, listing.read()[:MIB])
+    opened = await process.open(item)
+    fill = process.fill
+    await opened.body.close()
+    assert fill.progress.state is State.LEAVING
+    await process.flights.ended()
+    assert (process.folders.incoming / item.digest).exists()
+
+
 async def test_a_follower_whose_bytes_were_right_is_completed_past_the_store(
     process: Process, listing: TreeItem, item: Item, another: Incoming
 ) -> None:
