@@ -81,7 +81,10 @@ class Leader:
         pull.flow = Flow(self._turn.priority)
         pull.may_widen = self._turn.allows_more
         try:
-            await self._receive(pull)
+            with self._wrong_bytes.kept.lent(self._item) as kept:
+                # Some of it may be from the origin that is asked now.
+                pull.kept = kept
+                await self._receive(pull)
         except (WrongCopy, SizeMismatch, DigestMismatch) as error:
             await self._refuse(pull, error)
         except (ItemAbsent, ItemUnobtainable) as error:

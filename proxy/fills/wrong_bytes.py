@@ -1,8 +1,9 @@
 """Which origin sent wrong bytes: found by hash, recorded, said in the log and in the figures.
 
 Bytes of one origin that do not match the digest convict it. When several origins
-contributed, the hash of each part is recorded, the item is fetched whole from one
-of them, and the parts that differ from what is then proved show who was wrong.
+contributed, the hash of each part is recorded, the item is taken from one of them alone
+(`kept_parts.py`: what it had sent is not fetched again), and the parts that differ from what
+is then proved show who was wrong.
 
 An origin that sent wrong bytes is not asked for that item for a while (`failures.py`),
 and is asked last for everything else, in all workers.
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from proxy.digest import Digest
 from proxy.fills import records
 from proxy.fills.failures import WRONG_BYTES, WRONG_LENGTH, Block, Failures, KnownFailures
+from proxy.fills.kept_parts import KeptItem
 from proxy.fills.records import LAST_WRONG_COPY, SENT_PARTS, LastWrongCopy, SentPart, name_of
 from proxy.simplestreams.model import Item
 from proxy.sources.errors import WrongLength, redirected
@@ -57,6 +59,8 @@ class WrongBytes:
         self._threads = storage.threads
         self._counters = storage.counters
         self._clock = clock
+        self.kept = KeptItem(storage.threads)
+        """What several origins sent of an item, as long as it is not known who was wrong."""
 
     async def record_lengths(self, item: Item, found: Sequence[WrongLength]) -> None:
         """Record origins whose copy has another size. It may be half uploaded: they are not distrusted."""
@@ -71,13 +75,15 @@ class WrongBytes:
         if len(parts) == 1 and (parts[0].start, parts[0].stop) == (0, item.size_bytes):
             await self.convict(item, [Culprit(parts[0].origin, parts[0].place)], problem, routes)
             return
+        if len({part.origin for part in parts}) > 1:
+            self.kept.keep(item, fd, parts)
         evidence = await self._threads.slow(_hash_parts, fd, parts)
         log.warning(
             "blob.mixed path=%s origins=%s problem=%s advice=%s",
             item.path,
             ",".join(sorted({part.origin for part in parts})),
             problem,
-            "fetched whole from one origin to find out which of them is wrong",
+            "completed from one origin alone to find out which of them is wrong",
         )
         with contextlib.suppress(LedgerUnavailable):
             await self._threads.ledger(self._add_parts, item, evidence)
@@ -90,6 +96,7 @@ class WrongBytes:
         Of an origin that redirected, only the URL that it led to is blocked.
         """
         for culprit in culprits:
+            self.kept.disbelieve(item, culprit.origin)
             if not culprit.place:
                 for route in routes:
                     route.sent_wrong_bytes(culprit.origin)
@@ -111,6 +118,7 @@ class WrongBytes:
 
         Who was known `before` to be wrong is not convicted twice.
         """
+        self.kept.forget(item)
         with contextlib.suppress(LedgerUnavailable):
             evidence = await self._threads.ledger(self._take_evidence, item, deliverers)
             differing = await self._threads.slow(_differing, fd, evidence) if evidence else set()

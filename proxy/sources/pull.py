@@ -9,11 +9,11 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from proxy.sources.backoff import pauses_s
 from proxy.sources.candidates import Candidate, Candidates, Doubts, Source
-from proxy.sources.errors import ItemForbidden, ItemUnobtainable, OriginError, WrongLength
+from proxy.sources.errors import ItemForbidden, ItemUnobtainable, OriginError, PartsRefused, WrongLength
 from proxy.sources.freshness import Freshness
 from proxy.sources.limits.flow import Flow
 from proxy.sources.options import UpstreamOptions
@@ -35,6 +35,19 @@ class Part(NamedTuple):
     stop: int
     place: str = ""
     """The URL that it had redirected to, if any."""
+
+
+class Kept(Protocol):
+    """Bytes of the item that had arrived before, and who sent them."""
+
+    def held(self, origin: str, offset: int) -> Part | None:
+        """Return what an origin sent from an offset on, if it sent that byte."""
+
+    def next_start(self, origin: str, offset: int) -> int | None:
+        """Return where the next part that an origin sent begins, beyond an offset."""
+
+    def read(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of [start, stop)."""
 
 
 async def _do_nothing(_: OriginError) -> None:
@@ -108,6 +121,8 @@ class Pull:
 
         self.may_widen: Callable[[], bool] = _always
         """Says whether further connections may be used now."""
+        self.kept: Kept | None = None
+        """What need not be fetched again from the origin that sent it."""
 
     @property
     def contributors(self) -> set[str]:
@@ -169,7 +184,8 @@ class Pull:
         for candidate in self._in_turn():
             before = self._offset
             try:
-                async with aclosing(self._transfer(candidate, ahead)) as pieces:
+                transfer = self._transfer if self.kept is None else self._completion
+                async with aclosing(transfer(candidate, ahead)) as pieces:
                     async for piece in pieces:
                         yield piece
             except OriginError as error:
@@ -253,6 +269,31 @@ class Pull:
                     asked_at = clock()
         finally:
             ahead.end()
+
+    async def _completion(self, candidate: Candidate, ahead: Ahead) -> AsyncGenerator[Piece, None]:
+        """Yield what one origin adds to what it had sent before, part by part."""
+        name, item = candidate.origin.name, self.item(candidate)
+        while self.kept is not None and not self._is_whole:
+            if (held := self.kept.held(name, self._offset)) is not None:
+                chunks, place = self.kept.read(held.start, held.stop), held.place
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        self._take(name, len(chunk), place)
+                        yield chunk
+            else:
+                stop = self.kept.next_start(name, self._offset) or self._size_bytes
+                part = item.part(self._offset, stop, self.options(candidate))
+                try:
+                    async with aclosing(part.chunks()) as fetched:
+                        async for chunk in fetched:
+                            self._take(name, len(chunk), part.place)
+                            yield chunk
+                except PartsRefused:
+                    self.kept = None
+        if not self._is_whole:
+            async with aclosing(self._transfer(candidate, ahead)) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     # For what is fetched ahead
 

@@ -287,6 +287,44 @@ async def test_of_two_that_contributed_the_wrong_one_is_found(
         assert await here.wrong_copies() == [1 - culprit, culprit]
 
 
+@pytest.mark.parametrize("culprit", [0, 1])
+async def test_what_the_right_one_had_sent_is_not_fetched_again(
+    several: Start, item: TreeItem, culprit: int
+) -> None:
+    """Its other half is fetched from it, and its first one is taken from what was discarded."""
+    half = SIZE // 2
+    async with several(2) as here:
+        corrupt_at = EARLY if culprit == 0 else LATE
+        here.origins[culprit].fault(item.path, Fault(corrupt_at=corrupt_at))
+        break_off = Fault(close_after=half, corrupt_at=corrupt_at if culprit == 0 else None)
+        here.origins[0].fault(item.path, break_off, times=1)
+
+        while not is_right(reply := await here.ask(item), item):
+            assert not reply.is_complete
+
+        assert await here.wrong_copies() == [1 - culprit, culprit]
+        right = here.origins[1 - culprit]
+        assert sum(request.sent_bytes for request in right.gets(item.path)) == SIZE
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+async def test_an_origin_that_takes_no_ranges_sends_all_again_to_complete_what_it_had_sent(
+    several: Start, item: TreeItem, culprit: int
+) -> None:
+    async with several(2) as here:
+        corrupt_at = EARLY if culprit == 0 else LATE
+        for origin in here.origins:
+            is_culprit = origin is here.origins[culprit]
+            origin.fault(item.path, Fault(ignore_range=True, corrupt_at=corrupt_at if is_culprit else None))
+        break_off = Fault(close_after=SIZE // 2, corrupt_at=corrupt_at if culprit == 0 else None)
+        here.origins[0].fault(item.path, break_off, times=1)
+
+        while not is_right(reply := await here.ask(item), item):
+            assert not reply.is_complete
+
+        assert await here.wrong_copies() == [1 - culprit, culprit]
+
+
 async def test_an_origin_that_always_breaks_off_does_not_keep_the_truth_away(
     several: Start, item: TreeItem
 ) -> None:
