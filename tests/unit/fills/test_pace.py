@@ -9,6 +9,7 @@ from proxy.digest import Digest, digest_of
 from proxy.fills.demand import Demand
 from proxy.fills.interest import Interest
 from proxy.fills.pace import Background, Limited, Turn
+from proxy.sources.limits.priority import Priority
 from proxy.sources.throttle import TokenBucket
 
 OURS, THEIRS = digest_of(b"ours"), digest_of(b"theirs")
@@ -165,3 +166,28 @@ async def test_a_job_is_no_client(demand: Demand, time: Time) -> None:
     assert (interest.had_clients, demand.must_yield(THEIRS, time.now)) == (False, False)
     interest.remove(None)
     assert not interest
+
+
+def test_a_fill_is_in_the_background_while_no_client_waits_for_it(
+    background: Background, demand: Demand, time: Time
+) -> None:
+    """Where a limit makes transfers wait."""
+    interest = Interest(OURS, demand, time)
+    turn = Turn(OURS, interest, background)
+    assert turn.priority() is Priority.BACKGROUND
+    interest.add("192.0.2.1")
+    assert turn.priority() is Priority.CLIENT
+    interest.remove("192.0.2.1")
+    time.now += 2 * NOTE_LASTS_S
+    assert turn.priority() is Priority.BACKGROUND
+
+
+def test_waiting_for_a_limit_does_not_let_the_demand_lapse(
+    background: Background, demand: Demand, time: Time
+) -> None:
+    interest = Interest(OURS, demand, time)
+    turn = Turn(OURS, interest, background)
+    interest.add("192.0.2.1")
+    time.now += 2 * NOTE_LASTS_S
+    turn.priority()
+    assert demand.must_yield(THEIRS, time.now)

@@ -129,6 +129,17 @@ async def test_who_leaves_just_when_it_was_served_gives_it_back() -> None:
     assert limit.take_now(CHUNK, flow(Priority.CLIENT)) == CHUNK
 
 
+async def test_who_leaves_just_before_it_would_be_served_stops_nobody() -> None:
+    limit = Limit(purse := Purse())
+    line = Line(limit)
+    await line.join("gone", flow(Priority.CLIENT))
+    await line.join("stays", flow(Priority.CLIENT))
+    line.tasks.pop(0).cancel()
+    purse.chunks = 2
+    limit._serve()
+    assert await line.all() == ["stays"]
+
+
 async def test_the_processes_are_told_how_many_transfers_wait() -> None:
     line = Line(Limit(purse := Purse()))
     for priority in (Priority.BACKGROUND, Priority.CLIENT, Priority.CLIENT):

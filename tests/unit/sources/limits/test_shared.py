@@ -143,17 +143,16 @@ def test_a_damaged_or_short_file_is_begun_anew(
         assert taken_in(clock, 2.0, limit, other) == pytest.approx(2.25 * RATE, rel=0.03)
 
 
-def test_a_file_that_was_replaced_or_removed_is_shared_again_within_a_second(
-    path: Path, limit: SharedLimit, clock: Time
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_that_was_removed_or_replaced_is_shared_with_newcomers_within_a_second(
+    path: Path, limit: SharedLimit, clock: Time, *, is_replaced: bool
 ) -> None:
-    with closing(opened(path, clock)) as other:
-        path.unlink()
-        taken_in(clock, 1.5, limit, other)
-        assert taken_in(clock, 2.0, limit, other) == pytest.approx(2 * RATE, rel=0.03)
-        path.with_name("new").write_bytes(b"")
-        path.with_name("new").rename(path)
-        taken_in(clock, 1.5, limit, other)
-        assert taken_in(clock, 2.0, limit, other) == pytest.approx(2 * RATE, rel=0.03)
+    path.unlink()
+    if is_replaced:
+        path.write_bytes(b"")
+    with closing(opened(path, clock)) as newcomer:
+        taken_in(clock, 1.5, limit, newcomer)
+        assert taken_in(clock, 2.0, limit, newcomer) == pytest.approx(2 * RATE, rel=0.03)
 
 
 def test_without_a_file_each_keeps_to_its_share_and_says_so_once(
