@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import logging
 import os
 import signal
 import sys
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+
+from proxy.logs.destination import standard_error
+from proxy.logs.priorities import priority
 
 _INTERRUPTED = 128 + signal.SIGINT
 _INPUT, _OUTPUT, _ERRORS = range(3)
@@ -81,19 +85,34 @@ def mind_interruptions() -> None:
 @contextlib.contextmanager
 def ended_plainly() -> Iterator[None]:
     """Turn what ends a command unforeseen into what other programs do: a line of words, or silence."""
+    with _faults_told_to_journal():
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise SystemExit(_INTERRUPTED) from None
+        except BaseExceptionGroup as group:
+            if group.subgroup(_is_unread) is None:
+                raise
+            _end_by_broken_pipe()
+        except OSError as error:
+            if _is_unread(error):
+                _end_by_broken_pipe()
+            where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _faults_told_to_journal() -> Iterator[None]:
+    """Tell what ends a command as an error, with the journal's priority where that is read."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise SystemExit(_INTERRUPTED) from None
-    except BaseExceptionGroup as group:
-        if group.subgroup(_is_unread) is None:
+    except click.ClickException as fault:
+        if not standard_error(os.environ).is_journal:
             raise
-        _end_by_broken_pipe()
-    except OSError as error:
-        if _is_unread(error):
-            _end_by_broken_pipe()
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        raise click.ClickException(f"{where}{error.strerror or error}") from error
+        before = priority(logging.ERROR)
+        for line in f"Error: {fault.format_message()}".splitlines():
+            click.echo(before + line, err=True)
+        raise SystemExit(fault.exit_code) from fault
 
 
 def is_of_output(error: OSError) -> bool:

@@ -5,10 +5,12 @@ import logging
 import os
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.holding import ROOT
 
 from proxy.logs.destination import Destination, standard_error
 from proxy.logs.forms import HumanForm, JsonForm
@@ -57,6 +59,24 @@ def test_each_line_of_an_event_has_its_priority(
     assert all(re.match(r"<[0-7]>[^<]", line) and line.startswith(priority) for line in lines)
     if form is JsonForm:
         assert json.loads(lines[0][3:])["bytes"] == 5
+
+
+@pytest.mark.parametrize("arguments", [["serve", "--no-such"], ["serve", "--config", "/no/file"], ["pin"]])
+def test_what_ends_a_command_is_an_error_in_the_journal(arguments: list[str], tmp_path: Path) -> None:
+    """Its status is the same as elsewhere, and elsewhere it has no priority."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-m", "proxy", *arguments]
+        elsewhere = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+        environment = {**os.environ, **stream_of(theirs.fileno()), "STATE_DIRECTORY": str(tmp_path)}
+        done = subprocess.run(command, cwd=ROOT, check=False, stderr=theirs.fileno(), env=environment)
+        theirs.close()
+        lines = ours.makefile().read().splitlines()
+    assert done.returncode == elsewhere.returncode != 0
+    assert "Error: " in elsewhere.stderr
+    assert "<3>" not in elsewhere.stderr
+    assert [line for line in lines if not line.startswith("<3>")] == []
+    assert lines[0].startswith("<3>Error: ")
 
 
 def test_the_note_of_dropped_lines_is_a_warning() -> None:
