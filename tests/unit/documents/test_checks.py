@@ -290,3 +290,32 @@ async def test_a_check_whose_result_cannot_be_stored_fails_with_all_that_went_wr
         missing, _, disk = trouble.last_problem.partition("; ")
         assert "/none" in missing
         assert disk == "no space left on device"
+
+
+async def test_closing_is_not_stopped_by_what_a_check_ends_with(
+    worker: Worker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a disk that fails while the check is being recorded as a failure."""
+    begun = asyncio.Event()
+
+    async def fail_when_stopped(**_: object) -> bool:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise RuntimeError("stopped") from None
+        return True
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("not recorded")
+
+    checks = worker.documents.checks
+    monkeypatch.setattr(checks._check, "run", fail_when_stopped)
+    monkeypatch.setattr(checks._check, "note_failure", fail)
+    clock.advance(STALE_S)
+    checks.begin_if_due()
+    await begun.wait()
+    running = checks.running
+    assert running is not None
+    await checks.close()
+    assert isinstance(running.exception(), RuntimeError)
