@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _STANDARD_ERROR = 2
 _LARGEST_WRITE_TO_FILE_BYTES = 64 * 1024
+_LARGEST_WRITE_TO_SOCKET_BYTES = 16 * 1024
 
 
 class Destination(NamedTuple):
@@ -25,13 +26,18 @@ def standard_error(environ: Mapping[str, str], fd: int = _STANDARD_ERROR) -> Des
 
     A process may be told of the journal that its parent's standard error is, and have
     another one itself: so JOURNAL_STREAM names device and inode (systemd.exec(5)).
-    A write to a pipe is not divided up to PIPE_BUF (pipe(7)), one to a socket up to a page at
-    least, and one to a file never.
+    A write to a pipe is not divided up to PIPE_BUF (pipe(7)), one to a file never, and one to a
+    local socket up to 32 KiB: Linux queues so much as one buffer, once there is room for it.
     """
     try:
         status = os.fstat(fd)
     except OSError:
         return Destination(fd, PIPE_BUF, is_journal=False)
     is_journal = environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-    largest = _LARGEST_WRITE_TO_FILE_BYTES if stat.S_ISREG(status.st_mode) else PIPE_BUF
-    return Destination(fd, largest, is_journal)
+    return Destination(fd, _largest_write_bytes(status.st_mode), is_journal)
+
+
+def _largest_write_bytes(mode: int) -> int:
+    if stat.S_ISREG(mode):
+        return _LARGEST_WRITE_TO_FILE_BYTES
+    return _LARGEST_WRITE_TO_SOCKET_BYTES if stat.S_ISSOCK(mode) else PIPE_BUF
