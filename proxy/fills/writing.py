@@ -50,7 +50,7 @@ class Writing:
         """
         await self.finish()
         before_bytes = self._incoming.length_bytes
-        drawing = self._threads.disk(self._incoming.draw, receive, most_bytes)
+        drawing = self._threads.draw(self._incoming.draw, receive, most_bytes)
         self._running = asyncio.create_task(drawing, name="draw")
         await ended(self._running)
         self._running.result()

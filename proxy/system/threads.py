@@ -1,16 +1,18 @@
 """Where blocking work goes, so that the event loop never waits for it.
 
-Five kinds of work, five pools: writes and hashes of fills, which clients wait
-for; syncs of what has arrived, which no client waits for and which take as long as the
-disk takes; short visits to the ledger, one at a time; removing blobs for room, which takes
-as long as a disk takes to free them; and whatever else takes long, such as gpg and
-reading a products list. Other kinds have threads
-where they are done: names are looked up in `sources/http/names.py`, and `web/wire/sinks.py`
-sends what the disk has to be waited for. The event loop's own pool, which anybody
-shares, is used by nobody: whatever hangs then stops its own kind only.
+Six kinds of work, six pools: short visits to the disk that a client waits for; receiving,
+hashing and writing much of what arrives, which keeps a CPU busy for as long as it lasts;
+syncs of what has arrived, which no client waits for and which take as long as the disk
+takes; short visits to the ledger, one at a time; removing blobs for room, which takes as
+long as a disk takes to free them; and whatever else takes long, such as gpg and reading a
+products list. Other kinds have threads where they are done: names are looked up in
+`sources/http/names.py`, and `web/wire/sinks.py` sends what the disk has to be waited for.
+The event loop's own pool, which anybody shares, is used by nobody: whatever hangs then
+stops its own kind only.
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -19,12 +21,17 @@ from typing import Any, TypeVar, TypeVarTuple
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 
+_FEWEST_DRAWS = 2
+"""One may wait for the disk to take what it has written."""
+_MOST_DRAWS = 8
+
 
 class Threads:
     """The thread pools of one process."""
 
     def __init__(self) -> None:
         self._disk = ThreadPoolExecutor(8, "disk")
+        self._draw = ThreadPoolExecutor(_draws_at_once(), "draw")
         self._sync = ThreadPoolExecutor(8, "sync")
         self._ledger = ThreadPoolExecutor(1, "ledger")
         self._slow = ThreadPoolExecutor(4, "slow")
@@ -34,6 +41,10 @@ class Threads:
     async def disk(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run disk work that a client waits for."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, function, *args)
+
+    async def draw(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+        """Run work that keeps a CPU busy with what arrives; as many at a time as there are CPUs."""
+        return await asyncio.get_running_loop().run_in_executor(self._draw, function, *args)
 
     async def sync(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run work that lasts until the disk has written something."""
@@ -63,7 +74,7 @@ class Threads:
         """Finish what runs, start nothing more; then do what was to be done last."""
         closing = ThreadPoolExecutor(1, "close")
         loop = asyncio.get_running_loop()
-        for pool in (self._disk, self._sync, self._slow, self._removal, self._ledger):
+        for pool in (self._disk, self._draw, self._sync, self._slow, self._removal, self._ledger):
             await loop.run_in_executor(closing, partial(pool.shutdown, wait=True, cancel_futures=True))
         while self._last:
             await loop.run_in_executor(closing, self._last.pop())
@@ -85,3 +96,8 @@ async def ended(work: asyncio.Future[Any]) -> None:
         work.exception()  # Or asyncio would log it as one that nobody saw.
     if cancelled is not None:
         raise cancelled
+
+
+def _draws_at_once() -> int:
+    """Return how many threads may keep CPUs busy: more finish no sooner, and hold up the event loop."""
+    return min(_MOST_DRAWS, max(_FEWEST_DRAWS, len(os.sched_getaffinity(0))))

@@ -5,7 +5,7 @@ import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,42 @@ async def test_bytes_arrive_while_the_disk_takes_its_time_with_those_that_have_a
         is_released.set()
     await proxy.fills_ended()
     assert all(proxy.layout.path(Digest(item.digest)).exists() for item in items)
+
+
+async def test_an_item_begins_while_much_of_others_is_hashed(
+    proxy: RunningProxy, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever hashes megabytes holds up neither the first byte of another item nor all of a small one."""
+    large = [
+        tree.add_item(PRODUCT, "20250718", f"large-{number}", size=5 * MIB, seed=str(number))
+        for number in range(10)
+    ]
+    small = tree.add_item(PRODUCT, "20250718", "boot-kernel", size=70_000)
+    tree.publish()
+    loop, have_all_begun = asyncio.get_running_loop(), asyncio.Event()
+    is_released, begun = threading.Event(), set()
+    draw, append = LocalIncoming.draw, LocalIncoming.append
+
+    def wait_and_draw(incoming: LocalIncoming, receive: Callable[[memoryview], int], most_bytes: int) -> None:
+        is_released.wait(30)
+        draw(incoming, receive, most_bytes)
+
+    def append_and_tell(incoming: LocalIncoming, *chunks: bytes) -> None:
+        append(incoming, *chunks)
+        begun.add(incoming)
+        if len(begun) == len(large):
+            loop.call_soon_threadsafe(have_all_begun.set)
+
+    monkeypatch.setattr(LocalIncoming, "append", append_and_tell)
+    monkeypatch.setattr(LocalIncoming, "draw", wait_and_draw)
+    reading = [asyncio.create_task(proxy.read(item.path)) for item in large]
+    try:
+        async with asyncio.timeout(10):
+            await have_all_begun.wait()
+            assert (await proxy.read(small.path)).body == small.read()
+    finally:
+        is_released.set()
+    assert [(await one).body for one in reading] == [item.read() for item in large]
 
 
 async def test_who_is_cancelled_while_the_disk_is_slow_waits_for_the_thread() -> None:

@@ -1,12 +1,16 @@
 """Each kind of blocking work has threads of its own, and nobody uses those that all would share."""
 
 import ast
+import asyncio
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import proxy
+from proxy.system.threads import Threads
 
 MODULES = sorted(Path(proxy.__file__).parent.rglob("*.py"))
 SHARED = {"to_thread", "getaddrinfo", "getnameinfo", "sock_connect"}
@@ -29,3 +33,26 @@ def test_nothing_runs_in_the_pool_of_the_event_loop(path: Path) -> None:
         assert name not in SHARED, where
         if name == "run_in_executor":
             assert not isinstance(call.args[0], ast.Constant), where
+
+
+async def test_no_more_threads_than_cpus_are_kept_busy_with_what_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More would finish no sooner, and the event loop would wait for a CPU behind all of them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    threads = Threads()
+    loop, is_released, begun = asyncio.get_running_loop(), threading.Event(), asyncio.Semaphore(0)
+
+    def hash_slowly() -> None:
+        loop.call_soon_threadsafe(begun.release)
+        is_released.wait(30)
+
+    hashing = [asyncio.create_task(threads.draw(hash_slowly)) for _ in range(5)]
+    for _ in range(3):
+        await begun.acquire()
+    await threads.disk(lambda: None)
+    await threads.sync(lambda: None)
+    assert begun.locked()
+    is_released.set()
+    await asyncio.gather(*hashing)
+    await threads.close()
