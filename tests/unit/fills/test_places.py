@@ -166,6 +166,21 @@ async def test_what_nobody_waits_for_goes_on_until_others_need_its_place(places:
     await end(*holders, *more, *still_more)
 
 
+async def test_only_what_helps_those_who_wait_is_let_go(places: Places) -> None:
+    """While places are free, those of others are of no use to a client that has its share."""
+    greedy, modest = await begin(places, "a", 4), await begin(places, "b", 2)
+    places.unwanted(modest[0])
+    more = await begin(places, "a")
+    assert not modest[0].was_let_go
+    assert not more[0].runs
+    await end(*more)
+    others = await begin(places, "c", 2)
+    assert not modest[0].was_let_go
+    late = await begin(places, "d")
+    assert modest[0].was_let_go
+    await end(*greedy, *modest, *others, *late)
+
+
 async def test_what_was_let_go_and_has_not_ended_yet_is_not_let_go_again(places: Places) -> None:
     """And counts as the place that the next one will have."""
     holders = await begin(places, "a", 4)

@@ -94,6 +94,30 @@ async def test_the_connection_serves_the_next_request(upstream: Upstream, origin
     assert origin.connections == 1
 
 
+async def test_a_rest_of_less_than_a_mebibyte_is_left_to_the_library(upstream: Upstream) -> None:
+    for path, offset in (("small", 0), ("big", SIZE - 500_000)):
+        body = bytearray()
+        async with upstream.open(path, offset=offset) as reply:
+            assert await received(reply, body) == 0
+        assert body == DATA[offset : 1000 if path == "small" else SIZE]
+
+
+async def test_a_connection_that_broke_before_its_body_is_read_is_told_like_any_other(
+    upstream: Upstream, origin: Origin
+) -> None:
+    """What it brought comes first."""
+    origin.fault("big", Fault(close_after=10_000))
+    body = bytearray()
+    async with upstream.open("big") as reply:
+        async with asyncio.timeout(10):
+            while reply._response.content.exception() is None:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        assert not SocketBody.is_possible(reply._response)
+        with pytest.raises(OriginUnreachable, match="ended before the answer did"):
+            await received(reply, body)
+    assert body == DATA[: len(body)]
+
+
 def test_all_this_is_so_on_the_loop_that_serves(tmp_path: Path, meter: Meter) -> None:
     """Whole bodies, one that breaks off, and another after it."""
     (tmp_path / "big").write_bytes(DATA)
