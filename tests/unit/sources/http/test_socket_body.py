@@ -118,6 +118,20 @@ async def test_a_connection_that_broke_before_its_body_is_read_is_told_like_any_
     assert body == DATA[: len(body)]
 
 
+async def test_a_connection_that_is_closed_while_it_is_idle_is_noticed(
+    upstream: Upstream, origin: Origin
+) -> None:
+    """The library watches it again once it has it back."""
+    before = open_sockets()
+    async with upstream.open("big") as reply:
+        assert await received(reply, bytearray()) > SIZE / 2
+    assert open_sockets() == before + 2
+    await origin.stop()
+    async with asyncio.timeout(10):
+        while open_sockets() >= before:  # noqa: ASYNC110 - the library tells nobody
+            await asyncio.sleep(0.01)
+
+
 def test_all_this_is_so_on_the_loop_that_serves(tmp_path: Path, meter: Meter) -> None:
     """Whole bodies, one that breaks off, and another after it."""
     (tmp_path / "big").write_bytes(DATA)
