@@ -31,7 +31,7 @@ class Writing:
         """Told how many bytes the file has."""
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._running: asyncio.Task[None] | None = None
+        self._running: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,8 +50,8 @@ class Writing:
         """
         await self.finish()
         before_bytes = self._incoming.length_bytes
-        drawing = self._threads.draw(self._incoming.draw, receive, most_bytes)
-        self._running = asyncio.create_task(drawing, name="draw")
+        # No task for it: each would be one more turn of the event loop before more can be received.
+        self._running = self._threads.draw(self._incoming.draw, receive, most_bytes)
         await ended(self._running)
         self._running.result()
         self._on_written(self._incoming.length_bytes)

@@ -42,9 +42,9 @@ class Threads:
         """Run disk work that a client waits for."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, function, *args)
 
-    async def draw(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
+    def draw(self, function: Callable[[*_Args], _Result], *args: *_Args) -> asyncio.Future[_Result]:
         """Run work that keeps a CPU busy with what arrives; as many at a time as there are CPUs."""
-        return await asyncio.get_running_loop().run_in_executor(self._draw, function, *args)
+        return asyncio.get_running_loop().run_in_executor(self._draw, function, *args)
 
     async def sync(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run work that lasts until the disk has written something."""

@@ -47,7 +47,7 @@ async def test_no_more_threads_than_cpus_are_kept_busy_with_what_arrives(
         loop.call_soon_threadsafe(begun.release)
         is_released.wait(30)
 
-    hashing = [asyncio.create_task(threads.draw(hash_slowly)) for _ in range(5)]
+    hashing = [threads.draw(hash_slowly) for _ in range(5)]
     for _ in range(3):
         await begun.acquire()
     await threads.disk(lambda: None)
