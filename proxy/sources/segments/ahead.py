@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from itertools import zip_longest
 from typing import Protocol
 
 from proxy.sources.candidates import Candidate
@@ -37,6 +38,8 @@ _LEAST_WAITING_SHARE = 0.5
 """Who waits for the origin less than this has no use for more from it."""
 _TICK_S = 0.03
 _RATE_OVER_S = 0.5
+_MOST_CONNECTIONS = 8
+"""Of one item, to all origins together."""
 _MOST_FAILURES = 2
 _NO_FAILURE_BYTES = 64 * 1024
 """A transfer that brought so much before it broke off is not held against its origin."""
@@ -264,14 +267,15 @@ class Ahead:
             return []
         able = [one for one in self._asking.able() if self._is_fit(one)]
         taken: Counter[str] = Counter()
-        seats = []
+        of_each: list[list[Candidate]] = []
         for candidate in able:
             host = candidate.origin.host
             most = self._hosts.share(host, self) - taken[host]
             most = min(most, self._most_at.get(candidate, most))
             taken[host] += most
-            seats += [candidate] * most
-        return seats
+            of_each.append([candidate] * most)
+        # One at each first: what limits one origin is no limit for another.
+        return [one for turn in zip_longest(*of_each) for one in turn if one is not None][:_MOST_CONNECTIONS]
 
     def _is_fit(self, candidate: Candidate) -> bool:
         return (
@@ -288,9 +292,20 @@ class Ahead:
     def _shrink(self) -> None:
         """Give up connections that are too many: those that are furthest ahead."""
         most = 1 if self._climb is None else self._climb.count
+        if not self._transfers or self._count <= most:
+            return
+        wanted = Counter(self._seats()[:most])
         while self._transfers and self._count > most:
-            last = max(self._transfers, key=lambda one: one.segment.start)
-            self._drop(last)
+            running = self._running()
+            too_many = [one for one in self._transfers if running[one.candidate] > wanted[one.candidate]]
+            self._drop(max(too_many or self._transfers, key=lambda one: one.segment.start))
+
+    def _running(self) -> Counter[Candidate]:
+        """Return how many connections there are to each origin."""
+        running = Counter(one.candidate for one in self._transfers)
+        if self._main is not None:
+            running[self._main] += 1
+        return running
 
     def _drop(self, transfer: _Transfer) -> None:
         self._transfers.remove(transfer)
@@ -305,9 +320,7 @@ class Ahead:
             return
         wanted = Counter(self._seats()[: self._climb.count])
         while self._count < self._climb.count:
-            running = Counter(one.candidate for one in self._transfers)
-            if self._main is not None:
-                running[self._main] += 1
+            running = self._running()
             free = next((one for one in wanted if running[one] < wanted[one]), None)
             if free is None or (segment := self._next_segment(free)) is None:
                 break

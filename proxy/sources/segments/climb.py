@@ -14,7 +14,7 @@ _LONGEST_START_S = 2.0
 AGAIN_AFTER_S = 15.0
 """The others on a link, and the origins, may have changed by then."""
 _CLEAR_GAIN = 0.7
-_LEAST_GAIN = 0.35
+_LEAST_GAIN = 0.3
 """Of what one connection brought before, each further one has to bring so much."""
 
 
@@ -37,6 +37,10 @@ class Climb:
         """How many there were before the trial that is running; 0 without one."""
         self._step = 1
         self._seen_from: tuple[float, int] | None = None
+        self._is_sure = False
+        """Whether the rate before was seen for long."""
+        self._is_looking_back = False
+        """Whether it is being seen again, after a trial that did not show anything."""
         self._began_at = now
         self._rests_until = now
 
@@ -51,7 +55,7 @@ class Climb:
 
     def may_try(self, now: float) -> bool:
         """Whether more connections may be tried now."""
-        return not self.is_trying and now >= self._rests_until
+        return not self.is_trying and not self._is_looking_back and now >= self._rests_until
 
     def try_more(self, now: float, room: int) -> int:
         """Begin a trial with at most `room` further connections; return how many those are."""
@@ -70,35 +74,44 @@ class Climb:
         if count < self.count:
             self.count = max(1, count)
             self._before = 0
+            self._look_back()
 
     def judge(self, now: float, total_bytes: int, *, is_complete: bool) -> Verdict | None:
         """Judge the trial that is running by all bytes that have come; None while it goes on.
 
         `is_complete` says whether each of the connections has sent something.
         """
-        if not self.is_trying:
+        if not self.is_trying and not self._is_looking_back:
             return None
         if self._seen_from is None:
             if is_complete or now - self._began_at >= _LONGEST_START_S:
                 self._seen_from = now, total_bytes
             return None
         seen_s = now - self._seen_from[0]
-        if seen_s < QUICK_LOOK_S:
+        if seen_s < (LONG_LOOK_S if self._is_looking_back else QUICK_LOOK_S):
             return None
         rate_bytes = (total_bytes - self._seen_from[1]) / seen_s
+        if self._is_looking_back:
+            self._rate_bytes, self._is_sure, self._is_looking_back = rate_bytes, True, False
+            return None
+        return self._conclude(now, seen_s, rate_bytes)
+
+    def _conclude(self, now: float, seen_s: float, rate_bytes: float) -> Verdict | None:
+        """End the trial if the rate that was seen so long is clear enough."""
         gain = (rate_bytes - self._rate_bytes) * self._before / max(1.0, self._rate_bytes)
         gain_of_each = gain / (self.count - self._before)
         if seen_s < LONG_LOOK_S and gain_of_each < _CLEAR_GAIN:
             return None
-        return self._end(rate_bytes, is_worth_it=gain_of_each >= _LEAST_GAIN)
-
-    def _end(self, rate_bytes: float, *, is_worth_it: bool) -> Verdict:
-        added = self.count - self._before
-        if is_worth_it:
-            self._rate_bytes, self._step = rate_bytes, self.count
-            was_in_vain = False
-        else:
-            self.count, self._step = self._before, 1
-            was_in_vain = added == 1
-        self._before = 0
+        if gain_of_each >= _LEAST_GAIN:
+            self._rate_bytes, self._step, self._before = rate_bytes, self.count, 0
+            self._is_sure = seen_s >= LONG_LOOK_S
+            return Verdict(self.count, was_in_vain=False)
+        was_in_vain = self._is_sure and self.count - self._before == 1
+        self.count, self._step, self._before = self._before, 1, 0
+        self._began_at = now
+        self._look_back()
         return Verdict(self.count, was_in_vain)
+
+    def _look_back(self) -> None:
+        """See once more what those that are there bring by themselves."""
+        self._is_looking_back, self._seen_from = True, None
