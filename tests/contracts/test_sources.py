@@ -141,6 +141,31 @@ async def test_an_item_comes_from_any_offset_to_its_end(kind: Kind, offset: int)
     assert kind.meter.received_bytes == SIZE - offset
 
 
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 1), (0, SIZE), (1, SIZE - 1), (70_000, 140_000), (SIZE - 1, SIZE)]
+)
+async def test_a_part_of_an_item_comes_by_itself_and_beside_others(kind: Kind, start: int, stop: int) -> None:
+    item = kind.origin.item(ITEM, SIZE)
+
+    async def read_part() -> bytes:
+        part, got = item.part(start, stop, ItemOptions()), b""
+        async with contextlib.aclosing(part.chunks()) as chunks:
+            async for chunk in chunks:
+                got += chunk
+        assert part.place == ""
+        return got
+
+    assert await asyncio.gather(read_part(), read_part()) == [DATA[start:stop]] * 2
+    assert kind.meter.failures == 0
+
+
+async def test_a_part_of_a_copy_of_another_length_is_refused(kind: Kind) -> None:
+    kind.write(ITEM, DATA + b"?")
+    chunks = kind.origin.item(ITEM, SIZE).part(5, 10, ItemOptions()).chunks()
+    with pytest.raises(OriginError):
+        await anext(chunks)
+
+
 @pytest.mark.parametrize("name", ODD_NAMES)
 async def test_a_canonical_path_names_a_file_literally(kind: Kind, name: str) -> None:
     kind.write(f"pool/{name}", name.encode())
