@@ -26,6 +26,8 @@ from proxy.documents.generation import Generation, GenerationLost
 from proxy.documents.records import documents_in_use
 from proxy.documents.shared_facts import SharedFacts
 from proxy.mirror import Mirror
+from proxy.simplestreams.listing import ListingDamaged
+from proxy.store import listings
 
 CLIENT, OTHER_CLIENT = "192.0.2.1", "192.0.2.2"
 
@@ -320,6 +322,24 @@ async def test_no_reply_that_is_ready_goes_out_once_another_worker_has_announced
             assert [is_current(CLIENT) for is_current in replies] == [True, True]
             await announce()
             assert [is_current(CLIENT) for is_current in replies] == [False, False]
+
+
+async def test_an_item_of_a_list_that_is_damaged_is_not_told_as_absent(
+    tmp_path: Path, worker: Worker, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the list is loaded again when it is wanted."""
+    monkeypatch.setattr(listings, "_READ_AT_ONCE_BYTES", 0)
+    item = tree.add_item(PRODUCT, "20250701", "squashfs")
+    tree.publish()
+    await worker.check()
+    assert worker.documents.find_item(item.path) is not None
+    (packed,) = (one for one in (tmp_path / "data" / "listings").iterdir() if len(one.name) == 64)
+    packed.chmod(0o600)  # Nobody may write to it.
+    os.truncate(packed, 10)
+    with pytest.raises(ListingDamaged):
+        worker.documents.find_item(item.path)
+    await worker.served()
+    assert worker.documents.find_item(item.path) is not None
 
 
 async def test_what_can_still_be_read_is_not_forgotten_with_what_is_damaged(

@@ -115,3 +115,10 @@ def test_what_was_accepted_under_a_clock_far_behind_counts_once_the_clock_is_rig
         check_not_older(document(NOW - 1), accepted, NOW)
     with pytest.raises(RollbackError):
         check_not_older(document(NOW - 1), accepted, 0.0)
+
+
+def test_a_signature_of_the_future_leaves_the_last_one_before_it_in_force() -> None:
+    signed, ahead = document(NOW - 5, NOW - 5), document(NOW - 5, AHEAD)
+    assert accept(signed, ahead, document(NOW - 5, NOW - 4)).signed_at == NOW - 4
+    with pytest.raises(RollbackError, match="its signature was made before"):
+        accept(signed, ahead, document(NOW - 5, NOW - 10))
