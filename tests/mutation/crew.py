@@ -45,7 +45,8 @@ class Order:
         """
         module, function = change.module, f"{change.module}::{change.function}"
         words = set(_words(module.removeprefix("proxy/").removesuffix(".py")))
-        beside = Path("tests/unit", Path(module).parent.relative_to("proxy"))
+        folder = Path("tests/unit", Path(module).parent.relative_to("proxy"))
+        beside = {folder, folder.parent} - {Path("tests"), Path("tests/unit")}
         seconds = self._reach.seconds
         turns: Counter[str] = Counter()
 
@@ -53,7 +54,7 @@ class Order:
             file = test.partition("::")[0]
             noticed = self._noticed[function, test] + self._noticed[module, test]
             is_named_alike = bool(words & set(_words(Path(file).stem)))
-            is_beside = Path(file).parent == beside
+            is_beside = Path(file).parent in beside
             turns[file] += 1
             nearness = is_named_alike + is_beside
             return -noticed / (_FORK_S + seconds[test]), -nearness, turns[file], seconds[test]
@@ -61,7 +62,7 @@ class Order:
         reached_by = self._reach.tests_of(module, change.function)
         if not change.function:
             # Whoever imports the module reaches that, which no function tells.
-            reached_by |= {test for test in seconds if Path(test.partition("::")[0]).parent == beside}
+            reached_by |= {test for test in seconds if Path(test.partition("::")[0]).parent in beside}
         reaching = filter(self._is_allowed, reached_by)
         chosen: dict[str, float] = {}
         spent_s = 0.0

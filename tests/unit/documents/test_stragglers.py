@@ -16,7 +16,7 @@ async def forever() -> None:
 
 async def test_what_arrives_in_time_is_returned() -> None:
     async def work() -> str:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.05)
         return "list"
 
     deadline = StragglerDeadline(60)
