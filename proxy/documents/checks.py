@@ -34,6 +34,8 @@ _OTHER_WORKER_POLL_S = 0.05
 _BRIEF_WAIT_S = 5.0
 _FIRST_WAIT_S = 25.0
 """Longest wait for a first generation; MAAS allows its whole metadata pass 30 s."""
+_NOT_ENDED = "not all of its lists have arrived yet"
+"""The origins may be slow, or wait for a limit of ours."""
 
 
 class Checks:
@@ -143,7 +145,7 @@ class Checks:
         """Return why checks do not succeed, and why what was accepted before is not served."""
         problem = "the proxy is offline" if self._offline.is_on else self.trouble.last_problem
         unverified = self._check.why_unverified()
-        return "; ".join(filter(None, (problem or "its origins did not answer in time", unverified)))
+        return "; ".join(filter(None, (problem or _NOT_ENDED, unverified)))
 
     async def watch(self) -> None:
         """Check for as long as clients use the mirror, so that they find it fresh.

@@ -266,6 +266,21 @@ async def test_origins_are_not_blamed_for_our_limit(
     assert "origin.failed" not in caplog.text
 
 
+async def test_a_client_that_cannot_wait_for_limited_lists_hears_nothing_of_origins(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They answered at once. The lists go on arriving meanwhile."""
+    add_items(tree, *[1] * 400)
+    monkeypatch.setattr("proxy.documents.checks._FIRST_WAIT_S", 0.3)
+    async with limited(tmp_path, mirror, 100_000) as (proxy,):
+        reply = await proxy.read("streams/v1/index.sjson")
+        while (later := await proxy.read("streams/v1/index.sjson")).status != 200:
+            assert later.status == 503
+    assert reply.status == 503
+    assert b"not all of its lists have arrived yet" in reply.body
+    assert b"origin" not in reply.body
+
+
 async def test_a_client_gets_its_bytes_evenly(tmp_path: Path, mirror: Mirror, tree: SignedTree) -> None:
     """A low limit makes no long silences."""
     items = add_items(tree, 256 * KIB)

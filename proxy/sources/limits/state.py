@@ -39,6 +39,9 @@ _LONGEST_WAIT_S = 0.03
 """It must ask again well within the time for which it keeps its turn."""
 _SHORTEST_WAIT_S = 0.001
 _NONE = (0.0, 0.0, 0.0)
+_LEAST_RATE_BYTES_S = 1.0
+_LARGEST = 2.0**62
+"""Bytes of many years; a tag beyond it would not grow by what is added, and so never let others go first."""
 
 
 class Rules(NamedTuple):
@@ -118,7 +121,8 @@ class State:
             for key, asked_at, rate, *rest in _SEAT.iter_unpack(data[_HEAD.size : end]):
                 numbers += (asked_at, rate, *rest)
                 seats.append(Seat(key, asked_at, rate, rest[:3], rest[3:]))
-        if not is_sound or not all(map(math.isfinite, numbers)):
+                is_sound &= rate >= _LEAST_RATE_BYTES_S
+        if not is_sound or not all(abs(number) < _LARGEST for number in numbers):
             return cls(filled_at=now)
         return cls(credit, filled_at, reached, seats)
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from proxy.sources.limits.priority import Priority
-from proxy.sources.limits.state import Asker, Rules, State
+from proxy.sources.limits.state import Asker, Rules, Seat, State
 
 RATE = 5_000_000
 MIB = 1024 * 1024
@@ -183,6 +183,20 @@ def test_a_state_from_before_a_restart_of_the_machine_is_a_new_one(moment: float
     """Its monotonic clock begins anew."""
     state = State(credit_bytes=0.0, filled_at=moment)
     assert State.parsed(state.packed(), 5.0) == State(filled_at=5.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"rate": 0.0}, {"rate": -1.0}, {"rate": 1e-300}, {"tag": 1e300}, {"tag": -1e300}, {"tag": math.nan}],
+)
+def test_a_seat_that_nobody_can_have_taken_is_no_state(wrong: dict[str, float]) -> None:
+    """By a rate of nothing the wait is endless; tags of that size do not grow: one goes first for ever."""
+    taken = {"rate": RATE, "tag": 5.0} | wrong
+    seat = Seat(9, 100.0, taken["rate"], tags=[taken["tag"]] * 3)
+    state = State(0.0, 100.0, seats=[seat])
+    assert State.parsed(state.packed(), 100.0) == State(filled_at=100.0)
+    seat = Seat(9, 100.0, RATE, tags=[5.0] * 3)
+    assert State.parsed(State(0.0, 100.0, seats=[seat]).packed(), 100.0).seats == [seat]
 
 
 def test_a_state_is_read_as_it_was_written() -> None:
