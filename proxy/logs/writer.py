@@ -125,10 +125,20 @@ class LineWriter:
     # In the thread
 
     def _run(self) -> None:
+        """Write lines until told to end. Whatever ends it otherwise: the next line begins another thread."""
+        try:
+            self._write_lines()
+        finally:
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+                    self._is_awake = False
+
+    def _write_lines(self) -> None:
         """Write lines; look for more for as long as there are some, then wait for news."""
         while True:
             self._ending.wait(_GATHERED_WITHIN_S)
-            if self._take():
+            if self._data or self._take():
                 while self._data:
                     self._write_some()
             elif self._may_end():
@@ -141,10 +151,10 @@ class LineWriter:
         with self._lock:
             if self._untold:
                 self._tell_of_dropped()
-            lines, self._lines = self._lines, []
+            self._data, self._written = encoded("".join(self._lines)), 0
+            self._lines = []
             self._waiting_bytes = 0
-            self._data, self._written = encoded("".join(lines)), 0
-        return bool(lines)
+            return bool(self._data)
 
     def _may_end(self) -> bool:
         """Fall asleep if there is nothing to do; return whether to end."""

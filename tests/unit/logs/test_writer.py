@@ -266,3 +266,20 @@ def test_what_is_no_open_file_stops_nobody() -> None:
     assert not writer.settle(0.05)
     os.dup2(os.open(os.devnull, os.O_WRONLY), write_end)
     assert writer.settle(WITHIN_S)
+
+
+def test_a_thread_that_fails_is_followed_by_another_which_writes_what_it_left(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one may that gets no memory; nothing is lost."""
+    failed = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: failed.set())
+    pipe.writer.put("first\n")
+    assert pipe.writer.settle(WITHIN_S)
+    with monkeypatch.context() as patch:
+        patch.setattr("proxy.logs.writer.encoded", lambda text: text.no_memory)
+        pipe.writer.put("second\n")
+        assert failed.wait(WITHIN_S)
+    pipe.writer.put("third\n")
+    assert pipe.writer.settle(WITHIN_S)
+    assert os.read(pipe.read_end, 100) == b"first\nsecond\nthird\n"
