@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.generations import INDEX, LIST, PRODUCT, STALE_S, exchange_keys, on_disk
+from support.generations import INDEX, LIST, PRODUCT, SECOND_LIST, STALE_S, exchange_keys, on_disk
 from support.holding import ROOT
 from support.keys import SigningKey
 from support.mirrors import Worker, folder_mirror, open_worker
@@ -322,6 +322,25 @@ async def test_no_reply_that_is_ready_goes_out_once_another_worker_has_announced
             assert [is_current(CLIENT) for is_current in replies] == [True, True]
             await announce()
             assert [is_current(CLIENT) for is_current in replies] == [False, False]
+
+
+async def test_a_path_that_two_lists_name_with_other_bytes_is_told_with_what_is_served(
+    worker: Worker, tree: SignedTree
+) -> None:
+    old = tree.add_item(PRODUCT, "20250701", "squashfs", path="shared/disk.img", data=b"old")
+    first = tree.add_item(PRODUCT, "20250701", "initrd")
+    new = tree.add_item(
+        PRODUCT, "20250722", "squashfs", path="shared/disk.img", data=b"newer", content_id="second"
+    )
+    tree.publish()
+    await worker.check()
+    edition = await worker.documents.current()
+    assert edition.served(first.path) is not None
+    (told,) = await asyncio.to_thread(edition.conflicts)
+    assert told == (
+        f"shared/disk.img: {SECOND_LIST} says sha256 {new.digest[:12]}… of 5 bytes (version 20250722), "
+        f"which is served; {LIST} says sha256 {old.digest[:12]}… of 3 bytes (version 20250701)"
+    )
 
 
 async def test_an_item_of_a_list_that_is_damaged_is_not_told_as_absent(

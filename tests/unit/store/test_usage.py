@@ -43,3 +43,10 @@ async def test_pins_keep_what_is_here_and_await_what_is_not(tmp_path: Path) -> N
         "noble": {"blobs": 1, "bytes": 4, "awaited_blobs": 1},
         "lts": {"blobs": 1, "bytes": 4, "awaited_blobs": 0},
     }
+
+
+async def test_what_processes_share_lies_where_another_release_looks_for_it(tmp_path: Path) -> None:
+    """Both may run for a while, as one takes over from the other."""
+    async with run_process(tmp_path / "data"):
+        assert (tmp_path / "data" / "boards" / ".health").is_file()
+        assert (tmp_path / "data" / "ledger" / "records" / "cache.db").is_file()
