@@ -116,6 +116,12 @@ def test_sixteen_lanes_are_not_too_many() -> None:
     assert PasswordHash.parse(cheap_hash("x").replace("p=1", "p=16")).lanes == 16
 
 
+def test_a_hash_may_take_a_quarter_of_a_gibibyte_and_no_more() -> None:
+    assert PasswordHash.parse(cheap_hash("x").replace("ln=4", "ln=18")).cost_log2 == 18
+    with pytest.raises(ValueError, match="costs too much"):
+        PasswordHash.parse(cheap_hash("x").replace("ln=4", "ln=19"))
+
+
 def test_neither_hash_nor_user_shows_itself() -> None:
     kept, text = PasswordHash.parse(cheap_hash("hunter2")), cheap_hash("hunter2")
     assert text.rpartition("$")[2] not in repr(user("maas", "hunter2"))
