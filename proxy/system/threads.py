@@ -1,7 +1,8 @@
 """Where blocking work goes, so that the event loop never waits for it.
 
 Six kinds of work, six pools: short visits to the disk that a client waits for; receiving,
-hashing and writing much of what arrives, which keeps a CPU busy for as long as it lasts;
+hashing and writing much of what arrives, which keeps a CPU busy for as long as it lasts, and
+gives it up to whatever has only little to do, such as the event loop of any worker;
 syncs of what has arrived, which no client waits for and which take as long as the disk
 takes; short visits to the ledger, one at a time; removing blobs for room, which takes as
 long as a disk takes to free them; and whatever else takes long, such as gpg and reading a
@@ -12,7 +13,9 @@ stops its own kind only.
 """
 
 import asyncio
+import contextlib
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -24,6 +27,9 @@ _Result = TypeVar("_Result")
 _FEWEST_DRAWS = 2
 """One may wait for the disk to take what it has written."""
 _MOST_DRAWS = 8
+_NICER_BY = 10
+"""How much nicer than the event loop threads are that keep a CPU busy. A tenth of a CPU hashes and writes
+more than most links bring."""
 
 
 class Threads:
@@ -31,7 +37,7 @@ class Threads:
 
     def __init__(self) -> None:
         self._disk = ThreadPoolExecutor(8, "disk")
-        self._draw = ThreadPoolExecutor(_draws_at_once(), "draw")
+        self._draw = ThreadPoolExecutor(_draws_at_once(), "draw", initializer=_be_nicer)
         self._sync = ThreadPoolExecutor(8, "sync")
         self._ledger = ThreadPoolExecutor(1, "ledger")
         self._slow = ThreadPoolExecutor(4, "slow")
@@ -101,3 +107,10 @@ async def ended(work: asyncio.Future[Any]) -> None:
 def _draws_at_once() -> int:
     """Return how many threads may keep CPUs busy: more finish no sooner, and hold up the event loop."""
     return min(_MOST_DRAWS, max(_FEWEST_DRAWS, len(os.sched_getaffinity(0))))
+
+
+def _be_nicer() -> None:
+    """Let other threads have the CPU before the one that calls this, now and later."""
+    with contextlib.suppress(OSError):
+        nice = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice + _NICER_BY)

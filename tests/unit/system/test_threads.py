@@ -56,3 +56,17 @@ async def test_no_more_threads_than_cpus_are_kept_busy_with_what_arrives(
     is_released.set()
     await asyncio.gather(*hashing)
     await threads.close()
+
+
+async def test_what_keeps_a_cpu_busy_lets_the_event_loop_have_it_first() -> None:
+    """Each wait of the loop for a CPU is one of all clients, and there are several before a first byte."""
+    threads = Threads()
+    drawing = await threads.draw(niceness)
+    assert drawing > niceness()
+    assert await threads.disk(niceness) == await threads.ledger(niceness) == niceness()
+    await threads.close()
+
+
+def niceness() -> int:
+    """Return how nice the thread is that calls this."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
