@@ -339,6 +339,11 @@ async def verdict(
     return None
 
 
+def test_who_is_kept_out_is_told_why_and_from_what() -> None:
+    assert str(PasswordNeeded("maas")).startswith("the mirror maas needs a user and password")
+    assert str(PasswordRefused("maas")) == "this user and password may not read the mirror maas"
+
+
 async def test_by_default_everybody_comes_in() -> None:
     for address in ("192.0.2.1", "::1", ""):
         assert await verdict(AccessOptions(), OPEN, address) is None
