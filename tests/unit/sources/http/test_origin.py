@@ -10,7 +10,7 @@ from support.origin import Origin
 from support.upstreams import Meter, asked_with
 
 from proxy.sources.document import Validators
-from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden
+from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginUnreachable
 from proxy.sources.http.errors import OriginStatus
 from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.sessions import Sessions
@@ -123,3 +123,15 @@ async def test_a_document_that_comes_packed_is_unpacked(server: Origin, origin: 
     found = await origin.fetch("document", Validators())
     assert found is not None
     assert found.data == b"text " * 1000
+
+
+async def test_a_document_that_trickles_in_for_too_long_is_told_so_and_not_taken_for_unchanged(
+    server: Origin, meter: Meter
+) -> None:
+    (server.root / "document").write_bytes(b"text " * 1000)
+    server.fault("document", Fault(stall_after=10))
+    options = UpstreamOptions(stall_timeout_s=20, document_timeout_s=0.2)
+    async with Sessions(options) as sessions:
+        with pytest.raises(OriginUnreachable, match=r"document took longer than 0\.2 s"):
+            await asked_with(sessions, server, meter).fetch("document", Validators())
+    assert meter.failures == 1
