@@ -6,7 +6,6 @@ RWF_NOWAIT, as others that lie behind a network do not; so they are looked up by
 
 import errno
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 _IN_MEMORY = {"tmpfs", "ramfs"}
@@ -33,27 +32,28 @@ def read_cached(fd: int, buffer: bytearray | memoryview, offset: int) -> int:
 
     Raises OSError when nothing of it is in memory, or the filesystem cannot tell.
     """
-    return _read_cached(fd, [buffer], offset)
+    try:
+        return os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+    except OSError as error:
+        if not _is_always_there(fd, error):
+            raise
+    return os.preadv(fd, [buffer], offset)
 
 
 def is_cached(fd: int, start: int, stop: int, every_bytes: int) -> bool:
     """Whether the bytes [start, stop) of a file are in the page cache, going by samples of them."""
     try:
-        for position in range(start, stop, every_bytes):
-            _read_cached(fd, _probe, position)
-        _read_cached(fd, _probe, stop - 1)
-    except OSError:
-        return False  # Not there; or a filesystem that cannot tell.
+        for position in range(start, stop - 1, every_bytes):
+            os.preadv(fd, _probe, position, os.RWF_NOWAIT)
+        os.preadv(fd, _probe, stop - 1, os.RWF_NOWAIT)
+    except OSError as error:
+        return _is_always_there(fd, error)
     return True
 
 
-def _read_cached(fd: int, buffers: Sequence[bytearray | memoryview], offset: int) -> int:
-    try:
-        return os.preadv(fd, buffers, offset, os.RWF_NOWAIT)
-    except OSError as error:
-        if error.errno != errno.EOPNOTSUPP or os.fstat(fd).st_dev not in _devices:
-            raise
-    return os.preadv(fd, buffers, offset)
+def _is_always_there(fd: int, error: OSError) -> bool:
+    """Whether a filesystem has refused RWF_NOWAIT because it lives in memory."""
+    return error.errno == errno.EOPNOTSUPP and os.fstat(fd).st_dev in _devices
 
 
 def _kind_of(device: int, mounts: list[str]) -> str | None:

@@ -370,7 +370,7 @@ async def test_parts_that_left_the_page_cache_are_made_anew(
     preadv = os.preadv
 
     def has_a_hole(fd: int, buffers: list[bytearray], offset: int, flags: int = 0) -> int:
-        if flags & os.RWF_NOWAIT and offset <= last // 2 < offset + max(32 * KIB, len(buffers[0])):
+        if flags & os.RWF_NOWAIT and offset <= last // 2 < offset + max(64 * KIB, len(buffers[0])):
             raise BlockingIOError
         return preadv(fd, buffers, offset, flags)
 

@@ -19,6 +19,7 @@ from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.sources.http.names import Found, NameNotResolved, Names
 from proxy.store.local.incoming import LocalIncoming
+from proxy.system.page_cache import is_cached
 from proxy.web.wire import sinks
 
 MIB = 1024 * 1024
@@ -52,7 +53,7 @@ def leave_page_cache(path: Path) -> bool:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         size = path.stat().st_size
-        return not sinks._is_in_memory(file.fileno(), 0, size)
+        return not is_cached(file.fileno(), 0, size, MIB)
 
 
 class HeldDisk:
@@ -69,7 +70,7 @@ class HeldDisk:
             self._is_released.wait(30)
             return send(sink, fd, offset, length)
 
-        monkeypatch.setattr(sinks, "_is_in_memory", lambda *_: False)
+        monkeypatch.setattr(sinks, "is_cached", lambda *_: False)
         monkeypatch.setattr(sinks.SocketSink, "_send_waiting", wait_and_send)
 
     def release(self) -> None:
@@ -100,9 +101,38 @@ def test_what_was_read_is_in_memory_and_what_was_forgotten_is_not(tmp_path: Path
         pytest.skip("this filesystem keeps the pages")
     with path.open("rb") as file:
         file.read()
-        assert sinks._is_in_memory(file.fileno(), 0, MIB)
+        assert is_cached(file.fileno(), 0, MIB, MIB)
         os.posix_fadvise(file.fileno(), MIB // 2, 0, os.POSIX_FADV_DONTNEED)
-        assert not sinks._is_in_memory(file.fileno(), 0, MIB)
+        assert not is_cached(file.fileno(), 0, MIB, MIB)
+
+
+@pytest.mark.parametrize("stays_for_s", [0.0, 1e9])
+async def test_what_is_sent_was_found_in_memory_just_before(
+    proxy: RunningProxy, large: TreeItem, monkeypatch: pytest.MonkeyPatch, stays_for_s: float
+) -> None:
+    """Bytes that were found long ago are looked for again, those that were found just now are not."""
+    await stored(proxy, large)
+    looks, sends = [], []
+
+    def look(fd: int, start: int, stop: int, every_bytes: int) -> bool:
+        looks.append((start, stop))
+        return is_cached(fd, start, stop, every_bytes)
+
+    def send(to: int, fd: int, offset: int, length: int) -> int:
+        sends.append((offset, offset + length))
+        return os.sendfile(to, fd, offset, min(length, 300_000))
+
+    monkeypatch.setattr(sinks, "_STAYS_FOR_S", stays_for_s)
+    monkeypatch.setattr(sinks, "is_cached", look)
+    monkeypatch.setattr(sinks, "_send", send)
+    assert (await proxy.read(large.path)).body == large.read()
+
+    if stays_for_s:
+        assert [start for start, _ in looks] == [0, *(stop for _, stop in looks[:-1])]
+        assert all(any(stop >= until for _, stop in looks) for _, until in sends)
+    else:
+        assert looks == sends
+    assert looks[-1][1] == len(large.read())
 
 
 async def test_others_are_answered_while_a_client_waits_for_the_disk(
@@ -249,7 +279,7 @@ async def test_hung_name_servers_stop_nobody_who_waits_for_the_disk(
     names = Names(5.0, hang)
     lookups = [asyncio.create_task(names.resolve(f"hung-{number}.invalid", 80)) for number in range(12)]
     await asyncio.sleep(0)
-    monkeypatch.setattr(sinks, "_is_in_memory", lambda *_: False)
+    monkeypatch.setattr(sinks, "is_cached", lambda *_: False)
     async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
         async with asyncio.timeout(10):
             await stored(proxy, large)

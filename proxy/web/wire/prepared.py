@@ -14,7 +14,7 @@ _LARGEST_PART_BYTES = 256 * 1024
 _OPEN_FILE_BYTES = 256 * 1024
 _LEAST_FROM_FILE_BYTES = 16 * 1024
 """From here on it costs less to have the kernel send from a file than to read it."""
-_SAMPLED_EVERY_BYTES = 32 * 1024
+_SAMPLED_EVERY_BYTES = 64 * 1024
 """Pages come, by read-ahead, and go many at a time: a part is taken to be in memory if these bytes are."""
 
 

@@ -25,8 +25,10 @@ _PER_TURN_BYTES = 8 * 1024 * 1024
 _LEAST_PIECE_BYTES = 512 * 1024
 _CORKED_FROM_BYTES = 1024 * 1024
 _FROM_DISK_BYTES = 2 * 1024 * 1024
-_SAMPLED_EVERY_BYTES = 512 * 1024
+_SAMPLED_EVERY_BYTES = 1024 * 1024
 """Pages come, by read-ahead, and go many at a time."""
+_STAYS_FOR_S = 0.1
+"""What was found in memory is taken to be there still, for so long."""
 _TLS_CHUNK_BYTES = 256 * 1024
 _disk_readers = ThreadPoolExecutor(16, "send")
 """Wait for the disk while they send, and do nothing else: when it hangs, so do they, but nobody besides."""
@@ -159,6 +161,9 @@ class _Push:
         self._is_watched = False
         self._reach_bytes = _PER_TURN_BYTES
         """No more than the socket may take: whatever is sent has to be looked for in memory first."""
+        self._found_up_to = offset
+        self._found_until_s = 0.0
+        """When that is doubted again, by the loop's clock."""
 
     async def run(self) -> None:
         """Send until the end, or up to what the disk has to be waited for."""
@@ -180,7 +185,7 @@ class _Push:
         length = min(self._stop - self._offset, share_bytes, self._reach_bytes)
         sent = 0
         try:
-            if not _is_in_memory(self._fd, self._offset, length):
+            if not self._is_in_memory(self._offset + length):
                 self._over.set_result(None)
                 return
             sent = _send(self._socket_fd, self._fd, self._offset, length)
@@ -200,6 +205,18 @@ class _Push:
         elif not self._is_watched:
             self._is_watched = True
             self._loop.add_writer(self._socket_fd, self._go_on)
+
+    def _is_in_memory(self, stop: int) -> bool:
+        """Whether what comes next is in the page cache, looking only for what was not found just now."""
+        now_s = self._loop.time()
+        if now_s >= self._found_until_s:
+            self._found_up_to = self._offset
+            self._found_until_s = now_s + _STAYS_FOR_S
+        if stop > self._found_up_to:
+            if not is_cached(self._fd, self._found_up_to, stop, _SAMPLED_EVERY_BYTES):
+                return False
+            self._found_up_to = stop
+        return True
 
     def _go_on(self) -> None:
         if not self._is_next_due:
@@ -243,10 +260,6 @@ def _send(socket_fd: int, fd: int, offset: int, length: int) -> int:
     if sent == 0:
         raise ConnectionResetError("the file ended before its promised size")
     return sent
-
-
-def _is_in_memory(fd: int, offset: int, length: int) -> bool:
-    return is_cached(fd, offset, offset + length, _SAMPLED_EVERY_BYTES)
 
 
 async def _in_thread(function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
