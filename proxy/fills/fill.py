@@ -32,7 +32,7 @@ from proxy.simplestreams.model import Item
 from proxy.sources.candidates import Source
 from proxy.store.files import StoreFault
 from proxy.store.protocols import Incoming
-from proxy.system.threads import ended
+from proxy.system.threads import ended, outcome
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Fill:
                 return await self._follower().adopt()
             await self._lead(incoming)
         finally:
-            await ended(asyncio.ensure_future(self._storage.threads.disk(incoming.close)))
+            await ended(asyncio.wrap_future(self._storage.threads.begin_disk(incoming.close)))
         self.progress.keep_file()
         return True
 
@@ -185,16 +185,16 @@ class Fill:
 
         Who is cancelled meanwhile lets go of it all the same: nobody else could lead until this process ends.
         """
-        item, store, disk = self.item, self._storage.store, self._storage.threads.disk
-        acquiring = asyncio.ensure_future(disk(store.acquire, item.digest, item.size_bytes))
+        item, store, threads = self.item, self._storage.store, self._storage.threads
+        acquiring = threads.begin_disk(store.acquire, item.digest, item.size_bytes)
         try:
-            await ended(acquiring)
+            return await outcome(acquiring)
         except asyncio.CancelledError:
-            incoming = None if acquiring.exception() else acquiring.result()
+            has_failed = acquiring.cancelled() or acquiring.exception() is not None
+            incoming = None if has_failed else acquiring.result()
             if incoming is not None:
-                await ended(asyncio.ensure_future(disk(incoming.close)))
+                await ended(asyncio.wrap_future(threads.begin_disk(incoming.close)))
             raise
-        return acquiring.result()
 
     def _land(self, task: asyncio.Task[None]) -> None:
         """Let go of all, also if the task never came to run."""

@@ -8,11 +8,12 @@ origin itself do not pass through the event loop at all.
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
 from proxy.store.protocols import Incoming
-from proxy.system.threads import Threads, ended
+from proxy.system.threads import Threads, when_done
 
 _MOST_WAITING_BYTES = 1024 * 1024
 
@@ -28,10 +29,14 @@ class Writing:
         self._incoming = incoming
         self._threads = threads
         self._on_written = on_written
-        """Told how many bytes the file has."""
+        """Told how many bytes the file has, as soon as the event loop hears of it."""
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._running: asyncio.Future[None] | None = None
+        self._running: Future[None] | None = None
+        self._finishing: asyncio.Future[None] | None = None
+        """Who waits until nothing runs."""
+        self._error: Exception | None = None
+        """What writing raised. Nothing is written after that."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -40,8 +45,7 @@ class Writing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._waiting.clear()
-        if self._running is not None:
-            await ended(self._running)
+        await self._ended()
 
     async def draw(self, receive: Callable[[memoryview], int], most_bytes: int) -> int:
         """Write what a thread can receive now, up to `most_bytes`; return how much that was.
@@ -50,32 +54,67 @@ class Writing:
         """
         await self.finish()
         before_bytes = self._incoming.length_bytes
-        # No task for it: each would be one more turn of the event loop before more can be received.
-        self._running = self._threads.draw(self._incoming.draw, receive, most_bytes)
-        await ended(self._running)
-        self._running.result()
-        self._on_written(self._incoming.length_bytes)
+        self._run(self._threads.begin_draw(self._incoming.draw, receive, most_bytes))
+        await self._ended()
+        self._check()
         return self._incoming.length_bytes - before_bytes
 
     async def add(self, chunk: bytes) -> None:
         """Take the next bytes; return when few are waiting. Raises what writing earlier ones raised."""
-        if self._running is not None and self._running.done():
-            self._running.result()
-            self._running = None
+        self._check()
         self._waiting.append(chunk)
         self._waiting_bytes += len(chunk)
         if self._running is None:
-            self._running = asyncio.create_task(self._write(), name="write")
+            self._append()
         if self._waiting_bytes >= _MOST_WAITING_BYTES:
             await self.finish()
 
     async def finish(self) -> None:
         """Return when all is written. Raises SizeMismatch, or OSError when the disk fails."""
-        if self._running is not None:
-            await asyncio.shield(self._running)
+        while self._running is not None:
+            self._finishing = asyncio.get_running_loop().create_future()
+            await self._finishing
+        self._check()
 
-    async def _write(self) -> None:
-        while self._waiting:
-            chunks, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            await self._threads.disk(self._incoming.append, *chunks)
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _ended(self) -> None:
+        """Return when nothing runs, however often whoever waits is cancelled; then that takes effect."""
+        cancelled = None
+        while self._running is not None:
+            self._finishing = asyncio.get_running_loop().create_future()
+            try:
+                await self._finishing
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def _append(self) -> None:
+        chunks, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        self._run(self._threads.begin_disk(self._incoming.append, *chunks))
+
+    def _run(self, work: Future[None]) -> None:
+        # No task for it: each would be one or two turns of the event loop before clients hear of it.
+        self._running = work
+        when_done(work, self._go_on)
+
+    def _go_on(self) -> None:
+        """Tell what the thread has written, and give it what has come meanwhile."""
+        work, self._running = self._running, None
+        assert work is not None  # noqa: S101 - one at a time
+        try:
+            work.result()
             self._on_written(self._incoming.length_bytes)
+            if self._waiting:
+                self._append()
+        except Exception as error:  # noqa: BLE001 - raised where bytes are added or waited for
+            self._error = error
+        if not self._is_running and self._finishing is not None and not self._finishing.done():
+            self._finishing.set_result(None)
+
+    @property
+    def _is_running(self) -> bool:
+        return self._running is not None

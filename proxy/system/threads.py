@@ -48,9 +48,13 @@ class Threads:
         """Run disk work that a client waits for."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, function, *args)
 
-    def draw(self, function: Callable[[*_Args], _Result], *args: *_Args) -> asyncio.Future[_Result]:
+    def begin_disk(self, function: Callable[[*_Args], _Result], *args: *_Args) -> Future[_Result]:
+        """Run such work while whoever wants it does something else; see `outcome` and `when_done`."""
+        return self._disk.submit(function, *args)
+
+    def begin_draw(self, function: Callable[[*_Args], _Result], *args: *_Args) -> Future[_Result]:
         """Run work that keeps a CPU busy with what arrives; as many at a time as there are CPUs."""
-        return asyncio.get_running_loop().run_in_executor(self._draw, function, *args)
+        return self._draw.submit(function, *args)
 
     async def sync(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run work that lasts until the disk has written something."""
@@ -102,6 +106,37 @@ async def ended(work: asyncio.Future[Any]) -> None:
         work.exception()  # Or asyncio would log it as one that nobody saw.
     if cancelled is not None:
         raise cancelled
+
+
+async def outcome(work: Future[_Result]) -> _Result:
+    """Return what work in a thread comes to, once it has ended: as `ended`, but with no task for it.
+
+    Each task between a thread and who waits for it is one or two turns of the event loop more.
+    """
+    cancelled = None
+    while not work.done():
+        waiter = asyncio.get_running_loop().create_future()
+        when_done(work, partial(_release, waiter))
+        try:
+            await waiter
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    if work.cancelled():
+        raise asyncio.CancelledError
+    return work.result()
+
+
+def when_done(work: Future[Any], then: Callable[[], None]) -> None:
+    """Have the event loop do something once work in a thread has ended."""
+    loop = asyncio.get_running_loop()
+    work.add_done_callback(lambda _: loop.call_soon_threadsafe(then))
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _draws_at_once() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import proxy
-from proxy.system.threads import Threads
+from proxy.system.threads import Threads, outcome
 
 MODULES = sorted(Path(proxy.__file__).parent.rglob("*.py"))
 SHARED = {"to_thread", "getaddrinfo", "getnameinfo", "sock_connect"}
@@ -47,7 +47,7 @@ async def test_no_more_threads_than_cpus_are_kept_busy_with_what_arrives(
         loop.call_soon_threadsafe(begun.release)
         is_released.wait(30)
 
-    hashing = [threads.draw(hash_slowly) for _ in range(5)]
+    hashing = [asyncio.wrap_future(threads.begin_draw(hash_slowly)) for _ in range(5)]
     for _ in range(3):
         await begun.acquire()
     await threads.disk(lambda: None)
@@ -61,7 +61,7 @@ async def test_no_more_threads_than_cpus_are_kept_busy_with_what_arrives(
 async def test_what_keeps_a_cpu_busy_lets_the_event_loop_have_it_first() -> None:
     """Each wait of the loop for a CPU is one of all clients, and there are several before a first byte."""
     threads = Threads()
-    drawing = await threads.draw(niceness)
+    drawing = await outcome(threads.begin_draw(niceness))
     assert drawing > niceness()
     assert await threads.disk(niceness) == await threads.ledger(niceness) == niceness()
     await threads.close()
@@ -70,3 +70,27 @@ async def test_what_keeps_a_cpu_busy_lets_the_event_loop_have_it_first() -> None
 def niceness() -> int:
     """Return how nice the thread is that calls this."""
     return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+async def test_who_waits_for_a_thread_and_is_cancelled_waits_until_it_has_ended() -> None:
+    threads, is_released = Threads(), threading.Event()
+    work = threads.begin_disk(is_released.wait, 30)
+    waiting = asyncio.create_task(outcome(work))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    is_released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert work.done()
+    assert await outcome(work)
+    await threads.close()
+
+
+async def test_what_a_thread_raises_is_raised_where_it_is_waited_for() -> None:
+    threads = Threads()
+    with pytest.raises(ZeroDivisionError):
+        await outcome(threads.begin_disk(lambda: 1 // 0))
+    await threads.close()
