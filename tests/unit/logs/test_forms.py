@@ -122,6 +122,20 @@ def test_people_get_their_own_time_level_event_and_fields() -> None:
     assert line == "2023-11-14 17:13:20 WARNING blob.filled bytes=5"
 
 
+@pytest.mark.usefixtures("zone")
+@pytest.mark.parametrize("form", [HumanForm, JsonForm])
+def test_times_are_right_however_the_clock_is_set(form: type[HumanForm | JsonForm]) -> None:
+    """A second's text is used again only within that second."""
+    used = form()
+    for moment_s in (0.0, 0.9, 1.0, 86400.5, 86399.999, -3600.0, -3600.5, 0.25):
+        now_s = 1_700_000_000 + moment_s
+        assert used.stamp(now_s) == form().stamp(now_s)
+        found = record("worker.ready")
+        found.created, found.msecs = now_s, now_s % 1 * 1000
+        assert used.format(found) == form().format(found)
+        assert used.stamp(now_s) in used.format(found)
+
+
 @pytest.mark.parametrize(
     ("problem", "shown"),
     [
