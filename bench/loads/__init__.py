@@ -1,1 +1,1 @@
-"""Loads other than whole downloads: wrk, a probe of latency, clients that read slowly."""
+"""Loads other than whole downloads: wrk, one that has bodies discarded, a probe, clients that read slowly."""

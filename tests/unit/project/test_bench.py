@@ -6,8 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ import remarks
 import report
 from figures import Bar, Effort, Note, Rounds, Row, alternate, percentile
 from journal import journal
-from loads import wrk
+from loads import discarding, wrk
 from loads.probe import with_those_not_sent
 from processes import Server
 from read_log import read_log
@@ -59,6 +62,49 @@ def test_errors_under_load_are_told(trouble: str) -> None:
 def test_what_is_no_report_of_wrk_is_refused() -> None:
     with pytest.raises(ValueError, match="unable to connect"):
         wrk.parse("unable to connect to 127.0.0.1:1 Connection refused\n")
+
+
+class _Replies(BaseHTTPRequestHandler):
+    """Sends 100,000 bytes in two pieces, and closes every third time; no two heads are the same length."""
+
+    protocol_version = "HTTP/1.1"
+    sent = 0
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/list" else 404)
+        self.send_header("Age", "1" * (1 + self.sent % 3))
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(bytes(30_000))
+        self.wfile.write(bytes(70_000))
+        type(self).sent += 1
+        self.close_connection = self.sent % 3 == 0
+
+    def log_message(self, *_: object) -> None:
+        """Write no log."""
+
+
+@pytest.fixture
+def replies() -> Iterator[Server]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Replies) as server:
+        _Replies.sent = 0
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Server("replies", f"http://127.0.0.1:{server.server_port}/", os.getpid())
+        server.shutdown()
+        thread.join()
+
+
+def test_whole_replies_are_counted_while_their_bodies_are_discarded(replies: Server) -> None:
+    figures = discarding.load(replies, "list", 0.5, connections=3)
+    counted = figures["requests/s"] * 0.5
+    assert 3 < counted <= _Replies.sent
+    assert 0 < figures["p50 ms"] <= figures["p99 ms"]
+
+
+def test_a_load_of_bad_replies_is_no_result(replies: Server) -> None:
+    with pytest.raises(SystemExit, match="replies failed under load: not a reply"):
+        discarding.load(replies, "missing", 0.5, connections=1)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
