@@ -137,7 +137,7 @@ async def test_what_another_origin_has_right_is_fetched_from_there(
     assert (origin.count(item.path), second.count(item.path)) == (1, 1)
 
 
-async def test_parts_of_two_origins_that_do_not_fit_are_fetched_whole_from_one(
+async def test_parts_of_two_origins_that_do_not_fit_are_completed_from_one(
     data_dir: Path, origin: Origin, second: Origin, item: Item
 ) -> None:
     origin.fault(item.path, Fault(corrupt_at=10, cut_after=MIB))
@@ -148,7 +148,7 @@ async def test_parts_of_two_origins_that_do_not_fit_are_fetched_whole_from_one(
         known = await process.facilities.failures.known(item)
         assert known.wrong_at.keys() == {process.route.names[0]}
         assert not known.is_mixed
-    assert "Range" not in second.gets(item.path)[-1].headers
+    assert second.gets(item.path)[-1].headers["Range"] == f"bytes=0-{MIB - 1}"
 
 
 async def test_a_copy_of_another_length_costs_nothing_of_what_others_sent(
