@@ -105,8 +105,10 @@ class SocketSink:
             # add_writer refuses a descriptor that a transport uses.
             self._socket_fd = os.dup(self._transport.get_extra_info("socket").fileno())
         while self._transport.get_write_buffer_size():
-            await self._writable()
+            # uvloop gives it to the socket at the end of this turn, and only what that does not take waits.
             await asyncio.sleep(0)
+            if self._transport.get_write_buffer_size() and not self._transport.is_closing():
+                await self._writable()
             if self._transport.is_closing():
                 raise ConnectionResetError("the client is gone")
 
