@@ -32,6 +32,15 @@ class Purse:
         return Taken(CHUNK)
 
 
+class Trickle(Purse):
+    """Holds a chunk every other time that somebody asks."""
+
+    def take(self, priority: Priority, waiting: int) -> Taken:
+        self.asked.append((priority, waiting))
+        self.chunks = 1 - self.chunks
+        return Taken(CHUNK) if self.chunks else Taken(0, 0.001)
+
+
 def flow(priority: Priority) -> Flow:
     return Flow(lambda: priority)
 
@@ -104,6 +113,29 @@ async def test_a_prefetch_that_a_client_joins_goes_first() -> None:
     priorities["joined"] = Priority.DOCUMENT
     purse.chunks = 2
     assert await line.all() == ["joined", "other"]
+
+
+async def test_a_prefetch_gets_something_now_and_then_so_that_no_origin_hangs_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many clients take all that comes."""
+    monkeypatch.setattr("proxy.sources.limits.limit._PATIENCE_S", 0.05)
+    limit = Limit(Trickle())
+    client, prefetch = flow(Priority.CLIENT), flow(Priority.BACKGROUND)
+    is_served = asyncio.create_task(limit.take(CHUNK, prefetch))
+    taking = [asyncio.create_task(_take_again_and_again(limit, client, is_served)) for _ in range(2)]
+    async with asyncio.timeout(5):
+        assert await is_served == CHUNK
+        assert min(await asyncio.gather(*taking)) > 10
+
+
+async def _take_again_and_again(limit: Limit, transfer: Flow, until: "asyncio.Task[int]") -> int:
+    """Return how often something was taken."""
+    times = 0
+    while not until.done():
+        await limit.take(CHUNK, transfer)
+        times += 1
+    return times
 
 
 async def test_who_leaves_the_line_takes_nothing_with_it() -> None:
