@@ -60,17 +60,24 @@ def serve(
         return again
 
     # Late: the other commands start faster without the server's imports.
-    from proxy.logs.set_up import log_of_service  # noqa: PLC0415
+    from proxy.logs.set_up import log_of_service, renew  # noqa: PLC0415
 
     lines = log_of_service(config.log.level, config.log.format)
     try:
-        status = _supervise(config, config_file, read_again)
+        status = _supervise(
+            config, config_file, read_again, lambda again: renew(lines, again.log.level, again.log.format)
+        )
     finally:
         lines.flush()  # What is said of the end comes after it.
     raise SystemExit(status)
 
 
-def _supervise(config: Config, config_file: Path | None, read_again: Callable[[], Config]) -> int:
+def _supervise(
+    config: Config,
+    config_file: Path | None,
+    read_again: Callable[[], Config],
+    on_accepted: Callable[[Config], None],
+) -> int:
     """Run the service; return its exit status."""
     from proxy.processes.supervisor import Supervisor  # noqa: PLC0415
     from proxy.processes.systemd import Notifier  # noqa: PLC0415
@@ -87,7 +94,7 @@ def _supervise(config: Config, config_file: Path | None, read_again: Callable[[]
         set_damaged_ledger_aside(config.data_dir / "ledger")
         notifier = Notifier(os.environ)
         sockets = handed_over(os.environ, os.getpid())
-        supervisor = Supervisor(config, read_again, notifier, sockets)
+        supervisor = Supervisor(config, read_again, on_accepted, notifier, sockets)
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:

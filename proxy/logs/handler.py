@@ -18,10 +18,14 @@ class LineHandler(logging.Handler):
 
     def __init__(self, form: HumanForm | JsonForm, destination: Destination) -> None:
         super().__init__()
-        self.form = form
         self._is_journal = destination.is_journal
-        self.setFormatter(WithPriorities(form) if destination.is_journal else form)
+        self.take_form(form)
         self.writer = LineWriter(destination, self._told_of_dropped)
+
+    def take_form(self, form: HumanForm | JsonForm) -> None:
+        """Give lines this form from now on."""
+        self.form = form
+        self.setFormatter(WithPriorities(form) if self._is_journal else form)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Put the lines of an event down for writing."""

@@ -20,6 +20,12 @@ def log_of_service(level: str, form: str) -> LineHandler:
     return handler
 
 
+def renew(handler: LineHandler, level: str, form: str) -> None:
+    """Let a service's log be as it is configured now."""
+    handler.take_form(_form(form))
+    logging.getLogger().setLevel(level.upper())
+
+
 def log_of_command(level: str, form: str) -> None:
     """Send all events to standard error, between what the command itself says there."""
     handler, shown = logging.StreamHandler(sys.stderr), _form(form)

@@ -37,9 +37,16 @@ class Supervisor:
     """Keeps a group of processes alive. Takes over the process's signals when made."""
 
     def __init__(
-        self, config: Config, load: Callable[[], Config], notifier: Notifier, handed_over: Listeners
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        on_accepted: Callable[[Config], None],
+        notifier: Notifier,
+        handed_over: Listeners,
     ) -> None:
         self._load = load
+        self._on_accepted = on_accepted
+        """Called with a configuration that was read again, once it holds."""
         self._notifier = notifier
         self._stops = 0
         self._must_reload = False
@@ -130,6 +137,7 @@ class Supervisor:
             self._others.remove(group)
             old, self._group, self._changes = self._group, group, changes
             self._end(old, signal.SIGUSR1)
+            self._on_accepted(group.config)
             log.info("config.accepted workers=%d listen=%s", group.config.worker_count(), self._where())
         else:
             self._others.remove(group)

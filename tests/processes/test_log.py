@@ -1,6 +1,7 @@
 """The log of the service: complete when it ends, and nobody waits for whoever reads it."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -198,3 +199,27 @@ def all_of(fd: int) -> Iterator[bytes]:
     """Yield the lines of a pipe until its end."""
     with os.fdopen(fd, "rb") as pipe:
         yield from pipe.read().splitlines()
+
+
+async def test_all_processes_log_in_the_form_and_level_that_were_accepted_last(
+    tmp_path: Path, mirror: Mirror
+) -> None:
+    """The supervisor too, which goes on through every reload."""
+    log = tmp_path / "stderr"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, log.open("ab") as stderr:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        config = write_config(tmp_path, mirror)
+        running = Running(config, stderr.fileno(), {"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        await told(systemd, "READY=1")
+        write_config(tmp_path, mirror, settings='[log]\nformat = "json"\nlevel = "warning"')
+        for text in (config.read_text(), "nonsense = 1\n"):
+            config.write_text(text)
+            running.process.send_signal(signal.SIGHUP)
+            await told(systemd, "RELOADING=1")
+            await told(systemd, "READY=1")
+        assert running.stop() == 0
+    lines = log.read_text().splitlines()
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [(event["level"], event["event"]) for event in events] == [("error", "config.rejected")]
+    assert "config.accepted" not in log.read_text()
