@@ -31,6 +31,8 @@ class Mirror:
     trust: Trust = Trust.GPG
     spread: bool = False
     """Whether prefetches use all origins alike, instead of the first one that works."""
+    join_origins: bool = True
+    """Whether several origins give parts of a large item at a time, instead of the first one that works."""
     limit_bytes_s: int | None = None
     """Most bytes a second from its origins, besides `upstream.limit`; None is no limit."""
     redirect_hosts: tuple[str, ...] = ()

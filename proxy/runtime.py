@@ -164,7 +164,7 @@ def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
             origins.append(FolderOrigin(name, folder, reader, options, meter, parts.clock, limits))
         else:
             origins.append(HttpOrigin(url, parts.sessions, guard, meter, limits))
-    return Route(origins, time.monotonic, is_spread=mirror.spread)
+    return Route(origins, time.monotonic, is_spread=mirror.spread, is_joined=mirror.join_origins)
 
 
 async def _open_flights(

@@ -194,8 +194,6 @@ class Pull:
             else:
                 candidate.source.route.worked(candidate.origin)
                 patience.progressed()
-                if self._offset < ahead.main_stops_at:
-                    self._stop = self._offset  # It has ended without a word.
                 return
             if self._offset > before:
                 patience.progressed()
@@ -267,6 +265,7 @@ class Pull:
                     if self._size_bytes > ahead.main_stops_at <= self._offset:
                         return
                     asked_at = clock()
+                self._stop = self._offset  # All has come, or it has ended without a word.
         finally:
             ahead.end()
 
@@ -298,14 +297,15 @@ class Pull:
     # For what is fetched ahead
 
     def _widens(self) -> bool:
-        return self.may_widen()
+        # An origin whose copy is right may send other bytes for a part of it.
+        return not self._doubts.is_suspect and self.may_widen()
 
     def able(self) -> list[Candidate]:
         """Return the origins whose bytes may be used now, the best first."""
         able = self._candidates.able()
-        if not self._doubts.is_mixed:
-            return able
-        return [one for one in able if one.origin.name in self.contributors]
+        if self._doubts.is_mixed:
+            return [one for one in able if one.origin.name in self.contributors]
+        return [one for one in able if one is able[0] or one.source.route.is_joined]
 
     def options(self, candidate: Candidate) -> ItemOptions:
         """Return how an item is asked for at an origin."""

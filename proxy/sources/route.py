@@ -15,10 +15,17 @@ class Route:
     """Orders a mirror's origins: those that failed lately are tried last, but not left out."""
 
     def __init__(
-        self, origins: Sequence[Origin], clock: Callable[[], float], *, is_spread: bool = False
+        self,
+        origins: Sequence[Origin],
+        clock: Callable[[], float],
+        *,
+        is_spread: bool = False,
+        is_joined: bool = True,
     ) -> None:
         self._origins = tuple(origins)
         self._is_spread = is_spread
+        self.is_joined = is_joined
+        """Whether those after the first may give parts of an item that the first is slow to give."""
         self._clock = clock
         self._failures: dict[Origin, int] = {}
         self._penalised_until: dict[Origin, float] = {}

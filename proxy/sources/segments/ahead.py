@@ -135,8 +135,8 @@ class Ahead:
 
     @property
     def main_stops_at(self) -> int:
-        """Up to where the main transfer has to fetch."""
-        return self._window.starts_at
+        """Up to where the main transfer has to fetch, as far as is known now."""
+        return self._window.takes_over_at
 
     def begin(self, candidate: Candidate) -> None:
         """Take note that a main transfer begins, at an origin."""
@@ -156,6 +156,8 @@ class Ahead:
     def handed_on(self, count: int, waited_s: float) -> None:
         """Take note of bytes of the main transfer, and for how long the origin was waited for."""
         self._window.advance(self._window.position + count)
+        for transfer in [one for one in self._transfers if one.segment.stop <= self._window.position]:
+            self._drop(transfer)
         self._total_bytes += count
         self._waited_s += waited_s
         if self._climb is not None:
@@ -344,7 +346,7 @@ class Ahead:
         others = [one.load for one in self._transfers]
         start = window.position
         if self._main is not None:
-            main = Load(window.starts_at - window.position, self._main_rate.rate_bytes)
+            main = Load(max(0, window.starts_at - window.position), self._main_rate.rate_bytes)
             if not window.segments:
                 # The main transfer takes its share as if it were a segment.
                 start += next_length(main.rate_bytes, self._size_bytes - start, [Load(0, rate_bytes)])
@@ -356,7 +358,9 @@ class Ahead:
 
     def _split(self, rate_bytes: float) -> Segment | None:
         """Take over the end of what another transfer would bring late."""
-        slowest = max(self._transfers, key=lambda one: one.load.left_s, default=None)
+        position = self._window.position
+        others = [one for one in self._transfers if one.segment.received >= position]
+        slowest = max(others, key=lambda one: one.load.left_s, default=None)
         if slowest is None or (kept := split_offset(slowest.load, rate_bytes)) is None:
             return None
         segment = self._window.split(slowest.segment, slowest.segment.received + kept)

@@ -96,8 +96,18 @@ class Window:
 
     @property
     def starts_at(self) -> int:
-        """Where the main transfer ends: at the first segment, or at the end of the item without any."""
+        """Where the first segment starts; the end of the item without any."""
         return self._segments[0].start if self._segments else self._size_bytes
+
+    @property
+    def takes_over_at(self) -> int:
+        """Where the main transfer may end: at the first segment of which something has come that is missing.
+
+        An origin may never answer its further connections: the one that works is not given up for them.
+        """
+        first = next(iter(self._segments), None)
+        has_come = first is not None and first.received > max(first.start, self.position)
+        return self.starts_at if has_come else self._size_bytes
 
     @property
     def frontier(self) -> int:
@@ -122,8 +132,18 @@ class Window:
         return self._segments[0].is_taken or self._segments[0].received > self.position
 
     def left_behind(self) -> Segment | None:
-        """Return the first segment that a transfer has left before its end, to be fetched by another."""
-        return next((one for one in self._segments if not one.is_taken and not one.is_whole), None)
+        """Return the first segment that a transfer has left before its end, to be fetched by another.
+
+        One that the main transfer has reached is left to that.
+        """
+        return next(
+            (
+                one
+                for one in self._segments
+                if not one.is_taken and not one.is_whole and one.received >= self.position
+            ),
+            None,
+        )
 
     def claim(self, length_bytes: int, start: int | None = None) -> Segment | None:
         """Return a new segment at the frontier; None where the window or the item ends.

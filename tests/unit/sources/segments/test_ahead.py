@@ -43,10 +43,10 @@ class Several:
         self.origins = origins
         self.data = data
         self.hosts = Hosts(4, clock)
-        self._route = Route([asked_with(sessions, one, Meter()) for one in origins], clock)
+        self.route = Route([asked_with(sessions, one, Meter()) for one in origins], clock)
 
     def pull(self, doubts: Doubts = Doubts()) -> Pull:  # noqa: B008 - frozen
-        source = Source(self._route, "item")
+        source = Source(self.route, "item")
         return Pull([source], SIZE, 0, OPTIONS, Random(1), doubts, self.hosts)
 
     async def read(self, pull: Pull | None = None) -> bytes:
@@ -206,6 +206,19 @@ async def test_a_part_that_breaks_off_or_is_slow_costs_that_part(one: Several, f
     assert one.sent_bytes < 1.6 * SIZE
 
 
+@pytest.mark.parametrize("fault", [Fault(latency_s=8), Fault(stall_after=0)], ids=told)
+async def test_the_connection_that_works_is_not_given_up_for_those_that_never_bring_anything(
+    one: Several, fault: Fault
+) -> None:
+    """Origins and firewalls may let further connections, or requests for parts, wait for ever."""
+    reading = asyncio.create_task(one.comes_right())
+    await one.origins[0].arrived("item")
+    one.fault(fault)
+    async with asyncio.timeout(7):
+        assert await reading
+    assert one.counts[0] > 1
+
+
 async def test_what_is_ahead_is_not_lost_when_the_main_transfer_fails_over(two: Several) -> None:
     reading = asyncio.create_task(two.comes_right())
     await two.origins[1].arrived("item")
@@ -222,6 +235,19 @@ async def test_parts_come_from_several_origins_and_are_noted(two: Several) -> No
     assert [part.start for part in pull.parts] == [0, *(part.stop for part in pull.parts[:-1])]
     assert pull.parts[-1].stop == SIZE
     assert pull.contributors == {one.url for one in two.origins}
+
+
+async def test_origins_that_are_not_joined_give_nothing_as_long_as_the_first_one_works(two: Several) -> None:
+    two.route.is_joined = False
+    assert await two.comes_right()
+    assert two.counts[0] > 1
+    assert two.counts[1] == 0
+
+
+async def test_what_was_wrong_before_is_asked_for_over_one_connection(one: Several) -> None:
+    """The origin may be one that sends other bytes for a part."""
+    assert await one.comes_right(one.pull(Doubts(is_suspect=True)))
+    assert one.counts == [1]
 
 
 async def test_all_comes_from_one_origin_where_a_mixture_was_wrong(two: Several) -> None:

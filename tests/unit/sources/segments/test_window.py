@@ -37,6 +37,21 @@ def test_segments_follow_each_other_without_gaps_up_to_the_limit() -> None:
     assert window.claim(LEAST_BYTES) is not None
 
 
+def test_the_main_transfer_ends_where_something_has_come_that_is_missing() -> None:
+    window = Window(0, SIZE, SIZE)
+    first, second = window.claim(LEAST_BYTES, 1000), window.claim(LEAST_BYTES)
+    assert first is not None
+    assert second is not None
+    assert window.takes_over_at == SIZE
+    receive(first, 10)
+    assert window.takes_over_at == 1000
+    window.advance(1010)
+    assert window.takes_over_at == SIZE
+    receive(second, 1)
+    window.advance(first.stop)
+    assert window.takes_over_at == second.start
+
+
 def test_no_segment_leaves_a_rest_that_is_not_worth_a_request() -> None:
     window = Window(0, 2 * LEAST_BYTES - 1, SIZE)
     segment = window.claim(LEAST_BYTES)
