@@ -59,7 +59,8 @@ class Several:
         return found
 
     async def wrong_copies(self) -> list[int]:
-        """Return how many wrong copies are counted for each origin."""
+        """Return how many wrong copies are counted for each origin, once nothing is being fetched."""
+        await self.proxy.fills_ended()
         told = (await self.stats())["origins"]
         return [told[origin.url]["wrong_copies"] for origin in self.origins]
 
