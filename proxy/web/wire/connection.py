@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http import RawRequestMessage
@@ -97,9 +97,9 @@ class Connection(RequestHandler):
         self._client = peer[0] if isinstance(peer, tuple) else ""
         why_not = self._limits.why_not(self._client)
         if why_not is not None:
-            assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream has both ways
             self._force_close = True
-            transport.write(_no_room(why_not))
+            # A stream has both ways; uvloop's is no asyncio.Transport by class.
+            cast("asyncio.WriteTransport", transport).write(_no_room(why_not))
             transport.close()
             return
         self._limits.enter(self, self._client)

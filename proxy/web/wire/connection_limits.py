@@ -17,7 +17,7 @@ from proxy.web.client_options import ClientOptions
 _DESCRIPTORS_EACH = 3
 """Of a connection that is being sent a file: the socket, its twin for sendfile, and the file."""
 _DESCRIPTORS_KEPT = 1024
-"""For upstream, the ledger and everything else."""
+"""For upstream, the ledger and everything else; half of all where there are few."""
 _MOST_BUSY_LOOKED_AT = 64
 _NETWORK_BITS = 64
 
@@ -123,4 +123,10 @@ def client_of(address: str) -> str:
 
 def connections_by_descriptors() -> int:
     """Return how many connections the process has descriptors for, once it was given all that it may have."""
-    return max(1, (most_open_files() - _DESCRIPTORS_KEPT) // _DESCRIPTORS_EACH)
+    return connections_by_files(most_open_files())
+
+
+def connections_by_files(most_open_files: int) -> int:
+    """Return for how many connections so many descriptors are enough."""
+    kept = min(_DESCRIPTORS_KEPT, most_open_files // 2)
+    return max(1, (most_open_files - kept) // _DESCRIPTORS_EACH)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from proxy.web.client_options import ClientOptions
-from proxy.web.wire.connection_limits import ConnectionLimits, client_of
+from proxy.web.wire.connection_limits import ConnectionLimits, client_of, connections_by_files
 
 
 class Connection:
@@ -108,6 +108,11 @@ def test_the_descriptors_that_there_are_bound_it_too() -> None:
     for _ in range(2):
         assert door.come(is_idle=False)
     assert door.come() is None
+
+
+@pytest.mark.parametrize(("files", "most"), [(1, 1), (64, 10), (1024, 170), (2048, 341), (10_024, 3000)])
+def test_few_descriptors_are_enough_for_some(files: int, most: int) -> None:
+    assert connections_by_files(files) == most
 
 
 @pytest.mark.parametrize(
