@@ -92,6 +92,17 @@ async def test_of_several_only_the_one_whose_part_differs_is_convicted_in_the_en
     assert set(await wrong_copies(process)) == {B}
 
 
+async def test_wrong_bytes_right_behind_its_part_convict_nobody(
+    process: Process, item: Item, good: int, bad: int
+) -> None:
+    """The wrong byte is at 1 500 000; a part is hashed in several steps, of which none may go too far."""
+    wrong_bytes, failures = process.facilities.wrong_bytes, process.facilities.failures
+    sent = [Part(A, 0, 100_000), Part(B, 100_000, 1_500_000), Part(C, 1_500_000, item.size_bytes)]
+    await wrong_bytes.judge(item, sent, "sha256 differs", bad, [])
+    await wrong_bytes.settle(item, good, set(), [], await failures.known(item))
+    assert set((await failures.known(item)).wrong_at) == {C}
+
+
 async def test_a_beginning_that_is_not_the_whole_convicts_nobody_alone(
     process: Process, item: Item, bad: int
 ) -> None:
