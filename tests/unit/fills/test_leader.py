@@ -4,17 +4,19 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.faults import Fault
 from support.origin import Origin
 from support.running import Clock
-from support.transfers import IMPATIENT, Process, listed, run_process
+from support.transfers import IMPATIENT, Process, Received, listed, run_process
 from support.tree import SignedTree, TreeItem
 
 from proxy.digest import Digest
 from proxy.fills.bodies import Outcome
 from proxy.fills.errors import BadItem
+from proxy.fills.leader import Leader
 from proxy.simplestreams.model import Item
 from proxy.sources.candidates import Source
 from proxy.sources.errors import ItemAbsent, ItemUnobtainable
@@ -22,6 +24,7 @@ from proxy.store.files import StoreFault
 from proxy.store.limits import StoreLimits
 from proxy.store.local.incoming import LocalIncoming
 from proxy.store.local.store import LocalStore
+from proxy.store.room import Room
 
 MIB = 1024 * 1024
 
@@ -49,6 +52,32 @@ async def test_a_good_transfer_leaves_a_blob_and_no_reservation(process: Process
     assert await left(process, item) == (None, None)
     assert await process.record(f"filling/{item.digest}") is None
     assert await process.threads.ledger(process.storage.blobs.total_bytes) == item.size_bytes
+
+
+async def test_what_was_written_before_there_was_room_is_had_as_soon_as_there_is(
+    process: Process, origin: Origin, item: Item, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when more arrives: that may take long."""
+    reserve, report, is_written = Room.reserve, Leader._report_written, asyncio.Event()
+
+    def report_first(leader: Leader, length_bytes: int) -> None:
+        report(leader, length_bytes)
+        is_written.set()
+
+    async def reserve_later(room: Room, *args: Any) -> bool:
+        await is_written.wait()
+        return await reserve(room, *args)
+
+    monkeypatch.setattr(Leader, "_report_written", report_first)
+    monkeypatch.setattr(Room, "reserve", reserve_later)
+    stalled = origin.fault(item.path, Fault(stall_after=100_000))
+    async with asyncio.TaskGroup() as tasks:
+        client = Received()
+        reading = tasks.create_task(process.read(item, into=client))
+        async with asyncio.timeout(10):
+            await client.is_begun.wait()
+        stalled.remove()
+        assert len(await reading) == item.size_bytes
 
 
 async def test_what_has_come_before_an_outage_is_kept_with_as_much_room_and_gone_on_with(

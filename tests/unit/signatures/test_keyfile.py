@@ -60,6 +60,7 @@ def test_neither_form_nor_order_make_another_keyring(
         TEXT + two[1].replace(b"\n", b"\r\n") + b"\r\n" + one[1],
         b"\xef\xbb\xbf" + one[1] + two[1],
         one[1].replace(b"-----\n\n", b"-----\nVersion: GnuPG v1\nComment: x\n\n") + two[0],
+        one[1].replace(b"-----\n\n", b"-----\n") + two[1],
         b"".join(line for line in one[1].splitlines(keepends=True) if not line.startswith(b"=")) + two[1],
         one[0] + two[0] + b"\n\n",
         b"\n" + one[0] + two[0],
@@ -141,6 +142,33 @@ def test_an_armored_and_a_binary_part_are_both_used_and_told_of(
         assert keys.fingerprints == both.fingerprints
         assert keys.oddities == ("it is made of an armored and a binary part: the keys of both are used",)
     assert read_keys(key.public_armored() + other.public_armored()).oddities == ()
+
+
+def test_of_what_a_file_is_made_is_said_before_what_is_wrong_with_a_key(
+    key: SigningKey, other: SigningKey
+) -> None:
+    raw = bytearray(other.public_binary())
+    raw[2] = 5
+    assert read_keys(key.public_armored() + raw).oddities == (
+        "it is made of an armored and a binary part: the keys of both are used",
+        "a key of version 5 in it cannot be used: only those of version 4",
+    )
+
+
+def test_what_binds_a_subkey_is_no_signature_of_the_key_itself(key: SigningKey) -> None:
+    primary, *_ = packets(key.public_binary())
+    subkey, bond = packet(14, primary.body), packet(2, b"\4" + bytes(40))
+    problem = f"key {key.fingerprint} in it cannot be used: it bears no signature of its own"
+    assert problem in refusal(primary.raw + subkey + bond)
+    assert read_keys(primary.raw + bond + subkey + bond).fingerprints == {key.fingerprint}
+
+
+def test_all_names_of_a_key_come_before_its_subkeys(key: SigningKey) -> None:
+    """Also a picture, which has a higher tag than they."""
+    primary, *_ = packets(key.public_binary())
+    subkey, picture, bond = packet(14, primary.body), packet(17, b"picture"), packet(2, b"\4" + bytes(40))
+    ring = read_keys(primary.raw + bond + subkey + bond + picture + bond).ring
+    assert [one.tag for one in packets(ring)] == [6, 2, 17, 2, 14, 2]
 
 
 @pytest.mark.parametrize("version", [3, 5, 6])

@@ -140,6 +140,41 @@ def test_what_is_drawn_arrives_in_order_whatever_comes_at_once(
     assert store.read(DIGEST) == DATA
 
 
+def test_what_is_appended_is_written_on_the_boundaries_of_its_pieces(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From wherever it begins: each is in the file before the next one is hashed."""
+    lengths = []
+    writev = os.writev
+
+    def write(fd: int, parts: list[memoryview]) -> int:
+        written = writev(fd, parts)
+        lengths.append(os.fstat(fd).st_size)
+        return written
+
+    monkeypatch.setattr(os, "writev", write)
+    incoming = acquired(store)
+    incoming.append(DATA[:100_000])
+    incoming.append(DATA[100_000:])
+    assert lengths == [100_000, 524_288, 1_048_576, SIZE]
+    incoming.close()
+
+
+def test_nothing_is_asked_for_when_a_piece_is_full(store: LocalStore) -> None:
+    """A socket would take that for the end of what comes."""
+    incoming = acquired(store)
+    source = io.BytesIO(DATA)
+    asked_bytes = []
+
+    def receive(buffer: memoryview) -> int:
+        asked_bytes.append(len(buffer))
+        return source.readinto(buffer)
+
+    incoming.draw(receive, SIZE)
+    assert asked_bytes == [524_288, 524_288]
+    incoming.close()
+
+
 def test_no_more_is_drawn_than_was_asked_for(store: LocalStore) -> None:
     """Up to where a piece of the file ends, if that is farther on: others have their turn."""
     incoming = acquired(store)
