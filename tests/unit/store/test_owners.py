@@ -5,6 +5,7 @@ import pwd
 from pathlib import Path
 
 import pytest
+from support.unprivileged import as_ordinary_user
 
 from proxy.store.owners import Owner, established_owner, find_strangers, is_closed, meant_owner
 
@@ -83,6 +84,14 @@ def test_a_data_directory_belongs_to_who_stored_into_it_first(data_dir: Path, tm
     assert meant_owner(tmp_path / "none") == Owner.running()
     assert not is_closed(data_dir)
     assert not is_closed(tmp_path / "none")
+
+
+@pytest.mark.parametrize("folder", [".", "ledger", "ledger/records"])
+def test_a_data_directory_is_closed_to_whom_its_ledger_is(data_dir: Path, folder: str) -> None:
+    assert not as_ordinary_user(lambda: is_closed(data_dir))
+    (data_dir / folder).chmod(0)
+    assert as_ordinary_user(lambda: is_closed(data_dir))
+    (data_dir / folder).chmod(0o755)
 
 
 def test_a_user_without_a_name_is_told_by_number() -> None:
