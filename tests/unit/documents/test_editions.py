@@ -23,11 +23,13 @@ from support.tree import SignedTree
 from proxy.digest import Digest
 from proxy.documents.editions import GenerationUnknown
 from proxy.documents.generation import Generation, GenerationLost
+from proxy.documents.mirror_records import MirrorRecords
 from proxy.documents.records import documents_in_use
 from proxy.documents.shared_facts import SharedFacts
 from proxy.mirror import Mirror
 from proxy.simplestreams.listing import ListingDamaged
 from proxy.store import listings
+from proxy.store.ledger import LedgerUnavailable
 
 CLIENT, OTHER_CLIENT = "192.0.2.1", "192.0.2.2"
 
@@ -133,6 +135,43 @@ async def test_what_a_replaced_generation_named_stays_served_after_a_restart(
     async with open_worker(tmp_path / "data", mirror, clock) as later:
         assert (await later.served()).number == 2
         assert later.documents.find_item(old.path) is not None
+
+
+async def test_replaced_generations_that_could_not_be_read_are_looked_for_again_after_a_pause(
+    worker: Worker,
+    tree: SignedTree,
+    tmp_path: Path,
+    mirror: Mirror,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No client waits for that."""
+    old = tree.add_item(PRODUCT, "20250601", "squashfs")
+    publish(tree, "20250701")
+    await worker.check()
+    tree.remove_version("20250601")
+    publish(tree, "20250722")
+    await worker.check()
+    replaced, looked = MirrorRecords.replaced, []
+
+    async def fail_once(records: MirrorRecords, since: float) -> list[tuple[Generation, float]]:
+        looked.append(since)
+        if len(looked) == 1:
+            raise LedgerUnavailable("disk I/O error")
+        return await replaced(records, since)
+
+    monkeypatch.setattr(MirrorRecords, "replaced", fail_once)
+    async with open_worker(tmp_path / "data", mirror, clock) as later:
+        assert (await later.served()).number == 2
+        await later.editions.adopt_announced()
+        assert later.editions._adoption is None
+        assert later.documents.find_item(old.path) is None
+        clock.advance(6)
+        await later.editions.adopt_announced()
+        assert later.editions._adoption is not None
+        await later.editions._adoption
+        assert later.documents.find_item(old.path) is not None
+    assert len(looked) == 2
 
 
 async def test_letting_go_serves_the_newest(worker: Worker, tree: SignedTree) -> None:

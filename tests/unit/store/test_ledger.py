@@ -255,7 +255,9 @@ def test_a_blob_counts_once(ledger: Ledger, clock: Clock) -> None:
     clock.advance(5)
     BlobRecords(ledger).add(ONE, 10)
     BlobRecords(ledger).add(TWO, 7)
-    assert BlobRecords(ledger).total_bytes() == 17
+    assert (
+        BlobRecords(ledger).total_bytes() == ledger.blobs.get("total") == 17
+    )  # Other releases read it there.
     assert sorted(BlobRecords(ledger).usages(), key=lambda usage: usage.size_bytes) == [
         Usage(TWO, 7, clock.now),
         Usage(ONE, 10, clock.now - 5),
