@@ -163,9 +163,13 @@ def test_a_format_as_wide_as_the_memory_is_refused(form: str) -> None:
 def test_an_interruption_at_any_moment_leaves_no_traceback(
     tmp_path: Path, interrupted: str, ends: int
 ) -> None:
-    """Reading the program takes a second on a busy machine."""
+    """Reading the program takes a second on a busy machine.
+
+    Whoever runs the tests in the background may have them ignore interruptions, which is inherited.
+    """
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, *_):\n"
         f"        if name == {interrupted!r}:\n"
