@@ -24,9 +24,6 @@ from proxy.sources.limits.limits import UNLIMITED, Limits
 from proxy.sources.meter import Meter
 
 _LEAST_BUFFER_BYTES = 16 * 1024
-_PLAIN_BUFFER_BYTES = 128 * 1024
-"""Over plain TCP the rest of what is large is not received by aiohttp, which would have two megabytes of it,
-on the event loop, before the head is looked at."""
 MOST_ASKED = 4
 """How often a redirector may choose."""
 _USUAL_PAUSE_S = 60.0
@@ -56,6 +53,7 @@ class Follower:
         self._guard = guard
         self._meter = meter
         self._limits = limits
+        self._buffer_bytes = _buffer_bytes(limits)
 
     async def ask(
         self, url: URL, path: str, headers: Mapping[str, str], avoided: Collection[str] = ()
@@ -111,7 +109,7 @@ class Follower:
                 allow_redirects=False,
                 proxy=parent,
                 trace_request_ctx=timer,
-                read_bufsize=_buffer_bytes(self._limits, url.scheme),
+                read_bufsize=self._buffer_bytes,
             )
         if parent is not None:
             refusal = explain_parent_refusal(
@@ -168,12 +166,11 @@ class Follower:
         return OriginMisbehaved(self._name, problem)
 
 
-def _buffer_bytes(limits: Limits, scheme: str) -> int:
+def _buffer_bytes(limits: Limits) -> int:
     """Return how much aiohttp may receive ahead; twice that comes past the limits at most."""
-    most_bytes = _PLAIN_BUFFER_BYTES if scheme == "http" else READ_BUFFER_BYTES
     if limits.chunk_bytes is None:
-        return most_bytes
-    return min(max(limits.chunk_bytes, _LEAST_BUFFER_BYTES), most_bytes)
+        return READ_BUFFER_BYTES
+    return min(max(limits.chunk_bytes, _LEAST_BUFFER_BYTES), READ_BUFFER_BYTES)
 
 
 def _end(trail: list[str]) -> str:
