@@ -216,7 +216,8 @@ def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
         path.chmod(0o644)
     checked = run("check-config", "--config", str(config))
     with Service("--config", str(config), *OFFLINE, log=tmp_path / "log") as service:
-        log = service.log()
+        pass
+    log = service.log()
     for path in open_files:
         path.chmod(0o600)
     mended = run("check-config", "--config", str(config))
