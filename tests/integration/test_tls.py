@@ -290,7 +290,7 @@ async def test_with_client_ca_only_clients_with_its_certificates_get_a_byte(
                         await wire.send(request(mirror.mount + item.path, Connection="close"))
                         answer = await wire.rest()
                 answers.append(answer)
-        noise = [line for line in service.log().splitlines() if " INFO " not in line]
+    noise = [line for line in service.log().splitlines() if " INFO " not in line]
 
     assert [bool(answer) for answer in answers] == [False, False, True] * 2
     assert all(answers[index].endswith(item.read()) for index in (2, 5))
