@@ -356,15 +356,16 @@ async def test_lists_on_a_failing_disk(tmp_path: Path, mirror: Mirror, tree: Sig
         with set_up.failing(f"* /generations/ {errno.EROFS} 0", f"* /audit.log {errno.ENOSPC} 0"):
             assert await set_up.refresh() == (200, "checked test")
             assert (await set_up.get(INDEX)).body == (tree.root / INDEX).read_bytes() != set_up.index
-        assert workers_said(set_up, "generation.copy_not_written", "audit.not_written")
+        await workers_say(set_up, "generation.copy_not_written", "audit.not_written")
 
         tree.publish()
         assert await set_up.refresh() == (200, "checked test")
         assert (await set_up.get(INDEX)).body == (tree.root / INDEX).read_bytes()
 
 
-def workers_said(stage: Stage, *events: str) -> bool:
-    return all(stage.workers.log.having(event) for event in events)
+async def workers_say(stage: Stage, *events: str) -> None:
+    for event in events:
+        await stage.workers.log.seen(event)
 
 
 # The ledger

@@ -10,11 +10,13 @@ from collections import Counter
 from pathlib import Path
 
 from support.crowd import Crowd, Offer
+from support.exchange import read
 from support.faults import Fault
 from support.origin import Origin
 from support.process_tree import Process, descriptors, processes, thread_count
 from support.tree import SignedTree
 from support.workers import Workers, ended, run_workers
+from yarl import URL
 
 from proxy.mirror import Mirror
 
@@ -71,6 +73,8 @@ async def test_a_crowd_gets_right_bytes_only_and_leaves_nothing_open(
     offer = Offer(tree)
     offer.republish()
     async with run_workers(tmp_path, mirror, settings=SETTINGS) as workers:
+        # With its first connection libuv opens a descriptor to have one to spare, and keeps it.
+        await read(URL(workers.service.base) / "-/health")
         before = by_role(opened(workers))
         crowd = Crowd(workers.service.base, mirror.mount, offer)
         origin.fault("*/item-5", Fault(cut_after=500_000), times=2)
@@ -80,12 +84,11 @@ async def test_a_crowd_gets_right_bytes_only_and_leaves_nothing_open(
             await asyncio.to_thread(offer.republish)
             await origin.arrived("*/item-5", 2)
             group.create_task(reloaded(workers))
-        evictions = workers.log.having("blob.evicted")
+        await workers.log.seen("blob.evicted")
 
         assert list(crowd.findings.faults) == []
         assert crowd.findings.wrong_bodies == 0
         assert crowd.findings.checked_bodies > CLIENTS
-        assert evictions
         await origin.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(30):
