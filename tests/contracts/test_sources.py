@@ -281,6 +281,7 @@ async def test_whoever_leaves_before_an_answer_leaves_nothing_open(kind: Kind) -
         await asyncio.wait([fetching, reading])
     await kind.settled()
     await until(descriptors)
+    assert open_descriptors() <= descriptors
 
 
 async def test_many_are_read_at_once(kind: Kind) -> None:

@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from itertools import zip_longest
 from typing import Protocol
 
 from proxy.sources.candidates import Candidate
@@ -20,6 +19,7 @@ from proxy.sources.origin import ItemOptions, OriginItem
 from proxy.sources.segments.climb import Climb
 from proxy.sources.segments.hosts import Hosts
 from proxy.sources.segments.lengths import Load, next_length, split_offset
+from proxy.sources.segments.seats import Seats
 from proxy.sources.segments.window import LEAST_BYTES, Chunk, Segment, Sender, Window
 from proxy.system.threads import ended
 
@@ -38,9 +38,6 @@ _LEAST_WAITING_SHARE = 0.5
 """Who waits for the origin less than this has no use for more from it."""
 _TICK_S = 0.03
 _RATE_OVER_S = 0.5
-_MOST_CONNECTIONS = 8
-"""Of one item, to all origins together."""
-_MOST_FAILURES = 2
 _NO_FAILURE_BYTES = 64 * 1024
 """A transfer that brought so much before it broke off is not held against its origin."""
 
@@ -118,9 +115,7 @@ class Ahead:
         self._tasks: set[asyncio.Task[None]] = set()
         self._crash: BaseException | None = None
         self._transfers: list[_Transfer] = []
-        self._failures: Counter[Candidate] = Counter()
-        self._most_at: dict[Candidate, int] = {}
-        """How many connections to an origin are worth it, where more were tried in vain."""
+        self._choice = Seats(hosts, self, asking.able)
         self._news = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -247,11 +242,9 @@ class Ahead:
             return
         is_complete = all(one.received_bytes for one in self._transfers)
         verdict = climb.judge(now, self._total_bytes, is_complete=is_complete)
+        if verdict is not None and verdict.was_in_vain and self._may_widen():
+            self._choice.was_in_vain(verdict.connections)
         seats = self._seats()
-        if verdict is not None and verdict.was_in_vain and verdict.connections < len(seats):
-            candidate = seats[verdict.connections]
-            self._most_at[candidate] = seats[: verdict.connections].count(candidate)
-            seats = self._seats()
         climb.limit(len(seats))
         left_bytes = self._size_bytes - self._window.position
         if climb.may_try(now) and left_bytes > self._all_rates() * _SOON_S:
@@ -259,32 +252,13 @@ class Ahead:
                 climb.try_more(now, len(seats) - climb.count)
             else:
                 climb.rest(now)
-                self._most_at.clear()
+                self._choice.try_again()
         self._shrink()
         self._fill()
 
     def _seats(self) -> list[Candidate]:
-        """Return at which origins further connections would be, in the order in which they are tried."""
-        if not self._may_widen():
-            return []
-        able = [one for one in self._asking.able() if self._is_fit(one)]
-        taken: Counter[str] = Counter()
-        of_each: list[list[Candidate]] = []
-        for candidate in able:
-            host = candidate.origin.host
-            most = self._hosts.share(host, self) - taken[host]
-            most = min(most, self._most_at.get(candidate, most))
-            taken[host] += most
-            of_each.append([candidate] * most)
-        # One at each first: what limits one origin is no limit for another.
-        return [one for turn in zip_longest(*of_each) for one in turn if one is not None][:_MOST_CONNECTIONS]
-
-    def _is_fit(self, candidate: Candidate) -> bool:
-        return (
-            bool(candidate.origin.host)
-            and self._failures[candidate] < _MOST_FAILURES
-            and not self._hosts.is_unfit(candidate.origin.name)
-        )
+        """Return the origin of each connection that there may be now."""
+        return self._choice.in_turn() if self._may_widen() else []
 
     @property
     def _count(self) -> int:
@@ -403,9 +377,9 @@ class Ahead:
         if isinstance(error, PartsRefused):
             self._hosts.note_unfit(origin.name, candidate.source.path, error.problem)
         elif transfer.received_bytes >= _NO_FAILURE_BYTES:
-            self._failures.pop(candidate, None)
+            self._choice.worked(candidate)
         else:
-            self._failures[candidate] += 1
+            self._choice.failed(candidate)
 
     def _ended(self, transfer: _Transfer) -> None:
         self._hosts.disconnected(transfer.candidate.origin.host, self)
