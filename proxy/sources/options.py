@@ -27,7 +27,7 @@ class UpstreamOptions:
     are fetched there at a time share them, and each has one."""
     transfers: int = 256
     """Most items that are fetched at once, per worker, and half of that for one client; others wait."""
-    background_transfers: int = 8
+    background_transfers: int = 20
     """How many items a prefetch fetches at a time."""
     limit_bytes_s: int | None = None
     """Most bytes a second from all origins, in all processes on a data directory; None is no limit."""

@@ -211,6 +211,24 @@ async def test_beside_a_server_nothing_is_fetched_twice(
     assert origin.count(item.path) == 1
 
 
+async def test_many_items_come_at_a_time_and_no_more_than_configured(
+    commands: Commands, tree: SignedTree, origin: Origin
+) -> None:
+    """As it is installed: where each connection is slow, items at a time are what counts."""
+    most = UpstreamOptions().background_transfers
+    items = [tree.add_item("p", "1", f"item{n}", size=2000) for n in range(most + 5)]
+    tree.publish()
+    gate = origin.gate("*item*")
+    process = await commands.start("prefetch", "product_name=p")
+    await origin.arrived("*item*", most)
+    at_a_time = origin.count("*item*")
+    gate.open()
+    await process.communicate()
+
+    assert at_a_time == most >= 20
+    assert await commands.held(items) == items
+
+
 async def test_a_prefetch_that_was_killed_goes_on_where_it_was(
     commands: Commands, tree: SignedTree, origin: Origin
 ) -> None:

@@ -34,6 +34,19 @@ def test_help_shows_how_to_start_and_how_to_point_maas_at_it() -> None:
     assert "maas admin boot-sources create" in help_text
 
 
+def test_whatever_a_command_leaves_behind_is_collected_though_not_while_it_is_imported() -> None:
+    code = (
+        "import gc; from proxy.cli import main; main.get_command(None, 'query')\n"
+        "print(gc.isenabled(), gc.get_freeze_count())"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    is_enabled, frozen = done.stdout.split()
+    assert is_enabled == "True"
+    assert int(frozen) > 10_000
+
+
 def test_version_is_told() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.startswith("sstream-proxy, version ")
 
