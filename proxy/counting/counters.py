@@ -3,6 +3,7 @@
 stats/<n>/                    one process at a time, which holds a lock on stats/<n>/lock
 stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "cuts",
                               "log", "mirror <name>", "origin <base URL>"
+stats/<n>/clients.1           who asked (`clients.py`)
 stats/<n>/<subject>           what an earlier release counted (`earlier.py`)
 """
 
@@ -14,12 +15,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from proxy.counting import outcomes
+from proxy.counting.clients import ClientTable
 from proxy.counting.earlier import read_earlier
 from proxy.counting.now import Now, Transfers
 from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
 
-OUTCOMES = ("hit", "stale", "miss", "join", "bypass", "absent", "offline", "denied", "refused", "error")
-"""How a request can end; the same words as in logs and in Cache-Status."""
+OUTCOMES = outcomes.OUTCOMES
 
 FIRST_BYTE_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper edges of the first byte's histogram; what is slower is counted beyond the last one."""
@@ -80,6 +82,7 @@ class Counters:
         self.transfers = TransferTally(self._tally("transfers"), self._now)
         self.cuts = CutTally(self._tally("cuts"))
         self.log = LogTally(self._tally("log"))
+        self.clients = ClientTable(self._slot, clock)
 
     def mirror(self, name: str) -> "MirrorTally":
         """Return the counters of a mirror."""
@@ -94,6 +97,7 @@ class Counters:
         for tally in self._tallies.values():
             tally.close()
         self._now.close()
+        self.clients.close()
         os.close(self._lock)
 
     def _tally(self, kind: str, name: str = "") -> Tally:

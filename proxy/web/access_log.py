@@ -5,6 +5,7 @@ import re
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
+from proxy.counting.clients import Visit
 from proxy.counting.counters import Counters
 from proxy.web.blob_response import BlobResponse
 from proxy.web.log_line import Ended, RequestLog, new_request_id
@@ -25,6 +26,8 @@ _REQUEST_ID = web.RequestKey("request_id", str)
 _GIVEN_ID = re.compile(r"[\w.:-]{1,64}")
 _CREDENTIALS = re.compile(r"^([A-Za-z][\w+.-]*://)[^/?#]*@")
 """What an absolute target may have before its host."""
+_LOCAL = "local"
+"""Who asks over a socket that has no addresses."""
 
 
 def request_id(request: web.BaseRequest) -> str:
@@ -40,6 +43,12 @@ def request_id(request: web.BaseRequest) -> str:
 def shown_path(raw_path: str) -> str:
     """Return a request target without credentials."""
     return _CREDENTIALS.sub(r"\1", raw_path)
+
+
+def visit_of(request: web.BaseRequest, mirror: str) -> Visit:
+    """Return what the table of clients tells of a request."""
+    agent = request.headers.get("User-Agent", "")
+    return Visit(request.remote or _LOCAL, mirror, agent, shown_path(request.raw_path))
 
 
 class AccessLog(AbstractAccessLogger):
@@ -60,10 +69,16 @@ class AccessLog(AbstractAccessLogger):
                 outcome, cut = fate_of(response.problem).outcome, cut_for(response.problem)
         mirror = response.get(MIRROR)
         if mirror is not None and isinstance(request, web.Request):
-            tally = request.app[COUNTERS].mirror(mirror)
-            tally.ended(outcome, sent_bytes, response.get(FIRST_BYTE_S), is_aborted=is_aborted)
+            counters = request.app[COUNTERS]
+            counters.mirror(mirror).ended(
+                outcome, sent_bytes, response.get(FIRST_BYTE_S), is_aborted=is_aborted
+            )
+            is_cut = cut is not None
             if cut is not None:
-                request.app[COUNTERS].cuts.cut(cut)
+                counters.cuts.cut(cut)
+            counters.clients.ended(
+                visit_of(request, mirror), outcome, sent_bytes, is_left=is_aborted, is_cut=is_cut
+            )
         self._requests.write(
             Ended(
                 client=request.remote,

@@ -14,7 +14,7 @@ from proxy.fills.bodies import Body, Outcome
 from proxy.service.delivery import Delivery
 from proxy.service.target import Target
 from proxy.web.access.gate import Gate
-from proxy.web.access_log import COUNTERS, OUTCOME, shown_path
+from proxy.web.access_log import COUNTERS, OUTCOME, shown_path, visit_of
 from proxy.web.blob_response import BlobResponse
 from proxy.web.log_line import Ended
 from proxy.web.negotiate import Answer
@@ -47,6 +47,8 @@ def cache_reply(
             prepared=prepared,
             has_body=isinstance(response, BlobResponse),
             tally=request.app[COUNTERS].mirror(target.mirror.name),
+            clients=request.app[COUNTERS].clients,
+            visit=visit_of(request, target.mirror.name),
             is_current=_currency(delivery, gate, target),
             is_for_all=not target.is_document and not gate.asks_networks(target.mirror),
             on_used=partial(delivery.note_use, target),

@@ -17,6 +17,7 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
+from proxy.counting.clients import Client, Visit, read_clients
 from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire import connection, direct_socket
 from proxy.web.wire.connection import Connection
@@ -225,6 +226,33 @@ async def test_every_ready_reply_is_counted(proxy: RunningProxy, wire: Wire, ite
     assert hot > 150
     assert total["requests"]["hit"] == 200 + LEARNING
     assert total["sent_bytes"]["hit"] == (200 + LEARNING) * item.size
+
+
+async def test_every_ready_reply_is_its_clients_own(proxy: RunningProxy, wire: Wire, item: TreeItem) -> None:
+    """From two addresses by turns, of which one leaves in the middle of the counting."""
+    head = request(MOUNT + item.path, User_Agent="maas/3.4")
+    await warm(wire, head)
+    host, port = proxy.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), local_addr=("127.0.0.2", 0))
+    for _ in range(20):
+        writer.write(head)
+        received = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(item.size)
+        assert b"200 OK" in received
+        await wire.send(head)
+        await wire.reply("GET")
+    writer.close()
+
+    counted: dict[str, Client] = {}
+    async with asyncio.timeout(30):
+        while sum(one.total for one in counted.values()) < 40 + LEARNING:
+            await asyncio.sleep(0.01)
+            seen = await asyncio.to_thread(read_clients, proxy.config.data_dir / "stats", proxy.clock())
+            counted = {one.address: one for one in seen if one.agent == "maas/3.4"}
+
+    assert counted["127.0.0.2"].requests == {"hit": 20}
+    assert counted["127.0.0.2"].hit_bytes == 20 * item.size
+    assert counted["127.0.0.1"].path == MOUNT + item.path
 
 
 async def test_ready_replies_are_logged_like_others(
@@ -504,6 +532,8 @@ def hot(content: WholeReply | RangeReplies) -> CachedReply:
         prepared=content,
         has_body=True,
         tally=None,  # type: ignore[arg-type]
+        clients=None,  # type: ignore[arg-type]
+        visit=Visit("", "", "", ""),
         is_current=lambda _: True,
         is_for_all=False,
         on_used=lambda: None,

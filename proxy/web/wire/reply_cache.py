@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from proxy.counting.clients import ClientTable, Visit
 from proxy.counting.counters import MirrorTally
 from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head
@@ -37,6 +38,9 @@ class CachedReply:
     prepared: PreparedReply
     has_body: bool
     tally: MirrorTally
+    clients: ClientTable
+    visit: Visit
+    """What is told of a client that gets it, but for its address."""
     is_current: Callable[[str], bool]
     """Whether the client at an address would get this very reply now."""
     is_for_all: bool
@@ -55,6 +59,8 @@ class CachedReply:
     """How often it went out since it was last counted."""
     sent_bytes: int = 0
     """How much body that was."""
+    client: str = ""
+    """Who got it these times."""
 
 
 class ReplyCache:
@@ -110,6 +116,10 @@ class ReplyCache:
         """Note that a reply has gone out."""
         if not reply.times:
             self._uncounted.append(reply)
+            reply.client = client
+        elif reply.client != client:
+            _count(reply)
+            reply.client = client
         reply.times += 1
         reply.sent_bytes += body_bytes
         if self._counting is None:
@@ -194,5 +204,7 @@ def _count(reply: CachedReply) -> None:
     if reply.times:
         ended = reply.ended
         reply.tally.ended_often(ended.outcome, reply.sent_bytes, reply.times, has_body=reply.has_body)
+        visit = reply.visit._replace(client=reply.client)
+        reply.clients.ended_often(visit, ended.outcome, reply.sent_bytes, reply.times)
         reply.on_used()
         reply.times = reply.sent_bytes = 0

@@ -1,0 +1,130 @@
+"""The table of clients: who asked what of which mirror, kept over restarts and bounded."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.counting.clients import FORGOTTEN_AFTER_S, ClientTable, Visit, read_clients
+from proxy.counting.counters import Counters
+
+NOW = 1_750_000_000.0
+REGION = Visit("10.0.0.5", "maas-stable", "maas/3.4.1/abc", "/images/streams/v1/index.sjson")
+
+
+class Hand:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def hand() -> Hand:
+    return Hand()
+
+
+@pytest.fixture
+def slot(tmp_path: Path) -> Path:
+    folder = tmp_path / "stats" / "0"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_row_tells_what_a_client_did(slot: Path, hand: Hand) -> None:
+    table = ClientTable(slot, hand)
+    table.ended(REGION, "miss", 100)
+    hand.now += 7
+    table.ended_often(REGION._replace(agent="Wget", path="/images/b"), "hit", 60, 3)
+    table.ended(REGION, "error", 5, is_cut=True)
+    table.ended(REGION, "miss", 0, is_left=True)
+
+    (client,) = read_clients(slot.parent, hand.now)
+
+    assert (client.address, client.mirror, client.agent) == REGION[:3]
+    assert client.path == REGION.path
+    assert (client.first_at, client.last_at) == (NOW, NOW + 7)
+    assert client.requests == {"hit": 3, "miss": 2, "error": 1}
+    assert (client.total, client.hits) == (6, 3)
+    assert (client.sent_bytes, client.hit_bytes) == (165, 60)
+    assert (client.left, client.cut, client.broken_at) == (1, 1, int(NOW) + 7)
+
+
+def test_what_several_processes_saw_is_one_client_for_each_mirror(slot: Path, hand: Hand) -> None:
+    other = slot.parent / "1"
+    other.mkdir()
+    ClientTable(slot, hand).ended(REGION, "hit", 10)
+    hand.now += 1
+    ClientTable(other, hand).ended(REGION._replace(agent="newer"), "hit", 20)
+    ClientTable(other, hand).ended(REGION._replace(mirror="lxc"), "miss", 1)
+
+    found = {one.mirror: one for one in read_clients(slot.parent, hand.now)}
+
+    assert found["maas-stable"].sent_bytes == 30
+    assert found["maas-stable"].agent == "newer"
+    assert found["lxc"].requests == {"miss": 1}
+
+
+def test_the_next_process_goes_on_with_the_table(slot: Path, hand: Hand) -> None:
+    first = ClientTable(slot, hand)
+    first.ended(REGION, "hit", 10)
+    first.close()
+    second = ClientTable(slot, hand)
+    second.ended(REGION, "hit", 10)
+    second.ended(REGION._replace(client="10.0.0.6"), "hit", 1)
+
+    found = {one.address: one.sent_bytes for one in read_clients(slot.parent, hand.now)}
+
+    assert found == {"10.0.0.5": 20, "10.0.0.6": 1}
+
+
+def test_many_clients_take_the_rows_of_those_seen_longest_ago(slot: Path, hand: Hand) -> None:
+    table = ClientTable(slot, hand)
+    size = (slot / "clients.1").stat().st_size
+    for number in range(1000):
+        hand.now += 1
+        table.ended(REGION._replace(client=f"10.0.{number // 256}.{number % 256}"), "hit", 1)
+
+    found = read_clients(slot.parent, hand.now)
+
+    assert [one.address for one in found[:2]] == ["10.0.3.231", "10.0.3.230"]
+    assert len(found) == 256
+    assert all(one.total == 1 for one in found)
+    assert (slot / "clients.1").stat().st_size == size
+
+
+@pytest.mark.parametrize("odd", ["", "é" * 500, "\ud800", "\0\0", "x" * 10_000], ids=ascii)
+def test_whatever_a_client_says_has_its_place(slot: Path, hand: Hand, odd: str) -> None:
+    table = ClientTable(slot, hand)
+    for _ in range(2):
+        table.ended(Visit("::1", odd, odd, odd), "absent", 0)
+
+    (client,) = read_clients(slot.parent, hand.now)
+
+    assert client.requests == {"absent": 2}
+    assert len(client.agent) <= 160
+
+
+def test_a_client_that_is_long_gone_is_not_told_of(slot: Path, hand: Hand) -> None:
+    ClientTable(slot, hand).ended(REGION, "hit", 1)
+
+    assert read_clients(slot.parent, hand.now + FORGOTTEN_AFTER_S + 1) == []
+
+
+def test_damaged_tables_are_passed_over(slot: Path, hand: Hand) -> None:
+    ClientTable(slot, hand).ended(REGION, "hit", 1)
+    other = slot.parent / "1"
+    other.mkdir()
+    (other / "clients.1").write_bytes(b"\1short")
+
+    assert [one.address for one in read_clients(slot.parent, hand.now)] == [REGION.client]
+
+
+def test_the_counters_of_a_process_have_its_clients(tmp_path: Path, hand: Hand) -> None:
+    counters = Counters(tmp_path, hand)
+    counters.clients.ended(REGION, "hit", 9)
+    counters.close()
+
+    assert [one.sent_bytes for one in read_clients(tmp_path, hand.now)] == [9]
