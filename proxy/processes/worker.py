@@ -32,6 +32,7 @@ async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]
         observer=await open_observer(config, cache, clock),
         actions_for=partial(Actions, cache, config.prefetch, book, scrubber),
         options=config.admin,
+        clients_port=config.addresses[0][1] if config.admin.listen else None,
     )
 
 

@@ -29,7 +29,7 @@ from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate
 from proxy.web.access_log import COUNTERS, AccessLog
 from proxy.web.admin.api import Api, answer, asker_of
-from proxy.web.admin.dashboard import Dashboard
+from proxy.web.admin.dashboard import PAGE_NAMES, Dashboard
 from proxy.web.admin.permission import AdminOptions, AdminPermission
 from proxy.web.client_options import ClientOptions
 from proxy.web.log_line import RequestLog
@@ -50,6 +50,7 @@ _TLS_HANDSHAKE_TIMEOUT_S = 15.0
 _LINGERING_S = 2.0
 """How long the body of a request that was answered already may take, before the connection is closed."""
 _TCP_FAMILIES = {AF_INET, AF_INET6}
+_OPEN_PAGES = {"/-/health", "/-/ready", *(f"/-/{name}" for name in PAGE_NAMES)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ class Operator:
     observer: Observer
     actions_for: ActionsFor
     options: AdminOptions
+    clients_port: int | None = None
+    """Where clients ask, if that is not where the operator's pages are; 0 if it cannot be known."""
 
 
 def create_app(
@@ -141,10 +144,10 @@ async def _finish_head(request: web.Request, response: web.StreamResponse) -> No
 
 
 def is_operators(path: str) -> bool:
-    """Whether a path tells more than that the proxy lives; the dashboard's page asks for the token itself."""
+    """Whether a path tells more than that the proxy lives; a page asks for the token itself."""
     if path.startswith("/-/static/"):
         return False
-    return path.startswith("/-/") and path not in {"/-/", "/-/health", "/-/ready"}
+    return path.startswith("/-/") and path not in _OPEN_PAGES
 
 
 def _add_operators_routes(
@@ -156,7 +159,9 @@ def _add_operators_routes(
         return permission.may_read(asker_of(request))
 
     pages = Pages(cache, operator.observer, may_read=may_read)
-    dashboard = Dashboard(cache, operator.observer, may_read=may_read)
+    dashboard = Dashboard(
+        cache, operator.observer, mirrors, may_read=may_read, clients_port=operator.clients_port
+    )
     names = tuple(mirror.name for mirror in mirrors)
     api = Api(permission, operator.actions_for, names, cache.storage.threads)
     for path, handler in (
@@ -164,8 +169,9 @@ def _add_operators_routes(
         ("/-/metrics", pages.get_metrics),
         ("/-/health", pages.get_health),
         ("/-/ready", pages.get_ready),
-        ("/-/", dashboard.get_page),
+        *((f"/-/{name}", dashboard.get_page) for name in PAGE_NAMES),
         ("/-/live", dashboard.get_live),
+        ("/-/live/{name}", dashboard.get_live),
         ("/-/plots/{name}.svg", dashboard.get_plot),
         ("/-/static/{name}", dashboard.get_static),
         ("/-/api/v1/openapi.json", api.get_description),

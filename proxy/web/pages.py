@@ -5,8 +5,7 @@
 /-/health     a worker answers   /-/ready      the proxy can do its work
 """
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from aiohttp import web
@@ -19,13 +18,15 @@ from proxy.service.cache import Cache
 from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate
 from proxy.web.admin.api import answer
+from proxy.web.admin.rendering import page_reply, render, static_reply
+from proxy.web.admin.views.visit import base_of
+from proxy.web.recipes import recipes
 
 _UNTOLD = "the reasons are for admins: [admin] read"
-_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
 class Welcome:
-    """The page for whoever looks what this is."""
+    """The page for whoever looks what this is: HTML for browsers, text for all others."""
 
     def __init__(self, mirrors: tuple[Mirror, ...], gate: Gate, *, has_state: bool) -> None:
         self._mirrors = mirrors
@@ -35,16 +36,32 @@ class Welcome:
 
     async def get_page(self, request: web.Request) -> web.Response:
         """List the mirrors that somebody may read from where they are, as URLs to give to a client."""
-        host = request.headers.get("Host", "")
-        base = f"{request.scheme}://{host if _HOST.fullmatch(host) else 'THIS-HOST'}"
-        readable = [mirror for mirror in self._mirrors if self._gate.admits(mirror, request.remote or "")]
+        file = request.query.get("file")
+        if file is not None:
+            return static_reply(file) or web.Response(status=HTTPStatus.NOT_FOUND, text="no such file\n")
+        base = base_of(request.scheme, request.headers.get("Host", ""))
+        readable = tuple(one for one in self._mirrors if self._gate.admits(one, request.remote or ""))
+        if "text/html" in request.headers.get("Accept", ""):
+            values = {
+                "version": __version__,
+                "base": base,
+                "mirrors": readable,
+                "has_state": self._has_state,
+                "recipes": recipes(readable, base),
+            }
+            return page_reply(render("welcome.html", values), Vary="Accept")
+        return web.Response(
+            text=self._as_text(readable, base), headers={"Server": SERVER_NAME, "Vary": "Accept"}
+        )
+
+    def _as_text(self, readable: Sequence[Mirror], base: str) -> str:
         lines = [f"sstream-proxy {__version__}: a verified cache of simplestreams mirrors.", ""]
         lines += [f"  {mirror.name:20} {base}{mirror.mount}" for mirror in readable]
         if not readable:
             lines += ["  None of its mirrors is for clients at your address."]
         if self._has_state:
             lines += ["", f"  {'state and figures':20} {base}/-/"]
-        return web.Response(text="\n".join(lines) + "\n", headers={"Server": SERVER_NAME})
+        return "\n".join(lines) + "\n"
 
 
 class Pages:

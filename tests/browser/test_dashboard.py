@@ -30,7 +30,7 @@ HALF_HOUR = 1800.0
 LAB = Rule(name="lab", mirror="maas", filters=("release=noble", "arch=amd64"))
 TOKEN = "open sesame"
 GUARDED = AdminOptions(trust_loopback=False, token_sha256=hashlib.sha256(TOKEN.encode()).hexdigest())
-SECTIONS = ["problems", "figures", "plots", "mirrors", "rules", "images", "origins", "scrub", "actions"]
+SECTIONS = ["problems", "figures", "mirrors", "rules", "origins", "scrub", "actions"]
 
 
 @pytest.fixture
@@ -114,8 +114,6 @@ async def test_all_of_it_is_there_and_fits_the_screen(
 
             assert await page.locator("#live > section").evaluate_all("all => all.map(e => e.id)") == SECTIONS
             assert await watched.overflow() == 0
-            assert await watched.undrawn() == []
-            assert await page.locator("[data-plot]").count() == 3
             figures = await watched.figures()
             assert figures["hits-day"] == f"{stats['total']['hit_ratio']['day']:.0%}"
             assert figures["sent"] == size(sum(stats["total"]["sent_bytes"].values()))
@@ -125,6 +123,13 @@ async def test_all_of_it_is_there_and_fits_the_screen(
             assert problems[0].startswith("mirror broken has no verified lists")
             assert "fresh" in (await watched.cells("mirrors", "maas"))[1]
             assert "no verified lists" in (await watched.cells("mirrors", "broken"))[1]
+            await watched.shoot(screenshots / f"overview-{width}-{theme}.png")
+            await watched.follow("History")
+            assert await watched.undrawn() == []
+            assert await page.locator("[data-plot]").count() == 3
+            assert await watched.overflow() == 0
+            await watched.shoot(screenshots / f"history-{width}-{theme}.png")
+            await watched.follow("Releases")
             jammy = page.locator("#images tr").filter(has_text="jammy").filter(has_text="arm64")
             assert "partial" in await jammy.inner_text()
             assert "0 of 12" in await jammy.inner_text()
@@ -133,7 +138,7 @@ async def test_all_of_it_is_there_and_fits_the_screen(
             assert "grub-efi-signed" in await page.locator("#images details").inner_text()
             assert await watched.overflow() == 0
             await page.get_by_text("more only upstream").click()
-            await watched.shoot(screenshots / f"dashboard-{width}-{theme}.png")
+            await watched.shoot(screenshots / f"releases-{width}-{theme}.png")
             assert_sound(watched, proxy.base)
 
 
@@ -163,7 +168,6 @@ async def test_figures_follow_without_a_reload_and_disturb_nobody(
             page = watched.page
             await page.evaluate("document.body.dataset.mark = 'still the same page'")
             run = page.get_by_role("button", name="Run")
-            await page.get_by_text("only upstream", exact=False).first.click()
             await run.focus()
             await page.evaluate("getSelection().selectAllChildren(document.querySelector('#rules tbody th'))")
             await page.evaluate("scrollTo(0, 300)")
@@ -174,10 +178,8 @@ async def test_figures_follow_without_a_reload_and_disturb_nobody(
             await expect(page.locator('[data-figure="blobs"]')).not_to_have_text(before)
 
             assert int(await watched.figure("blobs")) == int(before) + 1
-            assert size(item.size) in " ".join(await watched.cells("images", "noble"))
             assert await page.evaluate("document.body.dataset.mark") == "still the same page"
             assert await page.evaluate("document.activeElement === window.run && window.run.isConnected")
-            assert await page.evaluate("document.querySelector('#images details').open")
             assert await page.evaluate("scrollY") == 300
             assert await page.evaluate("getSelection().toString()") == "lab"
             assert_sound(watched, proxy.base)
@@ -220,6 +222,7 @@ async def test_a_rule_is_run_at_the_press_of_a_button(
             await page.get_by_role("button", name="Run").click()
             await expect(page.locator("#answer")).to_have_text("rule lab will be run by a running server")
             await expect(page.locator("#rules tr").last).to_contain_text("complete")
+            await watched.follow("Releases")
             row = page.locator("#images tr").filter(has_text="noble").filter(has_text="amd64")
             await expect(row).to_contain_text("cached")
             await expect(row).to_contain_text("pinned")
@@ -252,6 +255,13 @@ async def test_going_offline_and_online(
             toggle = page.locator('[data-action="offline"]')
             await expect(toggle).to_have_text("Go offline")
             await toggle.press("Enter")
+            await expect(page.get_by_role("dialog")).to_contain_text("no origin is asked")
+            await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+            await page.keyboard.press("Escape")
+            assert not proxy.cache.offline.is_on
+            await toggle.press("Enter")
+            await page.keyboard.press("Tab")
+            await page.keyboard.press("Enter")
             await expect(toggle).to_have_text("Go online")
             await expect(page.locator("#head .state")).to_have_text("offline")
             assert (await proxy.read(item.path)).status == 504
@@ -291,7 +301,7 @@ async def test_only_an_admin_changes_anything(
             answer = page.locator("#answer")
             for token, means in (("", "bad"), ("guessed", "bad"), (TOKEN, "good")):
                 await page.get_by_label("Admin's token").fill(token)
-                await page.get_by_role("button", name="Go offline").click()
+                await watched.confirm("Go offline")
                 await expect(answer).to_have_class(means)
                 if means == "bad":
                     await expect(answer).to_contain_text("this needs an admin")
@@ -314,8 +324,11 @@ async def test_a_token_is_kept_until_the_tab_is_closed(
             await page.get_by_label("Admin's token").fill(TOKEN)
             await page.get_by_role("button", name="Use").click()
             await page.reload()
-            await page.get_by_role("button", name="Go offline").click()
+            await watched.confirm("Go offline")
             await expect(page.locator("#answer")).to_have_text("no origin is asked any more")
+            await watched.follow("History")
+            for image in await page.locator("[data-plot]").all():
+                await expect(image).to_have_attribute("src", re.compile("^blob:"))
 
             assert await watched.undrawn() == []
             assert_sound(watched, proxy.base)
@@ -339,9 +352,6 @@ async def test_figures_for_admins_only_are_shown_once_the_token_is_given(
             await page.get_by_label("Admin's token").press("Enter")
             await expect(page.locator('[data-figure="blobs"]')).to_have_text("0")
             await expect(page.locator("#locked")).to_have_count(0)
-            for image in await page.locator("[data-plot]").all():
-                await expect(image).to_have_attribute("src", re.compile("^blob:"))
-            assert await watched.undrawn() == []
 
             await page.reload()
             await expect(page.locator('[data-figure="blobs"]')).to_have_text("0")

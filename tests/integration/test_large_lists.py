@@ -46,7 +46,7 @@ def counted_elsewhere(data_dir: Path) -> Iterator[None]:
 
 
 async def page(proxy: RunningProxy) -> str:
-    async with proxy.get("/-/") as response:
+    async with proxy.get("/-/releases") as response:
         assert response.status == 200
         return str(await response.text())
 
@@ -137,7 +137,7 @@ async def test_pages_and_orders_of_many_items_cost_a_worker_little_memory(
         async with asyncio.timeout(60):
             texts = [b"still being counted"]
             while any(b"still being counted" in text for text in texts):
-                texts = await asyncio.gather(*(ask("/-/") for _ in range(BROWSERS)))
+                texts = await asyncio.gather(*(ask("/-/releases") for _ in range(BROWSERS)))
                 await asyncio.gather(*(ask(f"/-/{name}") for name in ("stats", "metrics", "live") * 3))
             headers = {"X_Sstream_Proxy": "1", "Host": "localhost"}
             async with Wire.to(service.base) as wire:

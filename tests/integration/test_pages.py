@@ -1,6 +1,7 @@
 """What the proxy says of itself: a page for people, `/-/health` and `/-/stats` for programs."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,35 @@ async def test_the_welcome_page_lists_the_mirrors_as_urls_to_give_to_clients(
         assert f"http://cache.example.test:8080{mirror.mount}\n" in page.body.decode()
 
 
+async def test_a_browser_gets_the_welcome_page_as_a_page(
+    tmp_path: Path, mirrors: tuple[Mirror, ...], keyring: Path
+) -> None:
+    """With what each client has to be told, and everything that it needs below the same path."""
+    async with run_proxy(make_config(tmp_path / "data", *mirrors)) as proxy, Wire.to(proxy.base) as wire:
+        page = await wire.ask("/", Host="cache.example.test:8080", Accept="text/html,*/*;q=0.8")
+        text = page.body.decode()
+        files = [await wire.ask(target) for target in re.findall(r'(?:href|src)="(/\?file=[^"]+)"', text)]
+        lost = await wire.ask("/?file=../dashboard.py")
+
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert page.headers["Vary"] == "Accept"
+    assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "http://cache.example.test:8080/one/two/" in text
+    assert f"--keyring={keyring}" in text
+    assert [file.status for file in files] == [200] * 3
+    assert lost.status == 404
+
+
 @pytest.mark.parametrize("host", ["<script>alert(1)</script>", "a b", "\xff\xfe", "", "a/b", "a?b"])
 async def test_the_welcome_page_repeats_no_host_that_is_none(proxy: RunningProxy, host: str) -> None:
     async with Wire.to(proxy.base) as wire:
         page = await wire.ask("/", Host=host)
+        html = await wire.ask("/", Host=host, Accept="text/html")
 
     assert page.status == 200
     assert b"http://THIS-HOST/images/test/\n" in page.body
+    assert b"http://THIS-HOST/images/test/<" in html.body
+    assert not host or host.encode("latin-1") not in html.body
 
 
 async def test_a_mirror_mounted_at_the_root_leaves_no_room_for_the_welcome_page(

@@ -59,6 +59,16 @@ class Watched:
         found = rows.filter(has=self.page.locator("th", has_text=row)).first
         return [" ".join(text.split()) for text in await found.locator("th, td").all_inner_texts()]
 
+    async def follow(self, title: str) -> None:
+        """Go to another page by the menu, and wait until nothing is being asked for."""
+        await self.page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
+        await self.page.wait_for_load_state("networkidle")
+
+    async def confirm(self, button: str) -> None:
+        """Press a button that asks whether somebody is sure, and say yes."""
+        await self.page.get_by_role("button", name=button, exact=True).first.click()
+        await self.page.locator("#sure .hurts").click()
+
     async def overflow(self) -> int:
         """Return by how many pixels the page is wider than the window."""
         script = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -1,125 +1,103 @@
-"""The dashboard at `/-/`: rendered here, without anything from elsewhere.
+"""The operator's pages below `/-/`: rendered here, without anything from elsewhere.
 
-/-/                 the page
-/-/live             its changing part, which the page fetches every few seconds
-/-/plots/NAME.svg   a plot of the last day
+/-/                 the overview          /-/NAME         another page
+/-/live             its changing part     /-/live/NAME    that of another page
+/-/plots/NAME.svg   a plot
 /-/static/FILE      style and script
+
+Each page is a frame that anybody gets, with what only readers may see in it: whoever may not
+read it can send a token from there, and the script then asks for the changing part with it.
 """
 
-import time
 from collections.abc import Callable
 from http import HTTPStatus
-from importlib.resources import files
+from typing import NamedTuple
 
-import jinja2
 from aiohttp import web
 
-from proxy.readable import duration, share, size
-from proxy.reporting.plots import HEIGHT, PLOTS, THEMES, WIDTH, draw
+from proxy.mirror import Mirror
+from proxy.reporting.plots import PLOTS, THEMES, draw
 from proxy.reporting.products import ProductTable
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
-from proxy.web import SERVER_NAME
-from proxy.web.admin.permission import CHANGE_HEADER
+from proxy.web.admin.rendering import page_reply, picture_reply, render, static_reply
+from proxy.web.admin.views.connect import Connect
+from proxy.web.admin.views.history import History
+from proxy.web.admin.views.overview import Overview
+from proxy.web.admin.views.releases import Releases
+from proxy.web.admin.views.visit import Look, Visit, base_of
 
-_PAGE_POLICY = (
-    "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-_STATIC = {"dashboard.css": "text/css", "dashboard.js": "text/javascript", "icon.svg": "image/svg+xml"}
-
-
-def _moment(when: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(when))
+OVERVIEW = ""
+PAGE_NAMES = (OVERVIEW, "releases", "history", "connect")
+"""In the order of the menu."""
 
 
-def _capitalize_first(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-# Read once, when the program starts: no request waits for the disk.
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("proxy.web.admin"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_TEMPLATES.filters |= {
-    "size": size,
-    "duration": duration,
-    "share": share,
-    "moment": _moment,
-    "capitalize_first": _capitalize_first,
-}
-_TEMPLATES.globals |= {
-    "plots": PLOTS,
-    "plot_width": WIDTH,
-    "plot_height": HEIGHT,
-    "change_header": CHANGE_HEADER,
-}
-_PAGE = _TEMPLATES.get_template("page.html")
-_LIVE = _TEMPLATES.get_template("live.html")
-_FILES = {name: files("proxy.web.admin").joinpath("static").joinpath(name).read_bytes() for name in _STATIC}
+class _Page(NamedTuple):
+    title: str
+    look: Look
+    renewed_every_s: int
+    """How often the script brings it up to date; 0 is never."""
 
 
 class Dashboard:
     """Answers for the pages that a person looks at."""
 
-    def __init__(self, cache: Cache, observer: Observer, *, may_read: Callable[[web.Request], bool]) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        observer: Observer,
+        mirrors: tuple[Mirror, ...],
+        *,
+        may_read: Callable[[web.Request], bool],
+        clients_port: int | None = None,
+    ) -> None:
+        """Show these mirrors; `clients_port` is where clients ask for them, if these pages are elsewhere."""
         self._may_read = may_read
         self._cache = cache
         self._observer = observer
-        self._products = ProductTable(cache)
+        self._clients_port = clients_port
+        self._pages = {
+            OVERVIEW: _Page("Overview", Overview(observer).look, 3),
+            "releases": _Page("Releases", Releases(ProductTable(cache), observer).look, 3),
+            "history": _Page("History", History().look, 0),
+            "connect": _Page("Connect", Connect(mirrors).look, 0),
+        }
+        self._menu = [(name, page.title) for name, page in self._pages.items()]
 
     async def get_page(self, request: web.Request) -> web.Response:
-        """Return the whole page; to those who may not read it only what lets them send a token."""
-        live = await self._render_live() if self._may_read(request) else ""
-        return _page(_PAGE.render(live=live))
+        """Return a whole page; to those who may not read it only what lets them send a token."""
+        name = request.path.rpartition("/")[2]
+        page = self._pages[name]
+        live = await self._render_live(name, request) if self._may_read(request) else ""
+        frame = {"live": live, "name": name, "page": page, "menu": self._menu}
+        return page_reply(render("page.html", frame))
 
-    async def get_live(self, _: web.Request) -> web.Response:
-        """Return the changing part."""
-        return _page(await self._render_live())
+    async def get_live(self, request: web.Request) -> web.Response:
+        """Return the changing part of a page."""
+        name = request.match_info.get("name", OVERVIEW)
+        if name not in self._pages:
+            return _nothing("page")
+        return page_reply(await self._render_live(name, request))
 
     async def get_plot(self, request: web.Request) -> web.Response:
         """Return a plot."""
         name, theme = request.match_info["name"], request.query.get("theme", THEMES[0])
         if name not in PLOTS or theme not in THEMES:
-            return web.Response(status=HTTPStatus.NOT_FOUND, text="there is no such plot\n")
+            return _nothing("plot")
         snapshot = await self._observer.snapshot()
         threads = self._cache.storage.threads
-        picture = await threads.slow(draw, name, theme, snapshot.totals, snapshot.taken_at)
-        return _answer(picture, "image/svg+xml", _PICTURE_POLICY)
+        return picture_reply(await threads.slow(draw, name, theme, snapshot.totals, snapshot.taken_at))
 
     async def get_static(self, request: web.Request) -> web.Response:
         """Return style or script."""
-        name = request.match_info["name"]
-        if name not in _STATIC:
-            return web.Response(status=HTTPStatus.NOT_FOUND, text="there is no such file\n")
-        return _answer(_FILES[name], _STATIC[name], _PAGE_POLICY)
+        return static_reply(request.match_info["name"]) or _nothing("file")
 
-    async def _render_live(self) -> str:
-        snapshot = await self._observer.snapshot()
-        products = await self._products.rows()
-        render: Callable[..., str] = _LIVE.render
-        return await self._cache.storage.threads.slow(
-            lambda: render(stats=snapshot.stats, now=snapshot.taken_at, products=products)
-        )
+    async def _render_live(self, name: str, request: web.Request) -> str:
+        base = base_of(request.scheme, request.headers.get("Host", ""), self._clients_port)
+        values = await self._pages[name].look(Visit(base=base, query=request.query))
+        template = f"live/{name or 'overview'}.html"
+        return await self._cache.storage.threads.slow(render, template, values)
 
 
-def _page(text: str) -> web.Response:
-    """Answer with a page. Names of files that are no UTF-8 have half characters, which it spells out."""
-    return _answer(text.encode(errors="backslashreplace"), "text/html", _PAGE_POLICY)
-
-
-def _answer(body: bytes, content_type: str, policy: str) -> web.Response:
-    headers = {
-        "Server": SERVER_NAME,
-        "Content-Security-Policy": policy,
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-    }
-    charset = None if content_type == "image/svg+xml" else "utf-8"
-    return web.Response(body=body, content_type=content_type, charset=charset, headers=headers)
+def _nothing(kind: str) -> web.Response:
+    return web.Response(status=HTTPStatus.NOT_FOUND, text=f"there is no such {kind}\n")

@@ -1,7 +1,6 @@
 // Keeps the page current, and sends what its buttons ask for.
 "use strict";
 
-const LIVE_EVERY_MS = 3000;
 const PLOTS_EVERY_MS = 60000;
 const PATIENCE_MS = 10000;
 
@@ -9,6 +8,8 @@ const live = document.getElementById("live");
 const lost = document.getElementById("lost");
 const answer = document.getElementById("answer");
 const token = document.getElementById("token");
+const sure = document.getElementById("sure");
+const everyMs = 1000 * live.dataset.every;
 const isDark = matchMedia("(prefers-color-scheme: dark)");
 
 // Bringing the page up to date
@@ -20,14 +21,14 @@ async function update() {
   clearTimeout(timer);
   if (!document.hidden) await look();
   clearTimeout(timer);
-  timer = setTimeout(update, LIVE_EVERY_MS);
+  if (everyMs) timer = setTimeout(update, everyMs);
 }
 
 async function look() {
   try {
-    const reply = await ask("/-/live");
+    const reply = await ask(live.dataset.from + location.search);
     if (reply.ok) {
-      const hadPlots = document.getElementById("plots") !== null;
+      const hadPlots = document.querySelector("[data-plot]") !== null;
       const wanted = document.createElement("div");
       wanted.innerHTML = await reply.text();
       morph(live, wanted);
@@ -43,7 +44,7 @@ async function look() {
 }
 
 function tellLost(why) {
-  const known = document.getElementById("plots") !== null;
+  const known = document.getElementById("locked") === null;
   lost.textContent = known ? `These figures are from ${lastAt.toLocaleTimeString()}: ${why}.` : `${why}.`;
   lost.hidden = !known && !token.value;
 }
@@ -127,6 +128,7 @@ function ask(address, options = {}) {
 
 async function act(button) {
   if (button.hasAttribute("aria-busy")) return;
+  if (button.dataset.ask && !(await isSure(button))) return;
   button.setAttribute("aria-busy", "true");
   tell("", "…");
   try {
@@ -146,6 +148,17 @@ async function act(button) {
   update();
 }
 
+// What hurts is asked for again. Escape and Enter both mean no, until the other button is chosen.
+function isSure(button) {
+  sure.querySelector("#sure-text").textContent = button.dataset.ask;
+  sure.querySelector(".hurts").textContent = button.textContent;
+  sure.returnValue = "no";
+  sure.showModal();
+  return new Promise((settled) => {
+    sure.addEventListener("close", () => settled(sure.returnValue === "yes"), { once: true });
+  });
+}
+
 function tell(kind, text) {
   answer.className = kind;
   answer.textContent = text;
@@ -162,10 +175,10 @@ document.querySelector(".token form").addEventListener("submit", (event) => {
   update();
   drawPlots();
 });
-document.addEventListener("visibilitychange", update);
+document.addEventListener("visibilitychange", () => everyMs && update());
 isDark.addEventListener("change", drawPlots);
 
 token.value = sessionStorage.getItem("token") || "";
 if (token.value) drawPlots();
 setInterval(() => document.hidden || drawPlots(), PLOTS_EVERY_MS);
-update();
+if (everyMs || document.getElementById("locked")) update();

@@ -1,0 +1,57 @@
+"""One look at a page: what was asked for, and by which address. Pure."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+UNKNOWN_HOST = "THIS-HOST"
+"""In place of a name that is none."""
+_LONGEST_TEXT = 300
+_LAST_PAGE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What somebody who looks at a page has asked for."""
+
+    base: str
+    """Scheme, host and port by which clients reach the mirrors from where they are."""
+    query: Mapping[str, str]
+
+    def text(self, name: str) -> str:
+        """Return a field of the query, "" when it is not given."""
+        return self.query.get(name, "").strip()[:_LONGEST_TEXT]
+
+    def choice(self, name: str, among: tuple[str, ...]) -> str:
+        """Return a field that is one of these, the first of them when it is none."""
+        given = self.query.get(name, "")
+        return given if given in among else among[0]
+
+    def page_number(self) -> int:
+        """Return which page of a long list is asked for, from 1 on."""
+        given = self.query.get("page", "")
+        return min(max(int(given), 1), _LAST_PAGE) if given.isascii() and given.isdigit() else 1
+
+
+Look = Callable[[Visit], Awaitable[dict[str, Any]]]
+"""Returns the values of a page's template."""
+
+
+def base_of(scheme: str, host: str, port: int | None = None) -> str:
+    """Return the beginning of addresses to give to clients, by the Host header of whoever asks.
+
+    `port` takes the place of the one asked at, where the mirrors are at another one.
+    """
+    name = host if _HOST.fullmatch(host) else UNKNOWN_HOST
+    if port is not None:
+        name = _without_port(name)
+        name = f"{name}:{port}" if port else f"{name}:PORT"
+    return f"{scheme}://{name}"
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
