@@ -16,6 +16,7 @@ _NEEDED = {
     "proxy/web/admin/openapi.json",
     "proxy/web/admin/static/dashboard.css",
     "proxy/web/admin/static/dashboard.js",
+    "proxy/web/admin/static/copy.js",
     "proxy/web/admin/templates/page.html",
 }
 

@@ -16,7 +16,7 @@ _PAGES = {
     "/": b"sstream-proxy",
     "/-/": b"/-/static/dashboard.css",
     "/-/static/dashboard.css": b"{",
-    "/-/static/dashboard.js": b"/-/live",
+    "/-/static/dashboard.js": b"dataset.every",
     "/-/static/icon.svg": b"<svg",
     "/-/live": b"maas-stable",
     "/-/plots/bytes.svg": b"<svg",
