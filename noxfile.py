@@ -70,6 +70,14 @@ def coverage(session: nox.Session) -> None:
     session.run("pytest", *reports, *session.posargs, env={"CI": "1"})  # Hypothesis then has no deadlines.
 
 
+@nox.session(tags=["release"])
+def docs(session: nox.Session) -> None:
+    """Make the reference pages from the code, and build all documents as a site in build/site."""
+    _install(session, "docs")
+    session.run("python", "packaging/write_reference.py")
+    session.run("python", "packaging/build_site.py")
+
+
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Choose the newest versions of all that a release needs, and pin them with their hashes.

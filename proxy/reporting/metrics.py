@@ -34,6 +34,11 @@ def exposition(snapshot: Snapshot) -> bytes:
     return generate_latest(registry)
 
 
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """Yield all metrics, each with its name, its text, and its values."""
+    return _Once(snapshot).collect()
+
+
 class _Once(Collector):
     """Hands out one snapshot."""
 

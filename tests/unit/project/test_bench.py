@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import figures_page
 import pytest
-import readme_figures
 import remarks
 import report
 from figures import Bar, Effort, Note, Rounds, Row, alternate, percentile
@@ -330,24 +330,23 @@ def stream_named(name: str, descriptor: int) -> bool:
     return name == f"{about.st_dev}:{about.st_ino}"
 
 
-def test_the_readmes_figures_are_those_of_the_results() -> None:
-    readme = readme_figures.README.read_text()
-    if readme_figures.BEGIN in readme:
-        table = readme_figures.figures(json.loads(readme_figures.RESULTS.read_text()))
-        assert readme_figures.written_into(readme, table) == readme
+def test_the_pages_figures_are_those_of_the_results() -> None:
+    page = figures_page.PAGE.read_text()
+    table = figures_page.figures(json.loads(figures_page.RESULTS.read_text()))
+    assert figures_page.written_into(page, table) == page
 
 
-def test_figures_go_between_the_marks_of_the_readme_and_nowhere_else() -> None:
+def test_figures_go_between_the_marks_of_the_page_and_nowhere_else() -> None:
     results = json.loads(report.as_json(MACHINE, CHAPTERS))
     results["scenarios"]["small"]["bars"][0]["what"] = "4 KiB item, as installed: requests/s to nginx static"
-    table = readme_figures.figures(results)
+    table = figures_page.figures(results)
     assert table.splitlines()[2:] == ["| small hits a second, beside nginx | 1.5 |"]
-    before = f"Fast.\n{readme_figures.BEGIN}\nold\n{readme_figures.END}\nMore."
-    after = readme_figures.written_into(before, table)
-    assert after == f"Fast.\n{readme_figures.BEGIN}\n{table}\n{readme_figures.END}\nMore."
-    assert readme_figures.written_into(after, table) == after
+    before = f"Fast.\n{figures_page.BEGIN}\nold\n{figures_page.END}\nMore."
+    after = figures_page.written_into(before, table)
+    assert after == f"Fast.\n{figures_page.BEGIN}\n{table}\n{figures_page.END}\nMore."
+    assert figures_page.written_into(after, table) == after
     with pytest.raises(ValueError, match="put these two lines there"):
-        readme_figures.written_into("Fast.", table)
+        figures_page.written_into("Fast.", table)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv")

@@ -1,8 +1,8 @@
-"""The figures that the README names: taken from results.json, so that nobody writes them down by hand.
+"""The figures that docs/explanation/speed.md names: taken from results.json, never written by hand.
 
-    python bench/readme_figures.py    write them into README.md, between its two marks
+    python bench/figures_page.py    write them into that page, between its two marks
 
-A test holds the README to them.
+A test holds the page to them.
 """
 
 import json
@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import report
 
-BEGIN = "<!-- figures of bench/results.json; python bench/readme_figures.py writes them -->"
+BEGIN = "<!-- figures of bench/results.json; python bench/figures_page.py writes them -->"
 END = "<!-- end of the figures -->"
 _BENCH = Path(__file__).parent
 RESULTS = _BENCH / "results.json"
-README = _BENCH.parent / "README.md"
+PAGE = _BENCH.parent / "docs/explanation/speed.md"
 
 
 class _Figure(NamedTuple):
-    """A value of the results, and what the README calls it."""
+    """A value of the results, and what the page calls it."""
 
     scenario: str
     value: str
@@ -55,7 +55,7 @@ _FIGURES = (
 
 
 def figures(results: dict[str, Any]) -> str:
-    """Return the README's table, without what was not measured."""
+    """Return the page's table, without what was not measured."""
     lines = ["| what | figure |", "|---|---|"]
     for one in _FIGURES:
         bars = results["scenarios"].get(one.scenario, {"bars": []})["bars"]
@@ -64,18 +64,20 @@ def figures(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def written_into(readme: str, table: str) -> str:
-    """Return a README with a table between its marks. Raises ValueError when it has none."""
-    before, begin, rest = readme.partition(BEGIN)
+def written_into(page: str, table: str) -> str:
+    """Return a page with a table between its marks. Raises ValueError when it has none."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md has no place for the figures: put these two lines there\n{BEGIN}\n{END}")
+        raise ValueError(
+            f"{PAGE.name} has no place for the figures: put these two lines there\n{BEGIN}\n{END}"
+        )
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def main() -> None:
-    """Write the figures into the README."""
-    README.write_text(written_into(README.read_text(), figures(json.loads(RESULTS.read_text()))))
+    """Write the figures into the page."""
+    PAGE.write_text(written_into(PAGE.read_text(), figures(json.loads(RESULTS.read_text()))))
 
 
 if __name__ == "__main__":
