@@ -33,7 +33,7 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     for step in (install, test):
         program, _, arguments = step.partition(" ")
         wanted = f'"$work/venv/bin/{Path(program).name}" {arguments}'.strip()
-        assert wanted in ci
+        assert any(wanted in line for line in ci), wanted
 
 
 def test_every_module_has_a_docstring_and_stays_below_500_lines() -> None:
