@@ -5,6 +5,8 @@ from enum import Enum
 
 EVERYBODY = ("0.0.0.0/0", "::/0")
 """All networks there are."""
+ORIGINS = "origins"
+"""Stands for the URLs of a mirror's origins, among those that it answers to."""
 
 
 class Trust(Enum):
@@ -41,3 +43,17 @@ class Mirror:
     """Networks whose clients may read it."""
     users: tuple[str, ...] = ()
     """Names of the users who may read it; empty is those who may read any."""
+    answer_to: tuple[str, ...] = (ORIGINS,)
+    """Base URLs of its tree by which clients may ask for it besides the mount, where their names lead here;
+    "origins" stands for its origins'."""
+
+    @property
+    def origin_urls(self) -> tuple[str, ...]:
+        """The URLs of those of its origins that are servers."""
+        return tuple(url for url in self.origins if url.lower().startswith(("http://", "https://")))
+
+    @property
+    def answered_urls(self) -> tuple[str, ...]:
+        """All URLs that it answers to besides its mount, each once."""
+        listed = [self.origin_urls if entry == ORIGINS else (entry,) for entry in self.answer_to]
+        return tuple(dict.fromkeys(url for urls in listed for url in urls))

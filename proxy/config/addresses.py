@@ -159,6 +159,15 @@ def base_url_problem(url: str) -> str | None:
     return None
 
 
+def answered_problem(url: str) -> str | None:
+    """Judge a URL that a mirror is to answer to besides its mount."""
+    if is_folder(url) or "://" not in url:
+        return f'{_A_URL}, such as "http://images.example.org/stable/", or "origins", not {quoted(url)}'
+    if "@" in url:
+        return "holds a user or password: write what clients ask for, without them"
+    return base_url_problem(url)
+
+
 def unproved_problem(url: str) -> str | None:
     """Judge a URL whose only proof is the origin's certificate."""
     if is_folder(url):

@@ -17,6 +17,7 @@ from proxy.processes.loaded_config import LoadedConfig
 from proxy.processes.supervisor_link import SupervisorLink
 from proxy.runtime import open_observer, open_rulebook, open_runtime
 from proxy.service.cache import Cache
+from proxy.system.host_names import own_names
 from proxy.web.access.gate import Gate
 from proxy.web.app import Listening, Operator, create_app, create_operators_app
 from proxy.web.log_line import RequestLog
@@ -33,6 +34,7 @@ async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]
         actions_for=partial(Actions, cache, config.prefetch, book, scrubber),
         options=config.admin,
         clients_port=config.addresses[0][1] if config.admin.listen else None,
+        own_names=await cache.storage.threads.disk(own_names),
     )
 
 

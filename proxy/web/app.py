@@ -62,6 +62,13 @@ class Operator:
     options: AdminOptions
     clients_port: int | None = None
     """Where clients ask, if that is not where the operator's pages are; 0 if it cannot be known."""
+    own_names: frozenset[str] = frozenset()
+    """What this machine is called."""
+
+    @property
+    def permission(self) -> AdminPermission:
+        """Who may do what."""
+        return AdminPermission(self.options, self.own_names)
 
 
 def create_app(
@@ -94,21 +101,20 @@ def _create(
     operator: Operator | None,
 ) -> web.Application:
     """Return an application without routes; `elsewhere` answers for absolute targets of other servers."""
-    permission = None if operator is None else AdminPermission(operator.options)
+    permission = None if operator is None else operator.permission
 
     @web.middleware
     async def route_by_target(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Look for a path's handler only if it is ours: an absolute target may be another server's."""
-        request[PLACE] = place = mounts.place(request.raw_path, local_address(request))
+        host = request.headers.get("Host", "")
+        request[PLACE] = place = mounts.place(request.raw_path, local_address(request), host)
         is_tunnel = request.method == "CONNECT"  # Its target is a host, whatever it looks like.
         if is_tunnel or not place.is_ours:
             return await elsewhere(request)
-        if (
-            permission is not None
-            and is_operators(request.path)
-            and not permission.may_read(asker_of(request))
-        ):
-            return answer(HTTPStatus.FORBIDDEN, {"problem": "reading this needs an admin"})
+        if permission is not None and is_operators(request.path):
+            why_not = permission.why_not_read(asker_of(request))
+            if why_not is not None:
+                return answer(HTTPStatus.FORBIDDEN, {"problem": why_not})
         try:
             return await handler(request)
         except (ProxyError, OSError) as error:
@@ -153,7 +159,7 @@ def is_operators(path: str) -> bool:
 def _add_operators_routes(
     app: web.Application, cache: Cache, mirrors: tuple[Mirror, ...], operator: Operator
 ) -> None:
-    permission = AdminPermission(operator.options)
+    permission = operator.permission
 
     def may_read(request: web.Request) -> bool:
         return permission.may_read(asker_of(request))

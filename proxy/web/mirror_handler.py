@@ -70,7 +70,9 @@ class MirrorHandler:
             )
         mirror, address = place.mirror, request.remote or ""
         if mirror is None:
-            return _refuse(HTTPStatus.NOT_FOUND, "no mirror is mounted here; / lists those that are")
+            here = "no mirror is mounted here; / lists those that are"
+            there = "no configured mirror has this path of that server"
+            return _refuse(HTTPStatus.NOT_FOUND, here if place.is_ours else there)
         try:
             with presence_of(request).needed():
                 await self._gate.pass_through(mirror, address, _authorization(request))

@@ -1,26 +1,29 @@
 """Where a request target leads: to which mirror, if to any.
 
-Origin-form targets are matched by mount, absolute-form ones by origin, so that
-the proxy also works as `http_proxy` for the mirrors it is configured for, and
-for nothing else. What lies below a mount is the mirror's under any name: nobody
-knows all those by which clients reach this machine. Whatever is found here,
-no other server than the mirror's own origins is ever asked for it.
+A path belongs to the mirror that is mounted above it, whatever Host says: nobody knows all
+names by which clients reach this machine. Two things come before that. A Host that is an origin's
+makes it a path of that origin, so that a name server which gives our address for the origin's name is all
+that a site needs; and absolute-form targets are matched by origin, so that the proxy also works as
+`http_proxy`. Both hold for the mirrors that are configured, and for nothing else. Whatever
+is found here, no other server than the mirror's own origins is ever asked for it.
 """
 
 import socket
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from proxy.mirror import Mirror
-from proxy.sources.addresses import is_folder
 from proxy.web.access.networks import parse_address
+from proxy.web.authorities import DEFAULT_PORTS, Authority, of_header, of_url, plain
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _OUR_PAGES = "/-/"
 
-_Authority = tuple[str, int]
-"""Host and port."""
+_Address = tuple[str, int]
+"""Host and port that a request arrived at."""
+_Trees = Mapping[Authority, Sequence[tuple[str, Mirror]]]
+"""By who is asked: the trees there, by their path, the longest first."""
 
 
 class Place(NamedTuple):
@@ -42,21 +45,26 @@ class Mounts:
     def __init__(self, mirrors: Sequence[Mirror]) -> None:
         # The longest mount wins, so that one mirror may live below another.
         self._by_mount = sorted(mirrors, key=lambda mirror: len(mirror.mount), reverse=True)
-        self._by_origin = sorted(
-            ((_authority(urlsplit(origin)), tidied(urlsplit(origin).path), mirror)
-             for mirror in mirrors for origin in mirror.origins if not is_folder(origin)),
-            key=lambda entry: len(entry[1]),
-            reverse=True,
-        )  # fmt: skip
+        self._by_host = _trees((url, mirror) for mirror in mirrors for url in mirror.answered_urls)
+        self._by_url = _trees(
+            (url, mirror)
+            for mirror in mirrors
+            for url in dict.fromkeys((*mirror.origin_urls, *mirror.answered_urls))
+        )
+        self._names = {authority.host for authority in self._by_url if not parse_address(authority.host)}
+        """What servers of others are called, whatever port they are asked at."""
 
-    def place(self, target: str, local_address: _Authority | None) -> Place:
-        """Return where a request target leads; `local_address` is where the request arrived."""
+    def place(self, target: str, local_address: _Address | None, host: str = "") -> Place:
+        """Return where a request target leads.
+
+        `local_address` is where the request arrived, `host` what its Host header says.
+        """
         path = target.split("?", 1)[0]
         if path.startswith("/"):
-            return self._below_mount(tidied(path))
+            return self._place_of_path(tidied(path), of_header(host), local_address)
         try:
             url = urlsplit(path)
-            authority = _authority(url)
+            authority = of_url(url)
         except ValueError:
             return Place(is_ours=False, is_foreign=True)
         is_here = local_address is not None and _is_here(authority, local_address)
@@ -64,19 +72,33 @@ class Mounts:
             is_ours=is_here and url.path.startswith("/")
         )
 
+    def _place_of_path(self, path: str, asked: Authority, local_address: _Address | None) -> Place:
+        trees = self._by_host.get(asked, ())
+        found = _below(trees, path)
+        if _is_certainly_ours(asked.host, local_address):
+            below = self._below_mount(path)
+            is_taken = below.mirror is not None or path.startswith(_OUR_PAGES)
+            return below if found is None or is_taken else found
+        if found is not None or trees:
+            # MAAS up to 3.7 asks beside the tree first when its URL lacks the slash, and needs a 404.
+            return (found or Place())._replace(is_ours=False)
+        if asked.host in self._names and unquote(path).startswith(_OUR_PAGES):
+            return Place(is_ours=False)
+        return self._below_mount(path)
+
     def _place_of_url(
-        self, url: SplitResult, authority: _Authority, local_address: _Authority | None, *, is_here: bool
+        self, url: SplitResult, authority: Authority, local_address: _Address | None, *, is_here: bool
     ) -> Place:
         path = tidied(url.path)
-        for origin_authority, origin_path, mirror in self._by_origin:
-            if authority == origin_authority and path.startswith(origin_path):
-                return Place(mirror, path.removeprefix(origin_path))
+        trees = self._by_url.get(authority)
+        if trees is not None and (found := _below(trees, path)):
+            return found
         if is_here:
             return self._below_mount(path)
-        if any(authority == origin_authority for origin_authority, _, _ in self._by_origin):
+        if trees is not None:
             # MAAS up to 3.7 asks beside the tree first when its URL lacks the slash, and needs a 404.
             return Place()
-        below = self._below_mount(path) if url.scheme in _DEFAULT_PORTS and url.hostname else Place()
+        below = self._below_mount(path) if url.scheme in DEFAULT_PORTS and url.hostname else Place()
         if below.mirror is None or not _tells_apart(below.mirror.mount, authority, local_address):
             return Place(is_foreign=True)
         return below
@@ -102,19 +124,38 @@ def tidied(path: str) -> str:
     return "/".join([*([""] if path.startswith("/") else []), *kept, "" if last == "." else last])
 
 
-def _authority(url: SplitResult) -> _Authority:
-    """Return host and port; https and http count as one, for clients of a proxy ask by http."""
-    host = (url.hostname or "").removesuffix(".")
-    return host, _plain(url.port or _DEFAULT_PORTS.get(url.scheme, 0))
+def _trees(urls: Iterable[tuple[str, Mirror]]) -> _Trees:
+    """Sort trees by who is asked for them; of two at one URL, the first is meant."""
+    found: defaultdict[Authority, list[tuple[str, Mirror]]] = defaultdict(list)
+    for authority, path, mirror in _split(urls):
+        found[authority].append((path, mirror))
+    return {
+        authority: sorted(trees, key=lambda tree: len(tree[0]), reverse=True)
+        for authority, trees in found.items()
+    }
 
 
-def _plain(port: int) -> int:
-    return _DEFAULT_PORTS["http"] if port == _DEFAULT_PORTS["https"] else port
+def _split(urls: Iterable[tuple[str, Mirror]]) -> Iterator[tuple[Authority, str, Mirror]]:
+    for url, mirror in urls:
+        parts = urlsplit(url)
+        yield of_url(parts), tidied(parts.path), mirror
 
 
-def _is_here(authority: _Authority, local_address: _Authority) -> bool:
+def _below(trees: Sequence[tuple[str, Mirror]], path: str) -> Place | None:
+    """Return the place of a path in the first tree that it lies in."""
+    for above, mirror in trees:
+        if path.startswith(above):
+            return Place(mirror, path.removeprefix(above))
+    return None
+
+
+def _is_here(authority: Authority, local_address: _Address) -> bool:
     host, port = authority
-    return port == _plain(local_address[1]) and _is_our_name(host, local_address[0])
+    return port == plain(local_address[1]) and _is_our_name(host, local_address[0])
+
+
+def _is_certainly_ours(host: str, local_address: _Address | None) -> bool:
+    return local_address is not None and _is_our_name(host, local_address[0])
 
 
 def _is_our_name(host: str, local_host: str) -> bool:
@@ -131,9 +172,9 @@ def _is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
-def _tells_apart(mount: str, authority: _Authority, local_address: _Authority | None) -> bool:
+def _tells_apart(mount: str, authority: Authority, local_address: _Address | None) -> bool:
     """Whether a path below a mount tells a mirror of ours from another server's tree.
 
     Everything lies below "/": there the host must be ours, at whatever port it was mapped to.
     """
-    return mount != "/" or (local_address is not None and _is_our_name(authority[0], local_address[0]))
+    return mount != "/" or _is_certainly_ours(authority.host, local_address)

@@ -142,19 +142,22 @@ class RunningProxy:
 
 @contextlib.asynccontextmanager
 async def run_proxy(
-    config: Config, clock: Clock | None = None, tls: ssl.SSLContext | None = None
+    config: Config,
+    clock: Clock | None = None,
+    tls: ssl.SSLContext | None = None,
+    listener: socket.socket | None = None,
 ) -> AsyncIterator[RunningProxy]:
-    """Run a proxy for the length of the context."""
+    """Run a proxy for the length of the context; at a socket, where its port has to be known before."""
     clock = clock or Clock()
-    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
-        listener.setblocking(False)
-        port = listener.getsockname()[1]
+    with listener or socket.create_server(("127.0.0.1", 0), backlog=1024) as bound:
+        bound.setblocking(False)
+        port = bound.getsockname()[1]
         async with open_runtime(config, clock) as cache:
             operator = await open_operator(config, cache, clock)
             gate = Gate(config.access, config.users, config.mirrors)
             app = create_app(cache, config.mirrors, gate, operator)
             listening = Listening(app, config.clients, RequestLog(logging.getLogger("proxy.access")))
-            await listening.start([listener], tls)
+            await listening.start([bound], tls)
             scheme = "http" if tls is None else "https"
             connector = aiohttp.TCPConnector(limit=0, force_close=False)
             async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:

@@ -14,6 +14,7 @@ from proxy.web.access.gate import AccessOptions, User
 from proxy.web.access.passwords import PasswordHash
 from proxy.web.admin.permission import AdminOptions
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 _USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -38,10 +39,14 @@ def listen_faults(listen: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
 
 
 def admin_faults(admin: AdminOptions) -> Iterator[Fault]:
-    """Judge the operator's token."""
+    """Judge the operator's token, and the names of the operator's pages."""
     if admin.token_sha256 and not re.fullmatch("[0-9a-fA-F]{64}", admin.token_sha256):
         problem = "is no SHA-256 in hexadecimal: write what `sstream-proxy new-token` prints"
         yield Fault("admin.token_sha256", problem)
+    for index, name in enumerate(admin.names):
+        if not _HOST_NAME.fullmatch(name):
+            problem = f'is {quoted(name)}: write a name without a port, such as "cache.example.org"'
+            yield Fault(f"admin.names[{index}]", problem)
 
 
 def access_faults(access: AccessOptions, users: Sequence[User], mirrors: Sequence[Mirror]) -> Iterator[Fault]:

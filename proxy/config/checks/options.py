@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proxy.config.addresses import (
+    answered_problem,
     base_url_problem,
     bypass_problem,
     host_problem,
@@ -17,6 +18,7 @@ from proxy.config.addresses import (
     url_problem,
 )
 from proxy.config.checks.access import access_faults, admin_faults, listen_faults
+from proxy.config.checks.names import answer_faults
 from proxy.config.config import Config
 from proxy.config.errors import COMMAND_LINE, ConfigError
 from proxy.config.keyrings import bundled_keyrings
@@ -24,7 +26,7 @@ from proxy.config.tls import Tls
 from proxy.config.toml_reader import Fault, Faults, quoted, values
 from proxy.jobs.rules import Rule
 from proxy.jobs.schedule import Window, parse_schedule
-from proxy.mirror import Mirror, Trust
+from proxy.mirror import ORIGINS, Mirror, Trust
 from proxy.simplestreams.filters import Filter, FilterError
 from proxy.sources.addresses import is_folder
 
@@ -73,6 +75,7 @@ class OptionChecks:
             self._add("listen", 'is empty: name at least one address, such as ["0.0.0.0:8080"]')
         self._add_all(listen_faults({"listen": config.listen, "admin.listen": config.admin.listen}))
         self._add_all(admin_faults(config.admin))
+        self._add_all(answer_faults(config.mirrors))
         self._add_all(access_faults(config.access, config.users, config.mirrors))
         if problem := config.upstream.parent_proxy and url_problem(config.upstream.parent_proxy):
             self._add("upstream.parent_proxy", problem)
@@ -149,8 +152,16 @@ class OptionChecks:
         for index, host in enumerate(mirror.redirect_hosts):
             if problem := host_problem(host):
                 self._add(f"{at}.redirect_hosts[{index}]", problem)
-        origins = tuple(origin if origin.endswith("/") else f"{origin}/" for origin in mirror.origins)
-        return replace(mirror, mount=mount, origins=origins, keyring=self._keyring(mirror, f"{at}.keyring"))
+        for index, url in enumerate(mirror.answer_to):
+            if url != ORIGINS and (problem := answered_problem(url)):
+                self._add(f"{at}.answer_to[{index}]", problem)
+        return replace(
+            mirror,
+            mount=mount,
+            origins=tuple(map(_with_slash, mirror.origins)),
+            answer_to=tuple(url if url == ORIGINS else _with_slash(url) for url in mirror.answer_to),
+            keyring=self._keyring(mirror, f"{at}.keyring"),
+        )
 
     def _keyring(self, mirror: Mirror, at: str) -> str:
         keyring = mirror.keyring
@@ -220,6 +231,10 @@ class OptionChecks:
                 Filter.parse(expression)
             except FilterError as error:
                 self._add(f"{at}.filters[{number}]", str(error))
+
+
+def _with_slash(url: str) -> str:
+    return url if url.endswith("/") else f"{url}/"
 
 
 def _origin_problem(origin: str, trust: Trust) -> str | None:

@@ -42,7 +42,7 @@ class _BadBody(ProxyError):
 
 def asker_of(request: web.Request) -> Asker:
     """Return what is known of who sends a request."""
-    return Asker(_address(request), request.headers)
+    return Asker(_address(request), request.headers, is_encrypted=request.secure)
 
 
 def _address(request: web.Request) -> str:

@@ -4,22 +4,29 @@ A browser must never be made to change anything by a page that its user merely
 visits: every change needs a header that no other site's page can send without
 being asked for permission first, which is never given (CORS), and whoever is
 trusted for being on this machine must also have named this machine, so that a
-foreign name that resolves to it (DNS rebinding) is not enough.
+foreign name that resolves to it (DNS rebinding) is not enough. Nor is it enough to
+read: a page of that name could read what its visitor may.
 """
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.web.access.networks import parse_address
+from proxy.web.authorities import of_header
 
 CHANGE_HEADER = "X-Sstream-Proxy"
 """Every change must carry it, with any value."""
 
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 _LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
+_PRIVATE_DOMAINS = (
+    ".corp", ".home", ".home.arpa", ".internal", ".intranet", ".lan", ".local", ".localdomain", ".localhost",
+    ".private", ".test",
+)  # fmt: skip
+"""No stranger can have a name there: they are reserved, or kept out of the public zone for their use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,8 @@ class AdminOptions:
     """Hexadecimal SHA-256 of the token that makes an admin; empty is none."""
     trust_loopback: bool = True
     """Whether whoever connects from this machine is an admin."""
+    names: tuple[str, ...] = ()
+    """Further names by which these pages may be asked for; this machine's own are known."""
 
 
 LOCAL_SOCKET = "local socket"
@@ -48,17 +57,48 @@ class Asker:
     """The peer's address, or one of these."""
     headers: Mapping[str, str]
     """Case-insensitive."""
+    is_encrypted: bool = False
+    """Whether by TLS: a browser has made sure then that the certificate is for the name that it asked."""
 
 
 class AdminPermission:
-    """Decides by the options."""
+    """Decides by the options, and by what this machine is called."""
 
-    def __init__(self, options: AdminOptions) -> None:
+    def __init__(self, options: AdminOptions, own_names: Collection[str] = ()) -> None:
         self._options = options
+        self._names = {*own_names, *(name.lower().rstrip(".") for name in options.names)}
 
     def may_read(self, asker: Asker) -> bool:
         """Whether somebody may see the figures."""
-        return self._options.read == "everyone" or self._is_admin(asker)
+        return self.why_not_read(asker) is None
+
+    def why_not_read(self, asker: Asker) -> str | None:
+        """Return why somebody may not see the figures, None when they may."""
+        if self._is_admin(asker):
+            return None
+        if self._options.read != "everyone":
+            return "reading this needs an admin"
+        if self._is_named(asker):
+            return None
+        return (
+            f"these pages are not shown under the name {asker.headers.get('Host', '')!r:.80}, which might be "
+            "another site's (DNS rebinding): write it into [admin] names if it is this proxy's, "
+            "or ask by this machine's address"
+        )
+
+    def _is_named(self, asker: Asker) -> bool:
+        """Whether nobody else can have made up the name by which somebody asks.
+
+        An address is nobody's page. Names of one word are in no public zone.
+        """
+        given = asker.headers.get("Host", "")
+        if asker.is_encrypted or asker.address == LOCAL_SOCKET or not given:
+            return True
+        host = of_header(given).host
+        if not host or not host.isascii():
+            return False
+        is_local = host.endswith(_PRIVATE_DOMAINS) or "." not in host
+        return is_local or parse_address(host) is not None or host in self._names
 
     def why_not_change(self, asker: Asker) -> str | None:
         """Return why somebody may not change anything, None when they may."""

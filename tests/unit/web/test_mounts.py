@@ -1,6 +1,7 @@
 """Which mirror a request target belongs to, by mount or, for users of a plain proxy, by origin."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -22,9 +23,11 @@ HERE = ("192.0.2.7", 8080)
 INDEX = "streams/v1/index.sjson"
 
 
-def locate(target: str, *mirrors: Mirror, at: tuple[str, int] | None = HERE) -> tuple[str, str] | None:
+def locate(
+    target: str, *mirrors: Mirror, at: tuple[str, int] | None = HERE, host: str = ""
+) -> tuple[str, str] | None:
     """Return the mirror's name and the rest of the target."""
-    place = Mounts(mirrors or (STABLE, NESTED)).place(target, at)
+    place = Mounts(mirrors or (STABLE, NESTED)).place(target, at, host)
     assert not place.is_foreign
     return None if place.mirror is None else (place.mirror.name, place.url_path)
 
@@ -201,3 +204,137 @@ def test_a_folder_that_is_an_origin_is_no_place_to_ask_a_proxy_for() -> None:
     for target in (f"file:///srv/images/{INDEX}", f"nonsense:/srv/images/{INDEX}", "file:///etc/passwd"):
         assert is_foreign(target, disk)
     assert locate(f"/disk/{INDEX}", disk) == ("disk", INDEX)
+
+
+# Names that lead here
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "images.maas.io",
+        "images.maas.io:80",
+        "images.maas.io:443",
+        "IMAGES.Maas.IO",
+        "images.maas.io.",
+        "images.maas.io.:80",
+        " images.maas.io ",
+    ],
+)
+def test_a_path_of_an_origin_is_the_mirrors_under_the_origins_name(host: str) -> None:
+    """What a name server that gives our address for it brings here. The longest path wins."""
+    assert locate(f"/ephemeral-v3/stable/{INDEX}", host=host) == ("stable", INDEX)
+    assert locate(f"/ephemeral-v3//stable/./{INDEX}?v=1", host=host) == ("stable", INDEX)
+    assert locate(f"/ephemeral-v3/stable/nested/{INDEX}", host=host) == ("nested", INDEX)
+    assert locate(f"/ephemeral-v3/stable/nested/{INDEX}", NESTED, STABLE, host=host) == ("nested", INDEX)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "images.maas.io:8080",
+        "images.maas.io:",
+        "images.maas.io:http",
+        "images.maas.io:99999",
+        "user@images.maas.io",
+        "images.maas.io/",
+        "images.maas.io, images.maas.io",
+        "images.maas.io evil.test",
+        "http://images.maas.io",
+        "[images.maas.io]",
+        "xn--images.maas.io",
+        "images.maas.io..",
+        "backup.example",
+        "evil.example",
+        "192.0.2.7:8080",
+        "[::1]",
+        "\xff\udcff",
+    ],
+)
+def test_under_any_other_name_it_is_nobodys_and_mounts_are_found_as_ever(host: str) -> None:
+    if host != "images.maas.io:":  # An empty port is the default one (RFC 3986 section 3.2.3).
+        assert locate(f"/ephemeral-v3/stable/{INDEX}", host=host) is None
+    if not host.startswith("images.maas.io:"):
+        assert locate(f"/images/stable/{INDEX}", host=host) == ("stable", INDEX)
+
+
+def test_a_port_belongs_to_the_name() -> None:
+    assert locate(f"/maas/{INDEX}", host="backup.example:8000") == ("stable", INDEX)
+    for host in ("backup.example", "backup.example:80", "backup.example:8001"):
+        assert locate(f"/maas/{INDEX}", host=host) is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/", f"/ephemeral-v3/stable{INDEX}", f"/{INDEX}", "/-/", "/-/stats", "//-/x"]
+)
+def test_what_an_origin_has_beside_its_tree_is_nobodys_under_its_name(path: str) -> None:
+    """Not our pages either: they are not that server's. Nor what lies below a mount, as in a URL."""
+    mounts = Mounts([STABLE, NESTED])
+    for target in (path, f"/images/stable/{INDEX}"):
+        place = mounts.place(target, HERE, "images.maas.io")
+        assert (place.mirror, place.is_ours, place.is_foreign) == (None, False, False)
+
+
+def test_our_pages_are_nobodys_under_an_origins_name_at_any_port() -> None:
+    for path in ("/-/stats", "/%2d/stats"):
+        assert not Mounts([STABLE]).place(path, HERE, "images.maas.io:8080").is_ours
+    assert Mounts([STABLE]).place("/-/stats", HERE, "cache.example:8080").is_ours
+
+
+def test_a_mirror_answers_to_what_it_is_told_to() -> None:
+    """A folder has no name; others may be called differently inside a site."""
+    disk = Mirror(
+        name="disk",
+        mount="/disk/",
+        origins=("file:///srv/images/",),
+        answer_to=("http://images.maas.io/ephemeral-v3/stable/", "https://mirror.example:8443/x/"),
+    )
+    assert locate(f"/ephemeral-v3/stable/{INDEX}", disk, host="images.maas.io") == ("disk", INDEX)
+    assert locate(f"/x/{INDEX}", disk, host="mirror.example:8443") == ("disk", INDEX)
+    assert locate(f"http://mirror.example:8443/x/{INDEX}", disk) == ("disk", INDEX)
+    assert locate(f"/x/{INDEX}", disk, host="mirror.example") is None
+
+
+def test_a_mirror_that_answers_to_no_name_is_still_found_by_its_origins_urls() -> None:
+    silent = replace(STABLE, answer_to=())
+    assert locate(f"/ephemeral-v3/stable/{INDEX}", silent, host="images.maas.io") is None
+    assert locate(f"/images/stable/{INDEX}", silent, host="images.maas.io") == ("stable", INDEX)
+    assert locate(f"http://images.maas.io/ephemeral-v3/stable/{INDEX}", silent) == ("stable", INDEX)
+
+
+def test_of_two_mirrors_with_one_url_the_first_answers() -> None:
+    twin = replace(STABLE, name="twin", mount="/twin/")
+    assert locate(f"/ephemeral-v3/stable/{INDEX}", STABLE, twin, host="images.maas.io") == ("stable", INDEX)
+    assert locate(f"/ephemeral-v3/stable/{INDEX}", twin, STABLE, host="images.maas.io") == ("twin", INDEX)
+
+
+def test_an_origin_on_this_machine_takes_no_path_away_from_us() -> None:
+    """Its name is ours too: mounts and pages come first there."""
+    own = Mirror(name="own", mount="/own/", origins=("http://localhost/",))
+    assert locate(f"/own/{INDEX}", own, host="localhost") == ("own", INDEX)
+    assert locate(f"/{INDEX}", own, host="localhost") == ("own", INDEX)
+    assert Mounts([own]).place("/-/stats", HERE, "localhost").is_ours
+
+
+def test_a_mirror_at_the_root_leaves_other_servers_paths_alone() -> None:
+    """Everything lies below "/", and an old MAAS needs its 404 at once."""
+    both = replace(ROOT, origins=("https://images.maas.io/ephemeral-v3/stable/",))
+    assert locate(f"/ephemeral-v3/stable/{INDEX}", both, host="images.maas.io") == ("root", INDEX)
+    assert locate(f"/ephemeral-v3/stable{INDEX}", both, host="images.maas.io") is None
+    assert locate(f"/{INDEX}", both, host="cache.example") == ("root", INDEX)
+
+
+@pytest.mark.parametrize("host", ["b\xfccher.example", "B\xdcCHER.example.", "xn--bcher-kva.example"])
+@pytest.mark.parametrize("origin", ["https://b\xfccher.example/x/", "https://xn--bcher-kva.example/x/"])
+def test_letters_beyond_ascii_are_the_same_in_both_ways_to_write_them(host: str, origin: str) -> None:
+    books = Mirror(name="books", mount="/books/", origins=(origin,))
+    assert locate("/x/a", books, host=host) == ("books", "a")
+    assert locate(f"http://{host}/x/a", books) == ("books", "a")
+
+
+def test_an_address_may_be_what_an_origin_is_called() -> None:
+    six = Mirror(name="six", mount="/six/", origins=("http://[2001:db8::5]:8000/x/", "http://192.0.2.9/x/"))
+    assert locate("/x/a", six, host="[2001:DB8::5]:8000") == ("six", "a")
+    assert locate("/x/a", six, host="192.0.2.9") == ("six", "a")
+    assert locate("/x/a", six, host="[2001:db8::5]") is None

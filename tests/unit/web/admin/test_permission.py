@@ -166,3 +166,50 @@ def test_everybody_may_read_unless_only_admins_may() -> None:
 def test_reading_needs_no_change_header() -> None:
     who = Asker("127.0.0.1", CIMultiDict({"Host": "localhost"}))
     assert AdminPermission(AdminOptions(read="admins")).may_read(who)
+
+
+# Under which names
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "192.0.2.7:8080",
+        "[2001:db8::7]:8080",
+        "localhost:8080",
+        "x.localhost",
+        "cache",
+        "cache:8080",
+        "cache.site.example:8080",
+        "CACHE.site.example.",
+        "images.example.org",
+        "cache.lan",
+        "",
+    ],
+)
+def test_the_pages_are_shown_under_names_that_nobody_can_have_made_up(host: str) -> None:
+    own_names = {"cache", "cache.site.example"}
+    options = AdminOptions(names=("Images.example.org",))
+    assert AdminPermission(options, own_names).may_read(asker(FAR, host))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8080", "cache.evil.example", "192.0.2.7.evil.example", "a b",
+     "x@localhost", "localhost.evil.example", "evil.example.", "images.maas.io", "\udcff"],
+)  # fmt: skip
+def test_under_a_foreign_name_the_pages_are_not_shown(host: str) -> None:
+    """A page of that name would be of the same origin, and could read them (DNS rebinding)."""
+    permission = AdminPermission(AdminOptions(token_sha256=SHA256), {"cache", "cache.site.example"})
+    for address in (FAR, "127.0.0.1"):
+        assert "[admin] names" in str(permission.why_not_read(asker(address, host)))
+    assert permission.may_read(asker(FAR, host, Authorization=f"Bearer {TOKEN}"))
+
+
+def test_by_tls_or_a_local_socket_nobody_comes_under_a_foreign_name() -> None:
+    """A browser has checked the certificate for it; no browser opens a local socket."""
+    permission = AdminPermission(AdminOptions())
+    headers = CIMultiDict({"Host": "evil.example"})
+    assert permission.may_read(Asker(FAR, headers, is_encrypted=True))
+    assert permission.may_read(Asker(LOCAL_SOCKET, headers))
+    assert not permission.may_read(Asker(FAR, headers))
