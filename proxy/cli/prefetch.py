@@ -21,6 +21,7 @@ from proxy.jobs.pins import unpin_if_nothing_came
 from proxy.jobs.plan import Forecast, Plan, Wanted
 from proxy.jobs.prefetch import Order, Prefetch
 from proxy.jobs.readiness import UNPROVABLE
+from proxy.jobs.requested import pin_of
 from proxy.jobs.selection import Selection
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import printable
@@ -85,7 +86,7 @@ def _order(config: Config, mirrors: list[str], selection: Selection, transfers: 
         mirrors=tuple(mirrors),
         selection=selection,
         choose=choose_items,
-        pin=f"prefetch {' '.join(mirrors)}: {selection}",
+        pin=pin_of(tuple(mirrors), selection),
         hold_s=config.freshness.retain_s,
         transfers=transfers,
     )

@@ -17,6 +17,7 @@ from proxy.errors import ProxyError
 from proxy.fills.records import forget_absence, forget_item
 from proxy.jobs.audit import audit_file, write_down
 from proxy.jobs.choosing_apart import choose_wanted
+from proxy.jobs.requested import note_request
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import Scrubber
@@ -223,6 +224,27 @@ class Actions:
         await self._storage.threads.ledger(self._book.ask, rule)
         text = f"rule {rule} will be run by a running server"
         return await self._write_down(Done(action="prefetch", text=text), rule)
+
+    async def fetch(self, aim: Aim) -> Done:
+        """Have the server's keeper fetch what a selection means, and keep it, as soon as it can."""
+        if aim.selection is None or aim.digests:
+            raise NotPossible("say what is to be fetched: a rule, filters, or MAAS releases")
+        if self._cache.offline.is_on:
+            raise self._offline_now()
+        wanted = await choose_wanted(self._cache, aim.mirrors, aim.selection)
+        store, ledger = self._storage.store, self._storage.ledger
+        missing = [one.item for one in wanted if not store.has(one.item.digest)]
+        pin = await self._storage.threads.ledger(
+            note_request, ledger, aim.mirrors, aim.selection, ledger.clock()
+        )
+        text = (
+            f"{counted(len(missing), 'file')} of {len(wanted)} will be fetched by a running server"
+            if missing
+            else f"{counted(len(wanted), 'file')} are here already, and are kept from now on"
+        )
+        total_bytes = sum(item.size_bytes for item in missing)
+        done = Done(action="prefetch", text=text, blobs=len(missing), bytes=total_bytes, pins=(pin,))
+        return await self._write_down(done, str(aim))
 
     async def offline(self, *, on: bool) -> Done:
         """Stop or resume asking origins, in all processes."""

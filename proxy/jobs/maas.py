@@ -8,13 +8,8 @@ boot loaders (canonical/maas, src/maasservicelayer/simplestreams, August 2026). 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from proxy.simplestreams.maas_files import BOOT_FILES, BOOT_LOADER_FILE, BOOT_LOADERS
 from proxy.simplestreams.select import Condition, Fields
-
-_BOOT_FILES = frozenset({"boot-kernel", "boot-initrd", "squashfs", "root-image.gz", "root-tgz"})
-_BOOT_LOADER_FILE = "archive.tar.xz"
-_BOOT_LOADERS = frozenset(
-    {("pxe", "i386"), ("uefi", "amd64"), ("uefi", "arm64"), ("open-firmware", "ppc64el")}
-)
 
 NEWEST_VERSIONS = 1
 """MAAS uses the newest version of a product only."""
@@ -34,7 +29,7 @@ class Image(NamedTuple):
 
 def image_of(fields: Fields) -> Image | None:
     """Return what an item belongs to, None for boot loaders and for what MAAS does not download."""
-    if "bootloader-type" in fields or fields.get("ftype") not in _BOOT_FILES:
+    if "bootloader-type" in fields or fields.get("ftype") not in BOOT_FILES:
         return None
     return Image(*(fields.get(name, "").lower() for name in ("release", "version", "arch")))
 
@@ -52,7 +47,7 @@ def maas_condition(releases: Iterable[str], arches: Iterable[str]) -> Condition:
     def is_wanted(fields: Fields) -> bool:
         if "bootloader-type" in fields:
             loader = fields["bootloader-type"], fields.get("arch", "")
-            return fields.get("ftype") == _BOOT_LOADER_FILE and loader in _BOOT_LOADERS
+            return fields.get("ftype") == BOOT_LOADER_FILE and loader in BOOT_LOADERS
         image = image_of(fields)
         return (
             image is not None

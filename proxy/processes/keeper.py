@@ -12,6 +12,7 @@ import time
 from random import Random
 
 from proxy.config.config import Config
+from proxy.jobs.requested import RequestRunner
 from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler
 from proxy.jobs.scrub import Scrubber
@@ -54,6 +55,12 @@ async def _keep(config: Config, cache: Cache) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(upkeep.run(), name="upkeep")
         group.create_task(_run_rules(config, cache), name="rules")
+        group.create_task(_run_requested(config, cache), name="requested")
+
+
+async def _run_requested(config: Config, cache: Cache) -> None:
+    transfers, hold_s = config.upstream.background_transfers, config.freshness.retain_s
+    await RequestRunner(cache, time.time, transfers, hold_s).run()
 
 
 async def _run_rules(config: Config, cache: Cache) -> None:

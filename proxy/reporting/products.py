@@ -9,12 +9,13 @@ long for either: the table shows what is known, and whether more is to come.
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.service.cache import Cache
+from proxy.simplestreams.census import BOOT_LOADER
 from proxy.simplestreams.model import PRODUCTS_FORMAT
 from proxy.store.censuses import Census
 from proxy.store.files import StoreFault
@@ -28,6 +29,7 @@ _REST_FACTOR = 20
 _BRIEF_S = 0.05
 """What takes no longer is counted whenever somebody asks."""
 _BEING_COUNTED = "it is still being counted"
+_MOST_PINS = 8
 _PAUSE_S = 60.0
 """After a list that could not be counted."""
 
@@ -38,6 +40,15 @@ class ProductKind(NamedTuple):
     mirror: str
     release: str
     arch: str
+
+
+@dataclass(slots=True)
+class Version:
+    """A version of a kind: how many of its files are here, of those that count."""
+
+    name: str
+    files: int = 0
+    here: int = 0
 
 
 @dataclass(slots=True)
@@ -52,6 +63,18 @@ class ProductRow:
     cached_bytes: int = 0
     newest: str = ""
     """Name of the newest version."""
+    key: str = ""
+    """The field of a filter that selects the release; "" if there is none."""
+    is_for_maas: bool = False
+    is_boot_loader: bool = False
+    wanted_items: int = 0
+    """Files that clients want now: those MAAS downloads, or those of the newest version of each product."""
+    wanted_here: int = 0
+    wanted_bytes: int = 0
+    wanted_bytes_here: int = 0
+    versions: dict[str, Version] = field(default_factory=dict)
+    pins: set[str] = field(default_factory=set)
+    """Names of pins that keep something of it; a few, if there are many."""
 
     @property
     def state(self) -> str:
@@ -59,6 +82,22 @@ class ProductRow:
         if self.cached_items == self.items:
             return "cached"
         return "partial" if self.cached_items or self.partial_items else "upstream"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that clients want now is here."""
+        return self.wanted_here == self.wanted_items > 0
+
+    @property
+    def newest_whole(self) -> str:
+        """The name of the newest version of which all that counts is here, "" for none."""
+        return max((one.name for one in self.versions.values() if one.here == one.files > 0), default="")
+
+    @property
+    def newest_begun(self) -> Version | None:
+        """The newest version of which something is here."""
+        begun = [one for one in self.versions.values() if one.here]
+        return max(begun, key=lambda one: one.name, default=None)
 
 
 class ProductRows(NamedTuple):
@@ -174,6 +213,9 @@ def _rows(storage: Storage, known: dict[str, list[Census]]) -> list[tuple[Produc
                 row.newest = max(row.newest, kind.newest)
                 row.items += kind.files
                 row.total_bytes += kind.total_bytes
+                row.key = kind.key
+                row.is_for_maas |= kind.is_for_maas
+                row.is_boot_loader = kind.release.startswith(BOOT_LOADER)
                 rows.append(row)
             _add_held(storage, census, rows, partial)
     return sorted(found.items())
@@ -184,13 +226,29 @@ def _add_held(storage: Storage, census: Census, rows: list[ProductRow], partial:
     for beginning, share in groupby(census.rows(), key=lambda row: row[0][:2]):
         held = storage.store.shard_sizes(beginning)
         pinned = storage.pins.names(beginning)
-        for digest, size_bytes, number in share:
-            row = rows[number]
-            row.pinned_items += digest in pinned
-            if held.get(digest) == size_bytes:
-                row.cached_items += 1
-                row.cached_bytes += size_bytes
-            elif digest in partial:
-                arrived_bytes = storage.store.stored_bytes(digest, size_bytes)
-                row.partial_items += arrived_bytes > 0
+        for one in share:
+            row = rows[one.kind]
+            is_here = held.get(one.digest) == one.size_bytes
+            arrived_bytes = one.size_bytes if is_here else 0
+            if not is_here and one.digest in partial:
+                arrived_bytes = storage.store.stored_bytes(one.digest, one.size_bytes)
+            if one.is_first:
+                row.cached_items += is_here
+                row.partial_items += not is_here and arrived_bytes > 0
                 row.cached_bytes += arrived_bytes
+                row.pinned_items += one.digest in pinned
+                if one.digest in pinned and len(row.pins) < _MOST_PINS:
+                    row.pins.update(pinned[one.digest])
+            counts_for_maas = row.is_for_maas or row.is_boot_loader
+            if counts_for_maas and not one.is_boot_file:
+                continue
+            if one.version is not None:
+                name = census.kinds[one.kind].versions[one.version]
+                version = row.versions.setdefault(name, Version(name))
+                version.files += 1
+                version.here += is_here
+            if one.is_wanted:
+                row.wanted_items += 1
+                row.wanted_here += is_here
+                row.wanted_bytes += one.size_bytes
+                row.wanted_bytes_here += arrived_bytes

@@ -13,6 +13,7 @@ from proxy import __version__
 from proxy.counting.counters import Totals, read_totals
 from proxy.counting.now import read_now
 from proxy.fills.records import LastWrongCopy, last_wrong_copies
+from proxy.jobs.requested import Requested, requested
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import ScrubState
@@ -47,6 +48,7 @@ class _OfLedger(NamedTuple):
     arriving: list[Arriving]
     scrub: ScrubState
     rules: list[dict[str, Any]]
+    requested: dict[str, Requested]
     without_room: list[WithoutRoom]
     wrong_copies: dict[str, LastWrongCopy]
     unread: list[str]
@@ -104,6 +106,7 @@ class Observer:
             },
             "fills": list(map(_fill, of_ledger.arriving)),
             "prefetch": of_ledger.rules,
+            "requested": [_requested(name, one) for name, one in of_ledger.requested.items()],
         }
         stats["problems"] = [asdict(problem) for problem in find_problems(stats)]
         return Snapshot(stats, totals, now)
@@ -115,6 +118,7 @@ class Observer:
             arriving=await self._read(unread, storage.reservations.arriving, list[Arriving]),
             scrub=await self._read(unread, lambda: read_scrub_state(storage.ledger), ScrubState),
             rules=await self._read(unread, self._read_rules, list[dict[str, Any]]),
+            requested=await self._read(unread, lambda: requested(storage.ledger), dict[str, Requested]),
             without_room=await self._read(
                 unread, lambda: read_without_room(storage.ledger, storage.store), list[WithoutRoom]
             ),
@@ -185,6 +189,18 @@ def _scrub(state: ScrubState, counts: dict[str, int]) -> dict[str, Any]:
         "checked_bytes": counts["checked bytes"],
         "damaged_blobs": counts["damaged"],
         "repaired_blobs": counts["repaired"],
+    }
+
+
+def _requested(pin: str, one: Requested) -> dict[str, Any]:
+    return {
+        "pin": pin,
+        "mirrors": list(one.mirrors),
+        "selection": pin.partition(": ")[2],
+        "asked_at": one.asked_at,
+        "ended_at": one.ended_at,
+        "problem": one.problem,
+        "fetched_bytes": one.fetched_bytes,
     }
 
 

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from proxy.digest import Digest
-from proxy.simplestreams.census import HEAD, ROW, CensusDamaged, Kind, kinds_bytes, read_kinds, read_rows
+from proxy.simplestreams.census import (
+    HEAD,
+    ROW,
+    CensusDamaged,
+    CensusRow,
+    Kind,
+    kinds_bytes,
+    read_kinds,
+    read_rows,
+)
 from proxy.simplestreams.listing import ListingDamaged
 from proxy.store.files import remove
 from proxy.store.listings import SEAL_BYTES, check_seal
@@ -34,8 +43,8 @@ class Census:
         with self._open() as file:
             self.kinds: list[Kind] = read_kinds(file.read(kinds_bytes(file.read(HEAD.size))))
 
-    def rows(self) -> Iterator[tuple[Digest, int, int]]:
-        """Yield digest, size in bytes, and number of the kind, by digest. Raises OSError."""
+    def rows(self) -> Iterator[CensusRow]:
+        """Yield the rows, by digest. Raises OSError."""
         with self._open() as file:
             left_bytes = file.seek(0, os.SEEK_END) - (SEAL_BYTES if isinstance(self._packed, Path) else 0)
             file.seek(0)

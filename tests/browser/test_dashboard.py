@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -224,8 +225,9 @@ async def test_a_rule_is_run_at_the_press_of_a_button(
             await expect(page.locator("#rules tr").last).to_contain_text("complete")
             await watched.follow("Releases")
             row = page.locator("#images tr").filter(has_text="noble").filter(has_text="amd64")
-            await expect(row).to_contain_text("cached")
+            await expect(row).to_contain_text("20250709 here, but not complete for MAAS")
             await expect(row).to_contain_text("pinned")
+            await expect(row).to_contain_text("kept by rule lab")
 
             assert_sound(watched, base)
 
@@ -242,6 +244,37 @@ async def telling(service: Service) -> AsyncIterator[None]:
 def loopback(service: Service) -> str:
     """Return the address by which this machine counts as itself."""
     return service.base.rstrip("/").replace("0.0.0.0", "127.0.0.1")
+
+
+async def test_a_release_is_fetched_pinned_and_let_go_in_place(
+    browser: Browser, tmp_path: Path, mirror: Mirror, screenshots: Path
+) -> None:
+    """What the page then calls complete for MAAS is what `ready --maas` proves."""
+    async with run_service(write_config(tmp_path, mirror)) as service:
+        base = loopback(service)
+        async with telling(service), open_page(browser, f"{base}/-/") as watched:
+            page = watched.page
+            await expect(page.locator("#first")).to_contain_text("Connect clients")
+            await page.get_by_role("button", name="Check mirrors now").click()
+            await expect(page.locator("#answer")).to_have_text("checked maas")
+            await watched.follow("Releases")
+            await page.get_by_text("only upstream", exact=False).first.click()
+            row = page.locator("#images tr").filter(has_text="noble amd64")
+            await expect(row).to_contain_text("only upstream, newest 20250709")
+            await row.get_by_role("button", name="Prefetch noble amd64").click()
+            await expect(page.locator("#answer")).to_contain_text("will be fetched by a running server")
+            await expect(row).to_contain_text("20250709 here, complete for MAAS; newest upstream")
+            ready = [sys.executable, "-m", "proxy", "ready", "--config", str(tmp_path / "config.toml")]
+            proof = await asyncio.create_subprocess_exec(*ready, "--maas", "noble", "--arch", "amd64")
+            assert await proof.wait() == 0
+            await watched.shoot(screenshots / f"releases-fetched-{WIDE}.png")
+            await row.get_by_role("button", name="Unpin noble amd64").click()
+            await expect(page.get_by_role("dialog")).to_contain_text("Let go of noble amd64?")
+            await page.locator("#sure .hurts").click()
+            await expect(row).not_to_contain_text("pinned")
+            await expect(row.get_by_role("button", name="Keep noble amd64")).to_be_visible()
+
+            assert_sound(watched, base)
 
 
 async def test_going_offline_and_online(

@@ -68,7 +68,7 @@ class Api:
             "purge": lambda actions, order: self._aimed(actions.purge, order),
             "refresh": self._refresh,
             "scrub": lambda actions, _: actions.scrub(),
-            "prefetch": lambda actions, order: actions.prefetch(order.text("rule", "")),
+            "prefetch": self._prefetch,
             "offline": lambda actions, order: actions.offline(on=order.flag("on")),
         }
 
@@ -112,6 +112,14 @@ class Api:
         if order.flag("accept_older", default=False):
             return await actions.accept_older(self._named_mirrors(order, ()))
         return await actions.refresh(self._named_mirrors(order, self._mirrors))
+
+    async def _prefetch(self, actions: Actions, order: "_Order") -> Done:
+        rule = order.text("rule", "")
+        if not order.selects():
+            return await actions.prefetch(rule)
+        if rule:
+            raise BadOrder("'rule' says it all: leave the selection out")
+        return await self._aimed(actions.fetch, order)
 
     async def _aimed(self, action: Callable[[Aim], Awaitable[Done]], order: "_Order") -> Done:
         """Do what has an aim. Some regular expressions take a while to be understood."""
@@ -183,6 +191,10 @@ class _Order:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise BadOrder(f"{key!r} must be a list of texts")
         return tuple(value)
+
+    def selects(self) -> bool:
+        """Whether it names more than a rule."""
+        return bool(self._fields.keys() - {"rule"})
 
     def number(self, key: str) -> int | None:
         value = self._fields.get(key)

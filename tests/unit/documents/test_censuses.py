@@ -42,8 +42,38 @@ def test_each_content_counts_once_in_its_kind() -> None:
         arch="x",
     )
     census = census_of(text)
-    assert census.kinds == [Kind("jammy", "x", "3", 1, 5), Kind("noble", "x", "2", 2, 12)]
-    assert list(census.rows()) == [("a" * 64, 5, 0), ("a" * 64, 5, 1), ("b" * 64, 7, 1)]
+    assert census.kinds == [
+        Kind("jammy", "x", "3", 1, 5, "release", versions=["3"]),
+        Kind("noble", "x", "2", 2, 12, "release", versions=["2", "1"]),
+    ]
+    first = [tuple(row[:3]) for row in census.rows() if row.is_first]
+    assert first == [("a" * 64, 5, 0), ("a" * 64, 5, 1), ("b" * 64, 7, 1)]
+
+
+def test_what_maas_downloads_is_marked_by_the_newest_version_that_has_any() -> None:
+    """A squashfs alone makes no list one for MAAS; LXD's have it too."""
+    entries = (("noble", "3", "c", 1), ("noble", "2", "a", 5), ("noble", "1", "a", 5), ("noble", "1", "b", 7))
+    text = json.loads(products(*entries, arch="x"))
+    for number, ftype in ((1, "squashfs"), (2, "squashfs"), (3, "boot-kernel")):
+        version = text["products"]["noble"]["versions"][entries[number][1]]["items"]
+        version[f"i{number}"]["ftype"] = ftype
+    census = census_of(json.dumps(text).encode())
+    told = {(row.digest[0], row.version): (row.is_boot_file, row.is_wanted) for row in census.rows()}
+    assert told == {
+        ("c", 0): (False, True),
+        ("a", 1): (True, True),
+        ("a", 2): (True, False),
+        ("b", 2): (True, False),
+    }
+    assert census.kinds[0].is_for_maas
+    del text["products"]["noble"]["versions"]["1"]["items"]["i3"]
+    assert not census_of(json.dumps(text).encode()).kinds[0].is_for_maas
+
+
+def test_of_versions_without_number_only_the_newest_are_told_apart() -> None:
+    census = census_of(products(*(("noble", f"{n:03}", "a", 5) for n in range(60)), arch="x"))
+    assert census.kinds[0].versions == [f"{n:03}" for n in range(59, 9, -1)]
+    assert sum(row.version is None for row in census.rows()) == 10
 
 
 def test_boot_loaders_are_kinds_of_their_own_and_what_is_not_said_is_shown_as_such() -> None:
@@ -92,8 +122,9 @@ def test_a_large_list_is_counted_apart_and_once(
     monkeypatch.setattr(reading, "program", None)
     again = Reading(store, layout_of(store).root / "listings").census(digest)
     assert again is not None
-    assert first.kinds == again.kinds == [Kind("noble", "x", "1", 1, 5)]
-    assert list(first.rows()) == list(again.rows()) == [("a" * 64, 5, 0)]
+    assert first.kinds == again.kinds == [Kind("noble", "x", "1", 1, 5, "release", versions=["1"])]
+    assert list(first.rows()) == list(again.rows())
+    assert [row[:4] for row in first.rows()] == [("a" * 64, 5, 0, 0)]
 
 
 def test_a_damaged_census_is_taken_again(
