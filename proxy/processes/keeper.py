@@ -12,7 +12,7 @@ import time
 from random import Random
 
 from proxy.config.config import Config
-from proxy.jobs.requested import RequestRunner
+from proxy.jobs.run_requested import RequestRunner
 from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler
 from proxy.jobs.scrub import Scrubber
