@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
+from proxy.sources.awake_timeout import AwakeTimeout
 from proxy.sources.delivery_rate import DeliveryRate
 from proxy.sources.document import CONFIRMED, Fetched, FetchOptions, Validators
 from proxy.sources.errors import (
@@ -82,7 +83,7 @@ class FolderOrigin:
         """
         timeout_s = self._options.document_timeout_s
         try:
-            async with asyncio.timeout(timeout_s) as timeout, self.opened(path) as (file, version):
+            async with AwakeTimeout(timeout_s) as timeout, self.opened(path) as (file, version):
                 options = options._replace(flow=DocumentFlow(timeout))
                 found = self._validators(version)
                 if validators.etag is not None and validators.etag == found.etag:

@@ -6,12 +6,15 @@ the end of the process; what else the process does, on disks or in other folders
 """
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
+
+from proxy.sources.awake_timeout import AwakeTimeout
 
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
@@ -50,12 +53,16 @@ class Reader:
         outcome = self.begin(function, *args)
         until = time.monotonic() + silence_s
         try:
-            while (left_s := until - time.monotonic()) > 0:
-                await asyncio.wait([outcome], timeout=left_s)
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with AwakeTimeout(max(0.0, until - time.monotonic())):
+                        await asyncio.wait([outcome])
                 if outcome.done():
                     return outcome.result()
-                until = self._begun_at.get(outcome, self._ended_at) + silence_s
-            raise TimeoutError
+                later = self._begun_at.get(outcome, self._ended_at) + silence_s
+                if later <= until:
+                    raise TimeoutError
+                until = later
         finally:
             outcome.cancel()
 

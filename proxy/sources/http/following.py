@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ConnectionTimeoutError
 from yarl import URL
 
 from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginMisbehaved, redirected
@@ -26,6 +26,8 @@ from proxy.sources.meter import Meter
 _LEAST_BUFFER_BYTES = 16 * 1024
 MOST_ASKED = 4
 """How often a redirector may choose."""
+_NOTABLE_S = 0.1
+"""How late our own loop has to be for another try at a connection."""
 _USUAL_PAUSE_S = 60.0
 """For a server that is asked too much and does not say when it may be asked again."""
 _OF_OBJECT_STORES = "Object stores say so for what they do not have"
@@ -98,19 +100,16 @@ class Follower:
         raise self._misbehaved(f"it redirects more than {LONGEST_CHAIN} times")
 
     async def _request(self, url: URL, headers: Mapping[str, str]) -> ClientResponse:
-        options = self._sessions.options
-        session = self._sessions.for_url(url, self._guard)
         parent = self._sessions.parent.on_the_way_to(url)
-        # aiohttp itself does not bound what a parent proxy takes to answer CONNECT.
-        async with RequestTimer(options.connect_timeout_s + options.stall_timeout_s) as timer:
-            response = await session.get(
-                url,
-                headers=headers,
-                allow_redirects=False,
-                proxy=parent,
-                trace_request_ctx=timer,
-                read_bufsize=self._buffer_bytes,
-            )
+        timer = self._new_timer()
+        try:
+            response = await self._head(url, headers, parent, timer)
+        except ConnectionTimeoutError:
+            if timer.late_s < _NOTABLE_S:
+                raise
+            # The library counts what our own loop was late: the connection may have been there in time.
+            timer = self._new_timer()
+            response = await self._head(url, headers, parent, timer)
         if parent is not None:
             refusal = explain_parent_refusal(
                 response.status, response.headers, is_tunneled=url.scheme == "https"
@@ -123,6 +122,25 @@ class Follower:
             response.connection.protocol.limit_reply(self._limits.rate_bytes_s)
         self._meter.answered(timer.spent_s, is_good=response.status in statuses.GOOD)
         return response
+
+    async def _head(
+        self, url: URL, headers: Mapping[str, str], parent: str | None, timer: RequestTimer
+    ) -> ClientResponse:
+        session = self._sessions.for_url(url, self._guard)
+        # aiohttp itself does not bound what a parent proxy takes to answer CONNECT.
+        async with timer:
+            return await session.get(
+                url,
+                headers=headers,
+                allow_redirects=False,
+                proxy=parent,
+                trace_request_ctx=timer,
+                read_bufsize=self._buffer_bytes,
+            )
+
+    def _new_timer(self) -> RequestTimer:
+        options = self._sessions.options
+        return RequestTimer(options.connect_timeout_s + options.stall_timeout_s)
 
     def _redirect_target(self, url: URL, response: ClientResponse) -> URL | None:
         """Return where a reply redirects to, None when it does not."""

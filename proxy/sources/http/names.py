@@ -16,6 +16,8 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from proxy.sources.awake_timeout import AwakeTimeout
+
 _MOST_LOOKUPS = 16
 """Names that are being looked up at a time. What is known is remembered by the connector."""
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
@@ -55,7 +57,7 @@ class Names(AbstractResolver):
         """Return the addresses of a host. Raises NameNotResolved."""
         lookup = self._lookups.get((host, family)) or self._begin(host, family)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with AwakeTimeout(self._timeout_s):
                 found = await asyncio.shield(lookup)
         except TimeoutError:
             problem = f"no name server has answered for {self._timeout_s:g} s; check /etc/resolv.conf"

@@ -17,6 +17,7 @@ from yarl import URL
 
 from proxy.simplestreams.paths import url_paths
 from proxy.sources.addresses import shown_url
+from proxy.sources.awake_timeout import AwakeTimeout
 from proxy.sources.document import CONFIRMED, Fetched, FetchOptions, Validators
 from proxy.sources.errors import (
     OriginAbsent,
@@ -117,7 +118,7 @@ class HttpOrigin:
         timeout_s = self._sessions.options.document_timeout_s
         asked_with = conditions(validators)
         try:
-            async with asyncio.timeout(timeout_s) as timeout:
+            async with AwakeTimeout(timeout_s) as timeout:
                 options = options._replace(flow=DocumentFlow(timeout))
                 if asked_with:
                     return await self._fetch_if_changed(path, asked_with, options)

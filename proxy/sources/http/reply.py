@@ -1,12 +1,12 @@
 """The body of an origin's reply: where in the file it starts, how long the whole is, its bytes."""
 
-import asyncio
 import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
 
+from proxy.sources.awake_timeout import AwakeTimeout
 from proxy.sources.delivery_rate import DeliveryRate
 from proxy.sources.errors import OriginUnreachable, redirected
 from proxy.sources.http import fields, statuses
@@ -113,16 +113,16 @@ class Reply:
     async def _wait(self, rest: SocketBody) -> float:
         """Return once there is something to receive, and how many seconds that took."""
         began = time.monotonic()
-        async with self._within_stall_timeout():
+        async with self._within_stall_timeout() as timeout:
             await rest.ready(self._limits.chunk_bytes)
-        return time.monotonic() - began
+        return time.monotonic() - began - timeout.late_s
 
     @contextlib.asynccontextmanager
-    async def _within_stall_timeout(self) -> AsyncGenerator[None]:
+    async def _within_stall_timeout(self) -> AsyncGenerator[AwakeTimeout]:
         """Raise TimeoutError when something takes longer than an origin may be silent."""
         try:
-            async with asyncio.timeout(self._stall_timeout_s):
-                yield
+            async with AwakeTimeout(self._stall_timeout_s) as timeout:
+                yield timeout
         except TimeoutError as error:
             raise TimeoutError(
                 f"no byte for {self._stall_timeout_s:g} s, [upstream] stall_timeout"
@@ -152,16 +152,17 @@ class Reply:
         return chunk[:count]
 
     async def _next_chunk(self) -> bytes:
-        began = time.monotonic()
+        began, late_s = time.monotonic(), 0.0
         try:
             # The library's own timeout is reset by sizes of chunks and by trailers, which may be endless.
-            async with self._within_stall_timeout():
+            async with self._within_stall_timeout() as timeout:
                 chunk = await self._read()
+            late_s = timeout.late_s
         except Exception:
             chunk = self._left_over()
             if not chunk:
                 raise
-        self._note(len(chunk), time.monotonic() - began)
+        self._note(len(chunk), time.monotonic() - began - late_s)
         return chunk
 
     async def _read(self) -> bytes:

@@ -15,6 +15,8 @@ from aiohttp import (
     TraceConnectionQueuedStartParams,
 )
 
+from proxy.sources.awake_timeout import AwakeTimeout
+
 
 class RequestTimer:
     """Limits the time of one request: use it with `async with`, and as the request's `trace_request_ctx`.
@@ -23,8 +25,7 @@ class RequestTimer:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._timeout = asyncio.timeout(seconds)
+        self._timeout = AwakeTimeout(seconds)
         self._began_s = asyncio.get_running_loop().time()
 
     @property
@@ -32,14 +33,19 @@ class RequestTimer:
         """How long the request has taken."""
         return asyncio.get_running_loop().time() - self._began_s
 
+    @property
+    def late_s(self) -> float:
+        """How long our own loop has stood still within the request."""
+        return self._timeout.late_s
+
     def pause(self) -> None:
         """Stop counting, while the request waits for a connection."""
-        self._timeout.reschedule(None)
+        self._timeout.pause()
 
     def restart(self) -> None:
         """Count from zero again, now that the request has a connection."""
         self._began_s = asyncio.get_running_loop().time()
-        self._timeout.reschedule(self._began_s + self._seconds)
+        self._timeout.restart()
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()

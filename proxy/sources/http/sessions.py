@@ -11,11 +11,19 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    SocketTimeoutError,
+    TCPConnector,
+)
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from proxy import __version__
+from proxy.sources.awake_timeout import AwakeTimer
 from proxy.sources.http.heads import HeadError, HeadReader
 from proxy.sources.http.names import Names
 from proxy.sources.http.parent_proxy import ParentProxy
@@ -41,12 +49,30 @@ class ForgivingHandler(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self._head: HeadReader | None = None
+        self._head_within_s: float | None = None
+        self._head_timer: AwakeTimer | None = None
         self._rate_bytes_s = math.inf
 
-    def set_response_params(self, **params: Any) -> None:
-        """Expect a reply."""
+    def set_response_params(self, *, read_timeout: float | None = None, **params: Any) -> None:
+        """Expect a reply.
+
+        The library times nothing: it would count what our own loop is late. What the head takes, even
+        one that drips in, is timed here; silence within a body is timed by `Reply`.
+        """
         self._head = HeadReader()
-        super().set_response_params(**params)
+        self._head_within_s = read_timeout
+        super().set_response_params(read_timeout=None, **params)
+
+    def start_timeout(self) -> None:
+        """Begin to time what the head takes: the request has been sent."""
+        self._stop_timing()
+        if self._head is not None and self._head_within_s is not None:
+            self._head_timer = AwakeTimer(self._head_within_s, self._end_without_head)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Take note that it has ended."""
+        self._stop_timing()
+        super().connection_lost(exc)
 
     def is_connected(self) -> bool:
         """Whether it is open and may be used for another request."""
@@ -62,6 +88,7 @@ class ForgivingHandler(ResponseHandler):
                 clean = self._head.feed(data)
             except HeadError as error:
                 self._head = None
+                self._stop_timing()
                 self.set_exception(BadHead(str(error)))
                 if self.transport is not None:
                     self.transport.close()
@@ -69,20 +96,24 @@ class ForgivingHandler(ResponseHandler):
             if clean is None:
                 return
             self._head = None
+            self._stop_timing()
             data = clean
         super().data_received(data)
 
     def limit_reply(self, rate_bytes_s: float) -> None:
-        """Expect the rest of the reply to be taken at that rate; infinity is as fast as it comes.
-
-        Where we let the origin wait the library must not time that: `Reply` times silence.
-        """
-        if not math.isinf(rate_bytes_s):
-            self.read_timeout = None  # Until the next request, which sets it again.
-            self.start_timeout()
+        """Expect the rest of the reply to be taken at that rate; infinity is as fast as it comes."""
         if rate_bytes_s != self._rate_bytes_s and self.transport is not None:
             self._rate_bytes_s = rate_bytes_s
             bound_window(self.transport.get_extra_info("socket"), rate_bytes_s)
+
+    def _end_without_head(self) -> None:
+        self._head_timer = None
+        self.set_exception(SocketTimeoutError("the head did not come in time"))
+
+    def _stop_timing(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.stop()
+            self._head_timer = None
 
     @property
     def _is_idle(self) -> bool:

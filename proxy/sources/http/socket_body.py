@@ -99,8 +99,6 @@ class SocketBody:
         """How much of that may be received now."""
         self._transport.pause_reading()
         self._protocol.transport = self._stand_in
-        self._protocol.read_timeout = None  # Until its next request, which sets it again.
-        self._protocol.start_timeout()
         # The event loop watches no descriptor of a transport's, but a second one of the same connection.
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         self._socket.setblocking(False)
