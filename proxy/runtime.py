@@ -122,7 +122,9 @@ async def _open_storage(
     store = await threads.disk(open_store, config.data_dir)
     ledger = await threads.ledger(Ledger, config.data_dir / "ledger", clock)
     threads.when_ended(ledger.close)
-    counters = await threads.disk(Counters, config.data_dir / "stats", clock)
+    counters = await threads.disk(
+        lambda: Counters(config.data_dir / "stats", clock, remembers_clients=config.clients.remember)
+    )
     stack.callback(counters.close)
     in_use = partial(documents_in_use, ledger)
     parts = (config.data_dir, store, ledger, config.cache, threads, counters, in_use)

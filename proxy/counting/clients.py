@@ -177,6 +177,28 @@ class ClientTable:
         return float(last_at)
 
 
+class NoClients(ClientTable):
+    """Stands for the table where it is not wanted: nothing is kept, and what was kept before is removed."""
+
+    def __init__(self, slot: Path) -> None:
+        (slot / _FILE).unlink(missing_ok=True)
+
+    def ended_often(
+        self,
+        visit: Visit,
+        outcome: str,
+        sent_bytes: int,
+        times: int,
+        *,
+        is_left: bool = False,
+        is_cut: bool = False,
+    ) -> None:
+        """Count nothing."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def read_clients(directory: Path, now: float) -> list[Client]:
     """Return what all processes have seen of clients, those seen last first. Blocks."""
     found: dict[tuple[str, str], Client] = {}

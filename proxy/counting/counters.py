@@ -4,6 +4,7 @@ stats/<n>/                    one process at a time, which holds a lock on stats
 stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "cuts",
                               "log", "mirror <name>", "origin <base URL>"
 stats/<n>/clients.1           who asked (`clients.py`)
+stats/<n>/files.1             where files came from, and who asked for each (`files.py`)
 stats/<n>/<subject>           what an earlier release counted (`earlier.py`)
 """
 
@@ -16,8 +17,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from proxy.counting import outcomes
-from proxy.counting.clients import ClientTable
+from proxy.counting.clients import ClientTable, NoClients
 from proxy.counting.earlier import read_earlier
+from proxy.counting.files import FileTable, FileTableWithoutClients
 from proxy.counting.now import Now, Transfers
 from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
 
@@ -72,7 +74,10 @@ _LONGEST_FILE_NAME = 200
 class Counters:
     """This process's counters."""
 
-    def __init__(self, directory: Path, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, directory: Path, clock: Callable[[], float], *, remembers_clients: bool = True
+    ) -> None:
+        """Count in a folder of `directory`; by client too, if clients are to be remembered."""
         self._clock = clock
         self._slot, self._lock = _take_slot(directory)
         self._tallies: dict[str, Tally] = {}
@@ -82,7 +87,8 @@ class Counters:
         self.transfers = TransferTally(self._tally("transfers"), self._now)
         self.cuts = CutTally(self._tally("cuts"))
         self.log = LogTally(self._tally("log"))
-        self.clients = ClientTable(self._slot, clock)
+        self.clients = ClientTable(self._slot, clock) if remembers_clients else NoClients(self._slot)
+        self.files = (FileTable if remembers_clients else FileTableWithoutClients)(self._slot, clock)
 
     def mirror(self, name: str) -> "MirrorTally":
         """Return the counters of a mirror."""
@@ -98,6 +104,7 @@ class Counters:
             tally.close()
         self._now.close()
         self.clients.close()
+        self.files.close()
         os.close(self._lock)
 
     def _tally(self, kind: str, name: str = "") -> Tally:

@@ -101,6 +101,7 @@ class Leader:
         self._progress.prove()
         await self._commit()
         await self._settle(pull, known)
+        self._facilities.storage.counters.files.came(self._item.digest, pull.contributors)
         log.info("blob.filled digest=%s bytes=%d", self._item.digest, self._item.size_bytes)
 
     # Before

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from proxy.errors import ProxyError
-from proxy.jobs.rules import Rule
+from proxy.jobs.rules import RULE_PIN, Rule
 from proxy.store.files import StoreFault
 from proxy.store.ledger import Ledger
 from proxy.store.pins import Pins
 from proxy.store.records import Kind, known
 from proxy.store.schema import Count, Moment, Schema
 
-_PIN_PREFIX = "rule "
 _LOCK_TRIES = 5
 _LOCK_PAUSE_S = 0.02
 
@@ -117,10 +116,10 @@ class RuleBook:
         """
         kept = {rule.pin for rule in rules}
         names = {name for names in self._pins.names().values() for name in names}
-        gone = {name for name in names if name.startswith(_PIN_PREFIX)} - kept
+        gone = {name for name in names if name.startswith(RULE_PIN)} - kept
         for name in gone:
             self._pins.repin(name, (), hold_s)
-            _PAGES.forget(self._ledger, name.removeprefix(_PIN_PREFIX))
+            _PAGES.forget(self._ledger, name.removeprefix(RULE_PIN))
         return gone
 
     def is_running(self, name: str) -> bool:

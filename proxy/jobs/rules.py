@@ -13,6 +13,8 @@ from proxy.jobs.selection import Selection
 from proxy.simplestreams.filters import Filter
 
 _ZONE = LocalTime()
+RULE_PIN = "rule "
+"""What the names of rules' pins begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Rule:
     @property
     def pin(self) -> str:
         """What its pins are called."""
-        return f"rule {self.name}"
+        return f"{RULE_PIN}{self.name}"
 
     def selection(self) -> Selection:
         """Return what it wants. Raises FilterError."""

@@ -64,8 +64,9 @@ class Observer:
         self._cache = cache
         self._rules = rules
         self._book = book
-        self._counts = counts
-        self._clock = clock
+        self.counts = counts
+        """Where processes count."""
+        self.clock = clock
         self._taking: asyncio.Task[Snapshot] | None = None
 
     async def snapshot(self) -> Snapshot:
@@ -76,10 +77,10 @@ class Observer:
         return await asyncio.shield(self._taking)
 
     async def _take(self) -> Snapshot:
-        now, slow = self._clock(), self._cache.storage.threads.slow
+        now, slow = self.clock(), self._cache.storage.threads.slow
         mirrors = await self._cache.status()
-        totals = await slow(read_totals, self._counts)
-        now_doing = await slow(read_now, self._counts)
+        totals = await slow(read_totals, self.counts)
+        now_doing = await slow(read_now, self.counts)
         of_ledger = await self._read_ledger()
         stats: dict[str, Any] = {
             "format": FORMAT,

@@ -79,6 +79,8 @@ class AccessLog(AbstractAccessLogger):
             counters.clients.ended(
                 visit_of(request, mirror), outcome, sent_bytes, is_left=is_aborted, is_cut=is_cut
             )
+            if DIGEST in response:
+                counters.files.asked(response[DIGEST], request.remote or _LOCAL)
         self._requests.write(
             Ended(
                 client=request.remote,

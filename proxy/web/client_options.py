@@ -17,3 +17,5 @@ class ClientOptions:
     """Most connections; an idle one that was silent makes room for a new one."""
     connections_per_client: int = 1_000
     """Most connections of one address, for IPv6 of one network of 64 bits."""
+    remember: bool = True
+    """Whether it is counted which client address asked for what, for the operator's pages."""

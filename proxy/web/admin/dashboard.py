@@ -21,14 +21,16 @@ from proxy.reporting.products import ProductTable
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
 from proxy.web.admin.rendering import page_reply, picture_reply, render, static_reply
+from proxy.web.admin.views.clients import Clients
 from proxy.web.admin.views.connect import Connect
 from proxy.web.admin.views.history import History
 from proxy.web.admin.views.overview import Overview
+from proxy.web.admin.views.pins import Pins
 from proxy.web.admin.views.releases import Releases
 from proxy.web.admin.views.visit import Look, Visit, base_of
 
 OVERVIEW = ""
-PAGE_NAMES = (OVERVIEW, "releases", "history", "connect")
+PAGE_NAMES = (OVERVIEW, "releases", "pins", "clients", "history", "connect")
 """In the order of the menu."""
 
 
@@ -56,9 +58,12 @@ class Dashboard:
         self._cache = cache
         self._observer = observer
         self._clients_port = clients_port
+        storage = cache.storage
         self._pages = {
             OVERVIEW: _Page("Overview", Overview(observer).look, 3),
             "releases": _Page("Releases", Releases(ProductTable(cache), observer).look, 3),
+            "pins": _Page("Pins", Pins(cache, observer).look, 5),
+            "clients": _Page("Clients", Clients(observer.counts, storage.threads, observer.clock).look, 5),
             "history": _Page("History", History().look, 0),
             "connect": _Page("Connect", Connect(mirrors).look, 0),
         }
