@@ -72,12 +72,14 @@ def _rank(row: Row, order: str) -> float:
 
 def _row(client: Client) -> Row:
     denied = client.requests.get("denied", 0)
-    told = [
-        *([f"{counted(client.cut, 'reply', 'replies')} cut: no origin could be had, its bytes were wrong, "
-           "or the store failed"] if client.cut else []),
-        *([f"{counted(client.left, 'reply', 'replies')} broken off by the client itself"] if client.left else []),
-        *([f"{counted(denied, 'request')} denied: password or network"] if denied else []),
-    ]  # fmt: skip
+    told = []
+    if client.cut:
+        count = counted(client.cut, "reply", "replies")
+        told.append(f"{count} cut: no origin could be had, its bytes were wrong, or the store failed")
+    if client.left:
+        told.append(f"{counted(client.left, 'reply', 'replies')} broken off by the client itself")
+    if denied:
+        told.append(f"{counted(denied, 'request')} denied: password or network")
     ratio = client.hits / client.total if client.total else None
     return Row(client, program_of(client.agent), ratio, "; ".join(told))
 

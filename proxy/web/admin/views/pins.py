@@ -7,7 +7,7 @@ from proxy.digest import Digest
 from proxy.jobs.rules import RULE_PIN
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
-from proxy.web.admin.views.paging import slice_of
+from proxy.web.admin.views.paging import Slice, slice_of
 from proxy.web.admin.views.visit import Visit
 
 
@@ -49,13 +49,11 @@ class Pins:
             for name, kept in sorted(snapshot.stats["store"]["pins"].items())
         ]
         name = visit.text("name")
-        files = None
+        files: Slice[PinnedFile] | None = None
         if name:
-            found = await self._cache.storage.threads.slow(self._files, name)
-            files = slice_of(found, visit, "name")
-            files = type(files)(
-                [self._named(*one) for one in files.rows], files.number, files.total, files.query
-            )
+            found = slice_of(await self._cache.storage.threads.slow(self._files, name), visit, "name")
+            named = [self._named(*one) for one in found.rows]
+            files = Slice(named, found.number, found.total, found.query)
         return {
             "stats": snapshot.stats,
             "now": snapshot.taken_at,

@@ -1,0 +1,76 @@
+"""The pages with long lists in a real browser: pins, clients, files."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, expect
+from support.browser import NARROW, WIDE, open_page
+from support.origin import Origin
+from support.running import MOUNT, make_config, run_proxy
+from support.tree import SignedTree
+
+from proxy.digest import Digest
+from proxy.mirror import Mirror
+
+INDEX = "streams/v1/index.sjson"
+
+
+@pytest.fixture
+def mirror(origin: Origin, keyring: Path) -> Mirror:
+    return Mirror(name="maas", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+async def test_pins_say_what_holds_them_and_are_let_go_file_by_file(
+    browser: Browser, tmp_path: Path, tree: SignedTree, mirror: Mirror, screenshots: Path, width: int
+) -> None:
+    noble = [item for item in tree.items if "noble/amd64" in item.path]
+    async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
+        for item in noble[:2]:
+            await proxy.read(item.path)
+        storage = proxy.cache.storage
+        digests = [Digest(item.digest) for item in noble[:3]]
+        await storage.threads.ledger(storage.pins.pin_all, "by hand", digests)
+        await storage.threads.ledger(storage.pins.pin_all, "rule gone", digests[:1])
+        async with open_page(browser, f"{proxy.base}/-/pins", width) as watched:
+            page = watched.page
+            assert "configured no more" in (await watched.cells("pins", "rule gone"))[1]
+            assert (await watched.cells("pins", "by hand"))[2] == "2 and 1 to come"
+            assert await watched.overflow() == 0
+            await watched.shoot(screenshots / f"pins-{width}.png")
+            await page.get_by_role("link", name="by hand").click()
+            await expect(page.locator("#pinned tbody tr")).to_have_count(3)
+            assert await watched.overflow() == 0
+            await page.get_by_role("button", name=f"Unpin {noble[1].path}").click()
+            await page.locator("#sure .hurts").click()
+            await expect(page.locator("#pinned tbody tr")).to_have_count(2)
+            await watched.follow("Pins")
+            await watched.confirm("Unpin by hand")
+            await expect(page.locator("#pins tbody tr")).to_have_count(1)
+
+            assert watched.problems == []
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+async def test_clients_are_shown_with_what_they_do(
+    browser: Browser, tmp_path: Path, tree: SignedTree, mirror: Mirror, screenshots: Path, width: int
+) -> None:
+    async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
+        async with open_page(browser, f"{proxy.base}/-/clients", width) as watched:
+            await expect(watched.page.locator("#clients")).to_contain_text("connect a client")
+        for agent in ("maas/3.4.0/x", "Go-http-client/1.1 Incus"):
+            headers = {"User-Agent": agent}
+            async with proxy.get(MOUNT + tree.items[0].path, headers=headers) as reply:
+                await reply.read()
+        async with open_page(browser, f"{proxy.base}/-/clients?order=bytes", width) as watched:
+            cells = await watched.cells("clients", "127.0.0.1")
+            assert cells[1] == "Incus"
+            assert cells[4] == "2, 50%"
+            assert await watched.overflow() == 0
+            await watched.shoot(screenshots / f"clients-{width}.png")
+            await watched.page.get_by_label("Address, mirror or program").fill("10.")
+            await watched.page.get_by_role("button", name="Show").click()
+            await expect(watched.page.locator("#clients")).to_contain_text("No client of that address")
+            await expect(watched.page.get_by_label("by", exact=True)).to_have_value("bytes")
+
+            assert watched.problems == []
