@@ -45,6 +45,7 @@ from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.limits.limits import Limits
 from proxy.sources.limits.opened import OpenLimits
+from proxy.sources.loops import Loops
 from proxy.sources.offline import OfflineSwitch
 from proxy.sources.origin import Origin
 from proxy.sources.route import Route
@@ -52,6 +53,7 @@ from proxy.sources.segments.hosts import Hosts
 from proxy.store.ledger import Ledger
 from proxy.store.storage import Storage, listings_folder, open_store
 from proxy.system.descriptors import most_open_files
+from proxy.system.instance import instance_token
 from proxy.system.threads import Threads
 
 
@@ -63,6 +65,7 @@ class _Parts(NamedTuple):
     storage: Storage
     reading: Reading
     sessions: Sessions
+    loops: Loops
     readers: Readers
     offline: OfflineSwitch
     limits: OpenLimits
@@ -85,7 +88,8 @@ async def open_runtime(
         stack.callback(reading.stop)
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
-        sessions = await stack.enter_async_context(Sessions(config.upstream))
+        loops = Loops(await threads.disk(_instance_token, config))
+        sessions = await stack.enter_async_context(Sessions(config.upstream, loops))
         readers = Readers()
         stack.callback(readers.close)
         offline = await threads.disk(
@@ -95,7 +99,7 @@ async def open_runtime(
         limits = OpenLimits(_boards(config), config.worker_count(), time.monotonic)
         stack.callback(limits.close)
         await threads.disk(limits.limit_all, config.upstream.limit_bytes_s)
-        parts = _Parts(config, clock, storage, reading, sessions, readers, offline, limits)
+        parts = _Parts(config, clock, storage, reading, sessions, loops, readers, offline, limits)
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
             documents[mirror.name] = one = await _open_documents(mirror, keyrings.get(mirror.name), parts)
@@ -112,7 +116,7 @@ async def open_runtime(
         ]
         stack.push_async_callback(_cancel, tasks)
         delivery = Delivery(documents, flights, storage, usage, offline, clock)
-        yield Cache(documents, reading, storage, flights, offline, delivery)
+        yield Cache(documents, reading, storage, flights, offline, delivery, loops)
 
 
 async def _open_storage(
@@ -165,7 +169,8 @@ def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
             reader, options = parts.readers.of(folder), parts.config.upstream
             origins.append(FolderOrigin(name, folder, reader, options, meter, parts.clock, limits))
         else:
-            origins.append(HttpOrigin(url, parts.sessions, guard, meter, limits))
+            behind = parts.loops.behind(mirror.name)
+            origins.append(HttpOrigin(url, parts.sessions, guard, meter, limits, behind))
     return Route(origins, time.monotonic, is_spread=mirror.spread, is_joined=mirror.join_origins)
 
 
@@ -198,6 +203,11 @@ async def _open_flights(
     flights = Flights(facilities, pace)
     stack.push_async_callback(flights.close)
     return flights
+
+
+def _instance_token(config: Config) -> str:
+    _boards(config).mkdir(parents=True, exist_ok=True)
+    return instance_token(_boards(config) / ".instance")
 
 
 def _boards(config: Config) -> Path:

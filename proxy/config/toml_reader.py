@@ -7,9 +7,9 @@ Knows nothing of the proxy: field names and types say it all.
   `limit = "200 GiB"`. A size that may be None is also "unlimited".
   `limit_bytes_s` is bytes a second, as a size or as `limit = "50 Mbit/s"`.
 * Types drive the rest: str, int, bool, Path (an empty text is None where that
-  is allowed), Literal texts, enums by value, tuples of texts, nested
-  dataclasses as tables, and tuples of dataclasses as arrays of tables under
-  the singular of their name.
+  is allowed), Literal texts, enums by value, tuples of texts, mappings of the
+  writer's own keys to any of these, nested dataclasses as tables, and tuples
+  of dataclasses as arrays of tables under the singular of their name.
 
 A field that could not be read keeps its default, or is blank if it has none, so
 that later checks can go on; `Faults` hears no second complaint about it. What a
@@ -126,6 +126,8 @@ A_DURATION = 'a time such as "300ms", "15s", "5m" or "1h30m", at most "3650d"'
 A_SIZE = 'a size such as "64 KiB", "200 GiB" or "10 GB", less than 1 EiB'
 A_RATE = 'a rate such as "6 MB" or "512 KiB", which are bytes a second, or "50 Mbit/s"'
 
+A_MAPPING = 'names with lists of texts, in braces, such as { "one.example" = ["192.0.2.7"] }'
+
 
 def parse_duration(raw: object) -> float:
     """Return seconds from "300ms", "5m", "1h30m" or a number of seconds.
@@ -197,7 +199,7 @@ class _Reader:
         keys, hints = _keys(kind), get_type_hints(kind)
         for name in table:
             if name not in keys:
-                self._faults.add(_below(at, _key_text(name)), self._unknown(name, keys, at))
+                self._faults.add(_below(at, key_text(name)), self._unknown(name, keys, at))
         taken: dict[str, object] = {}
         for key, field in keys.items():
             where, hint = _below(at, key), hints[field.name]
@@ -218,12 +220,27 @@ class _Reader:
             if not isinstance(raw, dict):
                 raise ValueError(f"write a line [{at}] with its keys below it, not {_found(raw)}")
             return self.table(_class(hint), raw, at)
+        if get_origin(hint) is Mapping:
+            return self._mapping(name, hint, raw, at)
         if get_origin(hint) is not tuple:
             return _scalar(name, hint, raw)
         part = get_args(hint)[0]
         if not isinstance(raw, list):
             raise ValueError(f"write {_expected(name, hint)}, not {_found(raw)}")  # noqa: TRY004 - one kind to catch
         return tuple(self._part(name, part, item, f"{at}[{index}]") for index, item in enumerate(raw))
+
+    def _mapping(self, name: str, hint: Any, raw: object, at: str) -> dict[str, object]:
+        """Return a table whose keys are the writer's own."""
+        if not isinstance(raw, dict):
+            raise ValueError(f"write {A_MAPPING}, not {_found(raw)}")  # noqa: TRY004 - one kind to catch
+        taken = {}
+        for key, value in raw.items():
+            where = _below(at, key_text(key))
+            try:
+                taken[key] = self._value(name, get_args(hint)[1], value, where)
+            except ValueError as error:
+                self._faults.add(where, str(error))
+        return taken
 
     def _part(self, name: str, hint: Any, raw: object, at: str) -> object:
         """Return one element of a list, blank if faulty so that its neighbours keep their index."""
@@ -349,7 +366,8 @@ def _key(name: str, hint: Any) -> str:
     return name.removesuffix("_bytes_s").removesuffix("_s").removesuffix("_bytes")
 
 
-def _key_text(name: str) -> str:
+def key_text(name: str) -> str:
+    """Return a key of a table, quoted if TOML wants that."""
     return name if _BARE_KEY.fullmatch(name) else quoted(name)
 
 

@@ -22,6 +22,11 @@ _UNREACHED_ADVICE = (
     "check the network (of a folder: its disk), and [upstream] parent_proxy and no_proxy if the site has "
     "a proxy; clients get 503 until then"
 )
+_LOOP_MARK = "[upstream] resolve"
+_LOOP_ADVICE = (
+    "a name server gives this proxy's own address for the origin's name: write the origin's address into "
+    "[upstream] resolve; clients get 503 until then"
+)
 _REFUSED_ADVICE = (
     "the origin answers, but what it sends is refused: check the mirror's keyring, "
     "and whether that is the right origin; clients get 503 until then"
@@ -92,6 +97,9 @@ def _of_checks(subject: str, mirror: dict[str, Any], *, is_offline: bool) -> Ite
         advice = "mend the data directory or gpg; the origins have nothing to do with it"
         yield Problem(subject, severity, text, advice)
     elif mirror["failures"] and not mirror["is_ready"]:
+        if _LOOP_MARK in mirror["last_problem"]:
+            yield Problem(subject, "error", f"asks itself: {mirror['last_problem']}", _LOOP_ADVICE)
+            return
         was_refused = mirror["last_refusal"] and mirror["last_refusal"] in mirror["last_problem"]
         advice = _REFUSED_ADVICE if was_refused else _UNREACHED_ADVICE
         yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)

@@ -12,6 +12,7 @@ from proxy.fills.pace import Pace
 from proxy.service.delivery import Delivery
 from proxy.service.target import OfflineMiss
 from proxy.simplestreams.model import Item, Products
+from proxy.sources.loops import Loops
 from proxy.sources.offline import OfflineSwitch
 from proxy.store.storage import Storage
 
@@ -27,6 +28,7 @@ class Cache:
         flights: Flights,
         offline: OfflineSwitch,
         delivery: Delivery,
+        loops: Loops,
     ) -> None:
         self._documents = documents
         self._flights = flights
@@ -35,6 +37,8 @@ class Cache:
         self.offline = offline
         self.delivery = delivery
         """What clients get."""
+        self.loops = loops
+        """Which requests must not be fetched for."""
 
     async def refresh(self, mirror: str, *, accept_older: bool = False) -> str | None:
         """Check a mirror with its origins now; return why they did not confirm its lists, or None.

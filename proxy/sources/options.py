@@ -1,5 +1,6 @@
 """Limits of what origins are asked for, and of how long they may take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -11,6 +12,8 @@ class UpstreamOptions:
     """An HTTP proxy that all upstream requests go through; empty means none."""
     no_proxy: tuple[str, ...] = ()
     """What is asked past the parent proxy: hosts, domains with all below them, networks."""
+    resolve: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses of hosts that no name server is asked for."""
     connect_timeout_s: float = 4.0
     """Longest wait for a connection before the next origin is tried."""
     stall_timeout_s: float = 8.0

@@ -33,7 +33,7 @@ from proxy.web.admin.dashboard import PAGE_NAMES, Dashboard
 from proxy.web.admin.permission import AdminOptions, AdminPermission
 from proxy.web.client_options import ClientOptions
 from proxy.web.log_line import RequestLog
-from proxy.web.mirror_handler import PLACE, MirrorHandler, local_address
+from proxy.web.mirror_handler import PLACE, MirrorHandler, come_through, local_address
 from proxy.web.mounts import Mounts
 from proxy.web.pages import Pages, Welcome
 from proxy.web.wire.acceptor import Acceptor, Alone, Share
@@ -76,7 +76,7 @@ def create_app(
 ) -> web.Application:
     """Return the application that serves `cache`; without an operator, without the operator's pages."""
     mounts = Mounts(mirrors)
-    mirrors_handler = MirrorHandler(cache.delivery, gate)
+    mirrors_handler = MirrorHandler(cache.delivery, gate, cache.loops)
     app = _create(cache, mounts, mirrors_handler.get_path, operator)
     if operator is not None:
         _add_operators_routes(app, cache, mirrors, operator)
@@ -106,6 +106,7 @@ def _create(
     @web.middleware
     async def route_by_target(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Look for a path's handler only if it is ours: an absolute target may be another server's."""
+        come_through(request)
         host = request.headers.get("Host", "")
         request[PLACE] = place = mounts.place(request.raw_path, local_address(request), host)
         is_tunnel = request.method == "CONNECT"  # Its target is a host, whatever it looks like.

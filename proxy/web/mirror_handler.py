@@ -3,6 +3,7 @@
 locate -> let in -> resolve -> negotiate -> open -> BlobResponse
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -13,10 +14,13 @@ from typing import NoReturn
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from proxy.documents.documents import NoGeneration
 from proxy.errors import ProxyError
 from proxy.fills.bodies import Outcome
+from proxy.mirror import Mirror
 from proxy.service.delivery import Delivery
-from proxy.service.target import Target
+from proxy.service.target import NothingKnown, Target
+from proxy.sources.loops import CHAIN, REPLY_FIELD, REQUEST_FIELD, LoopDetected, Loops, chain_of
 from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate, PasswordNeeded
 from proxy.web.access.networks import parse_address
@@ -49,14 +53,16 @@ _CACHE_STATUS = {
     Outcome.BYPASS: "fwd=uri-miss; detail=not-stored",
 }
 _RETRY_AFTER_S = 5
+_CIRCLE_PATIENCE_S = 0.5
 
 
 class MirrorHandler:
     """Answers for all mirrors."""
 
-    def __init__(self, delivery: Delivery, gate: Gate) -> None:
+    def __init__(self, delivery: Delivery, gate: Gate, loops: Loops) -> None:
         self._delivery = delivery
         self._gate = gate
+        self._loops = loops
 
     async def get_path(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for a document or item."""
@@ -76,7 +82,13 @@ class MirrorHandler:
         try:
             with presence_of(request).needed():
                 await self._gate.pass_through(mirror, address, _authorization(request))
-                target = await self._delivery.resolve(mirror, place.url_path, address)
+                chain = CHAIN.get()
+                if chain:
+                    self._loops.check(chain, mirror.name)
+                if chain and self._loops.is_circle(chain, mirror.name):
+                    target = await self._held(mirror, place.url_path, address)
+                else:
+                    target = await self._delivery.resolve(mirror, place.url_path, address)
                 response = await self._reply(request, target)
             response[DIGEST] = target.item.digest
         except ProxyError as error:
@@ -85,8 +97,25 @@ class MirrorHandler:
             response = _ConnectionCut()
             response[OUTCOME] = Outcome.MISS.value
             response[HAS_LEFT] = True
+        if CHAIN.get():
+            response.headers[REPLY_FIELD] = self._loops.reply_field(mirror.name)
         response[MIRROR] = mirror.name
         return response
+
+    async def _held(self, mirror: Mirror, url_path: str, address: str) -> Target:
+        """Return what a path names if it is here: who asks may be who would have to be asked.
+
+        Raises LoopDetected otherwise.
+        """
+        why = "who asks for this is an origin of this proxy itself, and it is not here"
+        try:
+            async with asyncio.timeout(_CIRCLE_PATIENCE_S):
+                target = await self._delivery.resolve(mirror, url_path, address)
+        except (TimeoutError, NoGeneration, NothingKnown):
+            raise LoopDetected(mirror.name, why) from None
+        if not self._delivery.holds(target):
+            raise LoopDetected(mirror.name, why)
+        return target
 
     async def _reply(self, request: web.Request, target: Target) -> web.StreamResponse:
         answer = negotiate(target.item, request.headers, request.method)
@@ -136,6 +165,13 @@ class _ConnectionCut(web.StreamResponse):
         raise ConnectionResetError("cut on purpose")
 
 
+def come_through(request: web.Request) -> None:
+    """Note the proxies that a request came through, for all that is done for it."""
+    chain = chain_of(request.headers.getall(REQUEST_FIELD, ()))
+    if chain != CHAIN.get():
+        CHAIN.set(chain)
+
+
 def _target_headers(target: Target, *, is_open: bool) -> dict[str, str]:
     suffix = target.item.path[target.item.path.rfind(".") :] if target.is_document else ""
     # A cache in between must not hand on what it got for somebody's password (RFC 9111 section 3.5).
@@ -153,6 +189,8 @@ def _target_headers(target: Target, *, is_open: bool) -> dict[str, str]:
 def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
     fate = fate_of(error)
     response: web.StreamResponse
+    if isinstance(error, LoopDetected):
+        log.warning("loop.detected client=%s path=%s problem=%s", request.remote, request.path, error)
     if fate.outcome == "denied":
         # Many clients send credentials only when they are asked for them.
         level = logging.INFO if type(error) is PasswordNeeded else logging.WARNING

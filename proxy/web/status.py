@@ -16,6 +16,7 @@ from proxy.fills.errors import BadItem, OutOfReach, TransferDiscarded
 from proxy.fills.places import TooManyTransfers
 from proxy.service.target import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
 from proxy.sources.errors import ItemAbsent, ItemForbidden, ItemUnobtainable, OriginError, WrongCopy
+from proxy.sources.loops import LoopDetected
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
 from proxy.web.access.gate import NetworkNotAllowed, PasswordNeeded
@@ -35,6 +36,7 @@ _FATES: dict[type[ProxyError], Fate] = {
     NetworkNotAllowed: Fate(HTTPStatus.FORBIDDEN, "denied"),
     PasswordNeeded: Fate(HTTPStatus.UNAUTHORIZED, "denied"),
     TooManyPasswords: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "denied"),
+    LoopDetected: Fate(HTTPStatus.LOOP_DETECTED, "error"),
     NotListed: Fate(HTTPStatus.NOT_FOUND, "absent"),
     ItemAbsent: Fate(HTTPStatus.NOT_FOUND, "absent"),
     OfflineMiss: Fate(HTTPStatus.GATEWAY_TIMEOUT, "offline"),

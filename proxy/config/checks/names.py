@@ -1,12 +1,16 @@
-"""Finding fault with the URLs that mirrors answer to besides their mounts: two mirrors may not have one."""
+"""Finding fault with names: those that mirrors answer to besides their mounts, and those that are pinned."""
 
-from collections.abc import Iterator, Sequence
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from proxy.config.toml_reader import Fault, quoted
+from proxy.config.toml_reader import Fault, key_text, quoted
 from proxy.mirror import ORIGINS, Mirror
 from proxy.web.authorities import Authority, of_url
 from proxy.web.mounts import tidied
+
+_NAME = re.compile(r"(?=.*[^\d.])[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\.?")
 
 _Tree = tuple[Authority, str]
 
@@ -37,6 +41,33 @@ def doubted_answers(mirrors: Sequence[Mirror]) -> Iterator[str]:
                     f'mirrors "{first.name}" and "{mirror.name}" have both {_shown(url)}: by that name '
                     "the first one answers; write answer_to = [] into the one that is not to"
                 )
+
+
+def pin_faults(pinned: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
+    """Judge the addresses that are written down for names."""
+    for name, addresses in pinned.items():
+        at = f"upstream.resolve.{key_text(name)}"
+        if not _NAME.fullmatch(name):
+            yield Fault(at, f'{quoted(name)} is no name: write one such as "images.maas.io", without a port')
+        if not addresses:
+            yield Fault(at, 'is empty: write addresses, such as ["192.0.2.7"], or remove the line')
+        for index, address in enumerate(addresses):
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                problem = f'write an address such as "192.0.2.7" or "2001:db8::7", not {quoted(address)}'
+                yield Fault(f"{at}[{index}]", problem)
+
+
+def unused_pins(
+    pinned: Mapping[str, Sequence[str]], parent_proxy: str, bypassed: Sequence[str]
+) -> Iterator[str]:
+    """Yield that a parent proxy looks names up itself."""
+    if pinned and parent_proxy and not bypassed:
+        yield (
+            "upstream.resolve is used for nothing: parent_proxy looks up itself the names of what goes "
+            "through it; correct its name server, or name what is to be asked past it in no_proxy"
+        )
 
 
 def _tree(url: str) -> _Tree | None:

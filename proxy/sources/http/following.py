@@ -12,7 +12,14 @@ from typing import NamedTuple
 from aiohttp import ClientResponse, ConnectionTimeoutError
 from yarl import URL
 
-from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginMisbehaved, redirected
+from proxy.sources.errors import (
+    OriginAbsent,
+    OriginError,
+    OriginForbidden,
+    OriginMisbehaved,
+    OriginUnreachable,
+    redirected,
+)
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
 from proxy.sources.http.errors import OriginStatus, ParentProxyRefused
@@ -21,6 +28,7 @@ from proxy.sources.http.redirects import LONGEST_CHAIN, RedirectGuard, RedirectR
 from proxy.sources.http.request_timer import RequestTimer
 from proxy.sources.http.sessions import READ_BUFFER_BYTES, ForgivingHandler, Sessions
 from proxy.sources.limits.limits import UNLIMITED, Limits
+from proxy.sources.loops import REPLY_FIELD, Behind
 from proxy.sources.meter import Meter
 
 _LEAST_BUFFER_BYTES = 16 * 1024
@@ -48,13 +56,20 @@ class Follower:
     """Asks for URLs of one origin; `guard` decides where they may redirect to."""
 
     def __init__(
-        self, name: str, sessions: Sessions, guard: RedirectGuard, meter: Meter, limits: Limits = UNLIMITED
+        self,
+        name: str,
+        sessions: Sessions,
+        guard: RedirectGuard,
+        meter: Meter,
+        limits: Limits = UNLIMITED,
+        behind: Behind | None = None,
     ) -> None:
         self._name = name
         self._sessions = sessions
         self._guard = guard
         self._meter = meter
         self._limits = limits
+        self._behind = behind or Behind()
         self._buffer_bytes = _buffer_bytes(limits)
 
     async def ask(
@@ -84,13 +99,19 @@ class Follower:
     ) -> Arrival:
         """Follow redirects to a reply; `trail` takes up where they lead."""
         for _ in range(LONGEST_CHAIN + 1):
-            with self._border(trail):
-                response = await self._request(url, headers)
-                if response.status == HTTPStatus.REQUEST_TIMEOUT:
-                    # Said to a connection that was idle for too long, and not to what was just asked.
-                    response.close()
+            try:
+                with self._border(trail):
                     response = await self._request(url, headers)
-                target = self._redirect_target(url, response)
+                    if response.status == HTTPStatus.REQUEST_TIMEOUT:
+                        # Said to a connection that was idle for too long, and not to what was just asked.
+                        response.close()
+                        response = await self._request(url, headers)
+                    target = self._redirect_target(url, response)
+            except OriginUnreachable as error:
+                remark = self._sessions.remark_on(url)
+                if not remark:
+                    raise
+                raise type(error)(self._name, error.problem + remark) from error.__cause__
             if target is None:
                 return self._useful(response, path, trail)
             url = target
@@ -110,6 +131,7 @@ class Follower:
             # The library counts what our own loop was late: the connection may have been there in time.
             timer = self._new_timer()
             response = await self._head(url, headers, parent, timer)
+        self._behind.learn(response.headers.get(REPLY_FIELD))
         if parent is not None:
             refusal = explain_parent_refusal(
                 response.status, response.headers, is_tunneled=url.scheme == "https"
@@ -131,7 +153,7 @@ class Follower:
         async with timer:
             return await session.get(
                 url,
-                headers=headers,
+                headers={**headers, **self._sessions.own_fields},
                 allow_redirects=False,
                 proxy=parent,
                 trace_request_ctx=timer,

@@ -5,13 +5,15 @@ silent. If its threads were shared with disk work, a hung disk would stop name
 look-ups, or the other way round; if a few were shared by all names, one dead name
 would stop the others. So each name that is being looked up has one thread, however
 many ask for it, and the number of threads is limited. A caller that has waited long
-enough goes on without the name.
+enough goes on without the name. Of names that are pinned the configuration has the addresses.
 """
 
 import asyncio
+import ipaddress
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -20,6 +22,8 @@ from proxy.sources.awake_timeout import AwakeTimeout
 
 _MOST_LOOKUPS = 16
 """Names that are being looked up at a time. What is known is remembered by the connector."""
+_IPV4 = 4
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 
 _HINT = "check its spelling, and the name servers of this machine (/etc/resolv.conf)"
@@ -45,16 +49,25 @@ class Names(AbstractResolver):
     """Resolves the names of one process's upstream hosts."""
 
     def __init__(
-        self, timeout_s: float = 5.0, getaddrinfo: Callable[..., Found] = socket.getaddrinfo
+        self,
+        timeout_s: float = 5.0,
+        getaddrinfo: Callable[..., Found] = socket.getaddrinfo,
+        pinned: Mapping[str, Sequence[str]] = _NOTHING,
     ) -> None:
         self._timeout_s = timeout_s
         self._getaddrinfo = getaddrinfo
+        self._pinned = {plain_name(host): _of_addresses(texts) for host, texts in pinned.items()}
+        self._own: dict[str, str] = {}
+        """Names that lead to this machine, and to which address of it."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Found]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Return the addresses of a host. Raises NameNotResolved."""
+        pinned = self._pinned.get(plain_name(host))
+        if pinned is not None:
+            return [_result(host, port, one[0], one[2], one[4]) for one in pinned]
         lookup = self._lookups.get((host, family)) or self._begin(host, family)
         try:
             async with AwakeTimeout(self._timeout_s):
@@ -67,6 +80,10 @@ class Names(AbstractResolver):
         except ValueError as error:
             raise NameNotResolved(host, "no host can have such a name") from error
         return [_result(host, port, one[0], one[2], one[4]) for one in found]
+
+    def own_address(self, host: str) -> str | None:
+        """Return the address of this machine that a name has led to when it was looked up last, if any."""
+        return self._own.get(plain_name(host))
 
     async def close(self) -> None:
         """Wait for nobody: threads that still look something up tell nobody."""
@@ -92,6 +109,7 @@ class Names(AbstractResolver):
                 found = self._getaddrinfo(
                     host, None, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
                 )
+                self._note_own(plain_name(host), found)
             except Exception as error:  # noqa: BLE001 - is for whoever asks
                 tell(lookup.set_exception, error)
             else:
@@ -104,6 +122,38 @@ class Names(AbstractResolver):
         # No pool: at the end of the process it would wait for the name server.
         threading.Thread(target=look_up, name=f"name {host:.40}", daemon=True).start()
         return lookup
+
+    def _note_own(self, host: str, found: Found) -> None:
+        own = next((one[4][0] for one in found if _is_own(one[0], one[4])), None)
+        if own is None:
+            self._own.pop(host, None)
+        else:
+            self._own[host] = own
+
+
+def plain_name(host: str) -> str:
+    """Return a name as all who mean it write it."""
+    return host.lower().removesuffix(".")
+
+
+def _is_own(family: int, address: tuple[Any, ...]) -> bool:
+    """Whether an address is this machine's: to no other can a socket be bound."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as one:
+            one.bind((address[0], 0, *address[2:]))
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _of_addresses(texts: Sequence[str]) -> Found:
+    addresses = map(ipaddress.ip_address, texts)
+    return [
+        (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(one), 0))
+        if one.version == _IPV4
+        else (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(one), 0, 0, 0))
+        for one in addresses
+    ]
 
 
 def _result(host: str, port: int, family: int, proto: int, address: tuple[Any, ...]) -> ResolveResult:

@@ -41,6 +41,7 @@ from proxy.sources.http.sessions import Sessions
 from proxy.sources.http.unpacking import TooLarge, unpacked
 from proxy.sources.limits.document_flow import DocumentFlow
 from proxy.sources.limits.limits import UNLIMITED, Limits
+from proxy.sources.loops import Behind
 from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 
@@ -59,6 +60,7 @@ class HttpOrigin:
         guard: RedirectGuard,
         meter: Meter,
         limits: Limits = UNLIMITED,
+        behind: Behind | None = None,
     ) -> None:
         self._base_url = base_url
         self._sessions = sessions
@@ -66,7 +68,7 @@ class HttpOrigin:
         self._limits = limits
         self.name = shown_url(base_url)
         self.host = URL(base_url).authority.rpartition("@")[2]
-        self._follower = Follower(self.name, sessions, guard, meter, limits)
+        self._follower = Follower(self.name, sessions, guard, meter, limits, behind)
 
     @property
     def options(self) -> UpstreamOptions:

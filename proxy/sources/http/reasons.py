@@ -87,6 +87,10 @@ _ADVICE = {
     HTTPStatus.BAD_GATEWAY: "what lies behind it fails",
     HTTPStatus.SERVICE_UNAVAILABLE: "it is overloaded, or being worked at",
     HTTPStatus.GATEWAY_TIMEOUT: "what lies behind it does not answer",
+    HTTPStatus.LOOP_DETECTED: (
+        "it is this proxy itself, or a proxy that asks this one: if a name server gives this proxy's address "
+        "for the origin's name, write the origin's own address into [upstream] resolve"
+    ),
 }
 _CARETS = re.compile(r"[\s:]*\n.*", re.DOTALL)
 """A parser shows where in the answer it stumbled, in further lines."""

@@ -30,6 +30,7 @@ from proxy.sources.http.parent_proxy import ParentProxy
 from proxy.sources.http.receive_window import bound_window
 from proxy.sources.http.redirects import PublicResolver, RedirectGuard
 from proxy.sources.http.request_timer import queue_tracing
+from proxy.sources.loops import REQUEST_FIELD, Loops
 from proxy.sources.options import UpstreamOptions
 
 READ_BUFFER_BYTES = 1024 * 1024
@@ -131,11 +132,16 @@ class ForgivingHandler(ResponseHandler):
 class Sessions:
     """The HTTP connections of one process, shared by all origins."""
 
-    def __init__(self, options: UpstreamOptions) -> None:
+    def __init__(self, options: UpstreamOptions, loops: Loops | None = None) -> None:
         self.options = options
+        self._loops = loops
         self.parent = ParentProxy(options.parent_proxy, options.no_proxy)
         # Names in redirects have a resolver of their own, so that slow ones do not delay configured names.
-        self._resolvers = Names(options.connect_timeout_s), PublicResolver(options.connect_timeout_s)
+        self._names = Names(options.connect_timeout_s, pinned=options.resolve)
+        self._resolvers = (
+            self._names,
+            PublicResolver(options.connect_timeout_s, pinned=options.resolve),
+        )
         self._direct, self._public = (_session(options, one) for one in self._resolvers)
         self.unpackers = ThreadPoolExecutor(2, "unpack")
         """Undo encodings of documents."""
@@ -146,6 +152,21 @@ class Sessions:
         A parent proxy resolves names itself, so that only literal addresses can be judged here.
         """
         return self._direct if guard.is_named(url) or self.parent.on_the_way_to(url) else self._public
+
+    def remark_on(self, url: URL) -> str:
+        """Return what is conspicuous about a host that could not be reached, "" when nothing is."""
+        own = None if self.parent.on_the_way_to(url) else self._names.own_address(url.raw_host or "")
+        if own is None or url.host == "localhost":
+            return ""
+        return (
+            f"; the name {url.host} leads to {own}, which is this machine itself: if that is so for clients "
+            "to find the proxy by it, write the origin's own address into [upstream] resolve"
+        )
+
+    @property
+    def own_fields(self) -> dict[str, str]:
+        """What each request says of this proxy, so that it is known again should it come back."""
+        return {} if self._loops is None else {REQUEST_FIELD: self._loops.request_field}
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ import pytest
 from support.credentials import cheap_hash
 
 from proxy.config.addresses import split_address
-from proxy.config.checks.names import doubted_answers
+from proxy.config.checks.names import doubted_answers, unused_pins
 from proxy.config.config import MAAS_MIRRORS, Config
 from proxy.config.errors import ConfigError
 from proxy.config.keyrings import bundled_keyrings
@@ -794,3 +794,40 @@ def test_a_name_of_the_operators_pages_is_a_name_and_no_more(tmp_path: Path) -> 
     assert load(tmp_path, '[admin]\nnames = ["cache.example.org", "cache"]').admin.names
     for name in ("http://cache.example.org", "cache.example.org:8080", "*.example.org", "", "a b"):
         assert faults(tmp_path, f'[admin]\nnames = ["{name}"]').keys() == {"admin.names[0]"}
+
+
+# Addresses of names
+
+
+def test_addresses_of_names_are_read(tmp_path: Path) -> None:
+    toml = '[upstream.resolve]\n"images.maas.io" = ["192.0.2.7", "2001:db8::7"]\ncache = ["192.0.2.8"]\n'
+    pinned = {"images.maas.io": ("192.0.2.7", "2001:db8::7"), "cache": ("192.0.2.8",)}
+    assert load(tmp_path, toml).upstream.resolve == pinned
+    assert load(tmp_path, "").upstream.resolve == {}
+
+
+@pytest.mark.parametrize(
+    ("resolve", "key"),
+    [
+        ('["192.0.2.7"]', "upstream.resolve"),
+        ('"192.0.2.7"', "upstream.resolve"),
+        ('{ "one.example" = "192.0.2.7" }', "upstream.resolve.'one.example'"),
+        ('{ "one.example" = [7] }', "upstream.resolve.'one.example'[0]"),
+        ('{ "one.example" = [] }', "upstream.resolve.'one.example'"),
+        ('{ "one.example" = ["192.0.2.7:80"] }', "upstream.resolve.'one.example'[0]"),
+        ('{ "one.example" = ["192.0.2.300"] }', "upstream.resolve.'one.example'[0]"),
+        ('{ "one.example:80" = ["192.0.2.7"] }', "upstream.resolve.'one.example:80'"),
+        ('{ "http://one.example/" = ["192.0.2.7"] }', "upstream.resolve.'http://one.example/'"),
+        ('{ "192.0.2.8" = ["192.0.2.7"] }', "upstream.resolve.'192.0.2.8'"),
+    ],
+)
+def test_what_is_no_address_of_a_name_is_a_fault(tmp_path: Path, resolve: str, key: str) -> None:
+    assert faults(tmp_path, f"[upstream]\nresolve = {resolve}\n").keys() == {key}
+
+
+def test_that_a_parent_proxy_looks_names_up_itself_is_told() -> None:
+    pinned = {"images.maas.io": ("192.0.2.7",)}
+    assert list(unused_pins(pinned, "", ())) == list(unused_pins({}, "http://proxy:3128", ())) == []
+    assert list(unused_pins(pinned, "http://proxy:3128", ("images.maas.io",))) == []
+    (said,) = unused_pins(pinned, "http://proxy:3128", ())
+    assert "parent_proxy looks up itself" in said

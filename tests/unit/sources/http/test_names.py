@@ -180,3 +180,39 @@ async def test_closing_waits_for_no_name_server(silent: SilentServers) -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     silent.end()
+
+
+# Names that the configuration knows
+
+
+async def test_of_a_pinned_name_no_name_server_is_asked() -> None:
+    asked: list[str] = []
+
+    def look_up(host: str, *_: object, **__: object) -> Found:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.9", 0))]
+
+    resolver = Names(1.0, look_up, {"Images.maas.io": ("192.0.2.7", "2001:db8::7")})
+    for host in ("images.maas.io", "IMAGES.MAAS.IO."):
+        found = await resolver.resolve(host, 443)
+        assert [(one["host"], one["port"], one["family"], one["hostname"]) for one in found] == [
+            ("192.0.2.7", 443, socket.AF_INET, host),
+            ("2001:db8::7", 443, socket.AF_INET6, host),
+        ]
+    assert await addresses(resolver, "other.example") == ["192.0.2.9"]
+    assert asked == ["other.example"]
+
+
+async def test_a_name_that_leads_to_this_machine_is_remembered_until_it_does_not() -> None:
+    leads_to = ["127.0.0.3"]
+
+    def look_up(*_: object, **__: object) -> Found:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (leads_to[0], 0))]
+
+    resolver = Names(1.0, look_up)
+    assert resolver.own_address("images.maas.io") is None
+    await resolver.resolve("images.maas.io")
+    assert resolver.own_address("IMAGES.maas.io.") == "127.0.0.3"
+    leads_to[0] = "192.0.2.1"
+    await resolver.resolve("images.maas.io")
+    assert resolver.own_address("images.maas.io") is None
