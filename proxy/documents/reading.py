@@ -21,10 +21,12 @@ from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
 from proxy.simplestreams.catalog import pack_list
 from proxy.simplestreams.census import take_census
+from proxy.simplestreams.contents import Contents, pack_contents
 from proxy.simplestreams.listing import Listing
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
 from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
 from proxy.store.censuses import Census, Censuses
+from proxy.store.contents import ContentsFiles, contents_of
 from proxy.store.files import StoreFault
 from proxy.store.listings import Listings, write_sealed
 from proxy.store.protocols import Blob, ReadStore
@@ -57,6 +59,7 @@ class Reading:
         self._store = store
         self.listings = Listings(folder)
         self._censuses = Censuses(folder)
+        self._contents = ContentsFiles(folder)
         self._counting: subprocess.Popen[bytes] | None = None
         self._open: WeakValueDictionary[Digest, Listing] = WeakValueDictionary()
         self._opening = threading.Lock()
@@ -116,16 +119,43 @@ class Reading:
         try:
             with source:
                 if source.size_bytes < _LARGE_BYTES:
-                    return Census(_count(os.pread(source.fd, source.size_bytes, 0), text))
+                    data = os.pread(source.fd, source.size_bytes, 0)
+                    return Census(take_census(_products(data, text)))
                 return self._censuses.open(text) or self._census_apart(source, text)
         except (OSError, ProxyError, subprocess.SubprocessError) as error:
             raise StoreFault(f"a list cannot be counted: {error}") from error
 
+    def contents(self, text: Digest) -> Contents | None:
+        """Return what the list with this text names, to be searched.
+
+        A process of its own writes a large one down for all, with its census. None when that
+        is not this process's turn, or the store has lost the text. Raises StoreFault.
+        """
+        source = self._store.open(text)
+        if source is None:
+            return None
+        try:
+            with source:
+                if source.size_bytes < _LARGE_BYTES:
+                    data = os.pread(source.fd, source.size_bytes, 0)
+                    return contents_of(pack_contents(_products(data, text)))
+                found = self._contents.open(text)
+                if found is None and self._census_apart(source, text) is not None:
+                    found = self._contents.open(text)
+                return found
+        except (OSError, ProxyError, subprocess.SubprocessError) as error:
+            raise StoreFault(f"a list cannot be searched: {error}") from error
+
     def _census_apart(self, source: Blob, text: Digest) -> Census | None:
-        with self._censuses.turn() as is_ours, self.listings.draft() as draft:
+        """Have another process write down census and contents; return the census."""
+        with (
+            self._censuses.turn() as is_ours,
+            self.listings.draft() as draft,
+            self.listings.draft() as contents,
+        ):
             if not is_ours:
                 return None
-            how = program(__name__, [_COUNT, text, str(draft)])
+            how = program(__name__, [_COUNT, text, str(draft), str(contents)])
             with subprocess.Popen(**how, stdin=source.fd) as counting:
                 self._counting = counting
                 try:
@@ -135,6 +165,7 @@ class Reading:
                     counting.kill()
             if status:
                 raise subprocess.CalledProcessError(status, counting.args)
+            self._contents.keep(contents, text)
             self._censuses.keep(draft, text)
         return self._censuses.open(text)
 
@@ -197,15 +228,15 @@ def _read(draft: Path, text: bytes) -> dict[str, object]:
     return {**summary, "not_kept": None}
 
 
-def _count(data: bytes, text: Digest) -> bytes:
-    """Take the census of a list that the store has under this digest."""
+def _products(data: bytes, text: Digest) -> Products:
+    """Return the list that the store has under this digest. Raises FormatError."""
     if digest_of(data) != text:
         raise FormatError("its file is damaged")
     parsed = parse_document(data)
     del data
     if isinstance(parsed, Index):
         raise FormatError("it is an index where a products list is expected")
-    return take_census(parsed)
+    return parsed
 
 
 def _main(task: str, argument: str, *others: str) -> None:
@@ -213,7 +244,10 @@ def _main(task: str, argument: str, *others: str) -> None:
         os.nice(_COUNTS_NICELY)
     given = sys.stdin.buffer.read()
     if task == _COUNT:
-        write_sealed(Path(others[0]), _count(given, Digest(argument)))
+        products = _products(given, Digest(argument))
+        del given
+        for place, pack in zip(others, (take_census, pack_contents), strict=True):
+            write_sealed(Path(place), pack(products))
         return
     if task == _READ:
         result: object = _read(Path(argument), given)

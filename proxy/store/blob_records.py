@@ -134,6 +134,13 @@ class BlobRecords:
         return self._sizes(self._ledger.blobs.pick([*digests]))
 
     @translated()
+    def used_at(self, digests: Iterable[Digest]) -> dict[Digest, float]:
+        """Return when those of the blobs that are here were used last, Unix seconds."""
+        found = self._ledger.blobs.pick([*digests])
+        rows = ((key, self._decode(key, value)) for key, value in found.items())
+        return {Digest(key): row.used_at for key, row in rows if row is not None}
+
+    @translated()
     def sizes_and_total(self, digests: Collection[Digest]) -> tuple[dict[Digest, int], int]:
         """Return the sizes of those of the blobs that are here and the sum of all sizes, of one moment."""
         found = self._ledger.blobs.pick([_TOTAL_KEY, *digests])

@@ -74,3 +74,51 @@ async def test_clients_are_shown_with_what_they_do(
             await expect(watched.page.get_by_label("by", exact=True)).to_have_value("bytes")
 
             assert watched.problems == []
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+async def test_files_are_found_filtered_and_told_of(
+    browser: Browser,
+    tmp_path: Path,
+    tree: SignedTree,
+    mirror: Mirror,
+    origin: Origin,
+    screenshots: Path,
+    width: int,
+) -> None:
+    item = max((one for one in tree.items if "noble/amd64" in one.path), key=lambda one: one.path)
+    async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
+        await proxy.read(item.path)
+        await proxy.fills_ended()
+        async with open_page(browser, f"{proxy.base}/-/files", width) as watched:
+            page = watched.page
+            rows = page.locator("#files tbody tr")
+            await page.get_by_label("Words").fill("NOBLE amd64 20250709")
+            await page.get_by_role("button", name="Find").click()
+            await expect(rows.filter(has_text=item.path)).to_have_count(1)
+            row = rows.filter(has_text=item.path)
+            for told in (item.digest, "here", origin.url, "asked 1 time by 127.0.0.1", "squashfs"):
+                await expect(row).to_contain_text(told)
+            assert await watched.overflow() == 0
+            await watched.shoot(screenshots / f"files-{width}.png")
+            await page.get_by_label("State").select_option("upstream")
+            await page.get_by_role("button", name="Find").click()
+            await expect(rows.filter(has_text=item.path)).to_have_count(0)
+            await page.get_by_label("State").select_option("here")
+            await page.get_by_role("button", name="Find").click()
+            await expect(rows).to_have_count(1)
+            await page.get_by_role("button", name=f"Pin {item.path}").click()
+            await expect(rows).to_contain_text("pinned")
+            await page.get_by_role("button", name=f"Unpin {item.path}").click()
+            await page.locator("#sure .hurts").click()
+            await expect(rows).not_to_contain_text("pinned")
+            await page.get_by_role("button", name=f"Evict {item.path}").click()
+            await expect(page.get_by_role("dialog")).to_contain_text("It is fetched again")
+            await page.get_by_role("button", name="Cancel").click()
+            assert proxy.store.has(Digest(item.digest))
+            await page.get_by_role("button", name=f"Evict {item.path}").click()
+            await page.locator("#sure .hurts").click()
+            await expect(page.locator("#answer")).to_have_text("1 blob gone")
+
+            assert not proxy.store.has(Digest(item.digest))
+            assert watched.problems == []

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from proxy.mirror import Mirror
+from proxy.reporting.files import FileIndex
 from proxy.reporting.plots import PLOTS, THEMES, draw
 from proxy.reporting.products import ProductTable
 from proxy.reporting.snapshot import Observer
@@ -23,6 +24,7 @@ from proxy.service.cache import Cache
 from proxy.web.admin.rendering import page_reply, picture_reply, render, static_reply
 from proxy.web.admin.views.clients import Clients
 from proxy.web.admin.views.connect import Connect
+from proxy.web.admin.views.files import Files
 from proxy.web.admin.views.history import History
 from proxy.web.admin.views.overview import Overview
 from proxy.web.admin.views.pins import Pins
@@ -30,7 +32,7 @@ from proxy.web.admin.views.releases import Releases
 from proxy.web.admin.views.visit import Look, Visit, base_of
 
 OVERVIEW = ""
-PAGE_NAMES = (OVERVIEW, "releases", "pins", "clients", "history", "connect")
+PAGE_NAMES = (OVERVIEW, "releases", "files", "pins", "clients", "history", "connect")
 """In the order of the menu."""
 
 
@@ -59,9 +61,11 @@ class Dashboard:
         self._observer = observer
         self._clients_port = clients_port
         storage = cache.storage
+        names = tuple(mirror.name for mirror in mirrors)
         self._pages = {
             OVERVIEW: _Page("Overview", Overview(observer).look, 3),
             "releases": _Page("Releases", Releases(ProductTable(cache), observer).look, 3),
+            "files": _Page("Files", Files(FileIndex(cache, observer.counts), names).look, 0),
             "pins": _Page("Pins", Pins(cache, observer).look, 5),
             "clients": _Page("Clients", Clients(observer.counts, storage.threads, observer.clock).look, 5),
             "history": _Page("History", History().look, 0),
