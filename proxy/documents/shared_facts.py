@@ -58,6 +58,13 @@ class SharedFacts:
         """Return which generations were accepted last, and held."""
         return Announced(self._number_at(0), self._number_at(_HELD_AT))
 
+    def announces(self, generations: Announced) -> bool:
+        """Whether these were announced last: asked for each reply that is ready, so in fewer steps."""
+        read = _NUMBER.unpack_from
+        is_accepted = read(self._memory, 0)[0] == generations.accepted
+        is_held = read(self._memory, _HELD_AT)[0] == generations.held
+        return (is_accepted and is_held) or self.announced() == generations
+
     def announce_accepted(self, number: int) -> None:
         """Tell all workers that a generation was accepted, and recorded."""
         _NUMBER.pack_into(self._memory, 0, number)
@@ -113,7 +120,7 @@ class Announcements:
 
     def are_loaded(self) -> bool:
         """Whether nothing was announced since this worker loaded what it serves."""
-        return self.loaded == self._shared.announced()
+        return self._shared.announces(self.loaded)
 
     def announce_accepted(self, number: int) -> None:
         """Tell all workers of a generation that is recorded as accepted, and loaded here."""

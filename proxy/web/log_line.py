@@ -105,12 +105,21 @@ class RequestLog:
         form, put, clients = handler.form, handler.writer.put, self._clients
         stamp, quoted, now, numbers = form.stamp, form.quoted, time.time, _numbers
 
+        last_moment, last_client, last_bytes = "", "", -1
+        ready = ""
+        """All of the last line but for its number: requests come in bursts that share it."""
+
         def write(client: str, body_bytes: int) -> None:
-            shown = clients.get(client)
-            if shown is None:
-                if len(clients) >= _MOST_CLIENTS:
-                    clients.clear()
-                shown = clients[client] = quoted(client)
-            put(f"{opening}{stamp(now())}{before}{shown}{middle}{body_bytes}{after}{next(numbers):x}{end}")
+            nonlocal last_moment, last_client, last_bytes, ready
+            moment = stamp(now())
+            if moment != last_moment or client != last_client or body_bytes != last_bytes:
+                shown = clients.get(client)
+                if shown is None:
+                    if len(clients) >= _MOST_CLIENTS:
+                        clients.clear()
+                    shown = clients[client] = quoted(client)
+                last_moment, last_client, last_bytes = moment, client, body_bytes
+                ready = f"{opening}{moment}{before}{shown}{middle}{body_bytes}{after}"
+            put(f"{ready}{next(numbers):x}{end}")
 
         return write

@@ -99,6 +99,18 @@ def test_numbers_that_no_worker_wrote_count_as_none(path: Path) -> None:
         assert board.announced().accepted == 2**40
 
 
+@pytest.mark.parametrize("held", [0, 1, 7, 2**48 - 1, 2**48, 2**64 - 1])
+@pytest.mark.parametrize("accepted", [0, 1, 7, 2**48 - 1, 2**48, 2**64 - 1])
+def test_what_is_announced_is_what_can_be_read(path: Path, accepted: int, held: int) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(accepted.to_bytes(8, "little") + bytes(1024 * 16) + held.to_bytes(8, "little"))
+    with closing(SharedFacts(path)) as board:
+        now = board.announced()
+        assert board.announces(now)
+        others = (now._replace(accepted=now.accepted + 1), now._replace(held=now.held + 1), Announced(-1, 0))
+        assert not any(board.announces(one) for one in others)
+
+
 def test_a_board_outlives_its_workers(path: Path) -> None:
     with closing(SharedFacts(path)) as board:
         board.announce_accepted(7)
