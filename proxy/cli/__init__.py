@@ -30,6 +30,7 @@ _COMMANDS = {
     "refresh": "proxy.cli.actions",
     "scrub": "proxy.cli.actions",
     "offline": "proxy.cli.actions",
+    "doctor": "proxy.cli.doctor",
     "check-config": "proxy.cli.check_config",
     "hash-password": "proxy.cli.secrets",
     "new-token": "proxy.cli.secrets",

@@ -1,0 +1,1 @@
+"""What facts mean for a client: exchanges, verdicts and documents in, findings out. Pure."""

@@ -1,0 +1,1 @@
+"""What is asked for, in the client's order, and which checks look at the answers."""
