@@ -52,7 +52,7 @@ class Doctor:
         asker = Asker(bounds, environ=environ or {}, authority=authority)
         more = {} if now is None else {"now": lambda: now}
         judge = judge or self.judge()
-        return await examine(chosen, url, asker, judge, bounds, is_keyring_given=is_given, **more)  # type: ignore[arg-type]
+        return await examine(chosen, url, asker, judge, bounds, is_keyring_given=is_given, **more)
 
 
 def hasty(name: str) -> Client:
