@@ -32,6 +32,7 @@ _COMMANDS = {
     "offline": "proxy.cli.actions",
     "doctor": "proxy.cli.doctor",
     "check-config": "proxy.cli.check_config",
+    "dns": "proxy.cli.dns",
     "hash-password": "proxy.cli.secrets",
     "new-token": "proxy.cli.secrets",
     "completion": "proxy.cli.completion",

@@ -113,8 +113,12 @@ def _tell_exposures(config: Config, config_file: Path | None) -> None:
 
 def _banner(config: Config, listeners: Listeners, odd: Sequence[str]) -> str:
     """Return what a person wants to know at the start."""
-    scheme = "http" if config.tls.certificate is None else "https"
-    reachable = _reachable(scheme, listeners.clients[0])
+
+    def scheme(one: socket.socket) -> str:
+        return "http" if config.tls.certificate is None or one in listeners.plain else "https"
+
+    reachable = _reachable(scheme(listeners.clients[0]), listeners.clients[0])
+    secure = next((one for one in listeners.clients if scheme(one) == "https"), None)
     free_gib = shutil.disk_usage(config.data_dir).free / _GIB
     limit_bytes = config.cache.limit_bytes
     limit = "no size limit" if limit_bytes is None else f"limit {limit_bytes / _GIB:.1f} GiB"
@@ -129,8 +133,9 @@ def _banner(config: Config, listeners: Listeners, odd: Sequence[str]) -> str:
         *_maas_lines(config, reachable),
         "Point LXD or Incus at it, for a mirror with images for them:",
     ]
-    if scheme == "https":
-        lines.append(f"  lxc remote add NAME {reachable}/MOUNT/ --protocol simplestreams")
+    if secure is not None:
+        url = _reachable("https", secure)
+        lines.append(f"  lxc remote add NAME {url}/MOUNT/ --protocol simplestreams")
     else:
         lines.append("  they speak only https: set [tls] certificate and key first")
     return "\n".join(lines) + "\n"
@@ -152,10 +157,10 @@ def _maas_lines(config: Config, base: str) -> list[str]:
     ]
 
 
-def _shown(scheme: str, sockets: Sequence[socket.socket]) -> str:
+def _shown(scheme: Callable[[socket.socket], str], sockets: Sequence[socket.socket]) -> str:
     """Return base URLs, or the paths of local sockets."""
-    shown = map(shown_address, sockets)
-    return ", ".join(one if one.startswith("unix:") else f"{scheme}://{one}" for one in shown)
+    shown = [(scheme(one), shown_address(one)) for one in sockets]
+    return ", ".join(where if where.startswith("unix:") else f"{how}://{where}" for how, where in shown)
 
 
 def _reachable(scheme: str, one: socket.socket) -> str:

@@ -17,14 +17,20 @@ _ADDRESS = re.compile(
     r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)):(?P<port>[0-9]+)"
 )
 _LAST_PORT = 65535
+_PLAIN = "http://"
+
+
+def is_plain(text: str) -> bool:
+    """Whether no TLS is to be spoken at an address, whatever else is configured."""
+    return text.startswith(_PLAIN)
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Return (host, port) of HOST:PORT or [IPV6]:PORT.
+    """Return (host, port) of HOST:PORT or [IPV6]:PORT, with http:// before it or not.
 
     Raises ValueError that says how to write it.
     """
-    match = _ADDRESS.fullmatch(text)
+    match = _ADDRESS.fullmatch(text.removeprefix(_PLAIN))
     try:
         if match and match["v6"]:
             return str(ipaddress.IPv6Address(match["v6"])), _port(match["port"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from proxy.config.addresses import split_address
+from proxy.config.addresses import is_plain, split_address
 from proxy.config.tls import Tls
 from proxy.documents.freshness import FreshnessPolicy
 from proxy.fills.feed import FeedOptions
@@ -51,7 +51,7 @@ class Config:
     """Everything that can be configured."""
 
     listen: tuple[str, ...] = ("0.0.0.0:8080",)
-    """HOST:PORT or [IPV6]:PORT each; port 0 is any free port."""
+    """HOST:PORT or [IPV6]:PORT each; port 0 is any free port. With http:// before it TLS is not spoken."""
     data_dir: Path
     """Holds what is stored and the records of it; absolute. See `load.default_data_dir`."""
     workers: int | Literal["auto"] = "auto"
@@ -78,6 +78,13 @@ class Config:
     def addresses(self) -> tuple[tuple[str, int], ...]:
         """`listen` as (host, port), IPv6 without its brackets."""
         return tuple(split_address(entry) for entry in self.listen)
+
+    @property
+    def plain_addresses(self) -> frozenset[tuple[str, int]]:
+        """Those of all addresses at which TLS is not spoken though it is configured."""
+        return frozenset(
+            split_address(entry) for entry in (*self.listen, *self.admin.listen) if is_plain(entry)
+        )
 
     @property
     def admin_addresses(self) -> tuple[tuple[str, int], ...]:

@@ -14,6 +14,8 @@ _FIRST_HANDED_OVER = 3
 _FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
 _ADMINS = "admin"
 """FileDescriptorName= of sockets that are the operator's."""
+_PLAIN = "http"
+"""FileDescriptorName= of sockets at which no TLS is spoken."""
 
 
 class BadHandover(ProxyError):
@@ -34,6 +36,8 @@ class Listeners(NamedTuple):
     """The operator's pages are here alone; none means that they are where the clients are."""
     tls: ssl.SSLContext | None = None
     """Spoken over TCP. One for all processes, also those that start after the files have changed."""
+    plain: tuple[socket.socket, ...] = ()
+    """Those of all sockets at which it is not spoken."""
     share: WorkerShare | None = None
     """Of the clients' connections, in a worker that has others beside it."""
 
@@ -58,12 +62,15 @@ def handed_over(environ: Mapping[str, str], pid: int) -> Listeners:
     count = int(number)
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     groups: dict[bool, list[socket.socket]] = {True: [], False: []}
+    plain = []
     for index in range(count):
         one = _taken(_FIRST_HANDED_OVER + index)
         os.set_inheritable(one.fileno(), False)
         one.setblocking(False)
-        groups[index < len(names) and names[index] == _ADMINS].append(one)
-    return Listeners(clients=tuple(groups[False]), admins=tuple(groups[True]))
+        name = names[index] if index < len(names) else ""
+        groups[name == _ADMINS].append(one)
+        plain += [one] * (name == _PLAIN)
+    return Listeners(clients=tuple(groups[False]), admins=tuple(groups[True]), plain=tuple(plain))
 
 
 def _taken(fd: int) -> socket.socket:

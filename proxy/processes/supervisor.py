@@ -97,10 +97,12 @@ class Supervisor:
         clients = () if handed_over.clients else config.addresses
         admins = () if handed_over.admins else config.admin_addresses
         bound = self._ports.bind([*clients, *admins])
+        plain = (bound[address] for address in config.plain_addresses & bound.keys())
         listeners = Listeners(
             clients=handed_over.clients or tuple(bound[address] for address in clients),
             admins=handed_over.admins or tuple(bound[address] for address in admins),
             tls=loaded.tls,
+            plain=(*handed_over.plain, *plain),
         )
         for oddity in loaded.oddities():
             log.warning("keyring.odd problem=%s", oddity)

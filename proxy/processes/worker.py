@@ -89,7 +89,7 @@ async def _listen(
     listening = []
     for app, sockets, share in parts:
         one = Listening(app, config.clients, requests, share)
-        await one.start(sockets, listeners.tls)
+        await one.start(sockets, listeners.tls, listeners.plain)
         listening.append(one)
     return listening
 

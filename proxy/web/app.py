@@ -203,15 +203,19 @@ class Listening:
         self._limits = ConnectionLimits(options, self._met, connections_by_descriptors(), self._tell_share)
         self._acceptors: list[Acceptor] = []
         self._tls: ssl.SSLContext | None = None
+        self._plain: frozenset[socket] = frozenset()
         self._arriving: set[asyncio.Task[None]] = set()
         """Connections that were taken and have not begun: with TLS, whose handshake has not ended."""
         self._accepted: WeakSet[Connection] = WeakSet()
         """Also those whose TLS handshake has not ended, of which aiohttp does not know yet."""
 
-    async def start(self, sockets: Sequence[socket], tls: ssl.SSLContext | None) -> None:
-        """Begin to accept connections."""
+    async def start(
+        self, sockets: Sequence[socket], tls: ssl.SSLContext | None, plain: Sequence[socket] = ()
+    ) -> None:
+        """Begin to accept connections, by TLS if there is any, but for those at plain sockets."""
         await self._runner.setup()
         self._tls = tls
+        self._plain = frozenset(plain)
         self._tell_share()
         for one in sockets:
             # Connections inherit it; the kernel then sees to it that no client stands still for longer.
@@ -222,7 +226,8 @@ class Listening:
     def _begin(self, listener: socket, taken: socket) -> None:
         """Begin a connection that was taken from a listening socket."""
         # Nobody could listen in between the ends of a local socket.
-        spoken = None if listener.family == AF_UNIX else self._tls
+        is_plain = listener.family == AF_UNIX or listener in self._plain
+        spoken = None if is_plain else self._tls
         arrival = asyncio.create_task(self._arrive(taken, spoken))
         self._arriving.add(arrival)
         arrival.add_done_callback(self._arrived)

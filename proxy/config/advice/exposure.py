@@ -19,6 +19,8 @@ def exposures(config: Config, file: Path | None) -> Iterator[str]:
         yield f"everybody on this machine can read the private key {key}: chmod o-rwx {key}"
     if config.users and config.tls.certificate is None:
         yield "clients' passwords travel without encryption: set [tls] certificate and key"
+    elif config.users and config.plain_addresses:
+        yield "clients' passwords travel without encryption to what has http:// in listen: remove it there"
     if _is_guarded(config) and config.admin.read == "everyone" and not config.admin.listen:
         advice = 'set [admin] read = "admins", or listen'
         yield f"mirrors are not for everybody, but figures about them are: {advice}"
