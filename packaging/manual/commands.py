@@ -50,13 +50,19 @@ class Command:
 
 
 def commands() -> Iterator[Command]:
-    """Yield the program itself, then each command in the order of `--help`."""
-    context = click.Context(main, info_name=PROGRAM, **main.context_settings)
-    yield _command("", main, context)
-    for name in main.list_commands(context):
-        command = main.get_command(context, name)
-        if command is not None and not command.hidden:
-            yield _command(name, command, click.Context(command, parent=context, info_name=name))
+    """Yield the program itself, then each command in the order of `--help`, each before its own commands."""
+    return _with_own("", main, click.Context(main, info_name=PROGRAM, **main.context_settings))
+
+
+def _with_own(name: str, command: click.Command, context: click.Context) -> Iterator[Command]:
+    yield _command(name, command, context)
+    if isinstance(command, click.Group):
+        for one in command.list_commands(context):
+            own = command.get_command(context, one)
+            if own is not None and not own.hidden:
+                yield from _with_own(
+                    f"{name} {one}".strip(), own, click.Context(own, parent=context, info_name=one)
+                )
 
 
 def _command(name: str, command: click.Command, context: click.Context) -> Command:

@@ -18,6 +18,7 @@ from proxy.readable import meant
 
 _COMMANDS = {
     "serve": "proxy.cli.serve",
+    "connect": "proxy.cli.connect",
     "prefetch": "proxy.cli.prefetch",
     "sync": "proxy.cli.sync",
     "ready": "proxy.cli.ready",
@@ -91,11 +92,9 @@ def main() -> None:
     """Serve simplestreams mirrors (boot images for MAAS, LXD, Incus) from a verified cache.
 
     \b
-    Start it, and point MAAS at it:
+    Start it, and make MAAS use it:
       sstream-proxy serve
-      maas admin boot-sources create \\
-        url=http://THIS-HOST:8080/images/ephemeral-v3/stable/ \\
-        keyring_filename=/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg
+      sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY
 
     Without configuration it serves the MAAS mirrors of images.maas.io. Other
     mirrors and all limits are set in a TOML file; config.example.toml shows

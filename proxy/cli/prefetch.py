@@ -2,26 +2,34 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from proxy.cli.maas_access import MaasAccess, maas_options
 from proxy.cli.options import (
     Asked,
+    UsageFault,
     config_option,
     data_dir_option,
     load,
+    option_once,
     selection_options,
 )
-from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
+from proxy.cli.running import COMPLETE, PARTIAL, run_as_owner, run_with_cache
 from proxy.cli.show import View, make_view, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
+from proxy.connect.addresses import maas_base
+from proxy.connect.model import Site
+from proxy.errors import ProxyError
 from proxy.jobs.choosing import Chosen, choose_items
 from proxy.jobs.pins import unpin_if_nothing_came
 from proxy.jobs.plan import Forecast, Plan, Wanted
 from proxy.jobs.prefetch import Order, Prefetch
 from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.requested import pin_of
+from proxy.jobs.selected_in_maas import choices_of
 from proxy.jobs.selection import Selection
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import printable
@@ -35,6 +43,8 @@ from proxy.service.cache import Cache
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Items at a time. [upstream.background_transfers]")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: plan, items, summary.")
+@option_once("--from-maas", metavar="URL", help="What is selected in this MAAS; its key by --key-file.")
+@maas_options
 def prefetch(
     config_file: Path | None,
     data_dir: Path | None,
@@ -42,6 +52,8 @@ def prefetch(
     dry_run: bool,
     jobs: int | None,
     as_json: bool,
+    from_maas: str | None,
+    access: MaasAccess,
 ) -> None:
     """Fetch and verify everything that the FILTERs select, and keep it.
 
@@ -51,6 +63,7 @@ def prefetch(
     \b
       sstream-proxy prefetch 'arch=amd64' 'release~(noble|jammy)' --max=1
       sstream-proxy prefetch --maas noble,jammy --arch amd64
+      sstream-proxy prefetch --from-maas http://MAAS:5240/MAAS --key-file KEY
       sstream-proxy prefetch --dry-run 'os~(grub*|pxelinux)'
 
     It works beside a running server on the same data directory, and without
@@ -62,8 +75,41 @@ def prefetch(
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
     selection, names = asked.selection(), asked.of_mirrors(config)
+    if from_maas is None and access.is_given:
+        raise UsageFault("--key-file, --user and --ca go with --from-maas")
+    if from_maas is not None:
+        if selection.is_maas:
+            raise UsageFault("--maas and --from-maas are two different things: give one of them")
+        selection = _as_in_maas(config, selection, from_maas, access)
     order = _order(config, names, selection, jobs or config.upstream.background_transfers)
+    raise SystemExit(_carry_out(config, order, dry_run=dry_run, as_json=as_json))
 
+
+def fetch_what_maas_has(config: Config, mirrors: list[str], site: Site, base: str) -> int:
+    """Fetch what is selected in a MAAS; return the exit code."""
+    selection = Selection(from_maas=base, choices=choices_of(site))
+    order = _order(config, mirrors, selection, config.upstream.background_transfers)
+    return _carry_out(config, order, dry_run=False, as_json=False)
+
+
+def _as_in_maas(config: Config, selection: Selection, url: str, access: MaasAccess) -> Selection:
+    """Return the selection with what is selected in a MAAS."""
+    try:
+        base, access = maas_base(url), access.read()
+
+        async def look() -> Site:
+            async with access.open(base) as maas:
+                return await maas.look()
+
+        site = run_as_owner(config, look, "nothing was fetched")
+    except ProxyError as error:
+        raise click.ClickException(str(error)) from error
+    choices = choices_of(site)
+    click.echo(f"selected in MAAS {site.version.text}: {'; '.join(one.shown for one in choices)}", err=True)
+    return replace(selection, from_maas=base, choices=choices)
+
+
+def _carry_out(config: Config, order: Order, *, dry_run: bool, as_json: bool) -> int:
     async def work(cache: Cache) -> int:
         run = Prefetch(cache, order, shown := _Shown(order, as_json=as_json))
         if dry_run:
@@ -78,7 +124,7 @@ def prefetch(
                     await asyncio.shield(unpin_if_nothing_came(cache, order.pin))
         return COMPLETE if run.is_complete else PARTIAL
 
-    raise SystemExit(run_with_cache(config, work))
+    return run_with_cache(config, work)
 
 
 def _order(config: Config, mirrors: list[str], selection: Selection, transfers: int) -> Order:

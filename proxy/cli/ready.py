@@ -1,5 +1,6 @@
 """`ready`: prove that a selection can be served with upstream gone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ from proxy.jobs.choosing import choose_known_items
 from proxy.jobs.readiness import UNPROVABLE, Flaw, ReadinessReport, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection, UnknownNames
 from proxy.readable import counted, printable
+from proxy.runtime import open_rulebook
 from proxy.service.cache import Cache
 
 
@@ -54,7 +56,11 @@ def ready(
         selection, names = found.selection(), [found.mirror]
 
     async def inspect(cache: Cache) -> ReadinessReport:
-        return await _inspect(cache, names, selection, deep=deep)
+        wanted = selection
+        if wanted.from_maas and rule is not None:
+            book = await open_rulebook(config, cache)
+            wanted = replace(wanted, choices=(await cache.storage.threads.ledger(book.page, rule)).selected)
+        return await _inspect(cache, names, wanted, deep=deep)
 
     inspection = run_with_cache(config, inspect)
     for flaw in inspection.flaws:

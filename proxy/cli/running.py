@@ -31,19 +31,28 @@ def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) 
     What it raises becomes a message and an exit code. Events that the result tells of
     anyway, such as an origin that failed, are not logged besides.
     """
-    log_of_command("error", config.log.format)
-    become_owner(config)
-    warn_of_strangers(config.data_dir, Owner.running())
 
     async def run() -> _Result:
         async with open_runtime(config) as cache:
             return await work(cache)
 
+    return run_as_owner(config, run, "what has arrived is kept, the next run goes on from there")
+
+
+def run_as_owner(config: Config, work: Callable[[], Awaitable[_Result]], if_interrupted: str) -> _Result:
+    """Run `work` as whoever owns the data directory, and return what it returns; ends as `run_with_cache`."""
+    log_of_command("error", config.log.format)
+    become_owner(config)
+    warn_of_strangers(config.data_dir, Owner.running())
+
+    async def run() -> _Result:
+        return await work()
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(run())
     except KeyboardInterrupt:
-        click.echo("interrupted; what has arrived is kept, the next run goes on from there", err=True)
+        click.echo(f"interrupted; {if_interrupted}", err=True)
         raise SystemExit(INTERRUPTED) from None
     except ProxyError as error:
         raise click.ClickException(str(error)) from error

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from proxy.connect.model import Choice
 from proxy.documents.generation import Generation, load_edition, read_lists
 from proxy.documents.reading import Reading
 from proxy.documents.records import GENERATION
@@ -68,6 +69,8 @@ def _as_json(selection: Selection) -> dict[str, Any]:
         "filters": [one.expression for one in selection.filters],
         "maas_releases": selection.maas_releases,
         "maas_arches": selection.maas_arches,
+        "from_maas": selection.from_maas,
+        "choices": selection.choices,
         "newest": selection.newest,
     }
 
@@ -77,6 +80,8 @@ def _selection(told: dict[str, Any]) -> Selection:
         filters=tuple(map(Filter.parse, told["filters"])),
         maas_releases=tuple(told["maas_releases"]),
         maas_arches=tuple(told["maas_arches"]),
+        from_maas=told["from_maas"],
+        choices=tuple(Choice(os, release, *map(tuple, names)) for os, release, *names in told["choices"]),
         newest=told["newest"],
     )
 

@@ -8,6 +8,7 @@ boot loaders (canonical/maas, src/maasservicelayer/simplestreams, August 2026). 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from proxy.connect.model import ANY, Choice
 from proxy.simplestreams.maas_files import BOOT_FILES, BOOT_LOADER_FILE, BOOT_LOADERS
 from proxy.simplestreams.select import Condition, Fields
 
@@ -46,8 +47,7 @@ def maas_condition(releases: Iterable[str], arches: Iterable[str]) -> Condition:
 
     def is_wanted(fields: Fields) -> bool:
         if "bootloader-type" in fields:
-            loader = fields["bootloader-type"], fields.get("arch", "")
-            return fields.get("ftype") == BOOT_LOADER_FILE and loader in BOOT_LOADERS
+            return is_boot_loader(fields)
         image = image_of(fields)
         return (
             image is not None
@@ -56,3 +56,38 @@ def maas_condition(releases: Iterable[str], arches: Iterable[str]) -> Condition:
         )
 
     return is_wanted
+
+
+def is_boot_loader(fields: Fields) -> bool:
+    """Whether an item is of a boot loader that MAAS downloads with any selection."""
+    loader = fields.get("bootloader-type"), fields.get("arch", "")
+    return fields.get("ftype") == BOOT_LOADER_FILE and loader in BOOT_LOADERS
+
+
+def is_chosen(fields: Fields, choice: Choice) -> bool:
+    """Whether an item is of what somebody has selected in a MAAS."""
+    image = image_of(fields)
+    return (
+        image is not None
+        and choice.os in {"", fields.get("os", "")}
+        and image.is_called(choice.release)
+        and _is_any(choice.arches, {image.arch})
+        and _is_any(choice.subarches, {fields.get("subarch", ""), *fields.get("subarches", "").split(",")})
+        and _is_any(choice.labels, {fields.get("label", "")})
+    )
+
+
+def choices_condition(choices: Iterable[Choice]) -> Condition:
+    """Return the condition for all that is selected in a MAAS, its boot loaders included."""
+    chosen = tuple(choices)
+
+    def is_wanted(fields: Fields) -> bool:
+        if "bootloader-type" in fields:
+            return is_boot_loader(fields)
+        return any(is_chosen(fields, choice) for choice in chosen)
+
+    return is_wanted
+
+
+def _is_any(selected: Iterable[str], there: set[str]) -> bool:
+    return any(name in {"", ANY} or name in there for name in selected)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from proxy.jobs.maas import Image, images
+from proxy.jobs.maas import Image, images, is_chosen
 from proxy.jobs.selection import Selection
 from proxy.jobs.suggestions import listed
 from proxy.readable import like
@@ -57,6 +57,7 @@ def judge_names(
 
     `items` is all that the lists name, `chosen` what the selection chooses of it.
     """
+    chosen = list(chosen)
     unknown: list[str] = []
     warnings = [*_needless(selection.filters, items)]
     for filter_, alternative, is_found in searched:
@@ -68,11 +69,24 @@ def judge_names(
                 f"{filter_.key} is one of: {listed(shown, values)}"
             )
             (warnings if alternative.word is None else unknown).append(what)
-    if selection.is_maas:
+    if selection.from_maas:
+        unknown += _not_in_lists(selection, items, chosen)
+    elif selection.is_maas:
         of_maas = _of_maas(selection, images(items), images(chosen))
         unknown += of_maas.unknown
         warnings += of_maas.warnings
     return Naming(tuple(unknown), tuple(warnings))
+
+
+def _not_in_lists(selection: Selection, items: Sequence[Fields], chosen: Sequence[Fields]) -> Iterator[str]:
+    """Yield what is selected in a MAAS, and of which nothing is there."""
+    if not selection.choices:
+        yield f"nothing is selected in the MAAS at {selection.from_maas}"
+    for choice in selection.choices:
+        if not any(is_chosen(fields, choice) for fields in chosen):
+            releases = Counter(image.release for image in images(items))
+            there = listed(choice.release, releases)
+            yield f"{choice.shown}, which MAAS has selected, is not there; there are: {there}"
 
 
 def _of_maas(selection: Selection, there: set[Image], chosen: set[Image]) -> Naming:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from proxy.connect.model import Choice
 from proxy.errors import ProxyError
 from proxy.jobs.rules import RULE_PIN, Rule
 from proxy.store.files import StoreFault
@@ -72,9 +73,11 @@ class Page:
     """When a run was complete last, Unix seconds."""
     versions: tuple[str, ...] = ()
     """What the last complete run wanted, as "product version"."""
+    selected: tuple[Choice, ...] = ()
+    """What was selected when its MAAS was asked last."""
 
 
-_PAGES = Kind("rule/", Schema(Page, later=["unknown"]))
+_PAGES = Kind("rule/", Schema(Page, later=["unknown", "selected"]))
 _ASKED = Kind("asked/", Schema(bool))
 """Rules that somebody wants to be run; whatever the value is, somebody does."""
 

@@ -4,9 +4,12 @@ Owns what a rule says; knows nothing of running it. Times of day are those of
 the machine's time zone.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from proxy.connect.model import Choice
 from proxy.jobs.local_time import LocalTime
 from proxy.jobs.schedule import Schedule, Window, parse_schedule
 from proxy.jobs.selection import Selection
@@ -29,6 +32,12 @@ class Rule:
     """Releases as a MAAS user names them; their boot loaders come along."""
     arch: tuple[str, ...] = ()
     """Architectures, with `maas`."""
+    from_maas: str = ""
+    """The URL of a MAAS whose own selections are meant, instead of `maas`."""
+    key_file: Path | None = None
+    """The file of an API key of that MAAS."""
+    maas_ca: Path | None = None
+    """Authorities for that MAAS's certificate, when the system knows none."""
     max: int | Literal["all"] = "all"
     """Newest versions of each product."""
     schedule: str = ""
@@ -43,12 +52,14 @@ class Rule:
         """What its pins are called."""
         return f"{RULE_PIN}{self.name}"
 
-    def selection(self) -> Selection:
-        """Return what it wants. Raises FilterError."""
+    def selection(self, choices: Iterable[Choice] = ()) -> Selection:
+        """Return what it wants; `choices` is what is selected in its MAAS. Raises FilterError."""
         return Selection(
             filters=tuple(Filter.parse(one) for one in self.filters),
             maas_releases=self.maas,
             maas_arches=self.arch,
+            from_maas=self.from_maas,
+            choices=tuple(choices),
             newest=None if self.max == "all" else self.max,
         )
 

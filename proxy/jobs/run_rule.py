@@ -14,6 +14,7 @@ from proxy.jobs.prefetch import Order, Prefetch
 from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
+from proxy.jobs.selected_in_maas import Selected, ask_rules_maas
 from proxy.jobs.selection import Selection, UnknownNames
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted
@@ -57,9 +58,15 @@ class RuleRunner:
         lock = await threads.disk(self._book.lock, rule.name)
         try:
             started_at = self._clock()
-            work = Prefetch(self._cache, self._order(rule), watcher)
             try:
-                end = await self._carry_out(rule, work, closes_at)
+                selected = await self._selected(rule)
+            except ProxyError as error:
+                nothing = Prefetch(self._cache, self._order(rule, Selected(())), watcher)
+                failed = _result(nothing, _End("failed", str(error)), started_at, self._clock())
+                return await threads.ledger(self._write_down, rule, nothing, failed)
+            work = Prefetch(self._cache, self._order(rule, selected), watcher)
+            try:
+                end = await self._carry_out(rule, work, closes_at, selected)
             except asyncio.CancelledError:
                 interrupted = _result(work, _End("interrupted"), started_at, self._clock())
                 await asyncio.shield(threads.ledger(self._write_down, rule, work, interrupted))
@@ -79,7 +86,20 @@ class RuleRunner:
         )
         return result
 
-    def _order(self, rule: Rule) -> Order:
+    async def _selected(self, rule: Rule) -> Selected:
+        """Return what is selected in the rule's MAAS, if it has one, and remember it."""
+        if not rule.from_maas:
+            return Selected(())
+        ledger = self._cache.storage.threads.ledger
+        known = (await ledger(self._book.page, rule.name)).selected
+        selected = await ask_rules_maas(rule, known)
+        if selected.problem:
+            log.warning("rule.maas_not_asked name=%s problem=%s", rule.name, selected.problem)
+        elif selected.choices != known:
+            await ledger(lambda: self._book.note(rule.name, selected=selected.choices))
+        return selected
+
+    def _order(self, rule: Rule, selected: Selected) -> Order:
         async def choose(cache: Cache, mirrors: Iterable[str], selection: Selection) -> Chosen:
             chosen = await choose_known_items(cache, mirrors, selection)
             _log_oddities(rule, chosen)
@@ -87,7 +107,7 @@ class RuleRunner:
 
         return Order(
             mirrors=(rule.mirror,),
-            selection=rule.selection(),
+            selection=rule.selection(selected.choices),
             choose=choose,
             pin=rule.pin,
             hold_s=self._hold_s,
@@ -100,7 +120,9 @@ class RuleRunner:
             return None
         return Limited(self._cache.background, TokenBucket(rule.limit_bytes_s, time.monotonic))
 
-    async def _carry_out(self, rule: Rule, work: Prefetch, closes_at: float | None) -> _End:
+    async def _carry_out(
+        self, rule: Rule, work: Prefetch, closes_at: float | None, selected: Selected
+    ) -> _End:
         seconds = None if closes_at is None else max(0.0, closes_at - self._clock())
         try:
             async with asyncio.timeout(seconds) as window:
@@ -115,7 +137,7 @@ class RuleRunner:
             # One rule's trouble, whatever it is, must not become that of all.
             log.exception("rule.crashed name=%s", rule.name)
             return _End("failed", f"{type(error).__name__}: {error}")
-        problems = _flaws(work)
+        problems = [*([selected.problem] if selected.problem else []), *_flaws(work)]
         return _End("partial", "; ".join(problems)) if problems else _End("complete")
 
     def _write_down(self, rule: Rule, work: Prefetch, result: Result) -> Result:

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from proxy.connect.model import Choice
 from proxy.errors import ProxyError
-from proxy.jobs.maas import NEWEST_VERSIONS, maas_condition
+from proxy.jobs.maas import NEWEST_VERSIONS, choices_condition, maas_condition
 from proxy.jobs.suggestions import listed, near_key
 from proxy.simplestreams.filters import Filter, matches_all
 from proxy.simplestreams.select import Condition, Fields
@@ -23,13 +24,17 @@ class Selection:
     maas_releases: tuple[str, ...] = ()
     """Releases as a MAAS user names them; their boot loaders come along."""
     maas_arches: tuple[str, ...] = ()
+    from_maas: str = ""
+    """The MAAS whose own selections are meant."""
+    choices: tuple[Choice, ...] = ()
+    """What is selected there."""
     newest: int | None = None
     """Newest versions of each product; None is all."""
 
     @property
     def is_maas(self) -> bool:
         """Whether this is a MAAS selection, perhaps narrowed by filters."""
-        return bool(self.maas_releases)
+        return bool(self.maas_releases or self.from_maas)
 
     @property
     def newest_versions(self) -> int | None:
@@ -40,12 +45,17 @@ class Selection:
         """Return what says of an item whether it is wanted."""
         if not self.is_maas:
             return lambda fields: matches_all(self.filters, fields)
-        for_maas = maas_condition(self.maas_releases, self.maas_arches)
+        if self.from_maas:
+            for_maas = choices_condition(self.choices)
+        else:
+            for_maas = maas_condition(self.maas_releases, self.maas_arches)
         return lambda fields: for_maas(fields) and matches_all(self.filters, fields)
 
     def __str__(self) -> str:
         parts = [one.expression for one in self.filters]
-        if self.is_maas:
+        if self.from_maas:
+            parts.insert(0, f"from-maas={self.from_maas}")
+        elif self.is_maas:
             parts.insert(0, f"maas={','.join(self.maas_releases)}")
             if self.maas_arches:
                 parts.insert(1, f"arch={','.join(self.maas_arches)}")

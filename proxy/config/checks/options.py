@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from proxy.config.addresses import (
     answered_problem,
@@ -18,6 +19,7 @@ from proxy.config.addresses import (
     url_problem,
 )
 from proxy.config.checks.access import access_faults, admin_faults, listen_faults
+from proxy.config.checks.from_maas import MAAS_FILES, maas_faults
 from proxy.config.checks.names import answer_faults, pin_faults
 from proxy.config.config import Config
 from proxy.config.errors import COMMAND_LINE, ConfigError
@@ -95,7 +97,9 @@ class OptionChecks:
                 if is_folder(origin) and (problem := overlap_problem(origin, data_dir)):
                     self._add(f"mirror[{place}].origins[{index}]", problem)
         self._check_rules(config.prefetch, {mirror.name for mirror in mirrors})
-        return replace(config, data_dir=data_dir, tls=self._tls(config.tls), mirrors=mirrors)
+        rules = tuple(self._rule(rule, f"prefetch[{i}]") for i, rule in enumerate(config.prefetch))
+        tls = self._tls(config.tls)
+        return replace(config, data_dir=data_dir, tls=tls, mirrors=mirrors, prefetch=rules)
 
     def _add_all(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
@@ -217,6 +221,18 @@ class OptionChecks:
             if rule.arch and not rule.maas:
                 self._add(f"{at}.arch", "goes with maas: name releases there, or write a filter 'arch=amd64'")
             self._check_texts(at, rule)
+
+    def _rule(self, rule: Rule, at: str) -> Rule:
+        """Check what a rule says of a MAAS; return it with whole paths."""
+        paths: dict[str, Any] = {
+            name: self._absolute(path) for name in MAAS_FILES if (path := getattr(rule, name)) is not None
+        }
+        for fault in maas_faults(rule, at):
+            self._add(fault.key, fault.problem)
+        for name, path in paths.items():
+            if not _is(path, Path.is_file):
+                self._add(f"{at}.{name}", f"there is no file {quoted(str(path))}: correct the path")
+        return replace(rule, **paths)
 
     def _check_texts(self, at: str, rule: Rule) -> None:
         for key in ("maas", "arch"):

@@ -31,7 +31,7 @@ def test_help_shows_how_to_start_and_how_to_point_maas_at_it() -> None:
     help_text = CliRunner().invoke(main, ["--help"]).output
 
     assert "sstream-proxy serve" in help_text
-    assert "maas admin boot-sources create" in help_text
+    assert "sstream-proxy connect maas http" in help_text
 
 
 def test_whatever_a_command_leaves_behind_is_collected_though_not_while_it_is_imported() -> None:

@@ -105,6 +105,10 @@ def _parse(words: list[str]) -> None:
     context = click.Context(command, parent=root, info_name=name)
     if "--help" in rest:
         return
+    if isinstance(command, click.Group):
+        name, command, rest = command.resolve_command(context, rest)
+        assert command is not None
+        context = click.Context(command, parent=context, info_name=name)
     values, left, _ = command.make_parser(context).parse_args(rest)
     if left:
         raise click.UsageError(f"nothing takes {left}", context)

@@ -1,0 +1,293 @@
+"""Connecting a MAAS: looking, planning, asking, changing, watching; and checking and undoing it."""
+
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from proxy.cli.import_view import ImportView
+from proxy.cli.maas_access import MaasAccess
+from proxy.cli.options import UsageFault, chosen_mirrors
+from proxy.cli.prefetch import fetch_what_maas_has
+from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_as_owner
+from proxy.config.config import Config
+from proxy.config.keyrings import bundled_keyrings
+from proxy.connect.addresses import without_password
+from proxy.connect.carrying_out import Carrying
+from proxy.connect.checking import check as findings_of
+from proxy.connect.errors import MaasFault
+from proxy.connect.maas import Maas
+from proxy.connect.model import Site
+from proxy.connect.plan import Plan, Target, make_plan, our_source
+from proxy.connect.proxy_side import ProxySide
+from proxy.connect.record import Record, Records
+from proxy.connect.route import address_towards, addresses_of, host_name
+from proxy.connect.steps import Step
+from proxy.connect.trying import try_mirror
+from proxy.connect.undoing import plan_undoing
+from proxy.connect.watching import watch_import
+from proxy.mirror import Mirror, Trust
+from proxy.readable import counted, printable, size
+from proxy.signatures.keyfile import read_keys
+
+_Result = TypeVar("_Result")
+_PORTS = {"http": 80, "https": 443}
+_ANY_HOST = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+URL_VARIABLE = "SSTREAM_PROXY_URL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The options."""
+
+    yes: bool
+    no_import: bool
+    undo: bool
+    check: bool
+    warm: bool
+    mirror: str | None
+    proxy_url: str | None
+    keyring: str | None
+    source_id: int | None
+
+
+class ConnectMaas:
+    """One run of the command."""
+
+    def __init__(self, config: Config, base: str, access: MaasAccess, wanted: Wanted) -> None:
+        self._config = config
+        self._base = base
+        self._access = access
+        self._wanted = wanted
+        self._records = Records(config.data_dir)
+
+    def run(self) -> int:
+        """Do what is wanted; return the exit code."""
+        if self._wanted.undo:
+            return self._undo()
+        record = self._with_owner(self._read_record)
+        mirror = self._mirror(record)
+        target = self._target(mirror, record)
+        return self._check(target, record) if self._wanted.check else self._connect(mirror, target, record)
+
+    def _connect(self, mirror: Mirror, target: Target, record: Record | None) -> int:
+        async def look(maas: Maas) -> Site:
+            trial = await try_mirror(target.url)
+            if not trial.is_good:
+                raise MaasFault(f"{trial.problem} (--proxy-url says what MAAS is to use)")
+            return await maas.look()
+
+        site = self._with_maas(look)
+        plan = make_plan(site, target)
+        click.echo(
+            f"MAAS {site.version.text} at {self._base}, mirror {mirror.name} at "
+            f"{without_password(target.url)}"
+        )
+        for warning in plan.warnings:
+            click.echo(f"warning: {printable(warning)}", err=True)
+        if not plan.steps:
+            click.echo("nothing to change: this MAAS is set up so already")
+        else:
+            _show(plan.steps)
+            self._warn_of_drops(plan)
+            self._ask("Change this?")
+        if self._is_to_warm(plan):
+            status = fetch_what_maas_has(self._config, [mirror.name], site, self._base)
+            if status == FAILED:
+                raise MaasFault("nothing was changed: what this MAAS has selected could not be fetched")
+        if not plan.steps and record is not None and self._wanted.no_import:
+            return COMPLETE
+        started = record or Record(
+            maas=self._base, mirror=mirror.name, url=target.url, changed_at=time.time()
+        )
+        return self._with_maas(lambda maas: self._carry_out(maas, site, plan, target, started))
+
+    async def _carry_out(self, maas: Maas, site: Site, plan: Plan, target: Target, record: Record) -> int:
+        ours = our_source(site, target)
+        if plan.steps:
+            carrying = Carrying(maas, self._records, click.echo)
+            unselected = await carrying.carry_out(plan.steps, record, None if ours is None else ours.id)
+            for problem in unselected:
+                click.echo(f"warning: not selected: {printable(problem)}", err=True)
+            click.echo(f"changed; `connect maas {self._base} --undo` puts back what was there before")
+        if self._wanted.no_import:
+            return COMPLETE
+        return await self._import(maas, target)
+
+    async def _import(self, maas: Maas, target: Target) -> int:
+        side = self._side(target)
+        before = side.served()
+        await maas.start_import()
+        click.echo("MAAS imports now; Ctrl-C ends the watching, not the import")
+        view = ImportView()
+        end = await watch_import(maas, side.served, before, view.show, time.monotonic)
+        view.close()
+        served = end.served
+        click.echo(
+            f"the proxy sent {size(served.sent_bytes)} in {counted(served.requests, 'reply', 'replies')}, "
+            f"{size(served.hit_bytes)} from the cache, and fetched {size(served.fetched_bytes)} upstream"
+        )
+        for image in end.incomplete:
+            click.echo(f"not complete: {printable(image.name)} ({image.percent:.0f} %)", err=True)
+        if not served.requests:
+            click.echo(
+                f"warning: MAAS asked this proxy for nothing: can its region controllers reach "
+                f"{without_password(target.url)}, and is {self._config.data_dir} what that proxy uses?",
+                err=True,
+            )
+            return PARTIAL
+        if end.incomplete or not end.images:
+            click.echo(
+                f"{'not complete' if end.images else 'MAAS has no images'}: its log tells why", err=True
+            )
+            return PARTIAL
+        click.echo(f"complete: MAAS has {counted(len(end.images), 'image')}")
+        return COMPLETE
+
+    def _check(self, target: Target, record: Record | None) -> int:
+        async def look(maas: Maas) -> int:
+            site = await maas.look()
+            side = self._side(target)
+            addresses = addresses_of(self._base)
+            found = findings_of(site, target, side.clients(), addresses, time.time())
+            click.echo(f"MAAS {site.version.text} at {self._base}")
+            for one in found:
+                click.echo(f"  {'ok   ' if one.is_good else 'WRONG'} {printable(one.text)}")
+                if one.advice:
+                    click.echo(f"        {one.advice}")
+            if site.no_proxy is False:
+                click.echo(
+                    "  note  boot_images_no_proxy is off: MAAS asks through its own http_proxy, if it has one"
+                )
+            return COMPLETE if all(one.is_good for one in found) else FAILED
+
+        if record is None:
+            click.echo("note: this MAAS was not connected from this data directory", err=True)
+        return self._with_maas(look)
+
+    def _undo(self) -> int:
+        record = self._with_owner(self._read_record)
+        if record is None or not record.steps:
+            click.echo(f"nothing to undo: nothing was changed of {self._base} from {self._config.data_dir}")
+            return COMPLETE
+        site = self._with_maas(lambda maas: maas.look())
+        undoing = plan_undoing(site, record.done)
+        for refusal in undoing.refusals:
+            click.echo(f"left alone: {printable(refusal)}", err=True)
+        if undoing.steps:
+            _show(undoing.steps)
+            if undoing.drops_images:
+                click.echo("MAAS may drop images for this and import them again from where they were before")
+            self._ask("Put this back?")
+
+            async def take_back(maas: Maas) -> None:
+                await Carrying(maas, self._records, click.echo).take_back(undoing.steps)
+                if not self._wanted.no_import:
+                    await maas.start_import()
+
+            self._with_maas(take_back)
+        if undoing.refusals:
+            click.echo("the rest is as it was before; what is left alone has to be changed by hand", err=True)
+            return FAILED
+        self._records.forget(self._base)
+        click.echo("all is as it was before" if undoing.steps else "all was put back already")
+        return COMPLETE
+
+    def _mirror(self, record: Record | None) -> Mirror:
+        mirrors = {one.name: one for one in self._config.mirrors}
+        if self._wanted.mirror is not None:
+            found = mirrors[chosen_mirrors(self._config, (self._wanted.mirror,))[0]]
+            if found.trust is not Trust.GPG:
+                raise UsageFault(f"mirror {found.name!r} is signed by nobody, and MAAS verifies signatures")
+            return found
+        if record is not None and record.mirror in mirrors:
+            return mirrors[record.mirror]
+        signed = [one for one in self._config.mirrors if one.trust is Trust.GPG]
+        if not signed:
+            raise UsageFault('no mirror is signed (trust = "gpg"), and MAAS verifies signatures')
+        return signed[0]
+
+    def _target(self, mirror: Mirror, record: Record | None) -> Target:
+        known = record.url if record is not None and record.mirror == mirror.name else None
+        url = self._wanted.proxy_url or known or self._guessed()
+        if not url.rstrip("/").endswith(mirror.mount.rstrip("/")):
+            url = url.rstrip("/") + mirror.mount
+        keyring = ""
+        if mirror.keyring not in bundled_keyrings() and not self._wanted.keyring:
+            keyring = b64encode(read_keys(Path(mirror.keyring).read_bytes()).ring).decode()
+        return Target(
+            url=url if url.endswith("/") else f"{url}/",
+            mirror=mirror.name,
+            origins=mirror.origins,
+            keyring_filename=self._wanted.keyring or "",
+            keyring_data=keyring,
+            source_id=self._wanted.source_id,
+        )
+
+    def _guessed(self) -> str:
+        """Return the proxy's URL as MAAS probably sees it; asks where that cannot be known."""
+        host, port = self._config.addresses[0]
+        scheme = "http" if self._config.tls.certificate is None else "https"
+        if host in _ANY_HOST:
+            found = address_towards(self._base) if scheme == "http" else host_name()
+        else:
+            found = f"[{host}]" if ":" in host else host
+        if found is None or port == 0:
+            return self._asked_url()
+        return f"{scheme}://{found}" if port == _PORTS[scheme] else f"{scheme}://{found}:{port}"
+
+    def _asked_url(self) -> str:
+        if not sys.stdin.isatty():
+            raise UsageFault("which URL of this proxy MAAS sees is not clear: say it by --proxy-url")
+        return str(click.prompt("The URL of this proxy, as MAAS sees it"))
+
+    def _side(self, target: Target) -> ProxySide:
+        return ProxySide(self._config.data_dir / "stats", target.mirror, time.time)
+
+    def _is_to_warm(self, plan: Plan) -> bool:
+        if self._wanted.warm:
+            return True
+        if not plan.drops_images or self._wanted.yes or self._wanted.no_import:
+            return False
+        return click.confirm("Fetch into the cache first what this MAAS has selected?", default=True)
+
+    def _warn_of_drops(self, plan: Plan) -> None:
+        if plan.drops_images and not self._wanted.warm:
+            click.echo(
+                "MAAS may drop the images it has and import them anew when a source's URL changes: it has "
+                "them back sooner when the cache has them (--warm, or `prefetch --from-maas URL`)"
+            )
+
+    def _ask(self, question: str) -> None:
+        if self._wanted.yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageFault("nothing was changed: say yes in a terminal, or by --yes")
+        if not click.confirm(question):
+            click.echo("nothing was changed", err=True)
+            raise SystemExit(FAILED)
+
+    async def _read_record(self) -> Record | None:
+        return self._records.read(self._base)
+
+    def _with_owner(self, work: Callable[[], Awaitable[_Result]]) -> _Result:
+        return run_as_owner(self._config, work, "nothing was changed")
+
+    def _with_maas(self, work: Callable[[Maas], Awaitable[_Result]]) -> _Result:
+        async def run() -> _Result:
+            async with self._access.open(self._base) as maas:
+                return await work(maas)
+
+        told = f"`connect maas {self._base} --check` tells how far it is, --undo takes it back"
+        return run_as_owner(self._config, run, told)
+
+
+def _show(steps: Sequence[Step]) -> None:
+    for step in steps:
+        for number, line in enumerate(step.lines):
+            click.echo(f"  {'  ' if number else '- '}{printable(line)}")

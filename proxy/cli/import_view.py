@@ -1,0 +1,47 @@
+"""Showing an import as it goes on: one line that moves on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+
+import click
+
+from proxy.connect.watching import Progress
+from proxy.readable import size
+
+_SHOWN_EVERY_S = 10.0
+_WIDTH = 100
+
+
+class ImportView:
+    """The progress of one import."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._shown = ""
+        self._shown_at = -_SHOWN_EVERY_S
+
+    def show(self, progress: Progress) -> None:
+        """Show how far it is."""
+        line = progress_line(progress)
+        if self._is_terminal:
+            click.echo(f"\r{line[:_WIDTH]:{_WIDTH}}", nl=False)
+        elif line != self._shown and time.monotonic() - self._shown_at >= _SHOWN_EVERY_S:
+            click.echo(line)
+            self._shown_at = time.monotonic()
+        self._shown = line
+
+    def close(self) -> None:
+        """End the line that moves."""
+        if self._is_terminal and self._shown:
+            click.echo()
+
+
+def progress_line(progress: Progress) -> str:
+    """Return both sides in one line."""
+    images, served = progress.images, progress.served
+    percent = sum(one.percent for one in images) / len(images) if images else 0.0
+    whole = len(images) - len(progress.incomplete)
+    return (
+        f"MAAS: {whole} of {len(images)} images, {percent:.0f} %; proxy: {size(served.sent_bytes)} sent, "
+        f"{size(served.hit_bytes)} from the cache, {size(served.fetched_bytes)} from upstream"
+    )

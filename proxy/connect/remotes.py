@@ -1,0 +1,148 @@
+"""Remotes of LXD's and Incus's own clients, which are run for it: listed, added, tried, removed.
+
+Whoever runs the client has the remote, no other user of the machine. Each method blocks.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.connect.addresses import is_same_source
+from proxy.errors import ProxyError
+
+_LONGEST_S = 180.0
+_LONGEST_REASON = 500
+_CERTIFICATE = ("x509", "certificate", "tls:")
+
+
+class RemoteFault(ProxyError):
+    """A remote cannot be added, tried or removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A client program."""
+
+    name: str
+    product: str
+    package: str
+
+    def folder(self, environ: Mapping[str, str]) -> Path:
+        """Return where it keeps its configuration."""
+        home = Path(environ.get("HOME", "/"))
+        if self.name == "incus":
+            return Path(environ.get("INCUS_CONF") or home / ".config/incus")
+        if environ.get("LXD_CONF"):
+            return Path(environ["LXD_CONF"])
+        found = shutil.which(self.name, path=environ.get("PATH")) or ""
+        is_snap = os.path.realpath(found).startswith("/snap/") or found.startswith("/snap/")
+        return home / ("snap/lxd/common/config" if is_snap else ".config/lxc")
+
+
+LXC = Program("lxc", "LXD", "lxd-client, or `snap install lxd`")
+INCUS = Program("incus", "Incus", "incus-client")
+
+
+class Remotes:
+    """The remotes of whoever runs this."""
+
+    def __init__(self, program: Program, environ: Mapping[str, str]) -> None:
+        """Know the client; raises RemoteFault when it is not installed."""
+        self._program = program
+        self._environ = environ
+        if shutil.which(program.name, path=environ.get("PATH")) is None:
+            raise RemoteFault(
+                f"{program.name}, the client of {program.product}, is not installed here: install "
+                f"{program.package}, or run this where it is, with --proxy-url"
+            )
+
+    def address(self, name: str) -> str | None:
+        """Return the URL of a remote; None when there is none of that name."""
+        told = self._json("remote", "list", "--format", "json")
+        found = told.get(name) if isinstance(told, dict) else None
+        return None if found is None else str(found.get("Addr") or found.get("addr") or "")
+
+    def add(self, name: str, url: str, certificate: Path | None) -> str:
+        """Add a remote, and a certificate that it trusts if it trusts none otherwise; say what was done."""
+        known = self.address(name)
+        if known is not None:
+            if is_same_source(known, url):
+                return f"the remote {name!r} is there already"
+            raise RemoteFault(
+                f"there is a remote {name!r} already, which is {known}: take another name, or remove it by "
+                f"`{self._program.name} remote remove {name}`"
+            )
+        try:
+            self._add(name, url)
+        except RemoteFault as fault:
+            if certificate is None or not any(word in str(fault).lower() for word in _CERTIFICATE):
+                raise
+            there = self._trust(name, certificate)
+            try:
+                self._add(name, url)
+            except RemoteFault:
+                there.unlink(missing_ok=True)
+                raise
+            return f"the remote {name!r} was added, and trusts the certificate in {there}"
+        return f"the remote {name!r} was added"
+
+    def images(self, name: str) -> int:
+        """Return how many images a remote has."""
+        return len(self._json("image", "list", f"{name}:", "--format", "json"))
+
+    def remove(self, name: str) -> None:
+        """Remove a remote, and the certificate that was put there for it."""
+        self._run("remote", "remove", name)
+        with contextlib.suppress(OSError):
+            self._certificate(name).unlink(missing_ok=True)
+
+    def _add(self, name: str, url: str) -> None:
+        self._run("remote", "add", name, url, "--protocol", "simplestreams")
+
+    def _trust(self, name: str, certificate: Path) -> Path:
+        there = self._certificate(name)
+        try:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            there.write_bytes(certificate.read_bytes())
+        except OSError as error:
+            raise RemoteFault(
+                f"the certificate {certificate} cannot be put where {self._program.product} trusts it "
+                f"({error.filename}: {error.strerror})"
+            ) from error
+        return there
+
+    def _certificate(self, name: str) -> Path:
+        return self._program.folder(self._environ) / "servercerts" / f"{name}.crt"
+
+    def _json(self, *arguments: str) -> Any:
+        text = self._run(*arguments)
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise RemoteFault(f"{self._shown(arguments)} says what is no JSON: {text[:80]!r}") from error
+
+    def _run(self, *arguments: str) -> str:
+        try:
+            done = subprocess.run(  # noqa: S603 - a client that its user has installed
+                [self._program.name, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=dict(self._environ),
+                timeout=_LONGEST_S,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise RemoteFault(f"{self._shown(arguments)} cannot be run: {error}") from error
+        if done.returncode:
+            told = " ".join(done.stderr.decode(errors="replace").split())[-_LONGEST_REASON:]
+            raise RemoteFault(f"{self._shown(arguments)} failed: {told or done.returncode}")
+        return done.stdout.decode(errors="replace")
+
+    def _shown(self, arguments: tuple[str, ...]) -> str:
+        return f"`{' '.join((self._program.name, *arguments[:3]))}`"

@@ -1,0 +1,34 @@
+"""By which address of this machine others reach it."""
+
+import contextlib
+import socket
+from urllib.parse import urlsplit
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def address_towards(url: str) -> str | None:
+    """Return this machine's address on the way to where a URL points; sends nothing. Blocks."""
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError):
+        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+            with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as probe:
+                probe.connect(address)
+                found = str(probe.getsockname()[0])
+                return f"[{found}]" if ":" in found else found
+    return None
+
+
+def addresses_of(url: str) -> set[str]:
+    """Return the addresses of the machine that a URL names; none that cannot be found. Blocks."""
+    parts = urlsplit(url)
+    with contextlib.suppress(OSError):
+        found = socket.getaddrinfo(parts.hostname or "", None, type=socket.SOCK_STREAM)
+        return {str(address[0]) for *_, address in found}
+    return set()
+
+
+def host_name() -> str:
+    """Return what this machine is called."""
+    return socket.getfqdn()

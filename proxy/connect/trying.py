@@ -1,0 +1,46 @@
+"""Asking for a mirror's index by the URL that a client is to use, before the client is told of it."""
+
+from typing import NamedTuple
+
+from aiohttp import ClientConnectorCertificateError, ClientError, ClientSession, ClientSSLError, ClientTimeout
+
+from proxy.connect.addresses import without_password
+
+_TIMEOUT_S = 30.0
+_INDEX = "streams/v1/index.sjson"
+_OK, _UNAUTHORIZED = 200, 401
+
+
+class Trial(NamedTuple):
+    """What came of it."""
+
+    is_good: bool
+    problem: str = ""
+
+
+async def try_mirror(url: str) -> Trial:
+    """Ask for the index of the mirror at a URL."""
+    shown = without_password(url)
+    try:
+        async with (
+            ClientSession(timeout=ClientTimeout(total=_TIMEOUT_S)) as session,
+            session.get(url.rstrip("/") + f"/{_INDEX}", allow_redirects=False) as response,
+        ):
+            status = response.status
+    except (ClientConnectorCertificateError, ClientSSLError):
+        return Trial(
+            False,
+            f"the certificate at {shown} is by no authority that this machine trusts; MAAS reads the lists "
+            "only when its region controllers do",
+        )
+    except (ClientError, OSError, ValueError) as error:
+        return Trial(False, f"nothing answers at {shown} ({error}): does the proxy run, and listen there?")
+    if status == _OK:
+        return Trial(True)
+    if status == _UNAUTHORIZED:
+        return Trial(
+            False,
+            f"{shown} wants a password: give the whole URL, http://USER:PASSWORD@HOST/..., in "
+            "$SSTREAM_PROXY_URL",
+        )
+    return Trial(False, f"{shown} answers HTTP {status} for its index: `sstream-proxy stats` tells why")
