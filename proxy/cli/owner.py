@@ -2,10 +2,12 @@
 
 What root, or anybody else, wrote beside a service would be closed to it, and then
 no list could be accepted any more. Root becomes that user; others are told how to.
+Where nothing is stored yet, $SSTREAM_PROXY_USER, which packages set, says who that is.
 """
 
 import ctypes
 import os
+import pwd
 import shlex
 import sys
 from collections.abc import Iterable
@@ -20,6 +22,10 @@ from proxy.store.owners import Owner, established_owner, find_strangers, is_clos
 
 _PRIVATE = Path("/var/lib/private")
 """Where systemd keeps the folders of users that exist only while their service runs."""
+
+_SERVICE_USER = "SSTREAM_PROXY_USER"
+_OF_FILE_SYSTEMS = {"lost+found"}
+"""What an empty disk has."""
 
 _ROOT = Owner(0, 0)
 
@@ -46,6 +52,9 @@ def become_owner(config: Config) -> None:
         if theirs.uid != running.uid:
             raise UsageFault(f"{data_dir} is closed to {running}: {_as(theirs, data_dir)}")
     owner = established_owner(data_dir) or (Owner.of(data_dir) if running.uid == 0 else None)
+    service = os.environ.get(_SERVICE_USER)
+    if running.uid == 0 and service and (owner is None or owner.uid == 0):
+        owner = _given_to(service, data_dir)
     if owner is None or owner.uid == running.uid:
         return
     is_theirs = f"{data_dir} belongs to {owner}"
@@ -67,6 +76,33 @@ def become_owner(config: Config) -> None:
     if closed is not None:
         raise UsageFault(f"{is_theirs}, who may not read {closed}: let them; or {instead}")
     click.echo(f"going on as {owner}, to whom {data_dir} belongs", err=True)
+
+
+def _given_to(name: str, data_dir: Path) -> Owner:
+    """Give a data directory in which nothing is yet to the service's user, and return them.
+
+    Raises UsageFault where root has something there already, or nothing can be made there.
+    """
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise UsageFault(
+            f"there is no user {name!r}, as whom ${_SERVICE_USER} lets the service run: add one, or unset it"
+        ) from None
+    owner = Owner(entry.pw_uid, entry.pw_gid)
+    try:
+        if not data_dir.exists():
+            data_dir.parent.mkdir(parents=True, exist_ok=True)
+            data_dir.mkdir(mode=0o700)
+        if {one.name for one in data_dir.iterdir()} <= _OF_FILE_SYSTEMS:
+            os.chown(data_dir, *owner)
+            return owner
+    except OSError as error:
+        raise UsageFault(f"{data_dir} cannot be made for {name}: {error.strerror}") from error
+    raise UsageFault(
+        f"{data_dir} belongs to root, and {name}, as whom the service runs, could not change what is stored"
+        f" there: `sudo chown -R {owner.for_chown} {data_dir}` gives it to them, if all of it is the cache's"
+    )
 
 
 def warn_of_strangers(data_dir: Path, owner: Owner) -> None:

@@ -106,6 +106,43 @@ async def test_where_the_owner_cannot_get_root_is_told_the_command(commands: Com
     assert not_of(SERVICE, commands.data) == []
 
 
+@pytest.mark.parametrize("begin", ["no folder", "root's folder", "an empty disk"])
+async def test_where_nothing_is_stored_yet_root_becomes_the_user_of_the_package(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    user = pwd.getpwnam("nobody")
+    monkeypatch.setenv("SSTREAM_PROXY_USER", user.pw_name)
+    os.chown(commands.data, 0, 0)
+    if begin == "no folder":
+        commands.data.rmdir()
+    if begin == "an empty disk":
+        (commands.data / "lost+found").mkdir(mode=0o700)
+
+    result = await commands.run("prefetch", "--maas", "noble")
+
+    assert result.returncode == 0, result.stderr
+    assert f"going on as nobody, to whom {commands.data} belongs" in result.stderr
+    assert [path for path in not_of(user.pw_uid, commands.data) if "lost+found" not in path] == []
+    if begin == "no folder":
+        assert commands.data.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_root_has_stored_is_not_taken_for_the_packages_but_told_of(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(commands.data, 0, 0)
+    (commands.data / "letters").touch()
+    monkeypatch.setenv("SSTREAM_PROXY_USER", "nobody")
+
+    result = await commands.run("refresh")
+
+    assert result.returncode == 2
+    assert f"`sudo chown -R nobody: {commands.data}` gives it to them" in result.stderr
+    assert [one.name for one in commands.data.iterdir()] == ["letters"]
+    monkeypatch.setenv("SSTREAM_PROXY_USER", "nobody-of-that-name")
+    assert "there is no user 'nobody-of-that-name'" in (await commands.run("refresh")).stderr
+
+
 async def test_what_belongs_to_root_stays_with_root(commands: Commands) -> None:
     os.chown(commands.data, 0, 0)
     result = await commands.run("prefetch", "--maas", "noble")
