@@ -190,16 +190,39 @@ def distributions(session: nox.Session) -> None:
     Needs root and debootstrap. $DEBIAN_MIRROR and $UBUNTU_MIRROR say where packages come from;
     Ubuntu is tried where the latter is set, and its keys are here ($UBUNTU_KEYRING).
     """
+    for suite, arguments in _suites(session).items():
+        session.run("python3", "packaging/try_distribution.py", suite, *arguments, external=True)
+
+
+@nox.session(default=False, python=False)
+def deb(session: nox.Session) -> None:
+    """Build the Debian package in chroots as `distributions` has them, and try it there.
+
+    It is checked by lintian, installed, upgraded with data, downgraded, removed and purged, and
+    left in build/release: one for each distribution, for its compiled parts are of one Python.
+    """
+    for suite, arguments in _suites(session).items():
+        session.run("python3", "packaging/try_deb.py", suite, *arguments, external=True)
+
+
+@nox.session(default=False, python=False)
+def container(session: nox.Session) -> None:
+    """Build the container image with buildah, start it, and ask for its health. Needs root."""
+    mirror = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+    session.run("python3", "packaging/try_container.py", mirror, external=True)
+
+
+def _suites(session: nox.Session) -> dict[str, list[str]]:
+    """Return the distributions that are asked for, else all, with what debootstrap needs for each."""
     debian = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
-    tries: dict[str, list[str]] = {"bookworm": [debian], "trixie": [debian]}
+    known: dict[str, list[str]] = {"bookworm": [debian], "trixie": [debian]}
     if ubuntu := os.environ.get("UBUNTU_MIRROR"):
         keyring = os.environ.get("UBUNTU_KEYRING", "/usr/share/keyrings/ubuntu-archive-keyring.gpg")
-        tries["noble"] = [ubuntu, "--keyring", keyring]
-    unknown = set(session.posargs) - set(tries)
+        known["noble"] = [ubuntu, "--keyring", keyring]
+    unknown = set(session.posargs) - set(known)
     if unknown:
         session.error(f"not known, or without a mirror: {', '.join(sorted(unknown))}")
-    for suite in session.posargs or tries:
-        session.run("python3", "packaging/try_distribution.py", suite, *tries[suite], external=True)
+    return {suite: known[suite] for suite in session.posargs or known}
 
 
 @nox.session(default=False)
