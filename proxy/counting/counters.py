@@ -4,6 +4,7 @@ stats/<n>/                    one process at a time, which holds a lock on stats
 stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "cuts",
                               "log", "mirror <name>", "origin <base URL>"
 stats/<n>/clients.1           who asked (`clients.py`)
+stats/hours.json              sums by the hour (`reporting/history.py`)
 stats/<n>/files.1             where files came from, and who asked for each (`files.py`)
 stats/<n>/<subject>           what an earlier release counted (`earlier.py`)
 """

@@ -9,6 +9,7 @@ from proxy.fills.pace import Pace
 from proxy.jobs.plan import Plan, Wanted
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.service.cache import Cache
+from proxy.store.ledger import Ledger
 from proxy.store.records import Kind, known
 from proxy.store.schema import Rate, Schema
 
@@ -24,6 +25,12 @@ _CONTRADICTED = "the lists give its sha256 another size elsewhere, and only one 
 def known_rate(cache: Cache, plan: Plan) -> float | None:
     """Return at how many bytes a second the last transfer from the plan's mirror went, if known. Blocks."""
     return known(_RATE.read(cache.storage.ledger, plan.missing[0].mirror))
+
+
+def last_rates(ledger: Ledger) -> dict[str, float]:
+    """Return at how many bytes a second the last transfer of a prefetch went, by mirror. Blocks."""
+    found = ((mirror, known(rate)) for mirror, rate in _RATE.read_all(ledger).items())
+    return {mirror: rate for mirror, rate in found if rate is not None}
 
 
 async def fetch(

@@ -12,6 +12,7 @@ import time
 from random import Random
 
 from proxy.config.config import Config
+from proxy.counting.counters import read_totals
 from proxy.jobs.run_requested import RequestRunner
 from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler
@@ -21,10 +22,13 @@ from proxy.logs.handler import LineHandler
 from proxy.processes.listeners import Listeners
 from proxy.processes.loaded_config import LoadedConfig
 from proxy.processes.supervisor_link import SupervisorLink
+from proxy.reporting.history import write_down_hours
 from proxy.runtime import open_rulebook, open_runtime
 from proxy.service.cache import Cache
 
 log = logging.getLogger(__name__)
+
+_HOURS_EVERY_S = 600.0
 
 
 async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink, lines: LineHandler) -> None:
@@ -56,6 +60,22 @@ async def _keep(config: Config, cache: Cache) -> None:
         group.create_task(upkeep.run(), name="upkeep")
         group.create_task(_run_rules(config, cache), name="rules")
         group.create_task(_run_requested(config, cache), name="requested")
+        group.create_task(_write_down_hours(config, cache), name="hours")
+
+
+async def _write_down_hours(config: Config, cache: Cache) -> None:
+    """Keep what was counted for longer than counters do."""
+    folder = config.data_dir / "stats"
+
+    def write_down() -> None:
+        write_down_hours(folder, read_totals(folder), time.time())
+
+    while True:
+        try:
+            await cache.storage.threads.slow(write_down)
+        except OSError as error:
+            log.warning("history.not_written problem=%s", error)
+        await asyncio.sleep(_HOURS_EVERY_S)
 
 
 async def _run_requested(config: Config, cache: Cache) -> None:

@@ -1,21 +1,20 @@
-"""The last day as plots: SVG pictures, light or dark, that need nothing from elsewhere."""
+"""What was counted, as plots: SVG pictures, light or dark, that need nothing from elsewhere."""
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pygal
 from pygal.style import Style
 
-from proxy.counting.counters import OUTCOMES, Totals
-from proxy.counting.tally import STEPS
+from proxy.counting.counters import OUTCOMES
 from proxy.reporting.figures import DAY_S, Count, first_byte_s, hit_ratio, sent_bytes
+from proxy.reporting.history import Points, Span
 
 WIDTH, HEIGHT = 400, 210
-_POINT_S = 1800
 _LABEL_EVERY_H = 6
+_LABEL_EVERY_DAYS = 5
 _MOST_TICKS = 4
 _ROOM = 1.02
 """The scale ends a little above the last tick, which rounding would else cut off."""
@@ -61,7 +60,7 @@ _Ticks = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """What a plot shows, for each half hour of the last day."""
+    """What a plot shows, for each point of a span."""
 
     title: str
     lines: Sequence[tuple[str, Callable[[Count], float | None]]]
@@ -114,7 +113,7 @@ PLOTS = {
         label="{:.0%}".format,
     ),
     "bytes": Plot(
-        title="Bytes each half hour",
+        title="Bytes",
         lines=[
             ("sent to clients", lambda count: sum(sent_bytes(count).values())),
             ("fetched from origins", lambda count: count["fetched"]),
@@ -136,10 +135,9 @@ PLOTS = {
 }
 
 
-def draw(name: str, theme: str, totals: Totals, now: float) -> bytes:
-    """Return a plot of the last day as SVG."""
+def draw(name: str, theme: str, points: Points, span: Span) -> bytes:
+    """Return a plot of a span as SVG."""
     plot = PLOTS[name]
-    points = _points(totals, now)
     lines = {label: [value(count) for _, count in points] for label, value in plot.lines}
     values = [value for line in lines.values() for value in line if value]
     chart = plot.chart(
@@ -161,8 +159,9 @@ def draw(name: str, theme: str, totals: Totals, now: float) -> bytes:
         no_data_text="nothing yet",
         value_formatter=plot.label,
     )
-    chart.x_labels = [_clock(at) for at, _ in points]
-    chart.x_labels_major = [_clock(at) for at, _ in points if _is_labelled(at)]
+    labels = _labels([at for at, _ in points], span)
+    chart.x_labels = [label for label, _ in labels]
+    chart.x_labels_major = [label for label, is_major in labels if is_major]
     chart.y_labels = chart.y_labels_major = plot.ticks(values)
     chart.range = (chart.y_labels[0], chart.y_labels[-1] * _ROOM)
     for label, line in lines.items():
@@ -171,27 +170,23 @@ def draw(name: str, theme: str, totals: Totals, now: float) -> bytes:
     return rendered
 
 
-def _points(totals: Totals, now: float) -> list[tuple[float, dict[str, int]]]:
-    """Return the counts of each half hour of the last day, with its start."""
-    points: dict[float, dict[str, int]] = {}
-    for at, counts in totals.all_mirrors.series(now, STEPS):
-        start = at // _POINT_S * _POINT_S
-        if start <= now - DAY_S:
-            continue  # Only its end lies in the last day.
-        sums = points.setdefault(start, defaultdict(int))
-        for key, count in counts.items():
-            sums[key] += count
-    return list(points.items())
-
-
 def _has_requests(points: Sequence[tuple[float, Count]]) -> bool:
     return any(count[f"requests {outcome}"] for _, count in points for outcome in OUTCOMES)
 
 
-def _clock(at: float) -> str:
-    return time.strftime("%H:%M", time.localtime(at))
+def _labels(starts: Sequence[float], span: Span) -> list[tuple[str, bool]]:
+    """Return the label of each point, which is its own, and whether it is shown."""
+    return [_label(at, at - span.point_s, span) for at in starts]
 
 
-def _is_labelled(at: float) -> bool:
-    local = time.localtime(at)
-    return local.tm_hour % _LABEL_EVERY_H == 0 and local.tm_min < _POINT_S / 60
+def _label(at: float, before: float, span: Span) -> tuple[str, bool]:
+    local, earlier = time.localtime(at), time.localtime(before)
+    if not span.is_by_hour:
+        every_h = _LABEL_EVERY_H if span.seconds >= DAY_S else 1
+        is_first = local.tm_min * 60 < span.point_s
+        return time.strftime("%H:%M", local), is_first and local.tm_hour % every_h == 0
+    is_new_day = local.tm_mday != earlier.tm_mday
+    if span.seconds > _LABEL_EVERY_DAYS * 2 * DAY_S:
+        is_shown = is_new_day and local.tm_mday % _LABEL_EVERY_DAYS == 1
+        return time.strftime("%-d %b" if is_shown else "%-d %b %H:%M", local), is_shown
+    return time.strftime("%a %-d" if is_new_day else "%a %-d %H:%M", local), is_new_day

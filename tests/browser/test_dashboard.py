@@ -130,6 +130,11 @@ async def test_all_of_it_is_there_and_fits_the_screen(
             assert await page.locator("[data-plot]").count() == 3
             assert await watched.overflow() == 0
             await watched.shoot(screenshots / f"history-{width}-{theme}.png")
+            await page.get_by_role("link", name="Last month").click()
+            await page.wait_for_load_state("networkidle")
+            assert await watched.undrawn() == []
+            sent = size(sum(stats["total"]["sent_bytes"].values()))
+            assert sent in " ".join(await watched.cells("savings", "Last month"))
             await watched.follow("Releases")
             jammy = page.locator("#images tr").filter(has_text="jammy").filter(has_text="arm64")
             assert "partial" in await jammy.inner_text()

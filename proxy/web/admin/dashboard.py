@@ -17,6 +17,7 @@ from aiohttp import web
 
 from proxy.mirror import Mirror
 from proxy.reporting.files import FileIndex
+from proxy.reporting.history import SPANS, points_of
 from proxy.reporting.plots import PLOTS, THEMES, draw
 from proxy.reporting.products import ProductTable
 from proxy.reporting.snapshot import Observer
@@ -68,7 +69,7 @@ class Dashboard:
             "files": _Page("Files", Files(FileIndex(cache, observer.counts), names).look, 0),
             "pins": _Page("Pins", Pins(cache, observer).look, 5),
             "clients": _Page("Clients", Clients(observer.counts, storage.threads, observer.clock).look, 5),
-            "history": _Page("History", History().look, 0),
+            "history": _Page("History", History(cache, observer).look, 60),
             "connect": _Page("Connect", Connect(mirrors).look, 0),
         }
         self._menu = [(name, page.title) for name, page in self._pages.items()]
@@ -90,12 +91,16 @@ class Dashboard:
 
     async def get_plot(self, request: web.Request) -> web.Response:
         """Return a plot."""
-        name, theme = request.match_info["name"], request.query.get("theme", THEMES[0])
-        if name not in PLOTS or theme not in THEMES:
+        name, query = request.match_info["name"], request.query
+        theme, span = query.get("theme", THEMES[0]), SPANS.get(query.get("span", "day"))
+        if name not in PLOTS or theme not in THEMES or span is None:
             return _nothing("plot")
         snapshot = await self._observer.snapshot()
+        folder, totals, now = self._observer.counts, snapshot.totals, snapshot.taken_at
         threads = self._cache.storage.threads
-        return picture_reply(await threads.slow(draw, name, theme, snapshot.totals, snapshot.taken_at))
+        return picture_reply(
+            await threads.slow(lambda: draw(name, theme, points_of(span, totals, folder, now), span))
+        )
 
     async def get_static(self, request: web.Request) -> web.Response:
         """Return style or script."""

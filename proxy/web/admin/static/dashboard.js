@@ -100,7 +100,7 @@ function dropped(node) {
 async function drawPlots() {
   for (const image of document.querySelectorAll("[data-plot]")) {
     const source = image.parentElement.querySelector("source");
-    const address = (theme) => `/-/plots/${image.dataset.plot}.svg?theme=${theme}&at=${Date.now()}`;
+    const address = (theme) => `/-/plots/${image.dataset.plot}.svg?theme=${theme}&span=${image.dataset.span}&at=${Date.now()}`;
     if (!token.value) {
       if (source) source.srcset = address("dark");
       image.src = address("light");
