@@ -19,7 +19,7 @@ from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate
 from proxy.web.admin.api import answer
 from proxy.web.admin.rendering import page_reply, render, static_reply
-from proxy.web.admin.views.visit import base_of
+from proxy.web.admin.views.visit import base_of, usable_address
 from proxy.web.recipes import recipes
 
 _UNTOLD = "the reasons are for admins: [admin] read"
@@ -41,13 +41,14 @@ class Welcome:
             return static_reply(file) or web.Response(status=HTTPStatus.NOT_FOUND, text="no such file\n")
         base = base_of(request.scheme, request.headers.get("Host", ""))
         readable = tuple(one for one in self._mirrors if self._gate.admits(one, request.remote or ""))
+        own = None if request.transport is None else request.transport.get_extra_info("sockname")
         if "text/html" in request.headers.get("Accept", ""):
             values = {
                 "version": __version__,
                 "base": base,
                 "mirrors": readable,
                 "has_state": self._has_state,
-                "recipes": recipes(readable, base),
+                "recipes": recipes(readable, base, usable_address(own)),
             }
             return page_reply(render("welcome.html", values), Vary="Accept")
         return web.Response(

@@ -5,9 +5,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from proxy.mirror import Mirror, Trust
+from proxy.reporting.name_override import answered_names, dnsmasq
 
 _CLOUD_KEYRING = "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"
 _BUNDLED = "ubuntu-cloudimage"
+_ADDRESS = "ADDRESS-OF-THIS-PROXY"
 _NEEDS_TLS = (
     "LXD and Incus use https only: give the proxy a certificate that their machines trust, "
     "[tls] certificate and key in the configuration"
@@ -28,8 +30,11 @@ class Recipe(NamedTuple):
     steps: list[Step]
 
 
-def recipes(mirrors: Sequence[Mirror], base: str) -> list[Recipe]:
-    """Return how each client is connected to those mirrors that are for it, clients without one left out."""
+def recipes(mirrors: Sequence[Mirror], base: str, address: str = "") -> list[Recipe]:
+    """Return how each client is connected to those mirrors that are for it, clients without one left out.
+
+    `address` is the proxy's own, if that is known.
+    """
     for_maas = [mirror for mirror in mirrors if is_for_maas(mirror)]
     for_others = [mirror for mirror in mirrors if not is_for_maas(mirror)]
     found = [
@@ -39,7 +44,7 @@ def recipes(mirrors: Sequence[Mirror], base: str) -> list[Recipe]:
         _juju(for_others, base),
         _multipass(for_others),
         _sstream_mirror(mirrors, base),
-        _by_name(mirrors),
+        _by_name(mirrors, address),
     ]
     return [recipe for recipe in found if recipe.steps]
 
@@ -90,7 +95,7 @@ def _juju(mirrors: Sequence[Mirror], base: str) -> Recipe:
 
 
 def _multipass(mirrors: Sequence[Mirror]) -> Recipe:
-    hosts = _origin_hosts(mirrors)
+    hosts = answered_names(mirrors)
     if not hosts:
         return Recipe("Multipass", [])
     text = (
@@ -109,15 +114,19 @@ def _sstream_mirror(mirrors: Sequence[Mirror], base: str) -> Recipe:
     return Recipe("sstream-mirror", [Step("Mirror the newest version of everything:", "\n".join(lines))])
 
 
-def _by_name(mirrors: Sequence[Mirror]) -> Recipe:
-    hosts = _origin_hosts(mirrors)
-    if not hosts:
+def _by_name(mirrors: Sequence[Mirror], address: str) -> Recipe:
+    names = answered_names(mirrors)
+    if not names:
         return Recipe("Without touching clients", [])
-    text = (
-        f"Have the site's DNS give the proxy's address for {', '.join(hosts)}. The command prints the lines "
-        "for dnsmasq, unbound, BIND and MAAS's own DNS:"
-    )
-    return Recipe("Without touching clients", [Step(text, "sstream-proxy dns")])
+    steps = [
+        Step(
+            f"Have the site's name server give the proxy's address for {', '.join(names)}; clients that "
+            "ask by plain http then need nothing else, if the proxy listens on port 80. For dnsmasq:",
+            "\n".join(dnsmasq(names, [address or _ADDRESS])),
+        ),
+        Step("The same for unbound, BIND and MAAS's own DNS, with what https needs:", "sstream-proxy dns"),
+    ]
+    return Recipe("Without touching clients", steps)
 
 
 def _keyring_file(mirror: Mirror) -> str:
@@ -132,9 +141,3 @@ def _secure(base: str) -> str:
 
 def _remote_name(mirror: Mirror) -> str:
     return f"local-{mirror.name}"
-
-
-def _origin_hosts(mirrors: Sequence[Mirror]) -> list[str]:
-    """Return the host names of the mirrors' origins, each once."""
-    hosts = (urlsplit(origin).hostname for mirror in mirrors for origin in mirror.origins)
-    return list(dict.fromkeys(host for host in hosts if host and any(map(str.isalpha, host))))

@@ -30,7 +30,7 @@ from proxy.web.admin.views.history import History
 from proxy.web.admin.views.overview import Overview
 from proxy.web.admin.views.pins import Pins
 from proxy.web.admin.views.releases import Releases
-from proxy.web.admin.views.visit import Look, Visit, base_of
+from proxy.web.admin.views.visit import Look, Visit, base_of, usable_address
 
 OVERVIEW = ""
 PAGE_NAMES = (OVERVIEW, "releases", "files", "pins", "clients", "history", "connect")
@@ -108,7 +108,9 @@ class Dashboard:
 
     async def _render_live(self, name: str, request: web.Request) -> str:
         base = base_of(request.scheme, request.headers.get("Host", ""), self._clients_port)
-        values = await self._pages[name].look(Visit(base=base, query=request.query))
+        own = None if request.transport is None else request.transport.get_extra_info("sockname")
+        address = usable_address(own)
+        values = await self._pages[name].look(Visit(base=base, query=request.query, address=address))
         template = f"live/{name or 'overview'}.html"
         return await self._cache.storage.threads.slow(render, template, values)
 

@@ -1,6 +1,9 @@
 """What clients are told to do, by the mirrors there are and the address at which somebody looks."""
 
+import pytest
+
 from proxy.mirror import Mirror, Trust
+from proxy.web.admin.views.visit import usable_address
 from proxy.web.recipes import recipes
 
 MAAS = Mirror(
@@ -50,5 +53,23 @@ def test_the_keyring_is_that_of_the_mirror() -> None:
 
 def test_names_are_those_of_the_origins_and_addresses_are_none() -> None:
     told = lines("Without touching clients", MAAS, CLOUD)
-    assert "images.maas.io, cloud-images.ubuntu.com." in told
+    assert "images.maas.io, cloud-images.ubuntu.com;" in told
+    assert "host-record=images.maas.io,ADDRESS-OF-THIS-PROXY" in told
     assert "192.0.2.1" not in told
+    (recipe,) = (one for one in recipes([MAAS], "http://h", "192.0.2.7") if one.client == OTHERS[-1])
+    assert "host-record=images.maas.io,192.0.2.7" in recipe.steps[0].lines
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        (("192.0.2.7", 80), "192.0.2.7"),
+        (("::ffff:192.0.2.7", 80, 0, 0), "192.0.2.7"),
+        (("127.0.0.1", 80), ""),
+        (("fe80::1%eth0", 80, 0, 3), ""),
+        ("/run/socket", ""),
+        (None, ""),
+    ],
+)
+def test_the_address_to_give_is_one_that_others_reach(name: object, address: str) -> None:
+    assert usable_address(name) == address

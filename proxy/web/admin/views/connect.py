@@ -15,4 +15,8 @@ class Connect:
 
     async def look(self, visit: Visit) -> dict[str, Any]:
         """Return what the page shows."""
-        return {"base": visit.base, "mirrors": self._mirrors, "recipes": recipes(self._mirrors, visit.base)}
+        return {
+            "base": visit.base,
+            "mirrors": self._mirrors,
+            "recipes": recipes(self._mirrors, visit.base, visit.address),
+        }

@@ -1,5 +1,6 @@
 """One look at a page: what was asked for, and by which address. Pure."""
 
+import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ class Visit:
     base: str
     """Scheme, host and port by which clients reach the mirrors from where they are."""
     query: Mapping[str, str]
+    address: str = ""
+    """The proxy's own address that was asked, "" if others cannot use it."""
 
     def text(self, name: str) -> str:
         """Return a field of the query, "" when it is not given."""
@@ -49,6 +52,19 @@ def base_of(scheme: str, host: str, port: int | None = None) -> str:
         name = _without_port(name)
         name = f"{name}:{port}" if port else f"{name}:PORT"
     return f"{scheme}://{name}"
+
+
+def usable_address(socket_name: object) -> str:
+    """Return the address of a socket's own name, "" if it is none that other machines reach."""
+    if not isinstance(socket_name, tuple) or not socket_name:
+        return ""
+    try:
+        address = ipaddress.ip_address(str(socket_name[0]).partition("%")[0])
+    except ValueError:
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    return "" if address.is_loopback or address.is_unspecified or address.is_link_local else str(address)
 
 
 def _without_port(host: str) -> str:
