@@ -154,6 +154,17 @@ def test_every_document_has_its_place_in_the_site() -> None:
     assert set(listed) == {str(path.relative_to(ROOT)) for path in documents() if path.suffix == ".md"}
 
 
+def test_maass_lists_have_the_keys_that_the_page_on_filters_names() -> None:
+    page = (ROOT / "docs/reference/filters.md").read_text(encoding="utf-8")
+    rows = page.partition("Usual in MAAS's lists:")[2].partition("Usual in those")[0]
+    named = {
+        key for row in re.findall(r"^\| (`.+?) \|", rows, re.MULTILINE) for key in re.findall("`(.+?)`", row)
+    }
+    lists = "".join(path.read_text() for path in (ROOT / "tests/fixtures/canonical+maas").glob("*.json"))
+    assert len(named) > 10
+    assert {key for key in named if f'"{key}":' not in lists} == set()
+
+
 def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path: Path) -> None:
     (tmp_path / "good.html").write_text(
         '<a href="https://one.example/"><link href="site.css"><img src="a.svg">'
