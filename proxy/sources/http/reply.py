@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from http import HTTPStatus
 
 from proxy.sources.awake_timeout import AwakeTimeout
@@ -20,6 +21,8 @@ from proxy.sources.meter import Meter
 from proxy.sources.options import UpstreamOptions
 
 _SMALL_PIECE_BYTES = 64 * 1024
+_FIRST_BYTES = 64 * 1024
+"""So much of a large body is handed on as soon as it comes, for clients that wait."""
 
 
 class Reply:
@@ -80,41 +83,46 @@ class Reply:
     async def pieces(
         self, *, is_replaceable: bool = False, flow: Flow = ANY_FLOW
     ) -> AsyncGenerator[bytes | SocketBody, None]:
-        """Yield the body as `chunks` does, but a SocketBody for the rest of a large one, where possible.
+        """Yield the body as `chunks` does, but where possible a SocketBody for most of a large one.
 
         It is yielded again and again, each time that there is something to receive from it.
         """
-        with self._broken_off():
-            while part := await self._next_part(flow):
-                yield part
-                self._check_rate(is_replaceable=is_replaceable)
-                if not self._arrived and self.length_bytes and SocketBody.is_possible(self._response):
-                    break
-            else:
-                return
-            with SocketBody(self._response) as rest:
-                for begun in rest.begun:
-                    self._note(len(begun), 0.0)
-                    self._arrived.append(begun)
-                while self._arrived:
-                    yield await self._next_part(flow)
-                if self._limits:
-                    rest.granted_bytes = 0
-                while left_bytes := rest.left_bytes:
-                    waited_s = await self._wait(rest)
-                    if not rest.granted_bytes:
-                        # After the wait for the origin: while we let it wait, it is not silent.
-                        rest.granted_bytes = await self._limits.take(left_bytes, flow)
+        if not (self.length_bytes and SocketBody.is_possible(self._response)):
+            async with aclosing(self.chunks(is_replaceable=is_replaceable, flow=flow)) as chunks:
+                async for part in chunks:
+                    yield part
+            return
+        with self._broken_off(), SocketBody(self._response) as rest:
+            for begun in rest.begun:
+                self._note(len(begun), 0.0)
+                self._arrived.append(begun)
+            has_begun = bool(self._arrived)
+            while self._arrived:
+                yield await self._next_part(flow)
+            if self._limits:
+                rest.granted_bytes = 0
+            while left_bytes := rest.left_bytes:
+                waited_s = await self._wait(rest, has_begun=has_begun)
+                if not rest.granted_bytes:
+                    # After the wait for the origin: while we let it wait, it is not silent.
+                    rest.granted_bytes = await self._limits.take(left_bytes, flow)
+                if has_begun:
                     yield rest
-                    self._note(left_bytes - rest.left_bytes, waited_s)
-                    rest.check()
-                    self._check_rate(is_replaceable=is_replaceable)
+                elif first := rest.read(_FIRST_BYTES):
+                    has_begun = True
+                    yield first
+                self._note(left_bytes - rest.left_bytes, waited_s)
+                rest.check()
+                self._check_rate(is_replaceable=is_replaceable)
 
-    async def _wait(self, rest: SocketBody) -> float:
-        """Return once there is something to receive, and how many seconds that took."""
+    async def _wait(self, rest: SocketBody, *, has_begun: bool) -> float:
+        """Return once there is something to receive, and how many seconds that took.
+
+        The first bytes are waited for by clients, and not gathered.
+        """
         began = time.monotonic()
         async with self._within_stall_timeout() as timeout:
-            await rest.ready(self._limits.chunk_bytes)
+            await rest.ready(self._limits.chunk_bytes if has_begun else 1)
         return time.monotonic() - began - timeout.late_s
 
     @contextlib.asynccontextmanager

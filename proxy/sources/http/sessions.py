@@ -17,13 +17,13 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     SocketTimeoutError,
-    TCPConnector,
 )
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from proxy import __version__
 from proxy.sources.awake_timeout import AwakeTimer
+from proxy.sources.http.connector import Connector
 from proxy.sources.http.heads import HeadError, HeadReader
 from proxy.sources.http.names import Names
 from proxy.sources.http.parent_proxy import ParentProxy
@@ -182,7 +182,7 @@ class Sessions:
 
 
 def _session(options: UpstreamOptions, resolver: Names) -> ClientSession:
-    connector = TCPConnector(limit=0, limit_per_host=options.connections, resolver=resolver)
+    connector = Connector(limit=0, limit_per_host=options.connections, resolver=resolver)
     # aiohttp offers no other way to choose it; without it, careless heads are refused.
     handler: type[ResponseHandler] = ForgivingHandler
     connector._factory = partial(handler, loop=asyncio.get_running_loop())  # noqa: SLF001

@@ -2,8 +2,9 @@
 
 aiohttp receives on the event loop and copies what it hands on; at the speed of a
 local network that costs more than hashing. So once a body has begun, the rest is read
-past aiohttp, which gets its connection back after the last byte. That is done only over
-plain TCP, and only where Content-Length says where the body ends (RFC 9112 section 6.3).
+past aiohttp, which gets its connection back after the last byte. That is done only where
+Content-Length says where the body ends (RFC 9112 section 6.3), over TCP, and over TLS where its
+session is ours (`tls_transport.py`): then the thread decrypts too.
 
 Owns the socket in the meantime. Knows nothing of what the bytes are.
 
@@ -34,12 +35,83 @@ from typing import Any, Self
 
 from aiohttp import ClientResponse
 
+from proxy.sources.http.tls_session import TlsSession
+from proxy.sources.http.tls_transport import TlsTransport
+
 _LEAST_BYTES = 1024 * 1024
 """A smaller rest is left to aiohttp. This is more than it reads at a time."""
 _GATHERED_BYTES = 256 * 1024
 _GATHER_S = 0.02
 """How long to wait for that many bytes: few large reads cost less than many small ones."""
 _READ_BYTES = 256 * 1024
+_RECORDS_BYTES = 256 * 1024
+"""How much of what is encrypted a thread receives at a time."""
+
+_of_thread = threading.local()
+
+
+class _OverTcp:
+    """The bytes of a socket as they are."""
+
+    is_dry = True
+    """Whether nothing is to be had before more has come to the socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def receive(self, buffer: memoryview) -> int:
+        """Put bytes into a buffer; 0 at the end. Raises BlockingIOError when there are none for now."""
+        return self._socket.recv_into(buffer)
+
+    def flush(self) -> None:
+        """Send nothing."""
+
+    def has_surplus(self) -> bool:
+        """Whether more has come than is on the socket."""
+        return False
+
+
+class _OverTls:
+    """What is decrypted of the bytes of a socket."""
+
+    def __init__(self, connection: socket.socket, transport: TlsTransport) -> None:
+        self._socket = connection
+        self._transport = transport
+        self._session: TlsSession = transport.session
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing is to be had before more has come to the socket."""
+        return self._session.is_dry
+
+    def receive(self, buffer: memoryview) -> int:
+        """Put bytes into a buffer; 0 at the end. Raises BlockingIOError when there are none for now."""
+        count = self._session.read_into(buffer)
+        while not count and not self._session.has_ended:
+            # Not much more than is wanted: where there is a limit, it holds for what is received.
+            records = _records_buffer()[: len(buffer) + len(buffer) // 128 + 64]
+            received = self._socket.recv_into(records)
+            if not received:
+                return 0
+            self._session.feed(records[:received])
+            count = self._session.read_into(buffer)
+        return count
+
+    def flush(self) -> None:
+        """Send what the session has to say; on the event loop."""
+        self._transport.flush()
+
+    def has_surplus(self) -> bool:
+        """Whether more has come than is on the socket."""
+        return bool(self._session.read()) or self._session.has_ended
+
+
+def _records_buffer() -> memoryview:
+    """Return a buffer that is this thread's alone."""
+    if not hasattr(_of_thread, "records"):
+        _of_thread.records = memoryview(bytearray(_RECORDS_BYTES))
+    buffer: memoryview = _of_thread.records
+    return buffer
 
 
 class _CloseOnlyTransport(asyncio.Transport):
@@ -102,6 +174,11 @@ class SocketBody:
         # The event loop watches no descriptor of a transport's, but a second one of the same connection.
         self._socket = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         self._socket.setblocking(False)
+        self._source: _OverTcp | _OverTls = (
+            _OverTls(self._socket, self._transport)
+            if isinstance(self._transport, TlsTransport)
+            else _OverTcp(self._socket)
+        )
         self._using = threading.Lock()
         """Held while a thread receives: once the socket is closed, its descriptor may be another file's."""
         self._error: OSError | None = None
@@ -113,7 +190,7 @@ class SocketBody:
         return (
             connection is not None
             and connection.transport is not None
-            and connection.transport.get_extra_info("sslcontext") is None
+            and _is_legible(connection.transport)
             and response.content.exception() is None
             and response.content_length is not None
             and response.content_length - response.content.total_bytes >= _LEAST_BYTES
@@ -121,6 +198,9 @@ class SocketBody:
 
     async def ready(self, most_bytes: int | None = None) -> None:
         """Return when there is something to receive: many bytes if they come soon, up to `most_bytes`."""
+        self._source.flush()
+        if not self._source.is_dry:
+            return
         gathered = min(_GATHERED_BYTES, self.left_bytes, most_bytes or _GATHERED_BYTES)
         try:
             async with asyncio.timeout(_GATHER_S):
@@ -146,7 +226,7 @@ class SocketBody:
             if not most_bytes or self._error is not None:
                 return 0  # What may follow is not of this body, or not to be had yet.
             try:
-                count = self._socket.recv_into(buffer[:most_bytes])
+                count = self._source.receive(buffer[:most_bytes])
             except BlockingIOError:
                 return 0
             except OSError as error:
@@ -158,9 +238,9 @@ class SocketBody:
             self.granted_bytes -= count
             return count
 
-    def read(self) -> bytes:
+    def read(self, most_bytes: int = _READ_BYTES) -> bytes:
         """Return some bytes, for a caller without a buffer; none when there are none for now."""
-        buffer = bytearray(_READ_BYTES)
+        buffer = bytearray(most_bytes)
         return bytes(memoryview(buffer)[: self.read_into(memoryview(buffer))])
 
     def check(self) -> None:
@@ -171,7 +251,8 @@ class SocketBody:
     def _is_quiet(self) -> bool:
         """Whether it is open, and nothing more has come, which would answer the next request."""
         try:
-            self._socket.recv(1, socket.MSG_PEEK)
+            if not self._source.has_surplus():
+                self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:
@@ -197,3 +278,8 @@ class SocketBody:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             self._transport.resume_reading()
             self._content.feed_eof()
+
+
+def _is_legible(transport: asyncio.BaseTransport) -> bool:
+    """Whether what comes on its socket is plain, or encrypted within a session that is ours."""
+    return isinstance(transport, TlsTransport) or transport.get_extra_info("sslcontext") is None

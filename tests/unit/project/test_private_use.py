@@ -71,6 +71,17 @@ USES: dict[str, tuple[Use, ...]] = {
         Use(PROTOCOL, "_parser", ATTRIBUTE, "whether a reply is expected"),
         Use(PROTOCOL, "transport", ATTRIBUTE, "its socket, and its end"),
     ),
+    # TLS to an origin, whose session a drawing thread may use.
+    "proxy/sources/http/connector.py": (
+        Use("aiohttp.client_proto", "ResponseHandler", NAME, "a type"),
+        Use(
+            "aiohttp.connector.TCPConnector",
+            "_wrap_create_connection",
+            "self, args, addr_infos, req, timeout, client_error, kwargs",
+            "overridden: TLS is ours; client_error tells a parent proxy",
+        ),
+        Use("aiohttp.client_reqrep.ClientRequest", "connection_key", PROPERTY, "named by errors"),
+    ),
     # What had arrived of a body when its connection broke.
     "proxy/sources/http/reply.py": (
         Use(STREAM, "_buffer", ATTRIBUTE, "whether anything had"),

@@ -1,4 +1,4 @@
-"""The rest of a large body comes straight from its socket, and the connection lives on."""
+"""The rest of a large body comes straight from its socket, plain or over TLS, and the connection lives on."""
 
 import asyncio
 import ssl
@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import trustme
 import uvloop
+from support.certificates import Certificate
 from support.faults import Fault
 from support.origin import Origin
 from support.tree import random_blocks
@@ -36,12 +37,18 @@ OPTIONS = UpstreamOptions(connections=1, stall_timeout_s=2)
 BUFFER = memoryview(bytearray(100_000))
 
 
+@pytest.fixture(params=["http", "https"])
+def tls(request: pytest.FixtureRequest, trusted: Certificate) -> ssl.SSLContext | None:
+    """Return what an origin of either kind serves with."""
+    return trusted.server if request.param == "https" else None
+
+
 @pytest.fixture
-async def origin(tmp_path: Path) -> AsyncIterator[Origin]:
+async def origin(tmp_path: Path, tls: ssl.SSLContext | None) -> AsyncIterator[Origin]:
     """Serve one large and one small file."""
     (tmp_path / "big").write_bytes(DATA)
     (tmp_path / "small").write_bytes(DATA[:1000])
-    async with Origin(tmp_path) as origin:
+    async with Origin(tmp_path, tls=tls) as origin:
         yield origin
 
 
@@ -132,12 +139,14 @@ async def test_a_connection_that_is_closed_while_it_is_idle_is_noticed(
             await asyncio.sleep(0.01)
 
 
-def test_all_this_is_so_on_the_loop_that_serves(tmp_path: Path, meter: Meter) -> None:
+def test_all_this_is_so_on_the_loop_that_serves(
+    tmp_path: Path, meter: Meter, tls: ssl.SSLContext | None
+) -> None:
     """Whole bodies, one that breaks off, and another after it."""
     (tmp_path / "big").write_bytes(DATA)
 
     async def use() -> None:
-        async with Origin(tmp_path) as origin, Sessions(OPTIONS) as sessions:
+        async with Origin(tmp_path, tls=tls) as origin, Sessions(OPTIONS) as sessions:
             upstream = asked_with(sessions, origin, meter)
             for connections, fault in ((1, Fault()), (1, Fault(close_after=3_000_000)), (2, Fault())):
                 origin.fault("big", fault, times=1)
@@ -255,8 +264,8 @@ async def test_what_has_no_length_or_little_of_it_is_left_to_the_library(
     assert body == DATA[: fault.truncate_to]
 
 
-async def test_tls_is_left_to_the_library(tmp_path: Path) -> None:
-    """What the socket holds is encrypted."""
+async def test_tls_of_the_librarys_own_is_left_to_it(tmp_path: Path) -> None:
+    """What the socket holds is encrypted, as through the tunnel of a parent proxy."""
     (tmp_path / "big").write_bytes(DATA)
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -290,10 +299,10 @@ def pull_from(*upstreams: Upstream) -> Pull:
 
 
 async def test_a_transfer_goes_on_elsewhere_with_the_next_byte(
-    tmp_path: Path, origin: Origin, meter: Meter
+    tmp_path: Path, origin: Origin, meter: Meter, tls: ssl.SSLContext | None
 ) -> None:
     """And it is known whose bytes they are."""
-    async with Origin(tmp_path) as other, Sessions(OPTIONS) as sessions:
+    async with Origin(tmp_path, tls=tls) as other, Sessions(OPTIONS) as sessions:
         upstreams = [asked_with(sessions, one, meter) for one in (origin, other)]
         origin.fault("big", Fault(cut_after=3_000_000))
         body = bytearray()

@@ -5,13 +5,15 @@ to read it; what that reader does later is no business of the next body's.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import uvloop
+from support.certificates import Certificate
 from support.crush import LOOPS, Crush
 from support.faults import Fault
 from support.keys import SigningKey
@@ -37,7 +39,7 @@ ITEMS = 60
 class Reader:
     """A body that is read piece by piece, when a test says so."""
 
-    def __init__(self, pieces: AsyncGenerator[bytes | SocketBody, None]) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes | SocketBody]) -> None:
         self._pieces = pieces
         self.body = bytearray()
         self.is_straight = False
@@ -70,21 +72,35 @@ async def reading(upstream: Upstream, path: str, offset: int = 0) -> AsyncIterat
 
 
 @asynccontextmanager
-async def one_connection(folder: Path, first_bytes: int) -> AsyncIterator[tuple[Origin, Upstream]]:
+async def one_connection(place: "Place", first_bytes: int) -> AsyncIterator[tuple[Origin, Upstream]]:
     """Serve a file that the library can buffer whole, and a large one."""
-    (folder / "first").write_bytes(LARGE[:first_bytes])
-    (folder / "large").write_bytes(LARGE)
-    async with Origin(folder) as origin, Sessions(OPTIONS) as sessions:
+    (place.folder / "first").write_bytes(LARGE[:first_bytes])
+    (place.folder / "large").write_bytes(LARGE)
+    async with Origin(place.folder, tls=place.tls) as origin, Sessions(OPTIONS) as sessions:
         yield origin, asked_with(sessions, origin, Meter())
 
 
 @asynccontextmanager
 async def first_is_buffered(origin: Origin, upstream: Upstream) -> AsyncIterator[Reader]:
-    """Read the beginning of a body that the library has whole; most of it is still to be read."""
-    async with reading(upstream, "first") as first:
+    """Read the beginning of a document that the library has whole; most of it is still to be read."""
+    async with upstream.open("first") as reply, aclosing(reply.chunks()) as chunks:
+        first = Reader(chunks)
         await first.step()
         await origin.idle()
         yield first
+
+
+class Place(NamedTuple):
+    """Where an origin's files are, and what it serves with."""
+
+    folder: Path
+    tls: ssl.SSLContext | None
+
+
+@pytest.fixture(params=["http", "https"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, trusted: Certificate) -> Place:
+    """Return a place for an origin of either kind."""
+    return Place(tmp_path, trusted.server if request.param == "https" else None)
 
 
 @pytest.fixture(params=[uvloop.run, asyncio.run])
@@ -97,13 +113,13 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]],
 @pytest.mark.parametrize("first_bytes", BUFFERED)
 @pytest.mark.parametrize("offset", [0, MIB])
 def test_a_body_read_late_takes_nothing_from_the_next(
-    tmp_path: Path, run: Callable[..., None], first_bytes: int, offset: int
+    place: Place, run: Callable[..., None], first_bytes: int, offset: int
 ) -> None:
     """Whether the next is a whole file or the rest of one, both come in full on the one connection."""
 
     async def both() -> None:
         async with (
-            one_connection(tmp_path, first_bytes) as (origin, upstream),
+            one_connection(place, first_bytes) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
             reading(upstream, "large", offset) as large,
         ):
@@ -117,12 +133,12 @@ def test_a_body_read_late_takes_nothing_from_the_next(
     run(both())
 
 
-def test_a_body_read_piece_by_piece_beside_the_next(tmp_path: Path, run: Callable[..., None]) -> None:
+def test_a_body_read_piece_by_piece_beside_the_next(place: Place, run: Callable[..., None]) -> None:
     """Each piece of the one may fall between any two of the other."""
 
     async def both() -> None:
         async with (
-            one_connection(tmp_path, 2 * MIB) as (origin, upstream),
+            one_connection(place, 2 * MIB) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
             reading(upstream, "large") as large,
         ):
@@ -134,11 +150,11 @@ def test_a_body_read_piece_by_piece_beside_the_next(tmp_path: Path, run: Callabl
     run(both())
 
 
-def test_a_body_that_nobody_goes_on_with(tmp_path: Path, run: Callable[..., None]) -> None:
+def test_a_body_that_nobody_goes_on_with(place: Place, run: Callable[..., None]) -> None:
     """Whoever leaves a buffered body lets go of nothing that is another's by then."""
 
     async def both() -> None:
-        async with one_connection(tmp_path, 2 * MIB) as (origin, upstream):
+        async with one_connection(place, 2 * MIB) as (origin, upstream):
             async with first_is_buffered(origin, upstream) as first:
                 begun = reading(upstream, "large")
                 large = await begun.__aenter__()
@@ -152,12 +168,12 @@ def test_a_body_that_nobody_goes_on_with(tmp_path: Path, run: Callable[..., None
     run(both())
 
 
-def test_three_bodies_on_one_connection(tmp_path: Path, run: Callable[..., None]) -> None:
+def test_three_bodies_on_one_connection(place: Place, run: Callable[..., None]) -> None:
     """The connection is used for a third while the first is still being read, and the second is over."""
 
     async def all_three() -> None:
         async with (
-            one_connection(tmp_path, 2 * MIB) as (origin, upstream),
+            one_connection(place, 2 * MIB) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
         ):
             for _ in range(2):
@@ -177,13 +193,13 @@ def test_three_bodies_on_one_connection(tmp_path: Path, run: Callable[..., None]
     "fault", [Fault(close_after=6 * MIB), Fault(cut_after=6 * MIB), Fault(headers={"Connection": "close"})]
 )
 def test_a_connection_that_ends_takes_nothing_along(
-    tmp_path: Path, run: Callable[..., None], fault: Fault
+    place: Place, run: Callable[..., None], fault: Fault
 ) -> None:
     """A body that the library has is read to its end, whatever becomes of its connection."""
 
     async def both() -> None:
         async with (
-            one_connection(tmp_path, 2 * MIB) as (origin, upstream),
+            one_connection(place, 2 * MIB) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
         ):
             origin.fault("large", fault, times=1)
@@ -207,12 +223,12 @@ def test_a_connection_that_ends_takes_nothing_along(
     run(both())
 
 
-def test_who_leaves_a_straight_leaves_the_others_theirs(tmp_path: Path, run: Callable[..., None]) -> None:
+def test_who_leaves_a_straight_leaves_the_others_theirs(place: Place, run: Callable[..., None]) -> None:
     """The connection is closed; what was buffered of an earlier body is not."""
 
     async def both() -> None:
         async with (
-            one_connection(tmp_path, 2 * MIB) as (origin, upstream),
+            one_connection(place, 2 * MIB) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
         ):
             async with reading(upstream, "large") as large:
@@ -228,11 +244,11 @@ def test_who_leaves_a_straight_leaves_the_others_theirs(tmp_path: Path, run: Cal
     run(both())
 
 
-def test_what_is_cancelled_while_it_waits(tmp_path: Path, run: Callable[..., None]) -> None:
+def test_what_is_cancelled_while_it_waits(place: Place, run: Callable[..., None]) -> None:
     """A task that ends in the middle lets go of its connection, and the next one gets one."""
 
     async def both() -> None:
-        async with one_connection(tmp_path, 2 * MIB) as (origin, upstream):
+        async with one_connection(place, 2 * MIB) as (origin, upstream):
             stall = origin.fault("large", Fault(stall_after=6 * MIB), times=1)
 
             async def read() -> None:
@@ -252,12 +268,12 @@ def test_what_is_cancelled_while_it_waits(tmp_path: Path, run: Callable[..., Non
     run(both())
 
 
-def test_sessions_close_at_once_while_somebody_reads(tmp_path: Path, run: Callable[..., None]) -> None:
+def test_sessions_close_at_once_while_somebody_reads(place: Place, run: Callable[..., None]) -> None:
     """The library can close what it has lent, and does not wait for whoever has it."""
 
     async def close() -> None:
-        (tmp_path / "large").write_bytes(LARGE)
-        async with Origin(tmp_path) as origin:
+        (place.folder / "large").write_bytes(LARGE)
+        async with Origin(place.folder, tls=place.tls) as origin:
             sessions = Sessions(OPTIONS)
             upstream = asked_with(sessions, origin, Meter())
             async with reading(upstream, "large") as large:
