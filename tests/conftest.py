@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from support.bytecode import keep_bytecode
 from support.keys import SigningKey
 from support.origin import Origin
 from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
 from support.tree import SignedTree
 
 from proxy.mirror import Mirror
+
+keep_bytecode()
 
 _MEMORY = Path("/dev/shm")
 _LEAST_FREE_BYTES = 2 * 1024**3
