@@ -14,6 +14,7 @@ from proxy.digest import Digest
 from proxy.store.ledger import Ledger
 from proxy.store.local.store import LocalStore
 from support.tree import TreeItem
+from support.warm import run_warm
 
 Found = TypeVar("Found")
 Result = subprocess.CompletedProcess[str]
@@ -40,7 +41,7 @@ class Commands:
         )
 
     async def start(self, command: str, *arguments: str) -> asyncio.subprocess.Process:
-        """Start one command."""
+        """Start one command, as a person does."""
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -54,10 +55,9 @@ class Commands:
         )
 
     async def run(self, command: str, *arguments: str) -> Result:
-        """Run one command to its end."""
-        process = await self.start(command, *arguments)
-        out, err = await process.communicate()
-        return Result((command, *arguments), process.returncode or 0, out.decode(), err.decode())
+        """Run one command to its end, in a process that has read the program already."""
+        status, out, err = await run_warm([command, "--config", str(self.config), *arguments])
+        return Result((command, *arguments), status, out.decode(), err.decode())
 
     async def held(self, items: Iterable[TreeItem]) -> list[TreeItem]:
         """Return those items whose blobs are in the store, undamaged."""
