@@ -19,7 +19,7 @@ def connect() -> None:
 
     \b
       sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY
-      sstream-proxy connect lxd local --mirror lxc
+      sstream-proxy connect lxd cache --mirror lxc
 
     Each takes back what it did by --undo.
     """  # noqa: D301 - click wants the backspace that \b is

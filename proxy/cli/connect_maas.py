@@ -154,7 +154,7 @@ class ConnectMaas:
             site = await maas.look()
             side = self._side(target)
             addresses = addresses_of(self._base)
-            found = findings_of(site, target, side.clients(), addresses, time.time())
+            found = findings_of(site, target, side, addresses, time.time())
             click.echo(f"MAAS {site.version.text} at {self._base}")
             for one in found:
                 click.echo(f"  {'ok   ' if one.is_good else 'WRONG'} {printable(one.text)}")
@@ -247,7 +247,9 @@ class ConnectMaas:
         return str(click.prompt("The URL of this proxy, as MAAS sees it"))
 
     def _side(self, target: Target) -> ProxySide:
-        return ProxySide(self._config.data_dir / "stats", target.mirror, time.time)
+        remembers = self._config.clients.remember
+        stats = self._config.data_dir / "stats"
+        return ProxySide(stats, target.mirror, time.time, are_clients_remembered=remembers)
 
     def _is_to_warm(self, plan: Plan) -> bool:
         if self._wanted.warm:

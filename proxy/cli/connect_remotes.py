@@ -23,7 +23,7 @@ from proxy.errors import ProxyError
 from proxy.mirror import Mirror, Trust
 from proxy.readable import counted, printable
 
-_NAME = "local-images"
+_NAME = "cache"
 _ANY_HOST = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
 _HTTPS = 443
 _NEEDS_TLS = (
@@ -33,8 +33,8 @@ _NEEDS_TLS = (
 _HELP = """Add a remote to {product}'s client of whoever runs this, and try it.
 
     \b
-      sstream-proxy connect {name} local --mirror lxc
-      {program} launch local:debian/12 box
+      sstream-proxy connect {name} cache --mirror lxc
+      {program} launch cache:debian/12 box
 
     {product} speaks only https: the proxy needs a certificate ([tls]), whose name the
     client uses. One that the system does not trust is put where the client looks for it.
@@ -102,19 +102,18 @@ class _ConnectRemote:
     def _add(self) -> int:
         mirror = self._mirror()
         url = self._url(mirror)
-        click.echo(self._remotes.add(self._name, url, self._ca or self._config.tls.certificate))
+        added = self._remotes.add(self._name, url, self._ca or self._config.tls.certificate)
+        click.echo(added.told)
         if os.geteuid() == 0:
             click.echo("note: it is root's remote; others run this as themselves", err=True)
-        found = self._remotes.images(self._name)
-        if not found:
+        if not added.images:
             click.echo(
                 f"it has no images for {self._program.product}: is {mirror.name!r} the mirror meant?",
                 err=True,
             )
             return FAILED
-        click.echo(
-            f"tried: {counted(found, 'image')}; `{self._program.name} image list {self._name}:` lists them"
-        )
+        shown = f"`{self._program.name} image list {self._name}:`"
+        click.echo(f"tried: {counted(added.images, 'image')}; {shown} lists them")
         return COMPLETE
 
     def _undo(self) -> int:

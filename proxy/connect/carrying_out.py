@@ -17,6 +17,8 @@ _LEARNING_S = 180.0
 """How long MAAS may take to read the lists of a new source."""
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 3.0
+_IS_THERE = "already exists"
+"""MAAS may have selected the release of its own machines by itself."""
 
 
 class Carrying:
@@ -76,6 +78,8 @@ class Carrying:
         try:
             await self._maas.select(source_id, step.choice)
         except MaasRefused as refused:
+            if _IS_THERE in refused.reasons:
+                return ""
             if not may_learn:
                 return f"{step.choice.shown}: {refused.reasons}"
         else:

@@ -1,12 +1,12 @@
 """Whether a MAAS really uses the proxy: what its settings say, and what the proxy has seen."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from proxy.connect.addresses import without_password
 from proxy.connect.model import Site, Source
 from proxy.connect.plan import Target, our_source
-from proxy.connect.proxy_side import is_maas
+from proxy.connect.proxy_side import ProxySide, is_maas
 from proxy.counting.clients import Client
 from proxy.readable import counted, duration, printable, share, size
 
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 def check(
-    site: Site, target: Target, clients: Iterable[Client], addresses: Collection[str], now: float
+    site: Site, target: Target, side: ProxySide, addresses: Collection[str], now: float
 ) -> list[Finding]:
     """Return what was found, in the order in which one would mend it."""
     ours = our_source(site, target)
@@ -36,7 +36,11 @@ def check(
     findings = [Finding(True, f"boot source {ours.id} is {without_password(ours.url)}")]
     findings += _settings(ours)
     findings += _rank(site, ours) if site.version.has_priorities else _alone(site, ours)
-    findings.append(_reached(clients, addresses, now))
+    clients = side.clients()
+    if clients is None:
+        findings.append(_asked_by_anybody(side.served().requests))
+    else:
+        findings.append(_reached(clients, addresses, now))
     return findings
 
 
@@ -100,8 +104,15 @@ def _alone(site: Site, ours: Source) -> list[Finding]:
     ]
 
 
-def _reached(clients: Iterable[Client], addresses: Collection[str], now: float) -> Finding:
-    clients = list(clients)
+def _asked_by_anybody(requests: int) -> Finding:
+    return Finding(
+        requests > 0,
+        f"this mirror had {counted(requests, 'request')}; by whom is not remembered ([clients] remember)",
+        "" if requests else "start an import",
+    )
+
+
+def _reached(clients: Sequence[Client], addresses: Collection[str], now: float) -> Finding:
     found = [one for one in clients if is_maas(one, addresses)]
     if not found:
         others = ", ".join(f"{one.address} ({printable(one.agent)[:40]})" for one in clients[:4])

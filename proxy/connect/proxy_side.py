@@ -28,7 +28,10 @@ class Served(NamedTuple):
 class ProxySide:
     """The counters of one mirror, in the data directory. Its methods block."""
 
-    def __init__(self, stats: Path, mirror: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, stats: Path, mirror: str, clock: Callable[[], float], *, are_clients_remembered: bool = True
+    ) -> None:
+        self._are_remembered = are_clients_remembered
         self._stats = stats
         self._mirror = mirror
         self._clock = clock
@@ -43,8 +46,10 @@ class ProxySide:
             fetched_bytes=totals["fetched"],
         )
 
-    def clients(self) -> list[Client]:
-        """Return who has asked for this mirror, those seen last first."""
+    def clients(self) -> list[Client] | None:
+        """Return who has asked for this mirror, those seen last first; None if clients are not remembered."""
+        if not self._are_remembered:
+            return None
         return [one for one in read_clients(self._stats, self._clock()) if one.mirror == self._mirror]
 
 

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.connect.addresses import is_same_source
 from proxy.errors import ProxyError
@@ -49,6 +49,15 @@ LXC = Program("lxc", "LXD", "lxd-client, or `snap install lxd`")
 INCUS = Program("incus", "Incus", "incus-client")
 
 
+class Added(NamedTuple):
+    """What came of adding a remote."""
+
+    told: str
+    """What was done, in words."""
+    images: int
+    """How many it has."""
+
+
 class Remotes:
     """The remotes of whoever runs this."""
 
@@ -68,33 +77,34 @@ class Remotes:
         found = told.get(name) if isinstance(told, dict) else None
         return None if found is None else str(found.get("Addr") or found.get("addr") or "")
 
-    def add(self, name: str, url: str, certificate: Path | None) -> str:
-        """Add a remote, and a certificate that it trusts if it trusts none otherwise; say what was done."""
+    def add(self, name: str, url: str, certificate: Path | None) -> Added:
+        """Add a remote unless it is there, and list its images to try it.
+
+        A certificate that the client does not trust otherwise is put where it looks for it. What
+        cannot be used is removed again. Raises RemoteFault.
+        """
         known = self.address(name)
-        if known is not None:
-            if is_same_source(known, url):
-                return f"the remote {name!r} is there already"
+        if known is None:
+            # Without asking anything of it: the client does not, either.
+            self._run("remote", "add", name, url, "--protocol", "simplestreams")
+        elif not is_same_source(known, url):
             raise RemoteFault(
                 f"there is a remote {name!r} already, which is {known}: take another name, or remove it by "
                 f"`{self._program.name} remote remove {name}`"
             )
+        told = f"the remote {name!r} was added" if known is None else f"the remote {name!r} is there already"
         try:
-            self._add(name, url)
-        except RemoteFault as fault:
-            if certificate is None or not any(word in str(fault).lower() for word in _CERTIFICATE):
-                raise
-            there = self._trust(name, certificate)
             try:
-                self._add(name, url)
-            except RemoteFault:
-                there.unlink(missing_ok=True)
-                raise
-            return f"the remote {name!r} was added, and trusts the certificate in {there}"
-        return f"the remote {name!r} was added"
-
-    def images(self, name: str) -> int:
-        """Return how many images a remote has."""
-        return len(self._json("image", "list", f"{name}:", "--format", "json"))
+                return Added(told, self._images(name))
+            except RemoteFault as fault:
+                if certificate is None or not any(word in str(fault).lower() for word in _CERTIFICATE):
+                    raise
+            there = self._trust(name, certificate)
+            return Added(f"{told}, and trusts the certificate in {there}", self._images(name))
+        except RemoteFault:
+            if known is None:
+                self.remove(name)
+            raise
 
     def remove(self, name: str) -> None:
         """Remove a remote, and the certificate that was put there for it."""
@@ -102,8 +112,8 @@ class Remotes:
         with contextlib.suppress(OSError):
             self._certificate(name).unlink(missing_ok=True)
 
-    def _add(self, name: str, url: str) -> None:
-        self._run("remote", "add", name, url, "--protocol", "simplestreams")
+    def _images(self, name: str) -> int:
+        return len(self._json("image", "list", f"{name}:", "--format", "json"))
 
     def _trust(self, name: str, certificate: Path) -> Path:
         there = self._certificate(name)

@@ -12,14 +12,14 @@ import shutil
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.certificates import Certificate, make_certificate
 from support.faults import Fault
+from support.lxd_images import add_image
 from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
-from support.tree import SignedTree, TreeItem, random_blocks
+from support.tree import SignedTree, TreeItem
 
 from proxy.mirror import Mirror, Trust
 
@@ -30,9 +30,6 @@ pytestmark = pytest.mark.skipif(
 
 MIB = 1024 * 1024
 PATIENCE_S = 60.0
-CONTENT_ID = "images"
-PRODUCT = "testos:r1:amd64:default"
-VERSION = "20250718_07:42"
 MOUNT = "/some/path/"
 
 
@@ -84,44 +81,6 @@ def certificate(tmp_path: Path) -> Certificate:
 def images(tree: SignedTree) -> list[TreeItem]:
     """Publish one system image: its metadata and its root file system, in the shape that LXD wants."""
     return add_image(tree, "r1")
-
-
-def add_image(tree: SignedTree, release: str) -> list[TreeItem]:
-    """Publish an image of a release."""
-    product = PRODUCT.replace("r1", release)
-    tree.document(CONTENT_ID)["datatype"] = "image-downloads"
-    tree.product(
-        product,
-        CONTENT_ID,
-        aliases=f"testos/{release},testos/{release}/default",
-        arch="amd64",
-        os="Testos",
-        release=release,
-        release_title=release,
-        variant="default",
-    )
-    folder = f"images/testos/{release}/amd64/default/{VERSION}"
-    blocks = {
-        "lxd.tar.xz": b"".join(random_blocks(f"meta {release}", 3000)),
-        "squashfs": b"".join(random_blocks(f"root {release}", 5 * MIB)),
-    }
-    fingerprint = sha256(blocks["lxd.tar.xz"] + blocks["squashfs"]).hexdigest()
-    combined: dict[str, Any] = {"combined_squashfs_sha256": fingerprint}
-    files = {"lxd.tar.xz": "lxd.tar.xz", "squashfs": "rootfs.squashfs"}
-    items = [
-        tree.add_item(
-            product,
-            VERSION,
-            ftype,
-            path=f"{folder}/{files[ftype]}",
-            data=data,
-            content_id=CONTENT_ID,
-            **(combined if ftype == "lxd.tar.xz" else {}),
-        )
-        for ftype, data in blocks.items()
-    ]
-    tree.publish()
-    return items
 
 
 @pytest.fixture
