@@ -2,10 +2,12 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+MEANINGS = Path(__file__).with_name("events.toml")
 PROXY = Path(__file__).parents[2] / "proxy"
 _LEVELS = {
     "debug": "debug",
@@ -29,10 +31,13 @@ class Event:
     fields: tuple[str, ...]
     module: str
     """The first one that writes it."""
+    meaning: str
+    """In words, if anybody has written them down."""
 
 
 def events() -> list[Event]:
     """Return all events by name."""
+    meanings = tomllib.loads(MEANINGS.read_text(encoding="utf-8"))
     found: dict[str, tuple[set[str], dict[str, None], str]] = {}
     for path in sorted(PROXY.rglob("*.py")):
         for level, template in _written(ast.parse(path.read_text(encoding="utf-8"))):
@@ -44,7 +49,7 @@ def events() -> list[Event]:
             levels.add(level)
             named.update(dict.fromkeys(field.partition("=")[0] for field in fields if "=" in field))
     return [
-        Event(name, tuple(sorted(levels, key=_ORDER.index)), tuple(fields), module)
+        Event(name, tuple(sorted(levels, key=_ORDER.index)), tuple(fields), module, meanings.get(name, ""))
         for name, (levels, fields, module) in sorted(found.items())
     ]
 
@@ -57,11 +62,18 @@ def _written(tree: ast.Module) -> Iterator[tuple[str, str]]:
             continue
         arguments = node.args
         level = _LEVELS.get(node.func.attr)
+        if node.func.attr == "LogRecord":
+            level, arguments = _level_named(arguments[1]), arguments[4:]
         if node.func.attr == "log" and len(arguments) > 1:
             level, arguments = _VARYING, arguments[1:]
         template = constants.get(ast.unparse(arguments[0])) or getattr(arguments[0], "value", None)
         if level is not None and isinstance(template, str):
             yield level, template
+
+
+def _level_named(constant: ast.expr) -> str | None:
+    """Return the level of `logging.WARNING` and the like."""
+    return _LEVELS.get(ast.unparse(constant).rpartition(".")[2].lower())
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:

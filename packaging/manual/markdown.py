@@ -102,10 +102,12 @@ def _log() -> Iterator[str]:
     yield '`[log] format = "json"` it is an object with `time`, `level`, `event` and the fields.'
     for package, found in groupby(_by_package(events()), key=_package):
         yield from ["", f"## {package}", ""]
-        rows = [
-            (f"`{one.name}`", ", ".join(one.levels), _codes(one.fields), f"`{one.module}`") for one in found
-        ]
-        yield from _table(("event", "level", "fields", "written by"), rows)
+        rows = [(f"`{one.name}`", ", ".join(one.levels), _codes(one.fields), _meaning(one)) for one in found]
+        yield from _table(("event", "level", "fields", "what it means"), rows)
+
+
+def _meaning(event: Event) -> str:
+    return _cell(event.meaning) or f"see `{event.module}`"
 
 
 def _by_package(found: Iterable[Event]) -> list[Event]:

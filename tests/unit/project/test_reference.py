@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import pytest
 from manual import markdown, roff
 from manual.commands import commands
 from manual.interface import DESCRIPTION
-from manual.log_events import events
+from manual.log_events import MEANINGS, events
 from manual.settings import settings
 
 from proxy.cli import main
@@ -83,6 +84,8 @@ def test_the_events_of_the_log_are_found_wherever_they_are_written(made: dict[st
     assert found["request"].fields[:3] == ("client", "method", "path")  # A constant of its module.
     assert found["access.denied"].levels == ("varies",)
     assert found["blob.filled"].fields == ("digest", "bytes")
+    assert found["log.dropped"].levels == ("warning",)  # A record that no logger has made.
+    assert set(tomllib.loads(MEANINGS.read_text(encoding="utf-8"))) <= set(found)
     assert all(f"`{name}`" in made["log-events.md"] for name in found)
 
 
