@@ -12,6 +12,7 @@ from support.origin import Origin
 from support.running import MOUNT, Clock
 from support.tree import SignedTree
 
+from proxy.documents import checks as checks_module
 from proxy.documents.freshness import FreshnessPolicy
 from proxy.mirror import Mirror
 from proxy.store.files import StoreFault
@@ -319,3 +320,66 @@ async def test_closing_is_not_stopped_by_what_a_check_ends_with(
     assert running is not None
     await checks.close()
     assert isinstance(running.exception(), RuntimeError)
+
+
+async def test_a_client_whose_patience_ends_gets_what_a_worker_has_accepted_that_is_still_busy(
+    tmp_path: Path,
+    mirror: Mirror,
+    clock: Clock,
+    tree: SignedTree,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its own worker waits for the lock, which the busy one keeps."""
+    monkeypatch.setattr(checks_module, "_FIRST_WAIT_S", 0.0)
+    tree.publish()
+    data_dir = tmp_path / "data"
+    async with open_worker(data_dir, mirror, clock) as busy, open_worker(data_dir, mirror, clock) as waiting:
+        assert busy.documents.checks._shared.try_lock()
+        checks = waiting.documents.checks
+        checks.begin_if_due()
+        await asyncio.sleep(0)  # The check begins, and finds the lock taken.
+        await busy.documents.checks._check.run(past_caches=False, accepts_older=False)
+
+        await checks.wait_for_first()
+
+        assert waiting.editions.served is not None
+        assert checks.running is not None
+        busy.documents.checks._shared.unlock()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (StoreFault("the ledger is gone"), "the ledger is gone"),
+        (RuntimeError("too much"), "an unforeseen error, please report it: RuntimeError: too much in"),
+    ],
+    ids=["foreseen", "unforeseen"],
+)
+async def test_whatever_ends_a_check_is_told_and_another_one_comes_after_a_pause(
+    worker: Worker,
+    origin: Origin,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    told: str,
+) -> None:
+    async def fail(**_: object) -> bool:
+        raise error
+
+    checks = worker.documents.checks
+    clock.advance(STALE_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(checks._check, "run", fail)
+        await worker.served()
+        await ended(worker)
+    assert checks.trouble.last_problem.startswith(told)
+    assert checks.trouble.failures == 1
+
+    clock.advance(14)
+    await worker.served()
+    assert checks.running is None
+    clock.advance(1)
+    await worker.served()
+    await ended(worker)
+    assert checks.trouble.failures == 0
+    assert len(origin.gets(INDEX)) == 1

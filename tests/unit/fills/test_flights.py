@@ -221,6 +221,71 @@ async def test_of_transfers_that_all_clients_left_some_go_on_and_the_longest_end
     assert [process.store.has(Digest(one.digest)) for one in items] == [True, True, False]
 
 
+async def test_of_transfers_that_clients_left_before_a_byte_came_some_go_on_and_the_longest_ends(
+    process: Process, origin: Origin, tree: SignedTree
+) -> None:
+    """Whoever left first may have been impatient; it is looked at again a moment later."""
+    items = [listed(tree.add_item("product", "1", f"disk{n}", size=(2 + n) * MIB)) for n in range(3)]
+    gate = origin.gate("*disk*")
+    origin.fault("*disk*", Fault(stall_after=MIB))
+    openings = [asyncio.create_task(process.open(one)) for one in items]
+    await gate.waiting(3)
+    longest = max(process.flights._running, key=lambda fill: fill.left_bytes)
+    for one in openings:
+        one.cancel()
+    await asyncio.gather(*openings, return_exceptions=True)
+    gate.open()
+    async with asyncio.timeout(20):
+        while longest.progress.state is State.LEADING:
+            await longest.progress.changed()
+    assert longest.progress.state in {State.LEAVING, State.STOPPED}
+    others = process.flights._running - {longest}
+    assert [fill.progress.state for fill in others] == [State.LEADING] * 2
+
+
+async def test_what_was_read_to_its_end_takes_no_place_of_those_that_go_on(
+    process: Process, origin: Origin, tree: SignedTree
+) -> None:
+    whole = [listed(tree.add_item("product", "1", f"whole{n}", size=2 * MIB)) for n in range(2)]
+    for one in whole:
+        opened = await process.open(one)
+        await opened.body.send_to(Received(), 0, one.size_bytes)
+        await process.flights.ended()
+        await opened.body.close()
+    origin.fault("*disk*", Fault(stall_after=MIB))
+    opened = await process.open(listed(tree.add_item("product", "1", "disk", size=3 * MIB)))
+    fill = process.fill
+    while fill.progress.filled_bytes < MIB // 2:
+        await fill.progress.changed()
+    await opened.body.close()
+    assert fill.progress.state is State.LEADING
+
+
+async def test_a_transfer_that_waits_for_its_place_ends_with_the_last_who_wanted_it(
+    process: Process, origin: Origin, tree: SignedTree
+) -> None:
+    """Half of the eight places are one client's."""
+    items = [listed(tree.add_item("product", "1", f"disk{n}", size=2 * MIB)) for n in range(5)]
+    gate = origin.gate("*disk*")
+    running = [asyncio.create_task(process.open(one)) for one in items[:4]]
+    await gate.waiting(4)
+    wanted, unwanted = [asyncio.create_task(process.open(items[4])) for _ in range(2)]
+    while len(process.flights._running) < 5:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    (queued,) = [one for one in process.flights._running if one.progress.state is State.QUEUED]
+    while queued._interest.clients.total() < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    unwanted.cancel()
+    await asyncio.gather(unwanted, return_exceptions=True)
+    assert queued.progress.state is State.QUEUED
+    wanted.cancel()
+    await asyncio.gather(wanted, return_exceptions=True)
+    assert queued.progress.state in {State.LEAVING, State.STOPPED}
+    gate.open()
+    for opened in await asyncio.gather(*running):
+        await opened.body.close()
+
+
 async def test_who_comes_while_a_fill_is_leaving_begins_another(
     process: Process, origin: Origin, listing: TreeItem
 ) -> None:

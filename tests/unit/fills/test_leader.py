@@ -134,6 +134,26 @@ async def test_what_a_fault_of_this_program_ends_is_kept_with_as_much_room(
     assert 0 < here_bytes < item.size_bytes
 
 
+@pytest.mark.parametrize("size_bytes", [70_000, 3 * MIB], ids=["by the library", "by a thread"])
+async def test_a_job_asks_for_leave_for_every_byte(
+    process: Process, tree: SignedTree, size_bytes: int
+) -> None:
+    """However the bytes come: a limit for the background counts on it."""
+
+    class Counting:
+        admitted_bytes = 0
+
+        async def admit(self, digest: Digest, count: int) -> None:  # noqa: ARG002
+            self.admitted_bytes += count
+
+        def allows_more(self, digest: Digest) -> bool:  # noqa: ARG002
+            return False
+
+    pace = Counting()
+    await process.fetch(listed(tree.add_item("product", "20250701", "counted", size=size_bytes)), pace)
+    assert pace.admitted_bytes == size_bytes
+
+
 async def test_an_outage_without_a_byte_leaves_nothing(data_dir: Path, origin: Origin, item: Item) -> None:
     origin.fault(item.path, Fault(refuse=True))
     async with run_process(data_dir, origin, upstream=IMPATIENT) as process:
