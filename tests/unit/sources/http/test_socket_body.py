@@ -22,6 +22,7 @@ from support.upstreams import Meter, asked_with
 
 from proxy.sources.candidates import Doubts, Source
 from proxy.sources.errors import OriginUnreachable
+from proxy.sources.http import socket_body
 from proxy.sources.http.origin import HttpOrigin as Upstream
 from proxy.sources.http.reply import Reply
 from proxy.sources.http.sessions import Sessions
@@ -123,6 +124,36 @@ async def test_a_connection_that_broke_before_its_body_is_read_is_told_like_any_
         with pytest.raises(OriginUnreachable, match="ended before the answer did"):
             await received(reply, body)
     assert body == DATA[: len(body)]
+
+
+async def test_each_sign_that_a_body_is_over_leaves_it_to_the_library(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come together as a rule, in whatever order."""
+    async with upstream.open("big") as reply:
+        response = reply._response
+        assert SocketBody.is_possible(response)
+        assert response.connection is not None
+        assert response.connection.protocol is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(response.connection.protocol, "transport", None)
+            assert not SocketBody.is_possible(response)
+        with monkeypatch.context() as patch:
+            patch.setattr(response.content, "_exception", ConnectionResetError())
+            assert not SocketBody.is_possible(response)
+        assert SocketBody.is_possible(response)
+
+
+async def test_from_the_least_size_on_a_rest_is_read_past_the_library(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with upstream.open("big") as reply:
+        response = reply._response
+        assert response.content_length is not None
+        left_bytes = response.content_length - response.content.total_bytes
+        for least_bytes, is_possible in ((left_bytes, True), (left_bytes + 1, False)):
+            monkeypatch.setattr(socket_body, "_LEAST_BYTES", least_bytes)
+            assert SocketBody.is_possible(response) is is_possible
 
 
 async def test_a_connection_that_is_closed_while_it_is_idle_is_noticed(
