@@ -114,7 +114,10 @@ class Exchange:
 
 def without_credentials(url: str) -> str:
     """Return a URL as it may be shown."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from proxy.doctor.clients import Client, Kind
 from proxy.simplestreams.model import Products
@@ -25,6 +25,15 @@ _DATE_LETTERS = 8
 _SUMS = ("sha512", "sha256", "md5")
 
 
+class Combined(NamedTuple):
+    """What a list says of metadata and a root together."""
+
+    root: str
+    """The root's path."""
+    field: str
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A file that a list names."""
@@ -39,8 +48,8 @@ class Wanted:
     version: str
     is_taken: bool
     """Whether the client fetches it today; else it belongs to a version that it passes over."""
-    combined: tuple[str, str, str] = ("", "", "")
-    """Of a container's metadata: the path of its root, the field of their common hash, and that hash."""
+    combined: tuple["Combined", ...] = ()
+    """Of a container's metadata: the roots that it makes images with."""
     oddities: tuple[str, ...] = ()
     """Codes of what the list says oddly about it."""
 
@@ -75,40 +84,43 @@ def _of_list(client: Client, content: dict[str, Any]) -> Iterator[Wanted]:
 
 def _taken(
     client: Client, version: str, items: list[Position]
-) -> Iterator[tuple[Position, tuple[str, str, str]]]:
+) -> Iterator[tuple[Position, tuple[Combined, ...]]]:
     """Yield the items of a version that the client would fetch."""
-    nothing = "", "", ""
     types = {_type(one): one for one in items}
     if client.kind in {Kind.MAAS, Kind.MAAS_MODELS}:
-        yield from ((one, nothing) for one in items if {_type(one), one.item} & _MAAS_KINDS)
+        yield from ((one, ()) for one in items if {_type(one), one.item} & _MAAS_KINDS)
     elif client.kind in _CONTAINERS:
         yield from _of_containers(_CONTAINERS[client.kind], version, types)
     elif client.kind is Kind.BUILDER:
-        yield from ((one, nothing) for one in items if one.item in {"disk.img", "disk1.img"})
+        yield from ((one, ()) for one in items if one.item in {"disk.img", "disk1.img"})
     elif client.kind is Kind.MULTIPASS:
         chosen = types.get("uefi1.img") or types.get("img.xz") or types.get("disk1.img")
         if chosen is not None:
-            yield chosen, nothing
+            yield chosen, ()
     else:
-        yield from ((one, nothing) for one in items)
+        yield from ((one, ()) for one in items)
 
 
 def _of_containers(
     name: str, version: str, types: dict[str, Position]
-) -> Iterator[tuple[Position, tuple[str, str, str]]]:
+) -> Iterator[tuple[Position, tuple[Combined, ...]]]:
     if not _is_dated(version):
         return
     combined = types.get(f"{name}_combined.tar.gz")
     if combined is not None:
-        yield combined, ("", "", "")
+        yield combined, ()
     meta = types.get(f"{name}.tar.xz")
+    if meta is None:
+        return
+    images = []
     for kind, fields in _ROOTS.items():
         root = types.get(kind)
-        said = [(one, str(meta.field(one))) for one in fields if meta is not None and meta.field(one)]
-        if meta is None or root is None or not said:
-            continue
-        yield meta, (str(root.field("path") or ""), *said[0])
-        yield root, ("", "", "")
+        said = [(one, str(meta.field(one))) for one in fields if meta.field(one)]
+        if root is not None and said:
+            images.append((root, Combined(str(root.field("path") or ""), *said[0])))
+    if images:
+        yield meta, tuple(combined for _, combined in images)
+    yield from ((root, ()) for root, _ in images)
 
 
 def _is_dated(version: str) -> bool:
@@ -130,7 +142,7 @@ def _wanted(
     position: Position,
     *,
     is_taken: bool,
-    combined: tuple[str, str, str],
+    combined: tuple[Combined, ...],
 ) -> Wanted | None:
     path = position.field("path")
     if not isinstance(path, str) or not path:

@@ -64,6 +64,15 @@ class SigningKey:
         """Sign `text` as .sjson is signed; `faked_time` is in seconds since 1970."""
         return self._gpg("--digest-algo", digest_algo, "--clearsign", stdin=text, faked_time=faked_time)
 
+    def clearsign_with(self, other: "SigningKey", text: bytes) -> bytes:
+        """Sign `text` by this key and another one, as while keys are changed."""
+        self._gpg("--import", stdin=other._secret())
+        keys = ["--local-user", self.fingerprint, "--local-user", other.fingerprint]
+        return self._gpg("--digest-algo", "SHA512", *keys, "--clearsign", stdin=text)
+
+    def _secret(self) -> bytes:
+        return self._gpg("--export-secret-keys", self.fingerprint)
+
     def detach(self, data: bytes) -> bytes:
         """Make the armored detached signature that a .json.gpg holds."""
         return self._gpg("--digest-algo", "SHA512", "--armor", "--detach-sign", stdin=data)

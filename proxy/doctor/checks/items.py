@@ -15,7 +15,7 @@ from proxy.doctor.checks.replies import (
 from proxy.doctor.clients import Client, Kind
 from proxy.doctor.exchange import Exchange
 from proxy.doctor.findings import Finding
-from proxy.doctor.wanted import Wanted
+from proxy.doctor.wanted import Combined, Wanted
 from proxy.doctor.wording import Voice
 from proxy.readable import duration, size
 
@@ -83,13 +83,14 @@ def of_pace(client: Client, voice: Voice, one: Wanted, exchange: Exchange, large
         )
 
 
-def of_combined(voice: Voice, one: Wanted, meta: Exchange, root: Exchange) -> Iterator[Finding]:
+def of_combined(
+    voice: Voice, one: Wanted, said: Combined, meta: Exchange, root: Exchange
+) -> Iterator[Finding]:
     """Say whether a container's metadata and root have the common hash that is the image's fingerprint."""
-    _, field, said = one.combined
     if meta.is_whole and root.is_whole and meta.body and root.body:
         actual = hashlib.sha256(meta.body + root.body).hexdigest()
-        if actual != said.lower():
-            yield voice.warning("combined", subject=one.path, field=field, url=meta.url)
+        if actual != said.sha256.lower():
+            yield voice.warning("combined", subject=one.path, field=said.field, url=meta.url)
 
 
 def _of_whole(voice: Voice, one: Wanted, exchange: Exchange) -> Iterator[Finding]:

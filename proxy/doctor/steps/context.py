@@ -58,9 +58,21 @@ class Context:
             return urljoin(f"{self.base}/", path)
         return f"{self.base}/{path}"
 
+    def reaches(self, path: str) -> bool:
+        """Whether the client comes to a file of this mirror by the path of an item."""
+        if self.client.kind is Kind.TOOL and path.startswith("/"):
+            return False  # python-simplestreams refuses it.
+        try:
+            return self.is_within(self.address(path))
+        except ValueError:
+            return False
+
     def is_within(self, url: str) -> bool:
         """Whether a URL names a file of this mirror, and nothing behind a `?` or `#`."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         is_plain = not parts.query and not parts.fragment and ".." not in parts.path.split("/")
         return url.startswith(f"{self.base}/") and is_plain
 

@@ -33,12 +33,14 @@ async def look_at_items(context: Context, contents: Lists) -> Looked:
             context.found([context.voice.fault("nothing", detail=detail, url=context.shown_url)])
         return []
     for one in named:
-        url = context.address(one.path)
-        context.found(items.of_listing(context.client, context.voice, one, url), lessened=not one.is_taken)
-        if not context.is_within(url):
-            facts = {"path": one.path, "url": url}
-            context.found([context.voice.fault("item-path", **facts)], lessened=not one.is_taken)
-    chosen = _chosen([one for one in named if context.is_within(context.address(one.path))], context.bounds)
+        less = not one.is_taken
+        if context.reaches(one.path):
+            found = items.of_listing(context.client, context.voice, one, context.address(one.path))
+            context.found(found, lessened=less)
+        else:
+            facts = {"path": one.path, "url": context.shown_url}
+            context.found([context.voice.fault("item-path", **facts)], lessened=less)
+    chosen = _chosen([one for one in named if context.reaches(one.path)], context.bounds)
     looked = await _all_looked(context, chosen)
     largest = max((one.size_bytes or 0 for one in named if one.is_taken), default=0)
     for one, exchange in looked:
@@ -116,9 +118,9 @@ async def _looked(context: Context, one: Wanted, *, is_whole: bool) -> Exchange:
 def _compare_combined(context: Context, looked: Looked) -> None:
     by_path = {one.path: exchange for one, exchange in looked}
     for one, exchange in looked:
-        root = by_path.get(one.combined[0])
-        if root is not None:
-            context.found(items.of_combined(context.voice, one, exchange, root))
+        for said in one.combined:
+            if (root := by_path.get(said.root)) is not None:
+                context.found(items.of_combined(context.voice, one, said, exchange, root))
 
 
 async def _look_at_ends(context: Context, looked: Looked) -> None:

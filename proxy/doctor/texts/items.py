@@ -37,8 +37,7 @@ WORDS = {
         "hash",
     ),
     "item-path": Words(
-        "the list's path {path} leads out of the mirror, or to another file than it means: {client} asks "
-        "for {url}",
+        "the list's path {path} leads out of the mirror, or to another file than it means",
         "write paths relative to the mirror's root, without ?, # or escapes",
         PUBLISHER,
         "status",

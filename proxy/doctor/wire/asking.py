@@ -183,18 +183,11 @@ class Asker:
         except Broken as broken:
             raise Broken(Trouble.PROXY, f"the proxy cannot be reached: {broken.detail}") from None
         if is_tunnel:
-            fields = f"Host: {target}\r\n{_credentials('Proxy-Authorization', parts)}"
-            writer.write(f"CONNECT {target} HTTP/1.1\r\n{fields}\r\n".encode("latin-1", "replace"))
             try:
-                async with asyncio.timeout(ask.patience.first_byte_s):
-                    head = await read_head(reader)
-            except TimeoutError:
-                raise Broken(Trouble.PROXY, "the proxy does not answer") from None
-            except Broken as broken:
-                raise Broken(Trouble.PROXY, f"the proxy makes no sense: {broken.detail}") from None
-            if head.status != _OK:
-                text = f"the proxy answers CONNECT {target} with {head.status} {head.reason}"
-                raise Broken(Trouble.PROXY, text)
+                await _tunnel(reader, writer, target, _credentials("Proxy-Authorization", parts), ask)
+            except Broken:
+                writer.transport.abort()
+                raise
         return reader, writer
 
     async def _secured(
@@ -220,6 +213,23 @@ class Asker:
             raise Broken(Trouble.TLS, str(detail) or "the server closed the connection") from None
         self.certificates.setdefault(place, writer.get_extra_info("peercert") or {})
         return reader, writer
+
+
+async def _tunnel(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: str, credentials: str, ask: Ask
+) -> None:
+    """Have a proxy connect to a target. Raises Broken."""
+    request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{credentials}\r\n"
+    writer.write(request.encode("latin-1", "replace"))
+    try:
+        async with asyncio.timeout(ask.patience.first_byte_s):
+            head = await read_head(reader)
+    except TimeoutError:
+        raise Broken(Trouble.PROXY, "the proxy does not answer") from None
+    except Broken as broken:
+        raise Broken(Trouble.PROXY, f"the proxy makes no sense: {broken.detail}") from None
+    if head.status != _OK:
+        raise Broken(Trouble.PROXY, f"the proxy answers CONNECT {target} with {head.status} {head.reason}")
 
 
 def _place(url: str) -> str:
