@@ -22,7 +22,7 @@ from proxy.doctor.examination import examine
 from proxy.doctor.exchange import Exchange, without_credentials
 from proxy.doctor.findings import Finding, Report, Severity
 from proxy.doctor.gpgv import Gpgv, KeyringUnusable, open_gpgv, read_keyring
-from proxy.doctor.wire.asking import Asker
+from proxy.doctor.wire.asking import Asker, NoAuthorities
 from proxy.mirror import Trust
 from proxy.readable import counted, printable, size
 from proxy.signatures.keyring import keyring_file
@@ -109,6 +109,8 @@ def doctor(
             is_given = keyring is not None
             judged = [(place, stack.enter_context(_judge(client, place.keyring))) for place in places]
             reports = asyncio.run(_examined(client, judged, bounds, ca, line, is_given=is_given))
+    except NoAuthorities as error:
+        raise UsageFault(f"--ca {ca}: {error}") from error
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         raise SystemExit(INTERRUPTED) from None
@@ -128,17 +130,21 @@ def _client(name: str) -> Client:
 
 
 def _place(url: str, keyring: Path | None) -> _Where:
-    parts = None
-    with contextlib.suppress(ValueError):
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - it is read to be checked
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_url(url):
         raise UsageFault(
             f"{url!r} is no URL of a mirror: write it as http://HOST/PATH/ or https://HOST/PATH/"
         )
     if any(not letter.isprintable() or letter == " " for letter in url):
         raise UsageFault(f"{url!r} holds a blank or a control character")
     return _Where(url, keyring or keyring_file(_DEFAULT_KEYRING))
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _own_places(config_file: Path | None, keyring: Path | None) -> Iterator[_Where]:

@@ -9,7 +9,7 @@ from proxy.doctor.checks import documents, extras, lists, verdicts
 from proxy.doctor.checks.documents import Document
 from proxy.doctor.clients import Client, Judge, Kind
 from proxy.doctor.exchange import Exchange, Trouble
-from proxy.doctor.findings import Severity
+from proxy.doctor.findings import Finding, Severity
 from proxy.doctor.steps.context import Context
 from proxy.readable import duration
 
@@ -30,7 +30,7 @@ Lists = list[dict[str, Any]]
 
 async def read_all(context: Context) -> Lists | None:
     """Read the index and all lists that the client reads; None when nothing answers at all."""
-    await _try_pasted(context)
+    pasted = await _try_pasted(context)
     found = await _index(context)
     if found is None:
         return None
@@ -38,13 +38,14 @@ async def read_all(context: Context) -> Lists | None:
     context.found(_clock(context, exchange))
     if document.content is None:
         return []
+    context.found(pasted)  # Where nothing works, it would say the same again.
     contents: Lists = []
     await _lists_of(context, document, contents, depth=0)
     _judge_pace(context, context.documents_s)
     return contents
 
 
-async def _try_pasted(context: Context) -> None:
+async def _try_pasted(context: Context) -> list[Finding]:
     """Ask for the path pasted to the URL, as python-simplestreams does where there is no slash between."""
     client, url = context.client, context.url
     if client.kind in {Kind.LXD, Kind.INCUS} and url.endswith("/"):
@@ -52,17 +53,16 @@ async def _try_pasted(context: Context) -> None:
         exchange = await context.look(doubled)
         if exchange.status != _OK and exchange.trouble is None:
             facts = {"url": exchange.url, "status": exchange.status}
-            context.found([context.voice.note("doubled-slash", **facts)])
+            return [context.voice.note("doubled-slash", **facts)]
     if not client.is_glued or url.rstrip("/") != context.base:
-        return
+        return []
     if not urlsplit(context.base).path:
         if not url.endswith("/"):
             pasted = f"{context.shown_url}{client.entries[0]}"
-            context.found([context.voice.warning("glued-host", url=pasted)])
-        return
+            return [context.voice.warning("glued-host", url=pasted)]
+        return []
     exchange = await context.look(f"{context.base}{client.entries[0]}")
-    if exchange.trouble not in _HOPELESS:
-        context.found(extras.of_glued(context.voice, exchange, is_used=not url.endswith("/")))
+    return list(extras.of_glued(context.voice, exchange, is_used=not url.endswith("/")))
 
 
 async def _index(context: Context) -> tuple[Document, Exchange] | None:

@@ -137,7 +137,7 @@ WORDS = {
         "item",
     ),
     "redirect-loop": Words(
-        "{subject} is redirected without end, last to {place}",
+        "{subject} is redirected to where nothing comes of it, or without end: last to {place}",
         "correct the rules of redirection",
         MIRROR,
         "status",

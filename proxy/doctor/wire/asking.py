@@ -14,6 +14,7 @@ from proxy.doctor.exchange import Ask, Exchange, Trouble, legal_url, without_cre
 from proxy.doctor.wire.names import connect, look_up
 from proxy.doctor.wire.proxies import proxy_for
 from proxy.doctor.wire.reading import HEAD_BYTES, Broken, Clock, read_exchange, read_head
+from proxy.errors import ProxyError
 
 PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -21,6 +22,10 @@ _OK = 200
 _CLOSING_S = 0.2
 
 Progress = Callable[[Exchange], None]
+
+
+class NoAuthorities(ProxyError):
+    """A file that holds no certificates of authorities."""
 
 
 class Asker:
@@ -80,8 +85,8 @@ class Asker:
         made = [await self.ask(ask)]
         seen = {ask.url}
         while made[-1].status in _REDIRECTS and (place := made[-1].header("Location")) and len(made) <= most:
-            url = urljoin(ask.url, place)
-            if urlsplit(url).scheme not in PORTS or url in seen:
+            url = _joined(ask.url, place)
+            if url is None or url in seen:
                 break
             seen.add(url)
             ask = replace(ask, url=url)
@@ -232,6 +237,15 @@ async def _tunnel(
         raise Broken(Trouble.PROXY, f"the proxy answers CONNECT {target} with {head.status} {head.reason}")
 
 
+def _joined(url: str, place: str) -> str | None:
+    """Return where a redirect leads, None where no client goes."""
+    try:
+        joined = urljoin(url, place)
+        return joined if urlsplit(joined).scheme in PORTS else None
+    except ValueError:
+        return None
+
+
 def _place(url: str) -> str:
     """Return host and port of a URL, as written."""
     return urlsplit(url).netloc.rpartition("@")[2]
@@ -271,7 +285,10 @@ def _credentials(name: str, parts: SplitResult) -> str:
 
 
 def _trusting(authority: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if authority is None else str(authority))
+    try:
+        context = ssl.create_default_context(cafile=None if authority is None else str(authority))
+    except OSError as error:
+        raise NoAuthorities("no certificates in PEM form can be read from it") from error
     # Go, and what MAAS is built with, look at alternative names only.
     context.hostname_checks_common_name = False
     return context
