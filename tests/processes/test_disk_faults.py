@@ -1,6 +1,6 @@
 """What a failing disk does to clients: nothing. What it does to the operator: it is told, and mends itself.
 
-Each table runs one service through one fault after the other. While a fault
+Each table runs services through one fault after the other. While a fault
 lasts, every client gets every byte, right; `/-/ready` names the fault where it
 lasts; when it has gone, the next item is stored again without a restart.
 """
@@ -27,6 +27,9 @@ from support.failing_disk import (
     removed,
     small_file_system,
 )
+from support.keys import SigningKey
+from support.origin import Origin
+from support.running import MOUNT
 from support.tree import SignedTree, TreeItem
 from support.workers import Workers, run_workers
 from yarl import URL
@@ -41,6 +44,8 @@ INDEX = "streams/v1/index.sjson"
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 SETTINGS = '[cache]\nmin_free = "0 B"\n[freshness]\nfresh_for = "1h"\nretry_after = "100ms"\n'
 CLIENTS = 3
+SERVICES = 4
+"""That go through a table at once."""
 SIZE_BYTES = 1536 * KIB
 PATIENCE_S = 40.0
 KEEPER_TRIES_WITHIN_S = 20.0
@@ -183,6 +188,30 @@ async def stage(
         print("\n".join(set_up.table))  # noqa: T201 - shown with -s
 
 
+async def suffer(
+    rows: list[Row],
+    folder: Path,
+    key: SigningKey,
+    keyring: Path,
+    build_disk: Callable[[Path], FailingDisk] | None = None,
+) -> None:
+    """Go through all faults of a table by several services at once: most of it is waiting."""
+
+    async def go_through(some: list[Row], own: Path) -> None:
+        await asyncio.to_thread(own.mkdir)
+        tree = SignedTree(own / "upstream", key)
+        disk = None if build_disk is None else await asyncio.to_thread(build_disk, own)
+        async with Origin(tree.root) as origin:
+            mirror = Mirror(name="test", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))
+            async with stage(own, mirror, tree, len(some), disk) as set_up:
+                for row in some:
+                    await set_up.suffers(row)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(SERVICES):
+            group.create_task(go_through(rows[number::SERVICES], folder / str(number)))
+
+
 def pin(data: Path, item: TreeItem) -> None:
     with contextlib.closing(Ledger(data / "ledger")) as ledger:
         Pins(ledger).pin_all("test", [Digest(item.digest)])
@@ -224,11 +253,8 @@ CALLS = [
 
 
 @pytest.mark.skipif(not FailingDisk.can_be_built(), reason="needs gcc")
-async def test_failing_system_calls(tmp_path: Path, mirror: Mirror, tree: SignedTree) -> None:
-    disk = await asyncio.to_thread(FailingDisk, tmp_path)
-    async with stage(tmp_path, mirror, tree, len(CALLS), disk) as set_up:
-        for row in CALLS:
-            await set_up.suffers(row)
+async def test_failing_system_calls(tmp_path: Path, key: SigningKey, keyring: Path) -> None:
+    await suffer(CALLS, tmp_path, key, keyring, FailingDisk)
 
 
 # The file system
@@ -400,7 +426,5 @@ LEDGERS = [
 ]
 
 
-async def test_failing_ledger(tmp_path: Path, mirror: Mirror, tree: SignedTree) -> None:
-    async with stage(tmp_path, mirror, tree, len(LEDGERS)) as set_up:
-        for row in LEDGERS:
-            await set_up.suffers(row)
+async def test_failing_ledger(tmp_path: Path, key: SigningKey, keyring: Path) -> None:
+    await suffer(LEDGERS, tmp_path, key, keyring)
