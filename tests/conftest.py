@@ -19,6 +19,13 @@ keep_bytecode()
 
 _MEMORY = Path("/dev/shm")
 _LEAST_FREE_BYTES = 2 * 1024**3
+_LONGEST = (
+    "test_disk_faults.py",
+    "test_ahead.py",
+    "test_dashboard.py",
+    "test_upstream_limit.py",
+    "test_late_loop.py",
+)
 
 # Temporary folders lie in memory, where there is enough of it: on a disk, half of the time of all tests goes
 # into waiting for what the store syncs. To have them on a disk: PYTEST_DEBUG_TEMPROOT=/var/tmp pytest.
@@ -27,8 +34,12 @@ if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _LEAST_FRE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what libraries do not promise: where one has changed that, hundreds of others fail too."""
-    items.sort(key=lambda item: item.path.name != "test_private_use.py")
+    """Begin with what libraries do not promise: where one has changed that, hundreds of others fail too.
+
+    Then comes what takes longest, or the last of it would run while the other processes have nothing to do.
+    """
+    first = ["test_private_use.py", *_LONGEST]
+    items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
 @pytest.fixture(autouse=True)

@@ -44,6 +44,11 @@ class Disk:
         self.may_take.acquire(timeout=30)
 
 
+async def taken(write_back: WriteBack, threads: Threads) -> None:
+    while write_back.is_running:
+        await threads.sync(lambda: None)
+
+
 async def test_the_disk_takes_one_part_at_a_time_and_the_next_one_is_all_that_has_come(
     incoming: LocalIncoming, threads: Threads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -52,13 +57,11 @@ async def test_the_disk_takes_one_part_at_a_time_and_the_next_one_is_all_that_ha
     for length_bytes in range(MIB, 12 * MIB, MIB):  # Returns though the disk hangs.
         write_back.note(length_bytes)
     disk.may_take.release()
-    await threads.sync(lambda: None)
-    while write_back.is_running:
-        await threads.sync(lambda: None)
+    await taken(write_back, threads)
     assert disk.begun == [(0, 4 * MIB)]
     disk.may_take.release()
     write_back.note(12 * MIB)
-    await threads.close()
+    await taken(write_back, threads)  # The end of the threads drops what has not begun.
     assert disk.begun == [(0, 4 * MIB), (4 * MIB, 12 * MIB)]
 
 
