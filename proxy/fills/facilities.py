@@ -1,13 +1,14 @@
 """What every fill of a process works with."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from proxy.fills.demand import Demand
 from proxy.fills.failures import Failures
 from proxy.fills.feed import FeedOptions
 from proxy.fills.places import Places
+from proxy.fills.silence import Silences
 from proxy.fills.wrong_bytes import WrongBytes
 from proxy.sources.candidates import Doubts, Source
 from proxy.sources.options import UpstreamOptions
@@ -29,6 +30,7 @@ class Facilities:
     feed: FeedOptions
     random: Random
     hosts: Hosts
+    silences: Silences = field(default_factory=Silences)
 
     def pull(self, sources: Sequence[Source], size_bytes: int, offset: int, doubts: Doubts) -> Pull:
         """Return an item's way to us, from `offset` on."""

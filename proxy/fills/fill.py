@@ -27,6 +27,7 @@ from proxy.fills.interest import Interest
 from proxy.fills.leader import Leader
 from proxy.fills.pace import Pace, Turn
 from proxy.fills.progress import Progress
+from proxy.fills.silence import signs_of_life
 from proxy.fills.state import State
 from proxy.simplestreams.model import Item
 from proxy.sources.candidates import Source
@@ -59,6 +60,7 @@ class Fill:
         self._preflight = preflight
         """What the ledger said just before this began, for the first time that it leads."""
         self._interest = Interest(item.digest, facilities.demand, time.monotonic)
+        self._follower = Follower(self.progress, self.sources, self._interest, facilities)
         self._turn = Turn(item.digest, self._interest, pace)
         self.task = asyncio.create_task(self._run(), name=f"fill {item.digest[:12]}")
         self.task.add_done_callback(self._land)
@@ -152,11 +154,11 @@ class Fill:
         if incoming is None:
             if self.progress.state is State.STARTING:
                 self.progress.enter(State.FOLLOWING)
-            return await self._follower().watch()
+            return await self._follower.watch()
         try:
             if self._storage.store.has(self.item.digest):
                 await self._storage.threads.disk(incoming.discard)
-                return await self._follower().adopt()
+                return await self._follower.adopt()
             await self._lead(incoming)
         finally:
             await ended(asyncio.wrap_future(self._storage.threads.begin_disk(incoming.close)))
@@ -168,17 +170,15 @@ class Fill:
         progress = self.progress
         preflight = self._preflight if progress.state is State.STARTING else None
         if progress.file is not None:
-            await self._follower().check_takeover(progress.file, incoming)
+            await self._follower.check_takeover(progress.file, incoming)
         if not progress.state.is_proved:
             progress.enter(State.LEADING)
         if progress.file is None:
             progress.file = self._storage.store.follow(self.item.digest)
         if progress.file is None:
             raise StoreFault("somebody has removed its partial file")
-        await Leader(progress, self.sources, incoming, self._turn, self._facilities).run(preflight)
-
-    def _follower(self) -> Follower:
-        return Follower(self.progress, self.sources, self._interest, self._facilities)
+        async with signs_of_life(incoming, self._storage.threads):
+            await Leader(progress, self.sources, incoming, self._turn, self._facilities).run(preflight)
 
     async def _acquire(self) -> Incoming | None:
         """Become the one who writes, unless another process is.

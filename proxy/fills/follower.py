@@ -6,6 +6,7 @@ that its clients are reading.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from proxy.fills.errors import BadItem, TransferDiscarded
@@ -13,9 +14,12 @@ from proxy.fills.facilities import Facilities
 from proxy.fills.failures import WRONG_BYTES
 from proxy.fills.interest import Interest
 from proxy.fills.progress import Progress
+from proxy.fills.silence import Silence
 from proxy.sources.candidates import Source
 from proxy.store.files import StoreFault
 from proxy.store.protocols import Incoming, Partial, WriteStore
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.02
 """The events are in another process."""
@@ -35,6 +39,7 @@ class Follower:
         self._storage = facilities.storage
         self._store: WriteStore = facilities.storage.store
         self._failures = facilities.failures
+        self._silence = Silence(self._item.digest, facilities.silences)
 
     async def watch(self) -> bool:
         """Follow the file for a moment; say whether the blob is committed. If not, try to lead.
@@ -54,6 +59,8 @@ class Follower:
             elif seen.is_discarded:
                 await self._find_out_why()
                 return self._let_go_of(file)
+            elif self._silence.is_too_long(seen.last_sign):
+                raise await self._stopped()
             if self._store.has(self._item.digest):
                 return await self.adopt()
             await asyncio.sleep(POLL_S)
@@ -88,6 +95,20 @@ class Follower:
             if known.is_suspect:
                 raise TransferDiscarded(self._item, "another worker got wrong bytes")
             self._progress.check_same(incoming.fd)
+
+    async def _stopped(self) -> StoreFault:
+        """Say in the log who keeps the file and does nothing; return the error for those who wait."""
+        item, threads = self._item, self._storage.threads
+        pid = await threads.ledger(self._storage.reservations.filled_by, item.digest)
+        who = "the process that fetches it" if pid is None else f"process {pid}, which fetches it,"
+        log.warning(
+            "blob.leader_silent digest=%s bytes=%d problem=%s advice=%s",
+            item.digest,
+            self._progress.filled_bytes,
+            f"{who} gives no sign of life: clients get the item past the store",
+            "if it was stopped (ctrl-Z), let it go on (fg, kill -CONT), or end it",
+        )
+        return StoreFault(f"{who} gives no sign of life: was it stopped?")
 
     async def _find_out_why(self) -> None:
         """Raise the reason for which another process discarded the file, if it recorded one."""

@@ -29,6 +29,8 @@ class Progress:
     length_bytes: int
     is_verified: bool
     """Whether its writer, which is alive and still has it open, has proved it."""
+    last_sign: int
+    """Another number each time that its writer has written to it, or shown that it lives."""
     is_discarded: bool
     """It has no name any more: it was found bad, or evicted after its commit."""
 
@@ -126,6 +128,9 @@ class Incoming(Protocol):
 
         Raises what `append` raises.
         """
+
+    def touch(self) -> None:
+        """Show all who follow that the writer lives. Raises nothing: who cannot is as good as dead."""
 
     def begin_write_back(self, start: int, stop: int) -> None:
         """Have the place begin to make these bytes durable, so that `commit` has less to wait for.

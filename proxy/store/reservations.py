@@ -182,6 +182,11 @@ class Reservations:
         self.give_back(digest)
         return reserved_bytes if size_bytes is None else 0
 
+    def filled_by(self, digest: Digest) -> int | None:
+        """Return the id of the process by which a blob's bytes arrive, if that is known."""
+        filling = _FILLING.read(self._ledger, digest)
+        return filling.process.pid if isinstance(filling, _Filling) else None
+
     def arriving(self) -> list[Arriving]:
         """Return the blobs whose bytes are arriving now, in any process."""
         now = self._clock()

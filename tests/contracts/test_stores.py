@@ -6,7 +6,7 @@ A further kind adds a `Place` to `PLACES`.
 import os
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -167,6 +167,19 @@ def test_a_partial_file_has_one_writer_and_many_readers(store: PruneStore) -> No
             assert os.pread(reader.fd, SIZE, 0) == DATA
             assert not reader.progress().is_discarded
     assert not list(store.partial_digests())
+
+
+def test_a_writer_shows_that_it_lives_without_bytes_too(store: PruneStore) -> None:
+    with closing(acquired(store)) as incoming:
+        incoming.append(DATA[:1000])
+        reader = store.follow(DIGEST)
+        assert reader is not None
+        with closing(reader):
+            before = reader.progress()
+            while reader.progress().last_sign == before.last_sign:  # The kernel's clock of files is coarse.
+                incoming.touch()
+            assert reader.progress() == replace(before, last_sign=reader.progress().last_sign)
+    incoming.touch()  # Too late, and nobody minds.
 
 
 def test_what_is_received_into_a_buffer_is_taken_up_to_the_bound(store: PruneStore) -> None:

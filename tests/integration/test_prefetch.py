@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,6 +210,30 @@ async def test_beside_a_server_nothing_is_fetched_twice(
 
     assert done.returncode == 0, done.stderr
     assert origin.count(item.path) == 1
+
+
+async def test_a_prefetch_that_was_stopped_keeps_no_client_waiting(
+    commands: Commands, tree: SignedTree, origin: Origin, mirror: Mirror
+) -> None:
+    """By ctrl-Z, in the middle of an item; once it goes on, it ends as if nothing had been."""
+    item = tree.add_item("p", "1", "item", size=400_000)
+    tree.publish()
+    stall = origin.fault(item.path, Fault(stall_after=250_000), times=1)
+    process = await commands.start("prefetch", "product_name=p")
+    await commands.arrived_bytes(250_000)
+    process.send_signal(signal.SIGSTOP)
+
+    config = make_config(commands.data, replace(mirror, name="maas"))
+    async with run_proxy(config) as proxy, proxy.get(item.path) as client:
+        assert await client.read() == item.read()
+        assert origin.count(item.path) == 2
+    process.send_signal(signal.SIGCONT)
+    stall.remove()
+    await process.communicate()
+
+    assert process.returncode == 0
+    assert origin.count(item.path) == 2
+    assert await commands.held([item]) == [item]
 
 
 async def test_many_items_come_at_a_time_and_no_more_than_configured(

@@ -25,6 +25,7 @@ class _File:
     readers: int = 0
     written_at: float = field(default_factory=time.time)
     changes: int = 1
+    signs: int = 0
     is_named: bool = True
     is_verified: bool = False
 
@@ -41,6 +42,7 @@ class _File:
 
     def write(self, data: bytes) -> None:
         os.pwrite(self.fd, data, self.length_bytes)
+        self.signs += 1
         self.written_at = time.time()
 
 
@@ -72,7 +74,10 @@ class MemoryPartial(_Open):
     def progress(self) -> Progress:
         file = self._file
         return Progress(
-            length_bytes=file.length_bytes, is_verified=file.is_verified, is_discarded=not file.is_named
+            length_bytes=file.length_bytes,
+            is_verified=file.is_verified,
+            last_sign=file.signs,
+            is_discarded=not file.is_named,
         )
 
     def is_same(self, fd: int) -> bool:
@@ -126,6 +131,9 @@ class MemoryIncoming:
             self.append(bytes(buffer[:count]))
             if self.length_bytes >= stop:
                 break
+
+    def touch(self) -> None:
+        self._file.signs += 1
 
     def begin_write_back(self, start: int, stop: int) -> None:
         """Do nothing: no disk has to take it."""

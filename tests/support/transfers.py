@@ -21,6 +21,7 @@ from proxy.fills.flights import Flights
 from proxy.fills.opening import Opening
 from proxy.fills.pace import Background, Pace
 from proxy.fills.places import Places
+from proxy.fills.silence import Silences
 from proxy.fills.wrong_bytes import WrongBytes
 from proxy.simplestreams.model import Item
 from proxy.sources.http.sessions import Sessions
@@ -145,6 +146,7 @@ async def run_process(
     limits: StoreLimits | None = None,
     upstream: UpstreamOptions = UPSTREAM,
     feed: FeedOptions | None = None,
+    silences: Silences | None = None,
 ) -> AsyncIterator[Process]:
     """Open all that fills need, for the length of the context."""
     clock = clock or Clock()
@@ -174,6 +176,7 @@ async def run_process(
             feed=feed or FeedOptions(drip_interval_s=0.2),
             random=Random(1),
             hosts=Hosts(upstream.connections_per_item, time.monotonic),
+            silences=silences or Silences(),
         )
         pace = Background(demand, None, time.monotonic) if background is None else background(demand)
         flights = Flights(facilities, pace)

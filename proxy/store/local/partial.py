@@ -25,6 +25,7 @@ class LocalPartial:
         return Progress(
             length_bytes=status.st_size,
             is_verified=is_marked(self.fd),
+            last_sign=status.st_mtime_ns,
             is_discarded=status.st_nlink == 0,
         )
 

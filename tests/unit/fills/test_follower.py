@@ -19,6 +19,7 @@ from proxy.fills.failures import WRONG_BYTES
 from proxy.fills.follower import Follower
 from proxy.fills.interest import Interest
 from proxy.fills.progress import Progress
+from proxy.fills.silence import Silences
 from proxy.fills.state import State
 from proxy.simplestreams.model import Item
 from proxy.sources.candidates import Source
@@ -339,6 +340,33 @@ async def test_a_blob_that_was_committed_before_anybody_could_follow_is_read_on_
     assert not await process.threads.disk(removed, process.store, item.digest)
     progress.close_file()
     assert await process.threads.disk(removed, process.store, item.digest)
+
+
+async def test_clients_of_a_stopped_leader_get_the_item_past_the_store(
+    data_dir: Path, origin: Origin, listing: TreeItem, item: Item, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether or not they had bytes of its file; and those that come later need not wait."""
+    async with run_process(data_dir, origin, silences=Silences(after_s=0.5)) as process:
+        another = await process.threads.disk(process.store.acquire, item.digest, item.size_bytes)
+        assert another is not None
+        waiting = asyncio.create_task(process.read(item))
+        async with asyncio.timeout(60):
+            assert await waiting == listing.read()
+        await process.threads.disk(another.append, listing.read()[:200_000])
+        reading, received = await begin_reading(process, item)
+        assert listing.read().startswith(received.body)
+        async with asyncio.timeout(60):
+            assert await reading == listing.read()
+            assert await process.read(item) == listing.read()
+        await process.threads.disk(another.append, listing.read()[200_000:])
+        await process.threads.disk(another.verify)
+        await process.threads.disk(another.commit)
+        await process.threads.disk(another.close)
+        asked = origin.count(item.path)
+        assert await process.read(item) == listing.read()
+        assert origin.count(item.path) == asked
+    assert "gives no sign of life: clients get the item past the store" in caplog.text
+    assert "kill -CONT" in caplog.text
 
 
 async def test_what_another_list_gives_another_size_proves_nothing_here(
