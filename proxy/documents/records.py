@@ -43,7 +43,7 @@ HELD = Kind("served/", GENERATION)
 _REPLACED: Kind[list[Any]] = Kind("retired/", Schema(list[Any]))
 """Its entries are decoded one by one: one that cannot be read takes no other with it."""
 _FLAVOURS = Kind("siblings/", Schema(tuple[str, ...]))
-_TROUBLE = Kind("trouble/", Schema(Trouble, later=["is_local", "too_old"]))
+_TROUBLE = Kind("trouble/", Schema(Trouble, later=["is_local", "too_old", "causes"]))
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 
 

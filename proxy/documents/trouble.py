@@ -10,6 +10,9 @@ from proxy.errors import ProxyError
 from proxy.moments import lies_ahead
 from proxy.signatures.keyhome import HomeFault
 from proxy.signatures.keyring import GpgFailed, GpgMissing
+from proxy.simplestreams.clearsign import EnvelopeError
+from proxy.simplestreams.parse import FormatError
+from proxy.sources.errors import OriginError
 from proxy.store.files import StoreFault
 
 
@@ -39,6 +42,8 @@ class Trouble:
     """Documents ever refused for their signature, form or age."""
     last_refusal: str = ""
     held_back_since: float | None = None
+    causes: tuple[str, ...] = ()
+    """What was at fault in the last check, if it failed: "local", "refused", or an origin's Cause."""
     too_old: str = ""
     """What the last check refused for being older than what was accepted, or of another stream."""
 
@@ -54,6 +59,7 @@ class Trouble:
             last_refusal=refusals[-1] if refusals else self.last_refusal,
             held_back_since=self.held_back(problems, now).held_back_since,
             too_old="; ".join(map(str, rollbacks(problems))),
+            causes=tuple(dict.fromkeys(filter(None, map(_cause, problems)))),
         )
 
     def held_back(self, problems: Sequence[ProxyError], now: float) -> "Trouble":
@@ -74,6 +80,17 @@ class Trouble:
             held_back_since=self.held_back_since if _holds_back(problems) else None,
             too_old="; ".join(map(str, rollbacks(problems))),
         )
+
+
+def _cause(error: ProxyError) -> str:
+    """Return what is at fault, "" when that is not known."""
+    if isinstance(error, _LOCAL):
+        return "local"
+    if isinstance(error, DocumentRefused) and isinstance(error.cause, (EnvelopeError, FormatError)):
+        return "nonsense"
+    if isinstance(error, (DocumentRefused, RollbackError)):
+        return "refused"
+    return error.cause if isinstance(error, OriginError) else ""
 
 
 def _holds_back(problems: Iterable[ProxyError]) -> bool:

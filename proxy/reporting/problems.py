@@ -18,19 +18,37 @@ _LACKING_ADVICE = (
     "the other lists are served and kept current, and these are taken in as soon as they can be had: "
     "tell whoever runs the origin, or name another one that has them too"
 )
-_UNREACHED_ADVICE = (
-    "check the network (of a folder: its disk), and [upstream] parent_proxy and no_proxy if the site has "
-    "a proxy; clients get 503 until then"
-)
-_LOOP_MARK = "[upstream] resolve"
-_LOOP_ADVICE = (
-    "a name server gives this proxy's own address for the origin's name: write the origin's address into "
-    "[upstream] resolve; clients get 503 until then"
-)
-_REFUSED_ADVICE = (
-    "the origin answers, but what it sends is refused: check the mirror's keyring, "
-    "and whether that is the right origin; clients get 503 until then"
-)
+_ADVICE_FOR = {
+    "local": "mend the data directory or gpg; the origins have nothing to do with it",
+    "refused": (
+        "the origin answers, but what it sends is refused: check the mirror's keyring, "
+        "and whether that is the right origin"
+    ),
+    "network": (
+        "check the network between this machine and the origin: its name, a firewall, and "
+        "[upstream] parent_proxy and no_proxy if the site has a proxy"
+    ),
+    "tls": "the network is in order: mend the certificate, or what this machine trusts",
+    "site_proxy": (
+        "ask whoever runs the site's proxy, or correct [upstream] parent_proxy and no_proxy: "
+        "the origin was not reached at all"
+    ),
+    "machine": "this machine is at fault, neither the network nor the origin: raise the limit that is named",
+    "rights": (
+        "this machine's permissions are at fault, not the origin: let the proxy's user read the folder, "
+        "with all folders above it"
+    ),
+    "folder": "check the folder's disk or file server, and whether it is mounted",
+    "answer": (
+        "the network is in order, the origin answers so: check its address in the configuration, which ends "
+        "before streams/v1/, and a login in it if it wants one; else ask whoever runs the origin"
+    ),
+    "nonsense": (
+        "what answers is not what was asked for: something on the way may want a login, or the address is "
+        "not that of a simplestreams tree"
+    ),
+}
+_UNKNOWN_CAUSE_ADVICE = "check the network, the origin, and the mirror's keyring"
 _HELD_BACK_ADVICE = (
     "another origin's, which has all lists, is served meanwhile; "
     "the newer one is taken once it is whole, or after [freshness] hold_back"
@@ -55,6 +73,32 @@ _CONFLICT_ADVICE = (
     "whoever believes the other list gets what it does not say: tell the publisher"
 )
 _MOST_TOLD = 5
+_STORE_ADVICE = (
+    (
+        "No space left",
+        "free space on the disk, or set [cache] limit and min_free so that eviction keeps some",
+    ),
+    ("quota", "raise the disk quota of the proxy's user, or set [cache] limit below it"),
+    (
+        "Read-only file system",
+        "mount the disk for writing; the kernel makes it read-only when it fails: dmesg",
+    ),
+    ("Input/output error", "the disk fails: look at the kernel's log, dmesg, and replace it"),
+    (
+        "Permission denied",
+        "let the proxy's user write the data directory; the disk has nothing to do with it",
+    ),
+    ("Operation not permitted", "let the proxy's user write the data directory: look at its modes and flags"),
+    ("malformed", "the ledger is damaged: restart the proxy, which makes it anew from what is on the disk"),
+    (
+        "not a database",
+        "the ledger is damaged: restart the proxy, which makes it anew from what is on the disk",
+    ),
+    ("locked", "another process holds the ledger: is a copy or a backup of it under way?"),
+    ("Too many open files", "raise the limit of open files, LimitNOFILE or ulimit -n; the disk is in order"),
+)
+"""What the system says, and what to do; the first that fits is taken."""
+_OTHER_STORE_ADVICE = "free space, or check the disk, its mount and permissions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +134,27 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _of_checks(subject: str, mirror: dict[str, Any], *, is_offline: bool) -> Iterator[Problem]:
-    is_local = bool(mirror["failures"] and mirror.get("is_local"))
-    if is_local:
-        severity = "warning" if mirror["is_ready"] else "error"
-        text = f"cannot take new lists, which is this machine's fault: {mirror['last_problem']}"
-        advice = "mend the data directory or gpg; the origins have nothing to do with it"
-        yield Problem(subject, severity, text, advice)
-    elif mirror["failures"] and not mirror["is_ready"]:
-        if _LOOP_MARK in mirror["last_problem"]:
-            yield Problem(subject, "error", f"asks itself: {mirror['last_problem']}", _LOOP_ADVICE)
-            return
-        was_refused = mirror["last_refusal"] and mirror["last_refusal"] in mirror["last_problem"]
-        advice = _REFUSED_ADVICE if was_refused else _UNREACHED_ADVICE
-        yield Problem(subject, "error", f"has no verified lists: {mirror['last_problem']}", advice)
+    is_ready, last = mirror["is_ready"], mirror["last_problem"]
+    if is_offline and not is_ready:
+        text = "has no verified lists, and none can be fetched while the proxy is offline"
+        yield Problem(subject, "error", text, "go online until they are here: sstream-proxy offline off")
+    elif mirror["failures"] and mirror.get("is_local"):
+        text = f"cannot take new lists, which is this machine's fault: {last}"
+        yield Problem(subject, "warning" if is_ready else "error", text, _ADVICE_FOR["local"])
+    elif mirror["failures"] and not is_ready:
+        advice = f"{_advice(mirror)}; clients get 503 until then"
+        yield Problem(subject, "error", f"has no verified lists: {last}", advice)
     elif mirror["failures"] and not is_offline:
-        advice = "the last verified lists are served meanwhile; look at the origin if this lasts"
-        text = f"could not be checked {times(mirror['failures'])}: {mirror['last_problem']}"
-        yield Problem(subject, "warning", text, advice)
+        advice = f"the last verified lists are served meanwhile; if this lasts, {_advice(mirror)}"
+        yield Problem(subject, "warning", f"could not be checked {times(mirror['failures'])}: {last}", advice)
+
+
+def _advice(mirror: dict[str, Any]) -> str:
+    """Say what to do about a check that failed, by what was at fault; several origins may differ."""
+    causes = mirror.get("causes") or ()
+    if not causes and mirror["last_refusal"] and mirror["last_refusal"] in mirror["last_problem"]:
+        causes = ("refused",)  # An earlier release wrote it.
+    return "; ".join(_ADVICE_FOR[one] for one in causes if one in _ADVICE_FOR) or _UNKNOWN_CAUSE_ADVICE
 
 
 def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
@@ -189,9 +237,16 @@ def _what_was_wrong(origin: dict[str, Any]) -> str:
     return text if origin["distrusted_until"] is None else f"{text}; it is asked last for a while"
 
 
+def _store_advice(faults: Sequence[str]) -> str:
+    """Say what to do about a store that cannot be written, by what the system says."""
+    told = "; ".join(faults)
+    found = (advice for words, advice in _STORE_ADVICE if words in told)
+    return f"clients are served past it: {next(found, _OTHER_STORE_ADVICE)}"
+
+
 def _of_store(store: dict[str, Any]) -> Iterator[Problem]:
     if not store["is_writable"]:
-        advice = "clients are served past it: free space, or check the disk, its mount and permissions"
+        advice = _store_advice(store["faults"])
         yield Problem("store", "error", f"cannot be written: {'; '.join(store['faults'])}", advice)
     elif store["free_bytes"] < _NEARLY_FULL * store["min_free_bytes"]:
         advice = "set [cache] limit, free disk space, or unpin what you no longer need"

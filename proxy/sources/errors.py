@@ -4,8 +4,13 @@ An origin raises an OriginError and nothing else, whatever kind it is.
 """
 
 import re
+from typing import Literal, Self
 
 from proxy.errors import ProxyError
+
+Cause = Literal["network", "tls", "site_proxy", "machine", "rights", "folder", "answer", "nonsense"]
+"""What is at fault: the way to an origin, its TLS, the site's own proxy, this machine, its rights to a
+folder, the folder's disk, what an origin answers, or that this makes no sense."""
 
 _LONGEST_PROBLEM = 600
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -16,6 +21,8 @@ class OriginError(ProxyError):
 
     is_about_question = False
     """Whether it is due to how the origin was asked, which is asked in another way the next time."""
+    cause: Cause = "answer"
+    """Who has to mend it."""
     pause_s: float | None = None
     """For how long the origin wants to be asked less, if it says so."""
 
@@ -26,9 +33,16 @@ class OriginError(ProxyError):
         self.origin = origin
         self.problem = problem
 
+    def due_to(self, cause: Cause) -> Self:
+        """Return this with another cause than is usual for its kind."""
+        self.cause = cause
+        return self
+
 
 class OriginUnreachable(OriginError):
     """No connection, no answer, or one that broke off."""
+
+    cause: Cause = "network"
 
 
 class OriginAbsent(OriginError):
@@ -37,6 +51,8 @@ class OriginAbsent(OriginError):
 
 class OriginMisbehaved(OriginError):
     """An answer that makes no sense for the question."""
+
+    cause: Cause = "nonsense"
 
 
 class OriginOverdid(OriginMisbehaved):

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 
 from proxy.simplestreams.paths import url_paths
 from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, OriginUnreachable
-from proxy.sources.folder.reasons import ABSENT, NO_RIGHTS, explain, explain_folder
+from proxy.sources.folder.reasons import ABSENT, NO_RIGHTS, cause_of, explain, explain_folder
 
 _TREE = b"streams/v1"
 """What every tree has; an empty mount point has not."""
@@ -123,7 +123,7 @@ class FolderFile:
             with _held(os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as folder_fd:
                 return self._open_below(folder_fd)
         except OSError as error:
-            raise OriginUnreachable(self._origin, explain_folder(error)) from error
+            raise OriginUnreachable(self._origin, explain_folder(error)).due_to(cause_of(error)) from error
 
     def _open_below(self, folder_fd: int) -> int:
         for name in _names(self.path):
@@ -136,7 +136,8 @@ class FolderFile:
                 if error.errno not in ABSENT:
                     raise self._not_given(error) from error
         if not _has_tree(folder_fd):
-            raise OriginUnreachable(self._origin, "there is no streams/v1/ in it: is its disk mounted?")
+            problem = "there is no streams/v1/ in it: is its disk mounted?"
+            raise OriginUnreachable(self._origin, problem).due_to("folder")
         why = ": a link there leads nowhere" if self._is_link(folder_fd) else ""
         raise OriginAbsent(self._origin, f"it has no {self.path}{why}")
 
@@ -159,7 +160,7 @@ class FolderFile:
 
     def _not_given(self, error: OSError) -> OriginError:
         kind = OriginForbidden if error.errno in NO_RIGHTS else OriginUnreachable
-        return kind(self._origin, f"{self.path}: {explain(error)}")
+        return kind(self._origin, f"{self.path}: {explain(error)}").due_to(cause_of(error))
 
 
 @contextlib.contextmanager

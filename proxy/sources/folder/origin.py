@@ -26,7 +26,7 @@ from proxy.sources.errors import (
 )
 from proxy.sources.folder.file import FolderFile, Version
 from proxy.sources.folder.reader import Reader
-from proxy.sources.folder.reasons import explain
+from proxy.sources.folder.reasons import cause_of, explain
 from proxy.sources.limits.document_flow import DocumentFlow
 from proxy.sources.limits.flow import Flow
 from proxy.sources.limits.limits import UNLIMITED, Limits
@@ -191,9 +191,9 @@ class FolderOrigin:
                 self.name,
                 f"{path}: nothing could be read for {silence_s:g} s, [upstream] stall_timeout: "
                 "is its disk or file server in trouble?",
-            )
+            ).due_to("folder")
         if isinstance(error, OSError):
-            return OriginUnreachable(self.name, f"{path}: {explain(error)}")
+            return OriginUnreachable(self.name, f"{path}: {explain(error)}").due_to(cause_of(error))
         return OriginMisbehaved(self.name, f"{path} cannot be read: {type(error).__name__}: {error}")
 
 

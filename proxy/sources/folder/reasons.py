@@ -3,9 +3,14 @@
 import errno
 import os
 
+from proxy.sources.errors import Cause
+
 NO_RIGHTS = frozenset({errno.EACCES, errno.EPERM})
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """The tree has nothing there, whatever else may be wrong with the path."""
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Faults that the folder cannot help."""
 
 _PROBLEMS = {
     errno.EIO: "its disk fails (input/output error): look at the kernel's log, dmesg",
@@ -29,6 +34,13 @@ def explain(error: OSError) -> str:
     if number in NO_RIGHTS:
         return f"permission denied: let the proxy's user, number {os.geteuid()}, read it"
     return _PROBLEMS.get(number) or os.strerror(number)
+
+
+def cause_of(error: OSError) -> Cause:
+    """Return what is at fault."""
+    if error.errno in NO_RIGHTS:
+        return "rights"
+    return "machine" if error.errno in _OURS else "folder"
 
 
 def explain_folder(error: OSError) -> str:

@@ -12,7 +12,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientHttpProxyError, Con
 from proxy.errors import ProxyError
 from proxy.sources.errors import OriginError, OriginGarbled, OriginMisbehaved, OriginUnreachable
 from proxy.sources.http.errors import OriginHungUp, ParentProxyRefused
-from proxy.sources.http.reasons import explain
+from proxy.sources.http.reasons import cause_of, explain
 from proxy.sources.http.sessions import BadHead
 
 
@@ -20,15 +20,18 @@ from proxy.sources.http.sessions import BadHead
 def border(origin: str, failed: Callable[[], None], doing: str = "", after: str = "") -> Iterator[None]:
     """Turn any error within into the origin's; `failed` is told of those that were none yet.
 
-    Cancelling passes. The sentence that says what went wrong stands between `doing` and `after`.
+    It is not told of faults of this machine, which say nothing of the origin. Cancelling passes.
+    The sentence that says what went wrong stands between `doing` and `after`.
     """
     try:
         yield
     except OriginError:
         raise
     except Exception as error:
-        failed()
-        raise _translated(origin, error, doing, after) from error
+        translated = _translated(origin, error, doing, after)
+        if translated.cause != "machine":
+            failed()
+        raise translated from error
 
 
 def _translated(origin: str, error: Exception, doing: str, after: str) -> OriginError:
@@ -42,4 +45,4 @@ def _translated(origin: str, error: Exception, doing: str, after: str) -> Origin
         return ParentProxyRefused(origin, explain(error))
     was_connected = not isinstance(error, (ClientConnectorError, ConnectionTimeoutError))
     kind = OriginHungUp if was_connected else OriginUnreachable
-    return kind(origin, doing + explain(error) + after)
+    return kind(origin, doing + explain(error) + after).due_to(cause_of(error))

@@ -1,6 +1,6 @@
 """What can go wrong with an origin that is asked over HTTP, besides what can with any origin."""
 
-from proxy.sources.errors import OriginError, OriginUnreachable
+from proxy.sources.errors import Cause, OriginError, OriginUnreachable
 
 
 class OriginHungUp(OriginUnreachable):
@@ -9,6 +9,8 @@ class OriginHungUp(OriginUnreachable):
 
 class ParentProxyRefused(OriginUnreachable):
     """The site's own proxy does not let us through to an origin, or cannot reach it."""
+
+    cause: Cause = "site_proxy"
 
 
 class OriginStatus(OriginError):

@@ -29,6 +29,8 @@ from aiohttp import (
     SocketTimeoutError,
 )
 
+from proxy.sources.errors import Cause
+
 PARENT = "the site's proxy ([upstream] parent_proxy)"
 
 _OURS = {
@@ -102,6 +104,19 @@ def explain(error: BaseException) -> str:
         if isinstance(error, kind) and (said := words(error)):
             return said
     return str(error) or f"it failed ({type(error).__name__})"
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return what is at fault when there is no answer."""
+    if isinstance(error, ClientProxyConnectionError):
+        return "site_proxy"
+    if isinstance(error, (ClientConnectorCertificateError, ssl.SSLError)):
+        return "tls"
+    cause = error.os_error if isinstance(error, ClientConnectorError) else error
+    if isinstance(cause, ssl.SSLError):
+        return "tls"
+    is_ours = isinstance(cause, OSError) and not isinstance(cause, socket.gaierror) and cause.errno in _OURS
+    return "machine" if is_ours else "network"
 
 
 def named_status(status: int) -> str:
