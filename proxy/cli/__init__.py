@@ -32,6 +32,7 @@ _COMMANDS = {
     "scrub": "proxy.cli.actions",
     "offline": "proxy.cli.actions",
     "doctor": "proxy.cli.doctor",
+    "check-health": "proxy.cli.check_health",
     "check-config": "proxy.cli.check_config",
     "dns": "proxy.cli.dns",
     "hash-password": "proxy.cli.secrets",
