@@ -4,6 +4,7 @@ A Generation is a value, which `records.py` reads and writes; an Edition is a ge
 whose lists are loaded, so that it can be served. The documents themselves are blobs.
 """
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -24,6 +25,8 @@ SIBLING = "sibling"
 """Format of a document that is verified by another one: a plain flavour, or a signature."""
 
 
+NEVER = math.inf
+"""Moment of what has not happened."""
 NO_DIGEST = Digest("0" * 64)
 """Of a document of which only the dates are known."""
 _MOST_LEFT = 1000
@@ -158,7 +161,8 @@ class Edition:
 
     generation: Generation
     catalog: Catalog
-    retired_at: float | None = None
+    retired_at: float = NEVER
+    """When another one was served in its place."""
 
     def document(self, path: str) -> Item | None:
         """Return the generation's document at `path` as a file to serve."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from proxy.digest import Digest
-from proxy.documents.generation import Edition
+from proxy.documents.generation import NEVER, Edition
 from proxy.documents.shared_facts import SharedFacts
 from proxy.simplestreams.model import Item
 
@@ -31,11 +31,11 @@ class LoadedEditions:
         now = self._clock()
         kept_s = max(self._retain_s, _SAME_READER_S)
         replaced = [] if self.served is None else [replace(self.served, retired_at=now)]
-        self.served = edition if edition.retired_at is None else replace(edition, retired_at=None)
+        self.served = edition if edition.retired_at == NEVER else replace(edition, retired_at=NEVER)
         self._replaced = [
-            replace(old, retired_at=min(old.retired_at or 0.0, now))
+            replace(old, retired_at=min(old.retired_at, now))
             for old in (*replaced, *self._replaced)
-            if now - (old.retired_at or 0.0) < kept_s and old.generation.number != edition.generation.number
+            if now - old.retired_at < kept_s and old.generation.number != edition.generation.number
         ]
         self._note_folders()
 
@@ -87,7 +87,7 @@ class LoadedEditions:
         if self.served is not None:
             yield self.served
         since = self._clock() - self._retain_s
-        yield from (old for old in self._replaced if (old.retired_at or 0.0) > since)
+        yield from (old for old in self._replaced if old.retired_at > since)
 
 
 def _folder(path: str) -> str:

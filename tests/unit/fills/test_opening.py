@@ -93,6 +93,53 @@ async def test_who_goes_on_past_the_store_gets_all_of_it(
     assert bytes(received.body) == listing.read()
 
 
+async def test_what_the_store_cannot_take_goes_past_it(
+    process: Process, item: Item, listing: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has begun when it is handed on: what goes wrong before can still be said by a status."""
+    begin, begun = BypassBody.begin, []
+
+    async def fail(_: Fill) -> None:
+        raise StoreFault("the disk is gone")
+
+    async def begin_noted(body: BypassBody) -> None:
+        await begin(body)
+        begun.append(body)
+
+    monkeypatch.setattr(Fill, "begun", fail)
+    monkeypatch.setattr(BypassBody, "begin", begin_noted)
+    opened, received = await process.open(item), Received()
+    assert opened.outcome is Outcome.BYPASS
+    assert begun == [opened.body]
+    await opened.body.send_to(received, 0, item.size_bytes)
+    await opened.body.close()
+    assert bytes(received.body) == listing.read()
+
+
+@pytest.mark.parametrize("error", [ItemAbsent("a"), asyncio.CancelledError()], ids=["absent", "cancelled"])
+async def test_what_cannot_begin_past_the_store_is_closed(
+    process: Process, item: Item, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    close, closed = BypassBody.close, []
+
+    async def fail_in_store(_: Fill) -> None:
+        raise StoreFault("the disk is gone")
+
+    async def fail_to_begin(_: BypassBody) -> None:
+        raise error
+
+    async def close_noted(body: BypassBody) -> None:
+        closed.append(body)
+        await close(body)
+
+    monkeypatch.setattr(Fill, "begun", fail_in_store)
+    monkeypatch.setattr(BypassBody, "begin", fail_to_begin)
+    monkeypatch.setattr(BypassBody, "close", close_noted)
+    with pytest.raises(type(error)):
+        await process.open(item)
+    assert len(closed) == 1
+
+
 async def test_what_is_stored_before_it_was_begun_comes_from_the_store(
     process: Process, item: Item, listing: TreeItem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
