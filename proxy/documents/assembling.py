@@ -7,10 +7,20 @@ decided elsewhere.
 
 import asyncio
 from dataclasses import dataclass, replace
+from typing import Any
 
 from proxy.documents import stragglers
 from proxy.documents.draft import Draft
-from proxy.documents.flavours import PLAIN_INDEX, SIGNED_INDEX, Flavours
+from proxy.documents.flavours import (
+    FLAVOURS,
+    PLAIN_INDEX,
+    PLAIN_SUFFIX,
+    SIGNED_FLAVOURS,
+    SIGNED_INDEX,
+    Ahead,
+    Flavours,
+)
+from proxy.documents.further import Further, entry_points
 from proxy.documents.generation import Document, Generation
 from proxy.documents.rollback import RollbackError, check_same_stream
 from proxy.documents.stragglers import StragglerDeadline
@@ -28,6 +38,8 @@ MOST_DOCUMENTS = 1000
 
 _TRIES_WHILE_PUBLISHING = 3
 _LISTS_AT_ONCE = 4
+_LATE_S = 2.0
+"""How much later than all lists what is no list may come, where clients have nothing yet."""
 
 
 class _StillPublishing(ProxyError):
@@ -44,6 +56,8 @@ class _Work:
     """What was accepted before: fetched only if it has changed, and never replaced by something older."""
     draft: Draft
     slots: asyncio.Semaphore
+    ahead: Ahead | None
+    """Where a client waits for plain flavours, and has nothing yet."""
     deadline: StragglerDeadline | None
     """None where the last generation is served meanwhile."""
 
@@ -67,20 +81,31 @@ class Assembler:
         refused, or that cannot be had, is noted in the draft instead.
         """
         known = {} if current is None else {**current.left, **current.documents}
+        suffixes = SIGNED_FLAVOURS if self._trust is Trust.TLS else FLAVOURS
         for _ in range(_TRIES_WHILE_PUBLISHING):
+            ahead = Ahead(origin)
+            hasty = ahead if current is None and PLAIN_SUFFIX in flavours and suffixes is FLAVOURS else None
             try:
-                draft = await self._assemble_once(origin, current, known)
+                draft = await self._assemble_once(origin, current, known, hasty)
+                if draft.index_path == SIGNED_INDEX or self._trust is Trust.TLS:
+                    for suffix in sorted(flavours.intersection(suffixes)):
+                        await self._flavours.add(origin, suffix, known, draft, ahead)
             except _StillPublishing:
                 continue
-            if draft.index_path == SIGNED_INDEX:
-                for suffix in sorted(flavours):
-                    await self._flavours.add(origin, suffix, known, draft)
+            finally:
+                await ahead.close()
             return draft
         raise OriginMisbehaved(origin.name, "its index changes faster than its lists can be read")
 
     async def _assemble_once(
-        self, origin: DocumentSource, current: Generation | None, known: dict[str, Document]
+        self,
+        origin: DocumentSource,
+        current: Generation | None,
+        known: dict[str, Document],
+        ahead: Ahead | None,
     ) -> Draft:
+        if ahead is not None:
+            ahead.begin(SIGNED_INDEX)
         index = await self._fetch_index(origin, known)
         if current is not None and index.document.path != current.index_path:
             # Two flavours of one index are signed at different moments; only what they state compares.
@@ -92,17 +117,16 @@ class Assembler:
         if current is not None and current.stream and not draft.content_ids:
             draft.gaps.append(f"{index.document.path} names no list any more")
         draft.add(index)
-        await self._follow(
-            _Work(
-                origin=origin,
-                current=current,
-                known=known,
-                draft=draft,
-                slots=asyncio.Semaphore(_LISTS_AT_ONCE),
-                deadline=StragglerDeadline(stragglers.STRAGGLER_LIMIT_S) if current is None else None,
-            ),
-            index,
+        work = _Work(
+            origin=origin,
+            current=current,
+            known=known,
+            draft=draft,
+            slots=asyncio.Semaphore(_LISTS_AT_ONCE),
+            ahead=ahead,
+            deadline=StragglerDeadline(stragglers.STRAGGLER_LIMIT_S) if current is None else None,
         )
+        await self._follow_all(work, index)
         _check_not_bare(draft, current)
         if any(known.get(path) != document for path, document in draft.documents.items()):
             path = index.document.path
@@ -122,6 +146,8 @@ class Assembler:
             except OriginForbidden as error:
                 forbidden = error
                 continue
+            if vetted.names is not None and vetted.names.is_of_mirrors:
+                raise DocumentRefused(origin.name, path, FormatError("it names mirrors, and no lists"))
             if vetted.names is None:
                 problem = FormatError(f"it is a products list where an index ('{INDEX_FORMAT}') is expected")
                 raise DocumentRefused(origin.name, path, problem)
@@ -131,11 +157,46 @@ class Assembler:
             raise OriginForbidden(origin.name, told, forbidden.remark)
         raise OriginAbsent(origin.name, f"it has no {' and no '.join(paths)}")
 
-    async def _follow(self, work: _Work, start: Vetted) -> None:
-        """Fetch what an index names, and what the indexes among that name in turn."""
+    async def _follow_all(self, work: _Work, index: Vetted) -> None:
+        """Follow an index, and whatever else there is to begin with.
+
+        Where clients have nothing yet, that has to come not much later than the lists.
+        """
+        patience_s = _LATE_S if work.current is None else None
+        further = Further(self._vetting, work.origin, work.known, work.draft)
+        points = asyncio.create_task(further.fetch_entry_points(index, work.current))
+        try:
+            named = await self._follow(work, index)
+            await asyncio.wait([points], timeout=patience_s)
+            others = points.result() if points.done() else []
+            if not points.done():
+                further.give_up_late(entry_points(index.document.path))
+            for one in others:
+                named += await self._follow(work, one)
+            files = [entry for entry in named if not entry.is_followed]
+            if files:
+                fetching = asyncio.create_task(further.fetch_files(files))
+                try:
+                    await asyncio.wait([fetching], timeout=patience_s)
+                    if fetching.done():
+                        fetching.result()
+                    else:
+                        further.give_up_late(entry.path for entry in files)
+                finally:
+                    await _ended(fetching)
+        finally:
+            await _ended(points)
+
+    async def _follow(self, work: _Work, start: Vetted) -> list[IndexEntry]:
+        """Fetch the lists that an index names, and those that the indexes among them name in turn.
+
+        Return all that these indexes name.
+        """
         pending = [start]
-        asked: set[str] = {start.document.path}
+        asked = {start.document.path, *work.draft.documents, *work.draft.lacking}
+        named: list[IndexEntry] = []
         while pending:
+            named += [entry for vetted in pending if vetted.names for entry in vetted.names.entries]
             work.draft.oddities += (oddity for vetted in pending for oddity in _oddities(vetted))
             entries = {
                 entry.path: entry
@@ -150,6 +211,7 @@ class Assembler:
                 )
             found = await all_or_first_failure(self._add(work, entry) for entry in entries.values())
             pending = [vetted for vetted in found if vetted is not None]
+        return named
 
     async def _add(self, work: _Work, entry: IndexEntry) -> Vetted | None:
         """Add what an entry of an index names; return it, or None if the draft has to do without."""
@@ -177,6 +239,8 @@ class Assembler:
     async def _fetch_named(self, work: _Work, entry: IndexEntry) -> Vetted:
         """Fetch the list or index that an entry means: a good signature alone lets one replace another."""
         async with work.slots:
+            if work.ahead is not None:
+                work.ahead.begin(entry.path)
             with blamed_on(work.origin.name):
                 vetted = await self._vetting.fetch(work.origin, entry.path, work.known)
         content_id = vetted.document.content_id
@@ -191,6 +255,11 @@ class Assembler:
             for former in _formerly_elsewhere(vetted.document, work.known):
                 vetted = self._vetting.compared(vetted, former)
         return vetted
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _formerly_elsewhere(document: Document, known: dict[str, Document]) -> list[Document]:

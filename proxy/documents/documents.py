@@ -22,7 +22,7 @@ from proxy.documents.mirror_status import Refusal, mirror_status, refusal
 from proxy.documents.origin_check import OriginCheck
 from proxy.documents.shared_facts import SharedFacts
 from proxy.errors import ProxyError
-from proxy.mirror import Mirror
+from proxy.mirror import Mirror, Trust
 from proxy.simplestreams.listing import ListingDamaged
 from proxy.simplestreams.model import Item, Products
 from proxy.sources.document import FetchOptions, Validators
@@ -31,6 +31,8 @@ from proxy.sources.freshness import Freshness
 from proxy.sources.offline import OfflineSwitch
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
+
+_METADATA = "streams/"
 
 
 class NoGeneration(ProxyError):
@@ -71,6 +73,7 @@ class Documents:
         self._policy = policy
         self._clock = clock
         self._offline = offline
+        self._knows_flavours = False
         self._editions = Editions(mirror.name, records, shared, policy.retain_s, clock)
         self._readers = Readers(self._editions.loaded, shared, clock)
         self._currency = Currency(self._editions, self._readers, offline)
@@ -98,6 +101,7 @@ class Documents:
         A client that just read an index gets the lists that belong to it, even
         when a newer generation has arrived in between.
         """
+        await self._expect_plain_flavours(path)
         current = await self.current()
         if not self._editions.loaded.may_be_document(path):
             return None  # As nearly all paths that clients ask for.
@@ -111,6 +115,16 @@ class Documents:
             if item is not None:
                 return item, edition
         return await self._add_flavour(path) or self._replaced_document(path, current.generation)
+
+    async def _expect_plain_flavours(self, path: str) -> None:
+        """Have the first check bring what a client asks for that has nothing yet, in one go."""
+        if self._knows_flavours or not path.startswith(_METADATA) or not path.endswith(PLAIN_SUFFIX):
+            return
+        self._knows_flavours = True
+        await self._editions.adopt_announced()
+        if self._editions.served is None and self.mirror.trust is Trust.GPG:
+            with contextlib.suppress(ProxyError):  # Without its ledger they come after the first check.
+                await self._records.add_flavours(PLAIN_SUFFIX)
 
     def find_item(self, path: str) -> Item | None:
         """Return a listed item: of the served edition, or of one replaced lately. Raises ListingDamaged."""

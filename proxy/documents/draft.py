@@ -41,6 +41,8 @@ class Draft:
     """What is wrong with entries of its indexes, in words."""
     content_ids: list[str] = field(default_factory=list)
     """The lists that its index names."""
+    unproved: dict[str, str] = field(default_factory=dict)
+    """Entry points, and files that indexes name, that nothing proves or that were not given, and why."""
     refused_flavours: dict[str, DocumentRefused | OriginError] = field(default_factory=dict)
     """Flavours that could not be verified, or that the origin has and does not give."""
 
@@ -123,6 +125,7 @@ class Draft:
             oddities=tuple(self.oddities[:_MOST_ODDITIES]),
             content_ids=() if named == had else tuple(sorted(named)),
             left={} if known is None else known.left_by(self.documents),
+            unproved=self.unproved,
         )
 
     def is_worth_its_gaps(self, current: Generation) -> bool:

@@ -42,7 +42,7 @@ class Document:
 
     path: str
     format: str
-    """`index:1.0`, `products:1.0` or SIBLING."""
+    """`index:1.0`, `products:1.0`, SIBLING, or WHOLE for what is verified and served as it is."""
     digest: Digest
     size_bytes: Count
     text: Digest
@@ -109,6 +109,9 @@ class Generation:
     """The lists that its index names, or those before if it names none; empty when they are those it has."""
     left: dict[str, Document] = field(default_factory=dict)
     """What earlier generations had and this one has not: nothing older than that may come back."""
+
+    unproved: dict[str, str] = field(default_factory=dict)
+    """Entry points, and files that are no lists, left out because nothing proves them, and why."""
 
     def __post_init__(self) -> None:
         if self.index_path not in self.documents:

@@ -66,9 +66,10 @@ def _is_list(path: str, generation: Generation) -> bool:
 def refusal(path: str, generation: Generation) -> Refusal | None:
     """Return why a generation has to do without a list, or without a flavour of a document."""
     signed = next((path.removesuffix(one) for one in FLAVOURS if path.endswith(one)), path)
-    if signed + SIGNED_SUFFIX in generation.refused:
+    is_signed = generation.index_path.endswith(SIGNED_SUFFIX)
+    if is_signed and signed + SIGNED_SUFFIX in generation.refused:
         path = signed + SIGNED_SUFFIX
     elif signed != path and path in generation.absent:
         return None
-    why = generation.refused.get(path)
+    why = generation.refused.get(path) or generation.unproved.get(path)
     return None if why is None else Refusal(why, is_broken=path in generation.broken)

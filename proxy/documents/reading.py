@@ -24,7 +24,7 @@ from proxy.simplestreams.census import take_census
 from proxy.simplestreams.contents import Contents, pack_contents
 from proxy.simplestreams.listing import Listing
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT, Index, IndexEntry, Products
-from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement
+from proxy.simplestreams.parse import FormatError, ShapeError, parse_document, same_statement, stated_date
 from proxy.store.censuses import Census, Censuses
 from proxy.store.contents import ContentsFiles, contents_of
 from proxy.store.files import StoreFault
@@ -35,6 +35,8 @@ from proxy.system.programs import ask_program, program
 log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 512 * 1024
+WHOLE = "whole"
+"""Format of what is served as it is."""
 _READ, _COMPARE, _COUNT = "read", "compare", "count"
 _COUNTS_NICELY = 10
 _TIMEOUT_S = 600.0
@@ -86,6 +88,18 @@ class Reading:
         except subprocess.SubprocessError as error:
             raise StoreFault(f"a document cannot be read: {error}") from error
         return self._summarise_here(text, digest)
+
+    def summarise_whole(self, text: bytes) -> Summary:
+        """Say of a text of any kind what it is: an index, or something that nobody here has to understand."""
+        if len(text) >= _LARGE_BYTES:
+            return Summary(WHOLE, "", None, None)
+        try:
+            parsed = parse_document(text)
+        except FormatError:
+            return Summary(WHOLE, "", stated_date(text), None)
+        if isinstance(parsed, Index):
+            return _summary_of_index(parsed)
+        return Summary(WHOLE, "", parsed.updated, None)
 
     def listing(self, text: Digest) -> Listing | None:
         """Return what the list with this text names; None when the store has lost the text.

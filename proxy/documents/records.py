@@ -35,7 +35,9 @@ from proxy.store.ledger import Ledger, LedgerUnavailable
 from proxy.store.records import Kind, known
 from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
-_LATER = ("broken", "oddities", "content_ids", "left", "is_ahead", "least_updated", "least_signed_at")
+_LATER = (
+    "broken", "oddities", "content_ids", "left", "is_ahead", "least_updated", "least_signed_at", "unproved",
+)  # fmt: skip
 GENERATION = Schema(Generation, later=_LATER)
 ACCEPTED = Kind("generation/", GENERATION)
 HELD = Kind("served/", GENERATION)

@@ -5,13 +5,13 @@ beside it (`.json` with `.json.gpg`), or, for mirrors that nobody signs, by the
 origin's TLS alone. Only the text that is verified is ever parsed.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NamedTuple
 
 from proxy.digest import Digest, digest_of
 from proxy.documents.generation import SIBLING, Document
-from proxy.documents.reading import Reading
+from proxy.documents.reading import Reading, Summary
 from proxy.documents.rollback import check_not_older, dated
 from proxy.errors import ProxyError
 from proxy.signatures.keyring import Keyring, SignatureError, Signed
@@ -27,6 +27,9 @@ from proxy.store.storage import Storage
 
 SIGNED_SUFFIX = ".sjson"
 SIGNATURE_SUFFIX = ".gpg"
+
+
+_Verify = Callable[[DocumentSource, str, Fetched], Awaitable["Vetted"]]
 
 
 class DocumentRefused(ProxyError):
@@ -65,6 +68,17 @@ class Vetting:
         Raises OriginError, DocumentRefused, and RollbackError for one that is
         older than the known one.
         """
+        return await self._fetch(origin, path, known, self._verify)
+
+    async def fetch_of_any_kind(
+        self, origin: DocumentSource, path: str, known: dict[str, Document]
+    ) -> Vetted:
+        """Do what `fetch` does for a document that need be neither index nor list, but for its proof."""
+        return await self._fetch(origin, path, known, self._verify_whole)
+
+    async def _fetch(
+        self, origin: DocumentSource, path: str, known: dict[str, Document], verify: _Verify
+    ) -> Vetted:
         previous = known.get(path)
         if previous is not None and previous.format == SIBLING:
             previous = None  # It was verified by another document, which is not at hand here.
@@ -79,7 +93,7 @@ class Vetting:
         if fetched is None:
             raise OriginMisbehaved(origin.name, f"it says that {path} has not changed, but was not asked")
         try:
-            vetted = await self._verify(origin, path, fetched)
+            vetted = await verify(origin, path, fetched)
         except (EnvelopeError, SignatureError, FormatError) as error:
             if isinstance(error, ShapeError):
                 self._met("document_shape")
@@ -169,6 +183,19 @@ class Vetting:
         kept = await self.store_flavour(origin, path + SIGNATURE_SUFFIX, signature)
         return await self._threads.slow(self._file, origin, path, fetched, signed, kept)
 
+    async def _verify_whole(self, origin: DocumentSource, path: str, fetched: Fetched) -> Vetted:
+        """Verify what may be signed in itself, whatever it is called, or by a file beside it."""
+        signed, kept = None, None
+        if self._keyring is not None and looks_clearsigned(fetched.data):
+            signed = await self._threads.slow(self._keyring.verify, fetched.data)
+        elif self._keyring is not None:
+            if path.endswith(SIGNED_SUFFIX):
+                raise SignatureError("it is not clear-signed, though it is called so")
+            signature = await self._fetch_signature(origin, path)
+            signed = await self._threads.slow(self._keyring.verify_detached, fetched.data, signature.data)
+            kept = await self.store_flavour(origin, path + SIGNATURE_SUFFIX, signature)
+        return await self._threads.slow(self._file_whole, origin, path, fetched, signed, kept)
+
     async def _fetch_signature(self, origin: DocumentSource, path: str) -> Fetched:
         try:
             fetched = await origin.fetch(path + SIGNATURE_SUFFIX, Validators())
@@ -190,8 +217,33 @@ class Vetting:
     ) -> Vetted:
         """Parse the verified text and put both bytes and text into the store. Blocks."""
         text = fetched.data if signed is None else signed.text
+        summary = self._reading.summarise(text, digest_of(text))
+        return self._put(origin, path, fetched, signed, signature, text, summary)
+
+    def _file_whole(
+        self,
+        origin: DocumentSource,
+        path: str,
+        fetched: Fetched,
+        signed: Signed | None,
+        signature: Document | None,
+    ) -> Vetted:
+        """Do what `_file` does for what need not be understood here. Blocks."""
+        text = fetched.data if signed is None else signed.text
+        summary = self._reading.summarise_whole(text)
+        return self._put(origin, path, fetched, signed, signature, text, summary)
+
+    def _put(
+        self,
+        origin: DocumentSource,
+        path: str,
+        fetched: Fetched,
+        signed: Signed | None,
+        signature: Document | None,
+        text: bytes,
+        summary: Summary,
+    ) -> Vetted:
         text_digest = digest_of(text)
-        summary = self._reading.summarise(text, text_digest)
         self._store.put(text)
         document = Document(
             path=path,

@@ -110,6 +110,16 @@ def with_signature(raw: bytes, packet: bytes) -> bytes:
     return b"%b%b\n\n%b%b\n" % (raw[:end], _BEGIN_SIGNATURE, armor, _END_SIGNATURE)
 
 
+def stated_text(raw: bytes) -> bytes:
+    """Return the text that a clear-signed block shows, whoever signed it. Raises EnvelopeError."""
+    check_envelope(raw)
+    opening = _OPENING.match(raw)
+    if opening is None:
+        raise EnvelopeError("the signed block does not begin")
+    end = raw.rindex(b"\n" + _BEGIN_SIGNATURE)
+    return b"".join(line.removeprefix(b"- ") for line in BytesIO(raw[min(opening.end(), end) : end]))
+
+
 def check_covered(raw: bytes, text: bytes) -> None:
     """Raise EnvelopeError unless the block in `raw` says `text`, what its signature covers, and no more.
 

@@ -47,6 +47,8 @@ class Index:
     """What was passed over, in words."""
     omissions: tuple[str, ...] = ()
     """What entries do not say though they should, in words."""
+    is_of_mirrors: bool = False
+    """Whether it names mirrors in place of lists, as Juju's does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,11 @@ def _load(raw: bytes, object_pairs_hook: _PairsHook | None = None) -> dict[str, 
 
 def _index(document: dict[str, Any]) -> Index:
     listed = document.get("index")
+    mirrors = document.get("mirrors")
+    is_of_mirrors = False
+    if listed is None and isinstance(mirrors, dict):
+        is_of_mirrors = True
+        listed = _numbered(mirrors)
     if not isinstance(listed, dict):
         raise FormatError("it has no 'index' object")
     entries: list[IndexEntry] = []
@@ -123,7 +128,25 @@ def _index(document: dict[str, Any]) -> Index:
         entries=tuple(entries),
         oddities=tuple(oddities),
         omissions=tuple(omissions),
+        is_of_mirrors=is_of_mirrors,
     )
+
+
+def _numbered(mirrors: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of an index of mirrors, which has a list of them for each content id."""
+    return {
+        f"{content_id} {number}": entry
+        for content_id, entries in mirrors.items()
+        for number, entry in enumerate(entries if isinstance(entries, list) else [entries])
+    }
+
+
+def stated_date(raw: bytes) -> float | None:
+    """Return the date that a text of any kind states; None unless it is JSON and has one."""
+    try:
+        return parse_updated(_load(raw).get("updated"))
+    except FormatError:
+        return None
 
 
 def _omitted(entry: dict[str, Any]) -> Iterator[str]:
@@ -169,10 +192,22 @@ def _is_same(one: object, other: object) -> bool:
 
 def _flavourless(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return what `one` states: an index with the paths of `other` where only their flavour differs."""
+    if one.get("format") == INDEX_FORMAT and isinstance(one.get("mirrors"), dict) and "index" not in one:
+        return {**one, "mirrors": _mirrors_in_flavour_of(other.get("mirrors"), one["mirrors"])}
     listed, others = one.get("index"), other.get("index")
     if one.get("format") != INDEX_FORMAT or not isinstance(listed, dict) or not isinstance(others, dict):
         return one
     return {**one, "index": {name: _in_flavour_of(others.get(name), entry) for name, entry in listed.items()}}
+
+
+def _mirrors_in_flavour_of(others: object, mirrors: dict[str, Any]) -> dict[str, Any]:
+    def entries(name: str, ours: object) -> object:
+        theirs = others.get(name) if isinstance(others, dict) else None
+        if not isinstance(ours, list) or not isinstance(theirs, list) or len(ours) != len(theirs):
+            return ours
+        return [_in_flavour_of(their, our) for our, their in zip(ours, theirs, strict=True)]
+
+    return {name: entries(name, ours) for name, ours in mirrors.items()}
 
 
 def _in_flavour_of(other: object, entry: object) -> object:
