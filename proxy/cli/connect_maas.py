@@ -4,7 +4,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,9 +102,8 @@ class ConnectMaas:
                 raise MaasFault("nothing was changed: what this MAAS has selected could not be fetched")
         if not plan.steps and record is not None and self._wanted.no_import:
             return COMPLETE
-        started = record or Record(
-            maas=self._base, mirror=mirror.name, url=target.url, changed_at=time.time()
-        )
+        known = record or Record(maas=self._base, mirror=mirror.name, url=target.url, changed_at=0.0)
+        started = replace(known, mirror=mirror.name, url=target.url, changed_at=time.time())
         return self._with_maas(lambda maas: self._carry_out(maas, site, plan, target, started))
 
     async def _carry_out(self, maas: Maas, site: Site, plan: Plan, target: Target, record: Record) -> int:

@@ -150,7 +150,9 @@ def _maas_lines(config: Config, base: str) -> list[str]:
         base = base.replace("://", "://USER:PASSWORD@")
     keyring = _MAAS_KEYRINGS.get(mirror.keyring, mirror.keyring)
     return [
-        "Point MAAS at it (the keyring is a file on the region controller):",
+        "Make MAAS use it, on this machine; it shows what it will change, and asks:",
+        "  sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY",
+        "or by hand (the keyring is a file on the region controller):",
         f"  maas admin boot-sources create url={base}{mirror.mount} \\",
         f"    keyring_filename={keyring}",
         "  maas admin boot-resources import",

@@ -5,6 +5,7 @@ service, and what MAAS imports comes through it.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -296,6 +297,78 @@ async def test_what_is_missing_or_wrong_on_the_command_line_is_told_and_nothing_
     assert "nothing answers at" in silent.stderr
     assert old_region.changes == []
     assert old_region.sources[1]["url"] == UPSTREAM
+
+
+class Terminal:
+    """Somebody at a terminal."""
+
+    def __init__(self, connect: Connect, *arguments: str) -> None:
+        self.shown = b""
+        self._typed, own = os.openpty()
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "proxy",
+                "connect",
+                *arguments,
+                "--config",
+                f"{connect.folder}/config.toml",
+            ],
+            stdin=own,
+            stdout=own,
+            stderr=own,
+        )
+        os.close(own)
+
+    def answer(self, question: bytes, text: str) -> None:
+        """Wait for a question, and type an answer."""
+        while question not in self.shown:
+            self.shown += os.read(self._typed, 4096)
+        os.write(self._typed, f"{text}\n".encode())
+
+    def end(self) -> int:
+        """Wait for the end; return the exit code."""
+        with contextlib.suppress(OSError):
+            while data := os.read(self._typed, 4096):
+                self.shown += data
+        os.close(self._typed)
+        return self._process.wait(60)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 1), ("y", 0)])
+async def test_somebody_at_a_terminal_is_asked_for_the_key_and_for_consent(
+    old_region: Region, connect: Connect, answer: str, code: int
+) -> None:
+    words = ("maas", old_region.base, "--proxy-url", connect.proxy_url, "--keyring", KEYRING, "--no-import")
+
+    def sit_there() -> tuple[int, bytes]:
+        terminal = Terminal(connect, *words)
+        terminal.answer(b"API key:", KEY)
+        terminal.answer(b"Change this?", answer)
+        return terminal.end(), terminal.shown
+
+    ended, shown = await asyncio.to_thread(sit_there)
+
+    assert ended == code, shown
+    assert KEY.encode() not in shown
+    assert f"url: {UPSTREAM} -> {connect.proxy_url}{MOUNT}".encode() in shown
+    assert (old_region.sources[1]["url"] == UPSTREAM) == (answer == "n")
+
+
+async def test_the_proxys_address_is_found_on_the_way_to_maas(
+    old_region: Region, connect: Connect, service: Service
+) -> None:
+    """It listens at all addresses; MAAS is on this machine, which it reaches by its loopback address."""
+    port = service.base.rpartition(":")[2]
+    config = connect.folder / "config.toml"
+    text = (await asyncio.to_thread(config.read_text)).replace("127.0.0.1:0", f"0.0.0.0:{port}")
+    await asyncio.to_thread(config.write_text, text)
+
+    done = await connect.raw("maas", old_region.base, "--yes", "--no-import", SSTREAM_PROXY_MAAS_KEY=KEY)
+
+    assert done.returncode == 0, done.stderr
+    assert old_region.sources[1]["url"] == f"http://127.0.0.1:{port}{MOUNT}"
 
 
 async def test_a_certificate_of_an_unknown_authority_needs_its_file(
