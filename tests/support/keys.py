@@ -5,9 +5,12 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from support.openpgp import Signer
 
 _DAY_S = 24 * 3600
 _NEVER = "never"
@@ -29,9 +32,13 @@ class SigningKey:
         # Short, because the path of the agent's socket must not exceed 107 bytes.
         self._home = Path(tempfile.mkdtemp(prefix="gpg-", dir="/tmp"))
         self._public_home = self._home
+        self._exported: dict[Path, bytes] = {}
+        """The public key, by the home that it lies in."""
         self._signing_time_s = created_s + _DAY_S if created_s is not None else None
         self._gpg("--quick-gen-key", name, "ed25519", "sign", lifetime, faked_time=created_s)
         self.fingerprint = self._read_fingerprint()
+        self._is_as_made = True
+        """Whether gpg would still sign by the key itself, and no subkey."""
 
     @classmethod
     def expired(cls, name: str = "Expired Publisher <expired@example.test>") -> Self:
@@ -62,6 +69,8 @@ class SigningKey:
 
     def clearsign(self, text: bytes, *, digest_algo: str = "SHA512", faked_time: int | None = None) -> bytes:
         """Sign `text` as .sjson is signed; `faked_time` is in seconds since 1970."""
+        if digest_algo == "SHA512" and self._is_as_made and Signer.can_clearsign(text):
+            return self._signer.clearsign(text, self._moment_s(faked_time) or int(time.time()))
         return self._gpg("--digest-algo", digest_algo, "--clearsign", stdin=text, faked_time=faked_time)
 
     def clearsign_with(self, other: "SigningKey", text: bytes) -> bytes:
@@ -75,11 +84,24 @@ class SigningKey:
 
     def detach(self, data: bytes) -> bytes:
         """Make the armored detached signature that a .json.gpg holds."""
-        return self._gpg("--digest-algo", "SHA512", "--armor", "--detach-sign", stdin=data)
+        if not self._is_as_made:
+            return self._gpg("--digest-algo", "SHA512", "--armor", "--detach-sign", stdin=data)
+        return self._signer.detach(data, self._moment_s() or int(time.time()))
+
+    @cached_property
+    def _signer(self) -> Signer:
+        return Signer(self._secret(), self.fingerprint)
+
+    def _moment_s(self, faked_time: int | None = None) -> int | None:
+        return faked_time if faked_time is not None else self._signing_time_s
 
     def public_binary(self) -> bytes:
         """Export the public key as gpgv wants it."""
-        return self._gpg("--export", self.fingerprint, home=self._public_home)
+        if self._public_home not in self._exported:
+            self._exported[self._public_home] = self._gpg(
+                "--export", self.fingerprint, home=self._public_home
+            )
+        return self._exported[self._public_home]
 
     def public_armored(self) -> bytes:
         """Export the public key as people mail it."""
@@ -103,9 +125,12 @@ class SigningKey:
     def _gpg(
         self, *arguments: str, stdin: bytes = b"", faked_time: int | None = None, home: Path | None = None
     ) -> bytes:
+        if arguments[0].startswith("--quick-"):
+            self._is_as_made = False
+            self._exported.clear()
         command = ["gpg", "--homedir", str(home or self._home), "--batch", "--no-tty", "--quiet"]
         command += ["--pinentry-mode", "loopback", "--passphrase", "", "--ignore-time-conflict"]
-        moment_s = faked_time if faked_time is not None else self._signing_time_s
+        moment_s = self._moment_s(faked_time)
         if moment_s is not None:
             command += ["--faked-system-time", f"{moment_s}!"]
         done = subprocess.run(

@@ -517,3 +517,20 @@ def test_published_2016_is_signed_by_ubuntu(tmp_path: Path) -> None:
     other = INDEX_2020_OTHER_KEY.read_bytes()
     assert "NO_PUBKEY" in gpg_status(UBUNTU_KEY.read_bytes(), other, tmp_path / "home")
     assert f"VALIDSIG {OTHER_FINGERPRINT}" in gpg_status(OTHER_KEY.read_bytes(), other, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "text", [b'{\n "a": 1\n}\n', b"\n", b"a\n\nb\n", b"no end", b"- dash\n", b"space \n", b"\ra\r\n"]
+)
+def test_gpg_finds_signatures_good_whoever_of_us_makes_them(key: SigningKey, text: bytes) -> None:
+    """Texts that need escapes are signed by gpg itself."""
+    read = key._gpg("--decrypt", stdin=key.clearsign(text))
+    assert read.split() == text.split()
+
+
+def test_gpg_finds_detached_signatures_good(key: SigningKey, tmp_path: Path) -> None:
+    signature, data = tmp_path / "data.gpg", tmp_path / "data"
+    for number in range(20):  # Numbers in them have leading zeros now and then.
+        data.write_bytes(b"%d" % number)
+        signature.write_bytes(key.detach(data.read_bytes()))
+        key._gpg("--verify", str(signature), str(data))
