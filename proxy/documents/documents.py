@@ -80,6 +80,11 @@ class Documents:
         check = OriginCheck(mirror.name, route, assembler, records, self._editions, policy, clock)
         self.checks = Checks(mirror.name, check, self._editions, shared, policy, clock, offline)
 
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing can be served yet, as far as this worker knows."""
+        return self._editions.served is None
+
     # What a path names
 
     async def current(self) -> Edition:

@@ -38,6 +38,10 @@ _ADVICE_FOR = {
         "this machine's permissions are at fault, not the origin: let the proxy's user read the folder, "
         "with all folders above it"
     ),
+    "loop": (
+        "a name server gives this proxy's own address for the origin's name, or that of a proxy that asks "
+        "this one: write the origin's own address into [upstream] resolve"
+    ),
     "folder": "check the folder's disk or file server, and whether it is mounted",
     "answer": (
         "the network is in order, the origin answers so: check its address in the configuration, which ends "

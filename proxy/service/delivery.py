@@ -1,5 +1,6 @@
 """What clients get: what a path names, and its bytes, from the store or from upstream."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -22,8 +23,10 @@ from proxy.service.target import (
 from proxy.service.usage import UsageNotes
 from proxy.simplestreams.model import Item
 from proxy.simplestreams.paths import PathError, canonical_path, unescaped
-from proxy.sources.errors import ItemAbsent
+from proxy.sources.document import Validators
+from proxy.sources.errors import ItemAbsent, OriginError, OriginLoops
 from proxy.sources.offline import OfflineSwitch
+from proxy.sources.origin import Origin
 from proxy.store.storage import Storage
 
 _METADATA = "streams/"
@@ -92,6 +95,15 @@ class Delivery:
             why = "its list gives no sha256 and size to verify it with"
         raise NotListed(mirror.name, path, why)
 
+    def has_nothing(self, mirror: Mirror) -> bool:
+        """Whether nothing of a mirror can be served yet, so that whoever asks would wait for its origins."""
+        return self._documents[mirror.name].are_none
+
+    async def leads_back(self, mirror: Mirror) -> bool:
+        """Whether an origin of a mirror says that the request which is answered here came through it."""
+        origins = self._documents[mirror.name].route.order()
+        return any(await asyncio.gather(*map(_leads_back, origins)))
+
     def currency(self, target: Target) -> Callable[[str], bool]:
         """Return what says of a client whether `resolve` would name it the same target now.
 
@@ -141,3 +153,13 @@ class Delivery:
         if data is None:
             raise DocumentLost(item.path)
         return Opened(MemoryBody(data), Outcome.BYPASS)
+
+
+async def _leads_back(origin: Origin) -> bool:
+    try:
+        await origin.fetch(_INDEXES[0], Validators())
+    except OriginLoops:
+        return True
+    except OriginError:
+        pass
+    return False

@@ -8,9 +8,9 @@ from typing import Literal, Self
 
 from proxy.errors import ProxyError
 
-Cause = Literal["network", "tls", "site_proxy", "machine", "rights", "folder", "answer", "nonsense"]
+Cause = Literal["network", "tls", "site_proxy", "machine", "rights", "folder", "answer", "nonsense", "loop"]
 """What is at fault: the way to an origin, its TLS, the site's own proxy, this machine, its rights to a
-folder, the folder's disk, what an origin answers, or that this makes no sense."""
+folder, the folder's disk, what an origin answers, that this makes no sense, or a name that leads back."""
 
 _LONGEST_PROBLEM = 600
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -53,6 +53,12 @@ class OriginMisbehaved(OriginError):
     """An answer that makes no sense for the question."""
 
     cause: Cause = "nonsense"
+
+
+class OriginLoops(OriginError):
+    """An origin that says that it is where it is asked from, or is asked from there in turn."""
+
+    cause: Cause = "loop"
 
 
 class OriginOverdid(OriginMisbehaved):

@@ -87,6 +87,8 @@ class MirrorHandler:
                     self._loops.check(chain, mirror.name)
                 if chain and self._loops.is_circle(chain, mirror.name):
                     target = await self._held(mirror, place.url_path, address)
+                elif chain and self._delivery.has_nothing(mirror):
+                    target = await self._resolve_unless_circular(mirror, place.url_path, address)
                 else:
                     target = await self._delivery.resolve(mirror, place.url_path, address)
                 response = await self._reply(request, target)
@@ -101,6 +103,24 @@ class MirrorHandler:
             response.headers[REPLY_FIELD] = self._loops.reply_field(mirror.name)
         response[MIRROR] = mirror.name
         return response
+
+    async def _resolve_unless_circular(self, mirror: Mirror, url_path: str, address: str) -> Target:
+        """Return what a path names, once there is something to tell; meanwhile ask who asks whom.
+
+        A check that runs already asks without this request's chain, and may wait for who has sent it.
+        Raises LoopDetected.
+        """
+        resolving = asyncio.create_task(self._delivery.resolve(mirror, url_path, address))
+        looking = asyncio.create_task(self._delivery.leads_back(mirror))
+        try:
+            await asyncio.wait([resolving, looking], return_when=asyncio.FIRST_COMPLETED)
+            if not resolving.done() and looking.done() and looking.result():
+                raise LoopDetected(mirror.name, "who asks for this is asked for it by this proxy")
+            return await resolving
+        finally:
+            for task in (resolving, looking):
+                task.cancel()
+            await asyncio.gather(resolving, looking, return_exceptions=True)
 
     async def _held(self, mirror: Mirror, url_path: str, address: str) -> Target:
         """Return what a path names if it is here: who asks may be who would have to be asked.

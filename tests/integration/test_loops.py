@@ -23,6 +23,8 @@ PATIENT = UpstreamOptions(
 )
 """Whoever waits for itself waits for two minutes."""
 AT_ONCE_S = 60.0
+_BEFORE_THEY_GIVE_UP_S = 20.0
+"""A first client of a mirror is let go after 25 seconds."""
 
 
 @pytest.fixture
@@ -70,7 +72,6 @@ async def test_a_proxy_that_asks_itself_is_told_so_at_once(
     assert [reply.status for reply in replies] == [503, 503]
     assert b"[upstream] resolve" in replies[0].body
     (problem,) = [one for one in stats["problems"] if one["subject"] == "mirror m"]
-    assert problem["text"].startswith("asks itself: ")
     assert "[upstream] resolve" in problem["advice"]
     assert any("loop.detected" in record.getMessage() for record in caplog.records)
 
@@ -79,9 +80,8 @@ async def test_a_proxy_that_asks_itself_is_told_so_at_once(
 async def test_proxies_in_a_circle_without_an_origin_say_so_at_once(
     tmp_path: Path, keyring: Path, count: int
 ) -> None:
-    """First one, which tells the others who they are, then all at a time: each asks on its own account."""
-    async with circle(tmp_path, keyring, [""] * count) as proxies, asyncio.timeout(AT_ONCE_S):
-        assert (await proxies[0].read(INDEX)).status == 503
+    """All are asked at a time, so that each asks the next one on its own account."""
+    async with circle(tmp_path, keyring, [""] * count) as proxies, asyncio.timeout(_BEFORE_THEY_GIVE_UP_S):
         for _ in range(3):
             replies = await asyncio.gather(*(proxy.read(INDEX) for proxy in proxies))
             assert [reply.status for reply in replies] == [503] * count
@@ -128,9 +128,8 @@ async def test_what_is_held_is_given_to_a_neighbour(
         for proxy in (one, two, one):
             assert (await proxy.read(INDEX)).status == 200
         assert (await two.read(items[0].path)).body == items[0].read()
+        await origin.stop()
         assert (await one.read(items[0].path)).body == items[0].read()
-
-    assert origin.count(items[0].path) == 1
 
 
 async def test_a_name_that_leads_to_this_machine_is_told_when_nobody_answers_there(

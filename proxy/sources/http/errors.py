@@ -1,6 +1,6 @@
 """What can go wrong with an origin that is asked over HTTP, besides what can with any origin."""
 
-from proxy.sources.errors import Cause, OriginError, OriginUnreachable
+from proxy.sources.errors import Cause, OriginError, OriginLoops, OriginUnreachable
 
 
 class OriginHungUp(OriginUnreachable):
@@ -19,3 +19,9 @@ class OriginStatus(OriginError):
     def __init__(self, origin: str, status: int, problem: str) -> None:
         super().__init__(origin, problem)
         self.status = status
+
+
+class OriginLooped(OriginStatus, OriginLoops):
+    """The status 508."""
+
+    cause: Cause = "loop"

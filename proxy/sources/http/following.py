@@ -22,7 +22,7 @@ from proxy.sources.errors import (
 )
 from proxy.sources.http import fields, statuses
 from proxy.sources.http.border import border
-from proxy.sources.http.errors import OriginStatus, ParentProxyRefused
+from proxy.sources.http.errors import OriginLooped, OriginStatus, ParentProxyRefused
 from proxy.sources.http.reasons import explain_parent_refusal, explain_status
 from proxy.sources.http.redirects import LONGEST_CHAIN, RedirectGuard, RedirectRefused
 from proxy.sources.http.request_timer import RequestTimer
@@ -111,7 +111,7 @@ class Follower:
                 remark = self._sessions.remark_on(url)
                 if not remark:
                     raise
-                raise type(error)(self._name, error.problem + remark) from error.__cause__
+                raise type(error)(self._name, error.problem + remark).due_to("loop") from error.__cause__
             if target is None:
                 return self._useful(response, path, trail)
             url = target
@@ -192,7 +192,8 @@ class Follower:
             raise OriginForbidden(self._name, problem, _OF_OBJECT_STORES)
         if status in statuses.GOOD:
             self._meter.failed()
-        error = OriginStatus(self._name, status, problem)
+        kind = OriginLooped if status == HTTPStatus.LOOP_DETECTED else OriginStatus
+        error = kind(self._name, status, problem)
         if status in statuses.ASKED_TOO_MUCH:
             asked_s = fields.pause_s(response.headers.get("Retry-After"), response.headers.get("Date"))
             error.pause_s = _USUAL_PAUSE_S if asked_s is None else asked_s
