@@ -92,8 +92,8 @@ def doctor(
       sstream-proxy doctor http://mirror.lan/images/ephemeral-v3/stable/ --as maas
       sstream-proxy doctor https://images.lan:8443 --as lxd --ca site-ca.crt
 
-    At most 300 requests, 64 MiB of each list, 32 MiB of items (those up to
-    8 MiB are read to their end, of others the beginning and the end), 8
+    At most 300 requests, 64 MiB of each list, 48 MiB of items (those up to
+    16 MiB are read to their end, of others the beginning and the end), 8
     requests at once and 2 minutes; --full and --load set that aside.
 
     Exit codes: 0 the client would be content, 1 it would not: a line for each

@@ -12,9 +12,9 @@ class Bounds:
     requests: int = 300
     document_bytes: int = 64 * MIB
     """Of one index or list, as it comes and unpacked."""
-    whole_bytes: int = 32 * MIB
+    whole_bytes: int = 48 * MIB
     """Of all items that are read to their end, but for `--full`."""
-    largest_whole_bytes: int = 8 * MIB
+    largest_whole_bytes: int = 16 * MIB
     """Items that are larger are looked at in the beginning and the end."""
     piece_bytes: int = 64 * 1024
     """How much is read of a beginning and an end."""

@@ -53,7 +53,7 @@ class Client:
     """For one index or list, until the client gives up."""
     pass_s: float | None = None
     """For the index and all lists together."""
-    datatypes: frozenset[str] | None = None
+    datatypes: tuple[str, ...] | None = None
     """Which entries of an index it reads; None is all."""
     is_glued: bool = False
     """Whether it first pastes the path to a URL without a slash."""
@@ -162,7 +162,7 @@ _LXD = Client(
     judge=Judge.NOBODY,
     patience=Patience(connect_s=10, first_byte_s=30, gap_s=60, total_s=60),
     list_s=30,
-    datatypes=frozenset({"image-downloads"}),
+    datatypes=("image-downloads",),
     needs_https=True,
     tries_http=True,
     words=_GO_WORDS,
@@ -235,7 +235,7 @@ _ALL = (
         judge=Judge.GPGV,
         patience=Patience(connect_s=60, first_byte_s=_FOR_EVER_S, gap_s=_FOR_EVER_S, total_s=_FOR_EVER_S),
         list_s=_FOR_EVER_S,
-        datatypes=frozenset({"image-downloads"}),
+        datatypes=("image-downloads",),
         asks_head=True,
         words={
             "status": "failed to download …: HTTP status code …",
@@ -255,7 +255,7 @@ _ALL = (
         judge=Judge.NOBODY,
         patience=Patience(connect_s=10, first_byte_s=10, gap_s=10, total_s=60),
         list_s=10,
-        datatypes=frozenset({"image-downloads"}),
+        datatypes=("image-downloads",),
         words={
             "status": "failed to download from '…'",
             "hash": "Downloaded image hash does not match",

@@ -23,6 +23,7 @@ _OK = 200
 _MOST_UNPACKED = 64 * 1024 * 1024
 _TWO_HOURS_S = 7200.0
 _ENOUGH_TO_MEASURE = 256 * 1024
+_LONG_ENOUGH_S = 10.0
 _ODD = {"no-sum": "checksum", "no-size": "size"}
 
 
@@ -58,6 +59,8 @@ def of_item(client: Client, voice: Voice, one: Wanted, exchange: Exchange, host:
     if said := encodings(exchange):
         yield from _of_encoded(client, voice, one, exchange, ", ".join(said))
         return
+    if exchange.first_byte_s >= client.patience.first_byte_s / 2:
+        yield voice.warning("item-late", **facts, seconds=round(exchange.first_byte_s, 1))
     if exchange.is_whole:
         yield from _of_whole(voice, one, exchange)
     elif one.size_bytes is not None and exchange.body_bytes > one.size_bytes:
@@ -70,8 +73,9 @@ def of_item(client: Client, voice: Voice, one: Wanted, exchange: Exchange, host:
 
 def of_pace(client: Client, voice: Voice, one: Wanted, exchange: Exchange, largest: int) -> Iterator[Finding]:
     """Say whether the largest item would come in time at the pace of this one."""
-    is_measured = exchange.body_bytes >= _ENOUGH_TO_MEASURE and exchange.trouble is None
-    if is_measured and largest / exchange.rate_bytes_s > _TWO_HOURS_S:
+    is_enough = exchange.body_bytes >= _ENOUGH_TO_MEASURE
+    is_measured = is_enough or exchange.took_s - exchange.first_byte_s >= _LONG_ENOUGH_S
+    if exchange.trouble is None and is_measured and largest / exchange.rate_bytes_s > _TWO_HOURS_S:
         say = voice.fault if client.kind in {Kind.MAAS, Kind.MAAS_MODELS} else voice.warning
         facts = {"rate": size(exchange.rate_bytes_s), "size": size(largest)}
         yield say(

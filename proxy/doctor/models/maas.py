@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from typing import Any
 
-_DATATYPES = frozenset({"image-ids", "image-downloads"})
+_DATATYPES = ("image-ids", "image-downloads")
 _UPDATED = "%a, %d %b %Y %H:%M:%S %z"
 _BOOTLOADERS = ("grub2-signed", "shim-signed", "grub2", "syslinux")
 _SOURCES = ("src_package", "src_release", "src_version")

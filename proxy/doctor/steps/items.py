@@ -35,23 +35,22 @@ async def look_at_items(context: Context, contents: Lists) -> Looked:
     for one in named:
         less = not one.is_taken
         if context.reaches(one.path):
-            found = items.of_listing(context.client, context.voice, one, context.address(one.path))
-            context.found(found, lessened=less)
+            said = items.of_listing(context.client, context.voice, one, context.address(one.path))
+            context.found(said, lessened=less)
         else:
             facts = {"path": one.path, "url": context.shown_url}
             context.found([context.voice.fault("item-path", **facts)], lessened=less)
     chosen = _chosen([one for one in named if context.reaches(one.path)], context.bounds)
     looked = await _all_looked(context, chosen)
     largest = max((one.size_bytes or 0 for one in named if one.is_taken), default=0)
-    for one, exchange in looked:
-        less = not one.is_taken
-        if exchange.trouble is Trouble.SLOW:
-            context.found(items.of_pace(context.client, context.voice, one, exchange, largest), lessened=less)
-            continue
-        context.found(
-            items.of_item(context.client, context.voice, one, exchange, context.host), lessened=less
-        )
-        context.found(items.of_pace(context.client, context.voice, one, exchange, largest), lessened=less)
+    for one, came in looked:
+        # What is too slow for the doctor need not be so for the client: its pace says more.
+        exchange = replace(came, trouble=None) if came.trouble is Trouble.SLOW else came
+        found = [
+            *items.of_item(context.client, context.voice, one, exchange, context.host),
+            *items.of_pace(context.client, context.voice, one, exchange, largest),
+        ]
+        context.found(found, lessened=not one.is_taken)
     _compare_combined(context, looked)
     await _look_at_ends(context, looked)
     return looked

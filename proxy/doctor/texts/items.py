@@ -42,6 +42,11 @@ WORDS = {
         PUBLISHER,
         "status",
     ),
+    "item-late": Words(
+        "{subject} begins {seconds} s after it was asked for, half of what {client} waits at most",
+        FASTER,
+        MIRROR,
+    ),
     "item-unmeasured": Words(
         "{subject} comes without Content-Length, so that the client sees no progress", PLAIN_FILES, MIRROR
     ),
@@ -128,12 +133,6 @@ WORDS = {
     "here": Words(
         "{host} is this machine itself here ({addresses})",
         "run the doctor where the client runs, if the name means another machine there",
-        HERE,
-    ),
-    "loop": Words(
-        "{host}, an origin of the mirror {mirror}, resolves to {address}, which this proxy listens at: "
-        "it would ask itself",
-        "give the proxy the origin's true address, past the DNS override",
         HERE,
     ),
 }

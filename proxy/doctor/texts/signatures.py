@@ -77,12 +77,6 @@ WORDS = {
         KEYRING,
         "signature",
     ),
-    "keyring-bad": Words(
-        "{keyring} cannot be used: {detail}",
-        "write what `gpg --export KEY` prints into it",
-        KEYRING,
-        "signature",
-    ),
     "unjudged": Words(
         "the signature of {subject} was not judged: {detail}", "install gpgv where the doctor runs", HERE
     ),
