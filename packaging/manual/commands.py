@@ -9,6 +9,7 @@ import click
 from proxy.cli import main
 
 PROGRAM = "sstream-proxy"
+USUAL_EXIT_CODES = "0 done, 1 failed, 2 wrong usage or configuration, 3 done in part, 130 interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Command:
     def title(self) -> str:
         """What is typed to run it."""
         return f"{PROGRAM} {self.name}".strip()
+
+    @property
+    def says_exit_codes(self) -> bool:
+        """Whether its description tells its exit codes, so that the usual ones need not hold."""
+        return any("exit code" in one.text.lower() for one in self.description)
 
     @property
     def page(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 
-from manual.commands import Command, commands
+from manual.commands import USUAL_EXIT_CODES, Command, commands
 from manual.interface import Interface, Value
 from manual.log_events import Event, events
 from manual.metrics import metrics
@@ -22,7 +22,7 @@ def _commands() -> Iterator[str]:
     yield "# Commands"
     yield ""
     yield "What `--help` says of each command. The Debian package brings it as `man sstream-proxy`."
-    yield "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done in part, 130 interrupted."
+    yield f"Exit codes, unless a command says otherwise: {USUAL_EXIT_CODES}."
     for command in commands():
         yield from ["", f"## {command.title}", "", *_command(command)]
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from manual.commands import PROGRAM, Command, commands
+from manual.commands import PROGRAM, USUAL_EXIT_CODES, Command, commands
 from manual.settings import Table, settings
 
 CONFIGURATION = f"{PROGRAM}-config"
@@ -40,10 +40,8 @@ def _command(command: Command, known: list[Command]) -> Iterator[str]:
         yield ".SH COMMANDS"
         for one in known[1:]:
             yield from [".TP", f".BR {_text(one.page)} (1)", *_prose(one.summary)]
-    yield from [
-        ".SH EXIT STATUS",
-        "0 done, 1 failed, 2 wrong usage or configuration, 3 done in part, 130 interrupted.",
-    ]
+    if not command.says_exit_codes:
+        yield from [".SH EXIT STATUS", f"{USUAL_EXIT_CODES}."]
     yield from [
         ".SH FILES",
         ".TP",

@@ -73,6 +73,14 @@ def test_every_command_and_option_is_described(made: dict[str, str], manual: dic
             assert option.form.replace("-", "\\-") in page
 
 
+def test_a_command_with_exit_codes_of_its_own_is_not_said_to_have_the_usual_ones(
+    manual: dict[str, str],
+) -> None:
+    assert "EXIT STATUS" in manual["sstream-proxy-stats.1"]
+    assert "EXIT STATUS" not in manual["sstream-proxy-check-health.1"]
+    assert "Exit codes: 0 OK, 1 warning" in manual["sstream-proxy-check-health.1"]
+
+
 def test_every_path_of_the_api_is_described(made: dict[str, str]) -> None:
     for path, methods in json.loads(DESCRIPTION.read_text())["paths"].items():
         for method in methods:
