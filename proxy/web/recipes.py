@@ -60,13 +60,13 @@ def _maas(mirrors: Sequence[Mirror], base: str) -> Recipe:
     for mirror in mirrors[:1]:
         url, keyring = f"{base}{mirror.mount}", _keyring_file(mirror)
         steps = [
-            Step("Give MAAS this address as its image source (Images, Change source, Custom):", url),
-            Step("with this keyring, a file on every region controller:", keyring or "no keyring"),
             Step(
-                "Or do it with MAAS's command line, for a MAAS that was logged in to as admin:",
-                f"maas admin boot-sources create url={url} keyring_filename={keyring}\n"
-                "maas admin boot-resources import",
+                "On this machine, one command shows what it will change in MAAS, makes the image source, starts "
+                "the import and watches it. KEY-FILE holds an admin's API key (sudo maas apikey):",
+                f"sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY-FILE --mirror {mirror.name}",
             ),
+            Step("Or give MAAS this address as its image source (Images, Change source, Custom):", url),
+            Step("with this keyring, of which every region controller needs a copy:", keyring or "none"),
             Step(
                 "A site proxy in MAAS's settings must not come in between:",
                 "maas admin maas set-config name=boot_images_no_proxy value=true",

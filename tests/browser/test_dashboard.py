@@ -259,7 +259,8 @@ async def test_a_release_is_fetched_pinned_and_let_go_in_place(
         base = loopback(service)
         async with telling(service), open_page(browser, f"{base}/-/") as watched:
             page = watched.page
-            await expect(page.locator("#first")).to_contain_text("Connect clients")
+            await expect(page.locator("#first")).to_contain_text(mirror.mount)
+            await expect(page.get_by_role("button", name="Copy the address of maas")).to_be_visible()
             await page.get_by_role("button", name="Check mirrors now").click()
             await expect(page.locator("#answer")).to_have_text("checked maas")
             await watched.follow("Releases")

@@ -64,7 +64,7 @@ class Dashboard:
         storage = cache.storage
         names = tuple(mirror.name for mirror in mirrors)
         self._pages = {
-            OVERVIEW: _Page("Overview", Overview(observer).look, 3),
+            OVERVIEW: _Page("Overview", Overview(observer, mirrors).look, 3),
             "releases": _Page("Releases", Releases(ProductTable(cache), observer).look, 3),
             "files": _Page("Files", Files(FileIndex(cache, observer.counts), names).look, 0),
             "pins": _Page("Pins", Pins(cache, observer).look, 5),

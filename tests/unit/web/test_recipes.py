@@ -36,7 +36,9 @@ def test_only_clients_for_which_there_is_a_mirror_are_told_of() -> None:
 
 def test_maas_is_given_address_and_keyring() -> None:
     told = lines("MAAS", MAAS, base="http://h:8080")
-    assert "url=http://h:8080/images/ephemeral-v3/stable/ keyring_filename=/usr/share/keyrings/" in told
+    assert "http://h:8080/images/ephemeral-v3/stable/\n" in told
+    assert "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg" in told
+    assert "sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY-FILE --mirror stable" in told
 
 
 def test_remotes_are_https_and_plain_http_is_told_of() -> None:

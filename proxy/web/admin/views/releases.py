@@ -64,7 +64,8 @@ class Releases:
             rows = list(its_rows)
             lacking = snapshot.stats["mirrors"].get(mirror, {}).get("lacking") or {}
             extra = _what_else_maas_needs(rows, lacking)
-            shown[mirror] = [_shown(kind, row, extra, asked) for kind, row in rows if wanted in _words(kind)]
+            found = sorted(rows, key=lambda one: one[1].is_boot_loader)
+            shown[mirror] = [_shown(kind, row, extra, asked) for kind, row in found if wanted in _words(kind)]
         return {
             "stats": snapshot.stats,
             "now": snapshot.taken_at,

@@ -101,13 +101,13 @@ async def test_a_release_is_told_of_as_to_a_colleague(found: ProductRow, state: 
 async def test_no_release_is_complete_for_maas_without_boot_loaders_and_lists() -> None:
     whole = (NOBLE, row({"20250718": (5, 5)}, (5, 5)))
     loader = (LOADER, row({"1": (1, 3)}, (1, 3), is_boot_loader=True, is_for_maas=False))
-    _, without = await shown(loader, whole)
+    without, _ = await shown(loader, whole)
     assert without.state == "partial"
     assert "not complete for MAAS: 2 of 3 boot loader files are missing" in without.text
     (lacking,) = await shown(whole, lacking={"streams/v1/x.sjson": "404"})
     assert "not complete for MAAS: 1 list of the mirror cannot be had" in lacking.text
     other = (NOBLE, row({"20250718": (5, 5)}, (5, 5), is_for_maas=False))
-    assert [one.state for one in await shown(loader, other)][1] == "complete"
+    assert [one.state for one in await shown(loader, other)][0] == "complete"
 
 
 @pytest.mark.parametrize("is_for_maas", [True, False])
