@@ -8,6 +8,7 @@ from proxy.mirror import Mirror, Trust
 from proxy.reporting.name_override import answered_names, dnsmasq
 
 _CLOUD_KEYRING = "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"
+_CONNECT_MAAS = "sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY-FILE"
 _BUNDLED = "ubuntu-cloudimage"
 _ADDRESS = "ADDRESS-OF-THIS-PROXY"
 _NEEDS_TLS = (
@@ -61,9 +62,9 @@ def _maas(mirrors: Sequence[Mirror], base: str) -> Recipe:
         url, keyring = f"{base}{mirror.mount}", _keyring_file(mirror)
         steps = [
             Step(
-                "On this machine, one command shows what it will change in MAAS, makes the image source, starts "
-                "the import and watches it. KEY-FILE holds an admin's API key (sudo maas apikey):",
-                f"sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY-FILE --mirror {mirror.name}",
+                "On this machine, one command shows what it will change in MAAS, makes the image source, "
+                "starts the import and watches it. KEY-FILE holds an admin's API key (sudo maas apikey):",
+                f"{_CONNECT_MAAS} --mirror {mirror.name}",
             ),
             Step("Or give MAAS this address as its image source (Images, Change source, Custom):", url),
             Step("with this keyring, of which every region controller needs a copy:", keyring or "none"),
