@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from proxy.connect.errors import MaasFault, MaasRefused
 from proxy.connect.maas import Maas
+from proxy.connect.model import Choice
 from proxy.connect.record import Record, Records, merged
 from proxy.connect.steps import Step
 
-_LEARNING_S = 180.0
+_LEARNING_S = 90.0
 """How long MAAS may take to read the lists of a new source."""
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 3.0
@@ -41,8 +42,6 @@ class Carrying:
         noted = list(steps)
         self._note(record, before, noted)
         target = source_id
-        unselected: list[str] = []
-        has_learned = source_id is not None
         for place, step in enumerate(steps):
             match step.kind:
                 case "make source":
@@ -54,11 +53,10 @@ class Carrying:
                     await self._maas.change_source(target, step.new)
                 case "change setting":
                     await self._maas.change_setting(step.target, value=step.new["value"])
-                case "select" if target is not None:
-                    problem = await self._select(target, step, may_learn=not has_learned)
-                    has_learned = True
-                    unselected += [problem] if problem else []
-        return unselected
+                case "select":
+                    pass  # All together, when their source is there.
+        choices = [step.choice for step in steps if step.kind == "select"]
+        return [] if target is None else await self._select(target, choices)
 
     async def take_back(self, steps: Sequence[Step]) -> None:
         """Do what takes changes back."""
@@ -73,33 +71,35 @@ class Carrying:
                 case "select":
                     pass  # It went with its source.
 
-    async def _select(self, source_id: int, step: Step, *, may_learn: bool) -> str:
-        """Select something, when MAAS has read that the source has it; return why it cannot be."""
-        try:
-            await self._maas.select(source_id, step.choice)
-        except MaasRefused as refused:
-            if _IS_THERE in refused.reasons:
-                return ""
-            if not may_learn:
-                return f"{step.choice.shown}: {refused.reasons}"
-        else:
-            return ""
+    async def _select(self, source_id: int, choices: Sequence[Choice]) -> list[str]:
+        """Select what MAAS has read that the source has; return what it has not, and why.
+
+        MAAS refuses everything of a new source until it has read its lists: as soon as it takes
+        one, what it refuses is not there.
+        """
+        refused = await self._try_to_select(source_id, choices)
+        if not choices or len(refused) < len(choices):
+            return list(refused.values())
         self._tell("MAAS reads the lists of the new source")
         await self._maas.learn(source_id)
         pause, waited = _PAUSE_S, 0.0
-        while True:
+        while len(refused) == len(choices) and waited < self._learning_s:
             await asyncio.sleep(pause)
             waited += pause
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-            is_busy = await self._maas.is_importing()
+            refused = await self._try_to_select(source_id, choices)
+        return list(refused.values())
+
+    async def _try_to_select(self, source_id: int, choices: Sequence[Choice]) -> dict[Choice, str]:
+        """Select something; return what is refused, and why."""
+        refused = {}
+        for choice in choices:
             try:
-                await self._maas.select(source_id, step.choice)
-            except MaasRefused as refused:
-                if waited < self._learning_s and (is_busy or waited < self._learning_s / 10):
-                    continue
-                return f"{step.choice.shown}: {refused.reasons}"
-            else:
-                return ""
+                await self._maas.select(source_id, choice)
+            except MaasRefused as fault:
+                if _IS_THERE not in fault.reasons:
+                    refused[choice] = f"{choice.shown}: {fault.reasons}"
+        return refused
 
     def _note(self, record: Record, before: Sequence[Step], steps: Sequence[Step]) -> None:
         try:

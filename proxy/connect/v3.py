@@ -15,7 +15,7 @@ from proxy.connect.v2 import read_version
 _API = "a/v3/"
 _PAGE = 100
 _NOT_FOUND = 404
-_BUSY = {"downloading", "waiting for download"}
+_BUSY = "downloading"
 _TOO_OLD = (
     "version 3 of the API of this MAAS knows no boot sources, which it does from 3.8 on: "
     "give an API key by --key-file instead of --user"
@@ -97,15 +97,18 @@ class MaasV3:
 
     async def learn(self, source_id: int) -> None:  # noqa: ARG002 - one request is for all
         """Have MAAS read the lists of its sources."""
-        await self._ask("POST", "boot_sources:import", "read its boot sources")
+        await self._ask("POST", "boot_sources:update_manifest", "read its boot sources")
 
     async def start_import(self) -> None:
         """Start the import."""
         await self._ask("POST", "boot_sources:import", "import images")
 
     async def is_importing(self) -> bool:
-        """Return whether something is downloaded, or waits for that."""
-        return any(str(one.get("status", "")).lower() in _BUSY for one in await self._statuses())
+        """Return whether something is downloaded. What failed waits for its download for ever."""
+        return any(
+            _BUSY in {str(one.get(name, "")).lower() for name in ("status", "update_status")}
+            for one in await self._statuses()
+        )
 
     async def images(self) -> Sequence[Image]:
         """Return how far it is with each selection that is used."""

@@ -12,7 +12,11 @@ from proxy.connect.proxy_side import Served
 _PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 3.0
 _SETTLING_S = 20.0
-"""MAAS may take so long until it says that it imports."""
+"""An import that has nothing to do may be over before anybody sees it."""
+_STARTING_S = 150.0
+"""MAAS 3.8 reads all lists before it says that it imports."""
+_QUIET_S = 10.0
+"""Between two images nothing may be downloaded for a moment."""
 _PATIENCE_S = 180.0
 """How long MAAS may be away, as when it is restarted."""
 
@@ -44,8 +48,9 @@ async def watch_import(
     `before` is what the proxy had sent before the import was started. Raises MaasFault
     when MAAS stays away, or lets us in no more.
     """
-    began = answered = clock()
+    began = answered = moved = clock()
     pause, has_begun = _PAUSE_S, False
+    last: Progress | None = None
     while True:
         try:
             is_importing = await maas.is_importing()
@@ -57,7 +62,18 @@ async def watch_import(
             answered = clock()
             show(progress)
             has_begun = has_begun or is_importing
-            if not is_importing and (has_begun or clock() - began > _SETTLING_S):
-                return progress
+            if is_importing or progress != last:
+                moved = answered
+            last = progress
+            if not is_importing:
+                is_quiet = not progress.incomplete or answered - moved > _QUIET_S
+                if (has_begun and is_quiet) or answered - began > _patience(progress):
+                    return progress
         await asyncio.sleep(pause)
         pause = min(pause * 1.3, _LONGEST_PAUSE_S)
+
+
+def _patience(progress: Progress) -> float:
+    """Return how long to wait for an import to begin: not long when all is there and lists were asked for."""
+    is_done = bool(progress.images) and not progress.incomplete and progress.served.requests > 0
+    return _SETTLING_S if is_done else _STARTING_S

@@ -55,6 +55,8 @@ class Region:
     importing: asyncio.Task[None] | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Imports wait for it before their first item."""
+    has_lists: bool = False
+    """Whether the import that runs has read all lists."""
     nonces: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -95,18 +97,23 @@ class Region:
         """Return all that can be changed, to be compared."""
         return json.loads(json.dumps([self.sources, self.selections, self.settings]))
 
-    def start_import(self) -> None:
-        """Import in the background."""
-        if self.importing is None or self.importing.done():
-            self.importing = asyncio.create_task(self._import())
+    def start_import(self, *, lists_only: bool = False) -> None:
+        """Import in the background; one that runs is begun anew."""
+        if self.importing is not None:
+            self.importing.cancel()
+        self.importing = asyncio.create_task(self._import(lists_only=lists_only))
 
     @property
     def is_importing(self) -> bool:
-        return self.importing is not None and not self.importing.done()
+        """Whether it says so: MAAS 3.8 does only when it has read its lists, which is another workflow."""
+        is_running = self.importing is not None and not self.importing.done()
+        return is_running and (not self.has_priorities or self.has_lists)
 
-    async def _import(self) -> None:
-        self.problems, wanted = [], self.wanted()
-        self.images = {}
+    async def _import(self, *, lists_only: bool = False) -> None:
+        self.problems, wanted = [], {} if lists_only else self.wanted()
+        self.has_lists = False
+        await asyncio.sleep(0.5 if self.has_priorities else 0)
+        self.images = self.images if lists_only else {}
         agent = "Python/3.12 aiohttp/3.9" if self.has_priorities else f"maas/{self.version}/g.1/uuid"
         timeout = ClientTimeout(total=60)
         async with ClientSession(headers={"User-Agent": agent}, timeout=timeout) as session:
@@ -122,10 +129,14 @@ class Region:
                         wanted.get(number, set()),
                         self.images,
                         self.gate,
-                        partial(self.known.__setitem__, number),
+                        partial(self._learn, number),
                     )
                 except SourceFault as fault:
                     self.problems.append(str(fault))
+
+    def _learn(self, number: int, there: set[tuple[str, str, str]]) -> None:
+        self.known[number] = there
+        self.has_lists = True
 
     def wanted(self) -> dict[int, set[tuple[str, str, str]]]:
         """Return what is imported of each source: of equal selections that with the highest priority."""
@@ -354,6 +365,9 @@ class _V3:
                     return web.Response(status=303, headers={"Location": "/MAAS/a/v3/selection_statuses"})
                 region.start_import()
                 return _json({"kind": "BootSourceSync", "monitor_url": "/MAAS/a/v3/selection_statuses"}, 202)
+            case "POST", ["boot_sources:update_manifest"]:
+                region.start_import(lists_only=True)
+                return _text("", 202)
             case "GET", ["selections"]:
                 return self._list(
                     [self._selection(one) for all_ in region.selections.values() for one in all_]
@@ -411,8 +425,6 @@ class _V3:
                 status = (
                     "Ready" if is_ready else "Downloading" if region.is_importing else "Waiting for download"
                 )
-                if not is_ready and not region.is_importing:
-                    status = "Incomplete"
                 told.append(
                     {
                         "id": one["id"],

@@ -1,0 +1,100 @@
+"""When an import has ended, by what MAAS and the proxy tell of it."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from typing import Any, NamedTuple
+
+import pytest
+
+from proxy.connect.errors import MaasUnreachable
+from proxy.connect.model import Image
+from proxy.connect.proxy_side import Served
+from proxy.connect.watching import Progress, watch_import
+
+WHOLE, HALF = Image("noble", 100.0, is_complete=True), Image("noble", 50.0, is_complete=False)
+
+
+class Moment(NamedTuple):
+    """What MAAS says at one moment; an image of None is a MAAS that is away."""
+
+    is_importing: bool
+    image: Image | None = WHOLE
+
+
+class Told:
+    """A MAAS that says one thing after another, the last for ever."""
+
+    def __init__(self, moments: Sequence[Moment]) -> None:
+        self._moments: Iterator[Moment] = chain(moments, repeat(moments[-1]))
+        self.asked = 0
+
+    async def is_importing(self) -> bool:
+        self.asked += 1
+        self._now = next(self._moments)
+        if self._now.image is None:
+            raise MaasUnreachable("away")
+        return self._now.is_importing
+
+    async def images(self) -> list[Image]:
+        assert self._now.image is not None
+        return [self._now.image]
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return how long it slept each time; no time passes but this."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return slept
+
+
+async def watched(slept: list[float], *moments: Moment, requests: int = 1) -> tuple[Progress, int]:
+    """Watch, by a clock that goes on by what is slept; return the end, and how often MAAS was asked."""
+    maas: Any = Told(moments)
+    served = Served(requests=requests)
+    end = await watch_import(maas, lambda: served, Served(), lambda _: None, lambda: sum(slept))
+    return end, maas.asked
+
+
+async def test_it_ends_when_maas_has_imported(slept: list[float]) -> None:
+    end, asked = await watched(slept, Moment(True, HALF), Moment(True, HALF), Moment(False))
+    assert (asked, end.incomplete) == (3, [])
+
+
+async def test_maas_may_read_its_lists_before_it_says_that_it_imports(slept: list[float]) -> None:
+    lists = [Moment(False, HALF)] * 20
+    end, asked = await watched(slept, *lists, Moment(True, HALF), Moment(False), requests=0)
+    assert (asked, end.incomplete) == (22, [])
+
+
+async def test_a_pause_between_two_images_is_no_end(slept: list[float]) -> None:
+    end, _ = await watched(slept, Moment(True, HALF), Moment(False, HALF), Moment(True, HALF), Moment(False))
+    assert end.incomplete == []
+
+
+async def test_what_stays_incomplete_ends_it_after_a_while(slept: list[float]) -> None:
+    end, _ = await watched(slept, Moment(True, HALF), Moment(False, HALF))
+    assert end.incomplete == [HALF]
+    assert 10 < sum(slept) < 20
+
+
+async def test_an_import_that_had_nothing_to_do_is_not_waited_for_long(slept: list[float]) -> None:
+    await watched(slept, Moment(False))
+    assert 20 < sum(slept) < 30
+
+
+async def test_a_maas_that_is_restarted_meanwhile_is_waited_for(slept: list[float]) -> None:
+    away = [Moment(False, None)] * 30
+    end, _ = await watched(slept, Moment(True, HALF), *away, Moment(True, HALF), Moment(False))
+    assert end.incomplete == []
+
+
+async def test_a_maas_that_stays_away_is_given_up(slept: list[float]) -> None:
+    with pytest.raises(MaasUnreachable):
+        await watched(slept, Moment(True, HALF), Moment(False, None))
+    assert sum(slept) > 180
