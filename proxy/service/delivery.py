@@ -10,6 +10,7 @@ from proxy.fills.bodies import MemoryBody, Opened, Outcome, StoredBody
 from proxy.fills.flights import Flights
 from proxy.fills.opening import Opening
 from proxy.mirror import Mirror
+from proxy.service.by_sha512 import BySha512
 from proxy.service.shared import Shared
 from proxy.service.target import (
     DocumentLost,
@@ -53,13 +54,14 @@ class Delivery:
         self._usage = usage
         self._offline = offline
         self._clock = clock
+        self._by_sha512 = BySha512(storage, offline)
         self._lost = Shared[Digest, bytes | None]()
         """Documents that are fetched past the store: each is held in memory, so once for all."""
 
     async def resolve(self, mirror: Mirror, url_path: str, client: str) -> Target:
         """Say what `url_path`, as the client wrote it below the mount, names.
 
-        Raises NotListed, ListRefused, NoGeneration or NothingKnown.
+        Raises NotListed, ListRefused, NoGeneration or NothingKnown, and what `BySha512.find` raises.
         """
         try:
             path = canonical_path(url_path)
@@ -92,7 +94,10 @@ class Delivery:
             raise (ListBroken if refusal.is_broken else ListRefused)(refusal.why)
         why = "no verified list names it"
         if documents.is_unverifiable(path):
-            why = "its list gives no sha256 and size to verify it with"
+            proved = await self._by_sha512.find(mirror.name, documents, path)
+            if proved is not None:
+                return Target(mirror=mirror, item=proved)
+            why = "its list gives no sha256 and size to verify it with, nor a sha512"
         raise NotListed(mirror.name, path, why)
 
     def has_nothing(self, mirror: Mirror) -> bool:

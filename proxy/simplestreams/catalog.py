@@ -132,7 +132,7 @@ def _read(products: Products) -> tuple[dict[str, Entry], dict[str, list[Entry]]]
     best: dict[str, Entry] = {}
     rivals: dict[str, list[Entry]] = {}
     for position in positions(products):
-        path = _path(position)
+        path = stated_path(position)
         if path is None:
             continue
         proof = _proof(position)
@@ -149,11 +149,12 @@ def _read(products: Products) -> tuple[dict[str, Entry], dict[str, list[Entry]]]
 
 def listed_file(position: Position) -> Item | None:
     """Return the file that an item names, None when it names none or nothing proves it."""
-    path, proof = _path(position), _proof(position)
+    path, proof = stated_path(position), _proof(position)
     return None if path is None or proof is None else Item(path, *proof)
 
 
-def _path(position: Position) -> str | None:
+def stated_path(position: Position) -> str | None:
+    """Return the canonical path of an item, None when it has none that can be."""
     path = position.field("path")
     if not isinstance(path, str):
         return None
@@ -168,12 +169,18 @@ def _proof(position: Position) -> tuple[Digest, int] | None:
         digest = parse_digest(position.field("sha256"))
     except InvalidDigest:
         return None
+    size = stated_size(position)
+    return None if size is None else (digest, size)
+
+
+def stated_size(position: Position) -> int | None:
+    """Return the size of an item in bytes, None when it states none that can be."""
     size = position.field("size")
     if isinstance(size, str) and size.isascii() and size.isdigit() and len(size) <= _LONGEST_SIZE:
         size = int(size)
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _LARGEST_SIZE_BYTES:
         return None
-    return digest, size
+    return size
 
 
 def _rank(entry: Entry) -> tuple[bool, str]:
