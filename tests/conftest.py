@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 from support.bytecode import keep_bytecode
 from support.keys import SigningKey
 from support.origin import Origin
@@ -16,6 +17,10 @@ from support.tree import SignedTree
 from proxy.mirror import Mirror
 
 keep_bytecode()
+
+# A busy machine makes examples slow, and that is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _MEMORY = Path("/dev/shm")
 _LEAST_FREE_BYTES = 2 * 1024**3

@@ -334,7 +334,11 @@ ranges = st.one_of(
 
 
 @given(held_at=offsets, headers=st.lists(ranges, min_size=1, max_size=6))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 async def test_any_ranges_of_a_filling_item_are_right_wherever_the_fill_is(
     proxy: RunningProxy, origin: Origin, tree: SignedTree, held_at: int, headers: list[str]
 ) -> None:

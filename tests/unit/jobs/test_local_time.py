@@ -38,7 +38,7 @@ def in_zone(request: pytest.FixtureRequest) -> Iterator[ZoneInfo]:
 
 
 @pytest.mark.parametrize("in_zone", ZONES.items(), indirect=True, ids=ZONES.keys())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(
     seconds=st.integers(1_500_000_000, 1_900_000_000),
     minutes=st.integers(0, 60 * 24 * 365 * 8),
