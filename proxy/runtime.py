@@ -198,7 +198,7 @@ async def _open_flights(
         upstream=upstream,
         feed=config.feed,
         random=Random(),  # noqa: S311 - spreads retries, guards nothing
-        hosts=Hosts(upstream.connections_per_item, time.monotonic),
+        hosts=Hosts(upstream.connections_per_item, time.monotonic, storage.counters.parts),
     )
     flights = Flights(facilities, pace)
     stack.push_async_callback(flights.close)
@@ -223,7 +223,8 @@ async def open_rulebook(config: Config, cache: Cache) -> RuleBook:
 async def open_observer(config: Config, cache: Cache, clock: Callable[[], float]) -> Observer:
     """Return who takes snapshots of the cache's state."""
     book = await open_rulebook(config, cache)
-    return Observer(cache, config.prefetch, book, config.data_dir / "stats", clock)
+    limit_bytes_s = config.upstream.limit_bytes_s
+    return Observer(cache, config.prefetch, book, config.data_dir / "stats", limit_bytes_s, clock)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

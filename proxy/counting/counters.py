@@ -1,7 +1,7 @@
 """All counters of one process, and the sums over all processes that ever were.
 
 stats/<n>/                    one process at a time, which holds a lock on stats/<n>/lock
-stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "cuts",
+stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "parts", "cuts",
                               "log", "mirror <name>", "origin <base URL>"
 stats/<n>/clients.1           who asked (`clients.py`)
 stats/hours.json              sums by the hour (`reporting/history.py`)
@@ -39,6 +39,7 @@ _MIRROR = (
 )
 _ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
 _TRANSFERS = ("let go", "turned away")
+_PARTS = ("fetched", "given up", "ahead bytes", "discarded bytes")
 _LOG = ("dropped lines",)
 _STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
 
@@ -64,6 +65,7 @@ _NAMES = {
     "store": _STORE,
     "limits": LIMITS,
     "transfers": _TRANSFERS,
+    "parts": _PARTS,
     "cuts": CUTS,
     "log": _LOG,
 }
@@ -86,6 +88,7 @@ class Counters:
         self.limits = LimitTally(self._tally("limits"))
         self._now = Now(self._slot, self._lock)
         self.transfers = TransferTally(self._tally("transfers"), self._now)
+        self.parts = PartTally(self._tally("parts"))
         self.cuts = CutTally(self._tally("cuts"))
         self.log = LogTally(self._tally("log"))
         self.clients = ClientTable(self._slot, clock) if remembers_clients else NoClients(self._slot)
@@ -247,6 +250,25 @@ class TransferTally:
         self._tally.add((_TRANSFERS.index("turned away"), 1))
 
 
+class PartTally:
+    """What becomes of parts of items that are fetched ahead over further connections."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def fetched(self, count: int) -> None:
+        """Count a part of which so many bytes came."""
+        self._tally.add((_PARTS.index("fetched"), 1), (_PARTS.index("ahead bytes"), count))
+
+    def given_up(self) -> None:
+        """Count a further connection that was given up because it did not help."""
+        self._tally.add((_PARTS.index("given up"), 1))
+
+    def discarded(self, count: int) -> None:
+        """Count bytes that came ahead, and were of no use."""
+        self._tally.add((_PARTS.index("discarded bytes"), count))
+
+
 class CutTally:
     """How often a reply ended before its end, for what we or upstream did."""
 
@@ -311,8 +333,18 @@ class Totals:
         self.store = Sums(_STORE)
         self.limits = Sums(LIMITS)
         self.transfers = Sums(_TRANSFERS)
+        self.parts = Sums(_PARTS)
         self.cuts = Sums(CUTS)
         self.log = Sums(_LOG)
+        self.of_all = {
+            "store": self.store,
+            "limits": self.limits,
+            "transfers": self.transfers,
+            "parts": self.parts,
+            "cuts": self.cuts,
+            "log": self.log,
+        }
+        """By the names of their files."""
         self.mirrors: dict[str, Sums] = defaultdict(lambda: Sums(_MIRROR))
         self.origins: dict[str, Sums] = defaultdict(lambda: Sums(_ORIGIN))
         self.all_mirrors = Sums(_MIRROR)
@@ -336,16 +368,8 @@ def read_totals(directory: Path) -> Totals:
                 totals.all_mirrors.add(counts)
             case "origin":
                 totals.origins[name].add(counts)
-            case "limits":
-                totals.limits.add(counts)
-            case "transfers":
-                totals.transfers.add(counts)
-            case "cuts":
-                totals.cuts.add(counts)
-            case "log":
-                totals.log.add(counts)
             case _:
-                totals.store.add(counts)
+                totals.of_all[kind].add(counts)
     return totals
 
 

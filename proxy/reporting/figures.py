@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Sums
+from proxy.counting.tally import STEP_S
 from proxy.fills.records import LastWrongCopy
 
 HOUR_S = 3600.0
@@ -74,6 +75,28 @@ def transfers(sums: Sums) -> dict[str, int]:
     """Return what became of transfers that came to nothing, through no fault of an origin."""
     total = sums.total()
     return {"let_go": total["let go"], "turned_away": total["turned away"]}
+
+
+def parts(sums: Sums) -> dict[str, int]:
+    """Return what became of parts that were fetched ahead over further connections."""
+    total = sums.total()
+    return {
+        "fetched": total["fetched"],
+        "given_up": total["given up"],
+        "ahead_bytes": total["ahead bytes"],
+        "discarded_bytes": total["discarded bytes"],
+    }
+
+
+def upstream(sums: Sums, limit_bytes_s: int | None, now: float) -> dict[str, Any]:
+    """Return how fast all origins together sent in the last whole five minutes, and of which limit."""
+    (_, last), _ = sums.series(now, 2)
+    rate_bytes_s = last["fetched"] / STEP_S
+    return {
+        "rate_bytes_s": round(rate_bytes_s),
+        "limit_bytes_s": limit_bytes_s,
+        "limit_used": round(rate_bytes_s / limit_bytes_s, 4) if limit_bytes_s else None,
+    }
 
 
 def origin(sums: Sums, wrong: LastWrongCopy | None, now: float) -> dict[str, Any]:

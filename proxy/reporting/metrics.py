@@ -74,6 +74,7 @@ class _Once(Collector):
         )
         yield _gauge("fills", "Items arriving from upstream now.", [], [((), len(stats["fills"]))])
         yield from _of_transfers(stats["transfers"])
+        yield from _of_upstream(stats["parts"], stats["upstream"])
         yield from _of_rules(stats["prefetch"])
 
     def _of_requests(self) -> Iterator[Metric]:
@@ -216,6 +217,22 @@ def _of_transfers(transfers: dict[str, int]) -> Iterator[Metric]:
         ("transfers_turned_away", "Transfers not begun because too many waited.", "turned_away"),
     ):
         yield _counter(name, text, [], [((), transfers[key])])
+
+
+def _of_upstream(parts: dict[str, int], upstream: dict[str, Any]) -> Iterator[Metric]:
+    for name, text, key in (
+        ("parts", "Parts of large items fetched ahead over further connections.", "fetched"),
+        ("part_connections_given_up", "Further connections given up because they did not help.", "given_up"),
+        ("part_bytes", "Bytes of parts that came ahead.", "ahead_bytes"),
+        ("discarded_part_bytes", "Bytes of parts that came and were of no use.", "discarded_bytes"),
+    ):
+        yield _counter(name, text, [], [((), parts[key])])
+    yield _gauge(
+        "upstream_limit_bytes_per_second",
+        "upstream.limit, where there is one.",
+        [],
+        [((), upstream["limit_bytes_s"])],
+    )
 
 
 def _of_rules(rules: list[dict[str, Any]]) -> Iterator[Metric]:

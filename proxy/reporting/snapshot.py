@@ -59,13 +59,21 @@ class Observer:
     """Takes snapshots."""
 
     def __init__(
-        self, cache: Cache, rules: Sequence[Rule], book: RuleBook, counts: Path, clock: Callable[[], float]
+        self,
+        cache: Cache,
+        rules: Sequence[Rule],
+        book: RuleBook,
+        counts: Path,
+        limit_bytes_s: int | None,
+        clock: Callable[[], float],
     ) -> None:
         self._cache = cache
         self._rules = rules
         self._book = book
         self.counts = counts
         """Where processes count."""
+        self._limit_bytes_s = limit_bytes_s
+        """Of all that comes from upstream."""
         self.clock = clock
         self._taking: asyncio.Task[Snapshot] | None = None
 
@@ -100,6 +108,8 @@ class Observer:
             "scrub": _scrub(of_ledger.scrub, totals.store.total()),
             "limits": totals.limits.total(),
             "transfers": {**now_doing._asdict(), **figures.transfers(totals.transfers)},
+            "parts": figures.parts(totals.parts),
+            "upstream": figures.upstream(totals.all_mirrors, self._limit_bytes_s, now),
             "cuts": {"total": totals.cuts.total(), "last_hour": totals.cuts.since(now, figures.HOUR_S)},
             "log": {
                 "dropped_lines": totals.log.total()["dropped lines"],

@@ -108,6 +108,8 @@ class Ahead:
         self._main_rate = _Rate(0.0)
         self._last_rate = 0.0
         self._total_bytes = 0
+        self._ahead_bytes = 0
+        """What came ahead and was not handed on."""
         self._waited_s = 0.0
         self._looked_at: tuple[float, int, float] | None = None
         self._look_at = math.inf
@@ -197,6 +199,7 @@ class Ahead:
             chunk = self._window.take()
             if chunk is not None:
                 self._fill()
+                self._ahead_bytes -= len(chunk.data)
                 yield chunk
             elif self._window.is_covered:
                 await self._news.wait()
@@ -211,6 +214,8 @@ class Ahead:
         if self._tasks:
             await ended(asyncio.gather(*self._tasks, return_exceptions=True))
         self._hosts.hold_memory(self, 0)
+        if self._ahead_bytes:
+            self._hosts.meter.discarded(self._ahead_bytes)
         if self._crash is not None:
             raise self._crash
 
@@ -275,6 +280,7 @@ class Ahead:
             running = self._running()
             too_many = [one for one in self._transfers if running[one.candidate] > wanted[one.candidate]]
             self._drop(max(too_many or self._transfers, key=lambda one: one.segment.start))
+            self._hosts.meter.given_up()
 
     def _running(self) -> Counter[Candidate]:
         """Return how many connections there are to each origin."""
@@ -359,6 +365,7 @@ class Ahead:
                 async for data in chunks:
                     count = segment.add(Chunk(Sender(candidate.origin.name, part.place), data))
                     transfer.received_bytes += count
+                    self._ahead_bytes += len(data)
                     transfer.rate.note(count)
                     self._total_bytes += count
                     self._news.set()
@@ -383,6 +390,8 @@ class Ahead:
 
     def _ended(self, transfer: _Transfer) -> None:
         self._hosts.disconnected(transfer.candidate.origin.host, self)
+        if transfer.received_bytes:
+            self._hosts.meter.fetched(transfer.received_bytes)
         if transfer in self._transfers:
             self._transfers.remove(transfer)
             self._window.leave(transfer.segment)

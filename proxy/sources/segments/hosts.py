@@ -8,7 +8,7 @@ Asks nobody, and waits for nothing.
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,32 @@ LONGEST_PAUSE_S = 3600.0
 _ADVICE = "its items come over one connection for a while; its administrator may allow ranges"
 
 
+class PartMeter(Protocol):
+    """Counts what becomes of parts."""
+
+    def fetched(self, count: int) -> None:
+        """Count a part of which so many bytes came."""
+
+    def given_up(self) -> None:
+        """Count a further connection that was given up because it did not help."""
+
+    def discarded(self, count: int) -> None:
+        """Count bytes that came ahead, and were of no use."""
+
+
+class _Uncounted:
+    """Counts nothing."""
+
+    def fetched(self, count: int) -> None:
+        """Let it pass."""
+
+    def given_up(self) -> None:
+        """Let it pass."""
+
+    def discarded(self, count: int) -> None:
+        """Let it pass."""
+
+
 class Hosts:
     """The hosts that a process fetches from. `clock` gives monotonic seconds.
 
@@ -26,8 +52,11 @@ class Hosts:
     alone may have: `connections_per_item`. Each has one in any case.
     """
 
-    def __init__(self, connections_per_item: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, connections_per_item: int, clock: Callable[[], float], meter: PartMeter | None = None
+    ) -> None:
         self.connections_per_item = connections_per_item
+        self.meter: PartMeter = meter or _Uncounted()
         self._clock = clock
         self._users: dict[str, Counter[object]] = defaultdict(Counter)
         """Which items use a host, and by how many connections."""

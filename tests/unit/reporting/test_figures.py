@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from proxy.counting.counters import OUTCOMES, Counters, read_totals
-from proxy.reporting.figures import DAY_S, HOUR_S, hit_ratio, origin, saved_bytes, traffic
+from proxy.counting.tally import STEP_S
+from proxy.reporting.figures import (
+    DAY_S,
+    HOUR_S,
+    hit_ratio,
+    origin,
+    parts,
+    saved_bytes,
+    traffic,
+    upstream,
+)
 from proxy.reporting.problems import find_problems
 
 NOW = 1_750_000_200.0
@@ -36,6 +46,27 @@ class Counted:
 @pytest.fixture
 def counted(tmp_path: Path) -> Counted:
     return Counted(tmp_path)
+
+
+def test_the_rate_is_that_of_the_last_whole_five_minutes_and_told_of_the_limit(counted: Counted) -> None:
+    counted.counters.mirror("m").fetched(150_000)
+    counted.now += STEP_S
+    counted.counters.mirror("m").fetched(7)
+    sums = read_totals(counted._folder).all_mirrors
+
+    told = {"rate_bytes_s": 500, "limit_bytes_s": 1000, "limit_used": 0.5}
+    assert upstream(sums, 1000, counted.now) == told
+    assert upstream(sums, None, counted.now) == {**told, "limit_bytes_s": None, "limit_used": None}
+
+
+def test_what_became_of_parts_is_summed_up(counted: Counted) -> None:
+    for count in (10, 20):
+        counted.counters.parts.fetched(count)
+    counted.counters.parts.given_up()
+    counted.counters.parts.discarded(5)
+
+    told = parts(read_totals(counted._folder).parts)
+    assert told == {"fetched": 2, "given_up": 1, "ahead_bytes": 30, "discarded_bytes": 5}
 
 
 def test_without_requests_there_is_no_ratio(counted: Counted) -> None:

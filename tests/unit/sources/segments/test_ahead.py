@@ -21,7 +21,7 @@ from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.pull import Part, Pull
 from proxy.sources.route import Route
-from proxy.sources.segments.hosts import Hosts
+from proxy.sources.segments.hosts import MOST_MEMORY_BYTES, Hosts
 
 MIB = 1024 * 1024
 SIZE = 14 * MIB
@@ -36,13 +36,32 @@ def told(fault: Fault) -> str:
     return " ".join(f"{name}={value}" for name, value in asdict(fault).items() if value != usual[name])
 
 
+class PartsCounted:
+    """Adds up what is noted of parts."""
+
+    def __init__(self) -> None:
+        self.fetched_bytes = 0
+        self.times_given_up = 0
+        self.discarded_bytes = 0
+
+    def fetched(self, count: int) -> None:
+        self.fetched_bytes += count
+
+    def given_up(self) -> None:
+        self.times_given_up += 1
+
+    def discarded(self, count: int) -> None:
+        self.discarded_bytes += count
+
+
 class Several:
     """Some origins of one item, each slow on each connection, and how it is pulled from them."""
 
     def __init__(self, origins: list[Origin], sessions: Sessions, clock: Clock, data: bytes) -> None:
         self.origins = origins
         self.data = data
-        self.hosts = Hosts(4, clock)
+        self.parts = PartsCounted()
+        self.hosts = Hosts(4, clock, self.parts)
         self.route = Route([asked_with(sessions, one, Meter()) for one in origins], clock)
 
     def pull(self, doubts: Doubts = Doubts()) -> Pull:  # noqa: B008 - frozen
@@ -103,6 +122,8 @@ async def test_further_connections_make_it_faster(one: Several) -> None:
     assert loop.time() - began < 0.75 * SIZE / RATE
     assert one.counts[0] >= 3
     assert one.sent_bytes < 1.3 * SIZE
+    assert SIZE / 4 < one.parts.fetched_bytes < SIZE
+    assert one.parts.discarded_bytes < 0.3 * SIZE
     assert pull.parts == [Part(one.origins[0].url, 0, SIZE)]
     assert repr(one.hosts) == "Hosts({}, 0 bytes ahead)"
 
@@ -111,6 +132,7 @@ async def test_a_fast_origin_is_asked_once(one: Several) -> None:
     one.origins[0].heal()
     assert await one.comes_right()
     assert one.counts == [1]
+    assert vars(one.parts) == vars(PartsCounted())
 
 
 async def test_one_connection_for_each_item_is_one(one: Several) -> None:
@@ -133,6 +155,7 @@ async def test_who_may_not_widen_any_more_gives_connections_back(one: Several) -
     pull.may_widen = lambda: False
     assert await reading
     assert one.counts[0] <= 4
+    assert one.parts.times_given_up >= 1
 
 
 OTHER_ANSWERS = (
@@ -259,6 +282,21 @@ async def test_all_comes_from_one_origin_where_a_mixture_was_wrong(two: Several)
     assert await two.comes_right(pull)
     assert len(pull.contributors) == 1
     assert 0 in two.counts
+
+
+async def test_what_came_ahead_and_nobody_had_is_counted_as_discarded(one: Several) -> None:
+    """Who reads leaves while parts are ahead."""
+    pieces = one.pull().pieces()
+    async for piece in pieces:
+        if not isinstance(piece, bytes):
+            await asyncio.to_thread(piece.read)
+        if one.hosts.free_memory_bytes(object()) < MOST_MEMORY_BYTES and one.counts[0] > 1:
+            break
+    async with asyncio.timeout(60):
+        while not one.parts.fetched_bytes:  # noqa: ASYNC110 - parts end while nobody reads on
+            await asyncio.sleep(0.01)
+    await pieces.aclose()
+    assert one.parts.discarded_bytes >= one.parts.fetched_bytes > 0
 
 
 async def test_another_item_at_the_host_gets_its_share(one: Several) -> None:
