@@ -82,7 +82,7 @@ class Client:
     @property
     def needs_binary_keyring(self) -> bool:
         """Whether its judge reads no armored keyring."""
-        return self.judge is Judge.GPGV
+        return self.judge is Judge.GPGV and self.kind is not Kind.BUILDER  # virt-builder has gpg import it.
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

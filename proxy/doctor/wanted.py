@@ -20,6 +20,43 @@ _ROOTS = {
     "uefi1.img": ("combined_uefi1-img_sha256",),
 }
 _CONTAINERS = {Kind.LXD: "lxd", Kind.INCUS: "incus"}
+_ARCHITECTURES = frozenset(
+    [
+        "amd64",
+        "x86_64",
+        "generic_64",
+        "i386",
+        "i486",
+        "i586",
+        "i686",
+        "arm64",
+        "aarch64",
+        "arm64_generic",
+        "armel",
+        "arm",
+        "armhf",
+        "armhfp",
+        "armv7a_hardfp",
+        "armv6l",
+        "armv7l",
+        "armv8l",
+        "ppc",
+        "powerpc",
+        "ppc64",
+        "powerpc64",
+        "ppc64el",
+        "ppc64le",
+        "s390x",
+        "mips",
+        "mipsel",
+        "mips64",
+        "mips64el",
+        "riscv32",
+        "riscv64",
+        "loongarch64",
+    ]
+)
+"""Those that LXD and Incus know; others are passed over in silence."""
 _DATE = "%Y%m%d"
 _DATE_LETTERS = 8
 _SUMS = ("sha512", "sha256", "md5")
@@ -68,6 +105,8 @@ def wanted(client: Client, lists: Iterable[dict[str, Any]]) -> list[Wanted]:
 def _of_list(client: Client, content: dict[str, Any]) -> Iterator[Wanted]:
     if not isinstance(content.get("products"), dict):
         return
+    # Juju itself fetches agents; images are fetched by who runs its machines.
+    is_fetched = client.kind is not Kind.JUJU or content.get("datatype") == "content-download"
     by_product: dict[str, list[tuple[str, list[Position]]]] = {}
     for product, version, items in versions(Products(content_id="", updated=None, document=content)):
         by_product.setdefault(product, []).append((version, items))
@@ -75,7 +114,7 @@ def _of_list(client: Client, content: dict[str, Any]) -> Iterator[Wanted]:
         usable = [(name, list(_taken(client, name, items))) for name, items in of_versions]
         usable = sorted((one for one in usable if one[1]), key=lambda one: one[0], reverse=True)
         for number, (version, chosen) in enumerate(usable):
-            is_taken = not client.takes_newest or not number
+            is_taken = is_fetched and (not client.takes_newest or not number)
             for position, combined in chosen:
                 one = _wanted(client, product, version, position, is_taken=is_taken, combined=combined)
                 if one is not None:
@@ -104,7 +143,7 @@ def _taken(
 def _of_containers(
     name: str, version: str, types: dict[str, Position]
 ) -> Iterator[tuple[Position, tuple[Combined, ...]]]:
-    if not _is_dated(version):
+    if not _is_dated(version) or not any(one.field("arch") in _ARCHITECTURES for one in types.values()):
         return
     combined = types.get(f"{name}_combined.tar.gz")
     if combined is not None:

@@ -91,7 +91,7 @@ def of_combined(
     voice: Voice, one: Wanted, said: Combined, meta: Exchange, root: Exchange
 ) -> Iterator[Finding]:
     """Say whether a container's metadata and root have the common hash that is the image's fingerprint."""
-    if meta.is_whole and root.is_whole and meta.body and root.body:
+    if all(one.status == _OK and one.is_whole and one.body for one in (meta, root)):
         actual = hashlib.sha256(meta.body + root.body).hexdigest()
         if actual != said.sha256.lower():
             yield voice.warning("combined", subject=one.path, field=said.field, url=meta.url)

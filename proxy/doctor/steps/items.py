@@ -27,10 +27,9 @@ async def look_at_items(context: Context, contents: Lists) -> Looked:
     """Look at what the client would fetch; return what came, the smallest first."""
     named = wanted(context.client, contents)
     context.named_items = len(named)
-    if not any(one.is_taken for one in named):
-        if context.client.kind not in {Kind.JUJU, Kind.TOOL}:
-            detail = f"{len(contents)} lists were read"
-            context.found([context.voice.fault("nothing", detail=detail, url=context.shown_url)])
+    if not any(one.is_taken for one in named) and context.client.kind not in {Kind.JUJU, Kind.TOOL}:
+        detail = f"{len(contents)} lists were read"
+        context.found([context.voice.fault("nothing", detail=detail, url=context.shown_url)])
         return []
     for one in named:
         less = not one.is_taken

@@ -112,6 +112,7 @@ IN_DOCUMENTS = {
     "size as a text": Seed(lambda c: item(c, "squashfs").update(size="9000"), "list-misfit", BOTH),
     "a number as an alias": Seed(changing(aliases=24), "list-misfit", BOTH),
     "supported as a text": Seed(changing(supported="yes"), "list-misfit", ("lxd",)),
+    "an unknown architecture": Seed(changing(arch="pdp11"), "nothing", BOTH),
     "versions that are no dates": Seed(rename_versions, "nothing", BOTH),
     "no metadata for containers": Seed(
         lambda c: [v["items"].pop("lxd.tar.xz") for v in versions(c).values()], "nothing", ("lxd",)
@@ -184,7 +185,7 @@ IN_SERVER = {
     "index of zeros": ("streams/v1/*", Fault(body=bytes(99)), "zeros", ("incus",)),
     "no JSON": ("streams/v1/index.json", Fault(body=b"{'a'"), "not-json", ("lxd", "incus", "multipass")),
     "item absent": (f"{ITEM}/*", Fault(status=404), "item-absent", ("lxd", "virt-builder", "multipass")),
-    "item changed": (f"{ITEM}/*", Fault(corrupt_at=9), "item-hash", ("lxd", "incus", "virt-builder", "juju")),
+    "item changed": (f"{ITEM}/*", Fault(corrupt_at=9), "item-hash", ("lxd", "incus", "virt-builder")),
     "item cut": (f"{ITEM}/*", Fault(cut_after=9), "cut", ("incus", "virt-builder")),
     "item packed": (f"{ITEM}/*", Fault(gzip=True), "encoding-unasked", ("virt-builder",)),
     "index packed": ("streams/v1/index.sjson", Fault(gzip=True), "encoding-unasked", ("virt-builder",)),
@@ -247,3 +248,13 @@ async def test_virt_builder_is_told_that_head_fails(images: SignedTree, doctor: 
         heads = [request.path for request in origin.requests if request.method == "HEAD"]
 
     assert len(heads) == 2
+
+
+async def test_juju_fetches_agents_and_leaves_images_to_others(images: SignedTree, doctor: Doctor) -> None:
+    async with Origin(images.root) as origin:
+        origin.fault(f"{ITEM}/*", Fault(status=404))
+
+        report = await doctor.examine(origin.url, "juju")
+
+    assert report.is_content
+    assert codes(report, WARNING) == {"item-absent"}

@@ -15,11 +15,12 @@ from support.origin import Origin
 from support.tree import SignedTree
 
 from proxy.doctor.bounds import Bounds
-from proxy.doctor.checks.extras import of_plain_http
+from proxy.doctor.checks.extras import of_plain_http, of_range
 from proxy.doctor.clients import CLIENTS
 from proxy.doctor.exchange import Exchange, Trouble
 from proxy.doctor.findings import Severity
 from proxy.doctor.gpgv import Gpgv
+from proxy.doctor.wanted import Wanted
 from proxy.doctor.wire.proxies import proxy_for
 from proxy.doctor.wording import Voice
 
@@ -246,3 +247,33 @@ async def test_a_client_is_patient_with_a_slow_server(mirror_server: Origin, doc
     mirror_server.fault("*", Fault(latency_s=0.01))
 
     assert (await doctor.examine(mirror_server.url, hasty("maas"))).is_content
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "problem"),
+    [
+        (b"cde", "bytes 2-4/5", ""),
+        (b"xde", "bytes 2-4/5", "its bytes are not those"),
+        (b"cd", "bytes 2-4/5", "2 bytes came"),
+        (b"bcde", "bytes 1-4/5", "begins with byte 1"),
+        (b"cde", "bytes 2-4/9", "of 9 bytes"),
+        (b"cde", "", "missing"),
+    ],
+)
+def test_a_part_has_to_be_the_part_that_was_asked_for(body: bytes, place: str, problem: str) -> None:
+    file = Wanted(path="x", kind="x", size_bytes=5, sums={}, product="p", version="v", is_taken=True)
+    exchange = Exchange(
+        method="GET",
+        url="http://h/x",
+        status=206,
+        headers=(("Content-Range", place),) if place else (),
+        body=body,
+        body_bytes=len(body),
+        is_whole=True,
+    )
+    client = CLIENTS["sstream"]
+
+    found = list(of_range(client, Voice(client), file, exchange, 2, b"cde"))
+
+    assert bool(found) == bool(problem)
+    assert all(problem in one.says for one in found)
