@@ -240,7 +240,7 @@ class Actions:
         text = (
             f"{counted(len(missing), 'file')} of {len(wanted)} will be fetched by a running server"
             if missing
-            else f"{counted(len(wanted), 'file')} are here already, and are kept from now on"
+            else f"{counted(len(wanted), 'file is', 'files are')} here already, and kept from now on"
         )
         total_bytes = sum(item.size_bytes for item in missing)
         done = Done(action="prefetch", text=text, blobs=len(missing), bytes=total_bytes, pins=(pin,))

@@ -62,7 +62,8 @@ def note_request(ledger: Ledger, mirrors: tuple[str, ...], selection: Selection,
     name = pin_of(mirrors, selection)
     waiting = [one for one, known in requested(ledger).items() if known.ended_at is None]
     if name not in waiting and len(waiting) >= _MOST_WAITING:
-        raise TooManyRequested(f"{counted(len(waiting), 'prefetch', 'prefetches')} wait already")
+        count = counted(len(waiting), "prefetch is", "prefetches are")
+        raise TooManyRequested(f"{count} waiting already")
     record = Requested(
         mirrors=mirrors,
         filters=tuple(one.expression for one in selection.filters),

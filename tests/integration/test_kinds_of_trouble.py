@@ -17,6 +17,7 @@ from support.tree import SignedTree
 
 from proxy.mirror import Mirror
 from proxy.reporting.problems import Problem, find_problems
+from proxy.sources.folder.file import FolderFile
 from proxy.sources.http import origin as http_origin
 from proxy.sources.http.reasons import cause_of, explain
 
@@ -243,3 +244,25 @@ async def test_a_store_that_cannot_be_written_says_what_to_mend(
     assert fault in told.text
     assert advice in told.advice
     assert never not in told.advice
+
+
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [(errno.EACCES, "rights"), (errno.EPERM, "rights"), (errno.EMFILE, "machine"), (errno.EIO, "folder")],
+)
+async def test_a_folder_that_may_not_be_read_is_this_machine_s_fault(
+    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch, number: int, cause: str
+) -> None:
+    def refuse(_: FolderFile) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(FolderFile, "open", refuse)
+    given = replace(mirror, origins=(f"file://{tmp_path}/",))
+    async with run_proxy(make_config(tmp_path / "data", given)) as proxy:
+        assert (await proxy.read(INDEX)).status == 503
+        async with proxy.get("/-/stats") as reply:
+            stats = await reply.json()
+    assert stats["mirrors"][given.name]["causes"] == [cause]
+    advice = stats["problems"][0]["advice"]
+    assert ("not the origin" in advice) == (cause == "rights")
+    assert NETWORK not in advice
