@@ -11,7 +11,7 @@ from proxy.cli.owner import warn_of_strangers
 from proxy.config.advice.exposure import exposures
 from proxy.config.advice.machine import disk_faults, hasty_clients, idle_limits, try_keyrings
 from proxy.config.advice.surroundings import oddities
-from proxy.config.checks.names import doubted_answers, unused_pins
+from proxy.config.checks.names import doubted_answers, names_led_here, unused_pins
 from proxy.config.config import Config
 from proxy.config.folders import folder_doubts, folder_faults
 from proxy.config.load import find_config_file
@@ -53,6 +53,7 @@ def _found_by_trying(config: Config) -> tuple[list[str], list[str]]:
     faults = [*disk_faults(config), *folder_faults(config)]
     warnings = [*hasty_clients(config), *idle_limits(config), *folder_doubts(config)]
     warnings += doubted_answers(config.mirrors)
+    warnings += names_led_here(config.mirrors, config.upstream.resolve)
     upstream = config.upstream
     warnings += unused_pins(upstream.resolve, upstream.parent_proxy, upstream.no_proxy)
     try:

@@ -4,7 +4,7 @@ What a name server says of a name proves nothing: anybody may have a name lead h
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _HOSTS = Path("/etc/hosts")
@@ -20,6 +20,14 @@ def own_names(hosts: Path = _HOSTS, resolver: Path = _RESOLVER, node: str = "") 
         if own in line[1:] or short in line[1:]:
             names.update(line[1:])
     return frozenset(names)
+
+
+def led_here(names: Collection[str], hosts: Path = _HOSTS) -> Iterator[tuple[str, str]]:
+    """Yield those of some names that a file of this machine gives a loopback address, and that. Blocks."""
+    wanted = {name.lower().rstrip(".") for name in names}
+    for line in _words(hosts):
+        if line[0].startswith("127.") or line[0] == "::1":
+            yield from ((name, line[0]) for name in line[1:] if name in wanted)
 
 
 def _domains(resolver: Path) -> Iterator[str]:

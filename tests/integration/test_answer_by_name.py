@@ -169,6 +169,14 @@ async def test_beside_the_tree_there_is_nothing_and_no_origin_is_asked(
     assert post.status == 404
 
 
+async def test_doubled_slashes_of_old_clients_are_passed_over(proxy: RunningProxy, tree: SignedTree) -> None:
+    """Old LXD writes //streams/v1/index.json behind a URL that ends with a slash."""
+    index = (tree.root / "streams/v1/index.json").read_bytes()
+    for target in (f"{PREFIX}//streams/v1/index.json", f"/{PREFIX}/./streams//v1/index.json"):
+        assert (await ask(proxy, target, NAME)).body == index
+    assert (await ask(proxy, "/images/stable//streams/v1/index.json", "cache.test")).body == index
+
+
 async def test_figures_are_not_shown_to_a_page_whose_name_leads_here(proxy: RunningProxy) -> None:
     """DNS rebinding: the browser takes them for that site's own."""
     for path in ("/-/stats", "/-/metrics", "/-/live", "/-/api/v1/openapi.json", "/%2D/stats"):

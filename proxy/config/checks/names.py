@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from proxy.config.toml_reader import Fault, key_text, quoted
 from proxy.mirror import ORIGINS, Mirror
+from proxy.system.host_names import led_here
 from proxy.web.authorities import Authority, of_url
 from proxy.web.mounts import tidied
 
@@ -67,6 +68,18 @@ def unused_pins(
         yield (
             "upstream.resolve is used for nothing: parent_proxy looks up itself the names of what goes "
             "through it; correct its name server, or name what is to be asked past it in no_proxy"
+        )
+
+
+def names_led_here(mirrors: Sequence[Mirror], pinned: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield which origins' names, at their usual ports, a file of this machine leads to itself. Blocks."""
+    known = {name.lower().rstrip(".") for name in pinned}
+    urls = [urlsplit(url) for mirror in mirrors for url in mirror.origin_urls]
+    hosts = {(url.hostname or "").rstrip(".") for url in urls if url.port is None}
+    for name, address in led_here(hosts - known - {"localhost"}):
+        yield (
+            f"/etc/hosts leads {name}, an origin's name, to {address}: if that is for clients, the proxy "
+            "would ask itself; write the origin's own address into [upstream] resolve"
         )
 
 
