@@ -73,8 +73,10 @@ class Mounts:
         )
 
     def _place_of_path(self, path: str, asked: Authority, local_address: _Address | None) -> Place:
-        trees = self._by_host.get(asked, ())
-        found = _below(trees, path)
+        trees = self._by_host.get(asked)
+        if trees is None and asked.host not in self._names:
+            return self._below_mount(path)  # As nearly all are.
+        found = _below(trees or (), path)
         if _is_certainly_ours(asked.host, local_address):
             below = self._below_mount(path)
             is_taken = below.mirror is not None or path.startswith(_OUR_PAGES)
@@ -82,7 +84,7 @@ class Mounts:
         if found is not None or trees:
             # MAAS up to 3.7 asks beside the tree first when its URL lacks the slash, and needs a 404.
             return (found or Place())._replace(is_ours=False)
-        if asked.host in self._names and unquote(path).startswith(_OUR_PAGES):
+        if unquote(path).startswith(_OUR_PAGES):
             return Place(is_ours=False)
         return self._below_mount(path)
 
