@@ -6,6 +6,7 @@ http for what is configured as https.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult
 
@@ -15,6 +16,8 @@ _HTTP, _HTTPS = 80, 443
 DEFAULT_PORTS = {"http": _HTTP, "https": _HTTPS}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\]|[^\s:/?#\[\]@\\<>\"'(),;{}|^`]*)(?::([0-9]{0,5}))?")
 _LAST_PORT = 65535
+_REMEMBERED = 256
+"""Clients name few hosts, again and again."""
 
 
 class Authority(NamedTuple):
@@ -39,6 +42,7 @@ def of_url(url: SplitResult) -> Authority:
     return Authority(_same(url.hostname or ""), plain(url.port or DEFAULT_PORTS.get(url.scheme, 0)))
 
 
+@lru_cache(_REMEMBERED)
 def of_header(host: str) -> Authority:
     """Return what a Host header names; NOBODY for what is no host."""
     found = _HOST.fullmatch(host.strip())

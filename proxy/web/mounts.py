@@ -11,6 +11,7 @@ is found here, no other server than the mirror's own origins is ever asked for i
 import socket
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -19,6 +20,7 @@ from proxy.web.access.networks import parse_address
 from proxy.web.authorities import DEFAULT_PORTS, Authority, of_header, of_url, plain
 
 _OUR_PAGES = "/-/"
+_REMEMBERED = 256
 
 _Address = tuple[str, int]
 """Host and port that a request arrived at."""
@@ -160,6 +162,7 @@ def _is_certainly_ours(host: str, local_address: _Address | None) -> bool:
     return local_address is not None and _is_our_name(host, local_address[0])
 
 
+@lru_cache(_REMEMBERED)
 def _is_our_name(host: str, local_host: str) -> bool:
     """Whether a host is this machine for certain; many other names may be."""
     if host in {local_host, "localhost"} or _is_loopback(host):
