@@ -103,7 +103,7 @@ def doctor(
     bounds = replace(_BOUNDS, load=crowd, requests=_BOUNDS.requests + crowd)
     if full:
         bounds = replace(bounds, is_full=True, requests=_FULL_REQUESTS)
-    places = [_place(url, keyring)] if url else list(_own_places(config_file, keyring))
+    places = [_place(url, keyring)] if url else list(_own_places(client, config_file, keyring))
     try:
         with contextlib.ExitStack() as stack, _Line(is_shown=sys.stderr.isatty() and not as_json) as line:
             is_given = keyring is not None
@@ -147,9 +147,9 @@ def _is_url(url: str) -> bool:
         return False
 
 
-def _own_places(config_file: Path | None, keyring: Path | None) -> Iterator[_Where]:
+def _own_places(client: Client, config_file: Path | None, keyring: Path | None) -> Iterator[_Where]:
     config = load(config_file)
-    places = list(own_urls(config))
+    places = list(own_urls(config, wants_tls=client.needs_https))
     if not places:
         raise UsageFault("listen has port 0, which only the running server knows: give the URL")
     for mirror, url, connect_to in places:

@@ -10,17 +10,22 @@ from proxy.mirror import Mirror
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
 
 
-def own_urls(config: Config) -> Iterator[tuple[Mirror, str, str]]:
+def own_urls(config: Config, *, wants_tls: bool = False) -> Iterator[tuple[Mirror, str, str]]:
     """Yield each mirror with its URL, and the address to connect to in place of the URL's host.
 
-    A certificate is for a name, so https is asked for by this machine's own.
-    Nothing comes of an address whose port is only known to a running server.
+    They are those of the first address, or of the first with TLS if that is wanted and
+    there is one. A certificate is for a name, so https is asked for by this machine's own.
+    An address whose port is only known to a running server is of no use.
     """
-    host, port = config.addresses[0]
-    if not port:
-        return
-    address = _LOOPBACK.get(host, host)
-    is_tls = config.tls.certificate is not None
-    place = join_address((platform.node() if is_tls else address, port))
-    for mirror in config.mirrors:
-        yield mirror, f"{'https' if is_tls else 'http'}://{place}{mirror.mount}", address
+    usable = [address for address in config.addresses if address[1]]
+    encrypted = [one for one in usable if _has_tls(config, one)]
+    for address in ((wants_tls and encrypted) or usable)[:1]:
+        host, port = _LOOPBACK.get(address[0], address[0]), address[1]
+        is_tls = address in encrypted
+        place = join_address((platform.node() if is_tls else host, port))
+        for mirror in config.mirrors:
+            yield mirror, f"{'https' if is_tls else 'http'}://{place}{mirror.mount}", host
+
+
+def _has_tls(config: Config, address: tuple[str, int]) -> bool:
+    return config.tls.certificate is not None and address not in config.plain_addresses
