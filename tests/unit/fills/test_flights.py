@@ -1,6 +1,7 @@
 """Clients and jobs share one fill of an item, which gives way to others and ends when nobody wants it."""
 
 import asyncio
+import errno
 import re
 import threading
 from collections.abc import AsyncIterator
@@ -317,6 +318,19 @@ async def test_a_fill_that_is_stopped_before_it_ran_tells_who_waits(
     assert ended(fill, State.STOPPED)
     await process.flights.ended()
     assert await process.read(item) == listing.read()
+
+
+async def test_who_waits_is_told_what_the_disk_said(
+    process: Process, listing: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(process.store, "acquire", fail)
+    fill, _ = process.flights.join(listed(listing), Source(process.route, listing.path))
+    with fill.wanted_by("192.0.2.1"), pytest.raises(StoreFault, match="the disk failed: Input/output error"):
+        await fill.begun()
+    assert ended(fill, State.FAILED)
 
 
 async def test_a_fill_that_is_stopped_while_it_locks_its_file_lets_go_of_it(

@@ -35,3 +35,16 @@ def test_what_to_do_about_a_disk_is_told_whatever_file_it_was(
 def test_whose_file_it_is_is_told_where_the_system_names_it(number: int, tmp_path: Path) -> None:
     assert "look at the modes of it and of the folders above" in told(number, tmp_path / "there" / "is none")
     assert told(number) == f"an item cannot be stored: {os.strerror(number)}"
+
+
+def test_what_to_make_is_told_only_of_a_folder_that_is_not_there_and_may_not_be_made(tmp_path: Path) -> None:
+    """Not of one that is there, nor where a disk is full, nor of what has no path."""
+    new, there = tmp_path / "new", tmp_path
+
+    def told_of(what: str | Path, number: int) -> str:
+        return str(StoreFault.of(what, OSError(number, os.strerror(number), str(what))))
+
+    assert f"cannot make it in {tmp_path}: sudo install -d" in told_of(new, errno.EACCES)
+    assert f"cannot make it in {tmp_path}: sudo install -d" in told_of(new, errno.EPERM)
+    for what, number in ((there, errno.EACCES), (new, errno.ENOSPC), (str(new), errno.EACCES)):
+        assert "sudo install" not in told_of(what, number)

@@ -380,17 +380,24 @@ def test_whether_a_blob_would_fit_is_said_without_making_room(
 # The disk's own limit
 
 
-def test_some_of_the_disk_is_kept_free(store: LocalStore, ledger: Ledger) -> None:
+def test_some_of_the_disk_is_kept_free(
+    store: LocalStore, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what of a download has arrived is not expected to arrive again."""
-    available = store.free_bytes() // 2
-    making = Keeping(store, ledger, StoreLimits(min_free_bytes=store.free_bytes() - available))
-    assert not making.reserve(NEW, available * 3 // 2)
-    assert making.reserve(NEW, available * 3 // 4)
-    assert not making.reserve(OTHER, available // 2)
+    monkeypatch.setattr(store, "free_bytes", lambda: 5000)
+    making = Keeping(store, ledger, StoreLimits(min_free_bytes=1000))
+    assert not making.reserve(NEW, 4001)
+    assert making.reserve(NEW, 3000)
+    assert not making.reserve(OTHER, 1001)
     with (layout_of(store).incoming / NEW).open("wb") as partial:
-        # A hole takes no space on the disk.
-        partial.truncate(available * 3 // 4)
-    assert making.reserve(OTHER, available // 2)
+        partial.truncate(3000)
+    assert making.reserve(OTHER, 4000)
+
+
+def test_how_much_is_free_is_what_the_disk_says(store: LocalStore) -> None:
+    """To others than root, within what is written meanwhile."""
+    status = os.statvfs(layout_of(store).root)
+    assert store.free_bytes() == pytest.approx(status.f_bavail * status.f_frsize, rel=0.5)
 
 
 # After a crash
