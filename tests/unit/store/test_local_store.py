@@ -377,6 +377,18 @@ def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> No
     assert len(files(store)) == 1
 
 
+def test_what_was_inspected_is_let_go_of(store: LocalStore) -> None:
+    digest = store.put(b"whole")
+    before = len(os.listdir("/proc/self/fd"))
+    inspection = store.inspect(digest)
+    assert inspection is not None
+    while inspection.step():
+        pass
+    assert not inspection.is_damaged()
+    inspection.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_publishing_makes_the_folder_if_need_be(tmp_path: Path) -> None:
     (tmp_path / "new").write_bytes(b"new")
     publish(tmp_path / "new", tmp_path / "folder" / "final")

@@ -102,3 +102,16 @@ async def test_what_is_repeated_of_a_large_item_is_skipped_too(server: Origin, o
     (server.root / "large").write_bytes(data)
     server.fault("large", Fault(ignore_range=True))
     assert await read(origin.item("large", len(data)), offset=500) == data[500:]
+
+
+async def test_a_whole_reply_to_a_range_is_taken_only_if_it_says_what_it_is(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    """One with a length is the item from its beginning; of another nobody knows where it begins."""
+    server.fault("item", Fault(ignore_range=True))
+    assert await read(origin.item("item", len(DATA)), offset=100) == DATA[100:]
+    server.fault("item", Fault(ignore_range=True, chunked=True))
+    async with origin.open("item", offset=100) as reply:
+        assert (reply.is_unplaced, reply.total) == (True, None)
+    async with origin.open("item") as reply:
+        assert reply.is_unplaced
