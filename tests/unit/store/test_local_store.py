@@ -379,14 +379,14 @@ def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> No
 
 def test_what_was_inspected_is_let_go_of(store: LocalStore) -> None:
     digest = store.put(b"whole")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     inspection = store.inspect(digest)
     assert inspection is not None
     while inspection.step():
         pass
     assert not inspection.is_damaged()
     inspection.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_publishing_makes_the_folder_if_need_be(tmp_path: Path) -> None:
