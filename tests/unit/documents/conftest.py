@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from support.descriptors import _closes_its_files  # noqa: F401 - an autouse fixture
 from support.mirrors import Worker, folder_mirror, open_worker
 from support.running import Clock
 from support.tree import SignedTree

@@ -21,7 +21,9 @@ PARTS = [Part(A, 0, 100), Part(B, 100, 200), Part(A, 200, 300, "http://mirror.ex
 @pytest.fixture
 async def kept() -> AsyncIterator[KeptItem]:
     threads = Threads()
-    yield KeptItem(threads)
+    kept = KeptItem(threads)
+    yield kept
+    kept._drop()
     await threads.close()
 
 

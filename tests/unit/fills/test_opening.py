@@ -82,7 +82,7 @@ async def test_a_client_of_one_origin_tries_three_times_where_another_try_can_he
 async def test_who_goes_on_past_the_store_gets_all_of_it(
     process: Process, item: Item, listing: TreeItem
 ) -> None:
-    await process.open(item)
+    opened = await process.open(item)
     opening = Opening(process.flights, item, process.route, "192.0.2.1")
     body, received = await opening.replacement(process.fill, StoreFault("the disk is gone")), Received()
     try:
@@ -90,6 +90,7 @@ async def test_who_goes_on_past_the_store_gets_all_of_it(
         await body.send_to(received, 0, item.size_bytes)
     finally:
         await body.close()
+        await opened.body.close()
     assert bytes(received.body) == listing.read()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,10 +27,11 @@ async def threads() -> AsyncIterator[Threads]:
 
 
 @pytest.fixture
-def incoming(tmp_path: Path) -> LocalIncoming:
+def incoming(tmp_path: Path) -> Iterator[LocalIncoming]:
     incoming = LocalStore(tmp_path).acquire(digest_of(DATA), len(DATA))
     assert incoming is not None
-    return incoming
+    yield incoming
+    incoming.close()
 
 
 class Disk:

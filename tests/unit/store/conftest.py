@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.descriptors import _closes_its_files  # noqa: F401 - an autouse fixture
 from support.running import Clock
 
 from proxy.store.ledger import Ledger

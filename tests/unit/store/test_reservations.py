@@ -116,6 +116,9 @@ def test_a_transfer_that_begins_while_reservations_are_looked_through_keeps_its_
     began.join()
 
     assert keeping.reservations.total_bytes() == 60
+    for one in incoming:
+        assert one is not None
+        one.close()
 
 
 def test_what_somebody_has_begun_anew_stays_reserved(store: LocalStore, keeping: Keeping) -> None:

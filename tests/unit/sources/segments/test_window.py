@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.sources.segments.window import LEAST_BYTES, Chunk, Segment, Sender, Window
@@ -107,6 +107,7 @@ def test_the_end_that_a_transfer_leaves_can_be_claimed_anew() -> None:
     assert window.starts_at == SIZE
 
 
+@settings(deadline=None)
 @given(st.integers())
 def test_whatever_happens_all_bytes_leave_in_order_and_once(seed: int) -> None:
     random = Random(seed)

@@ -71,6 +71,7 @@ def test_a_partial_file_longer_than_the_blob_starts_anew(store: LocalStore) -> N
     finish(incoming)
     assert not follower.progress().is_verified
     assert store.read(DIGEST) == DATA
+    follower.close()
 
 
 @pytest.mark.parametrize("mode_bits", [0o444, 0o644, 0o400])

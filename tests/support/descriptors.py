@@ -1,0 +1,27 @@
+"""What a test leaves open of its files: nothing, or the program would run out of descriptors one day."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def open_below(folder: Path) -> list[str]:
+    """Return the files below a folder that this process has open, also those without a name by now.
+
+    Packed lists are closed once nobody refers to them, and the frames of an error may for a while.
+    """
+    found: list[str] = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(os.fspath(link.readlink()))
+    return sorted(one for one in found if one.startswith(f"{folder}/") and "/listings/" not in one)
+
+
+@pytest.fixture(autouse=True)
+def _closes_its_files(tmp_path: Path) -> Iterator[None]:
+    """Hold each test to closing what was opened of its folder, once all else has been torn down."""
+    yield
+    assert open_below(tmp_path) == []
