@@ -80,6 +80,7 @@ SAMPLES: dict[str, Sample] = {
     "liar/": Sample(lambda _: ORIGIN, {"path": "x", "problem": "x", "at": 1.0, "distrusted_until": 1.0}),
     "rule/": Sample(lambda _: RULE.name, {"last": None, "next_at": 1.0, "complete_at": None, "versions": []}),
     "asked/": Sample(lambda _: "other", True, is_read=False),
+    "requested/": Sample(lambda _: "prefetch test: x", {"mirrors": ["test"], "asked_at": 1.0}),
     "scrub": Sample(lambda _: "", {"asked_at": 0.0, "completed_at": 1.0, "due_blobs": 0, "damaged": []}),
     "asked scrub": Sample(lambda _: "", 1.0),
     "sha512/": Sample(lambda _: "0" * 128, "0" * 64),
