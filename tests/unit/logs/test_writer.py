@@ -78,7 +78,7 @@ def test_a_line_is_there_at_once_when_there_are_few(pipe: Pipe) -> None:
         began = time.monotonic()
         pipe.writer.put(f"line {number}\n")
         assert os.read(pipe.read_end, 100) == f"line {number}\n".encode()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
         assert pipe.writer._waiting_bytes == 0
 
 
@@ -223,7 +223,7 @@ def test_a_child_leaves_its_parents_lines_to_the_parent(pipe: Pipe) -> None:
     if pid == 0:
         pipe.writer.put("child\n")
         os._exit(0 if len(pipe.writer._lines) == 1 and not pipe.writer._untold else 1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     got = pipe.read_lines(lambda lines: lines[-1].startswith("dropped"))
     assert [line for line in got if line == "child"] == []

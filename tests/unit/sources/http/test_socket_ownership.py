@@ -278,7 +278,7 @@ def test_sessions_close_at_once_while_somebody_reads(place: Place, run: Callable
             upstream = asked_with(sessions, origin, Meter())
             async with reading(upstream, "large") as large:
                 await large.until_straight()
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(20):
                     await sessions.__aexit__(None, None, None)
 
     run(close())

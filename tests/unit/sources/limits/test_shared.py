@@ -117,7 +117,7 @@ def test_nobody_waits_for_a_process_that_stands_still_or_died_with_the_lock(
         os.kill(held.get(timeout=60), fate)
         began = time.monotonic()
         taken = taken_in(clock, 1.0, limit)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 20
     finally:
         holder.kill()
         holder.join()

@@ -89,11 +89,11 @@ async def test_clients_do_not_wait_for_a_process_that_hangs(
     shares.share(1).told(0)
     taker = Taker(listener, shares.share(0))
     stack.callback(taker.close)
-    for _ in range(20):
+    for _ in range(100):
         connect(listener, stack)
     began_s = time.monotonic()
-    await all_taken([taker], 20)
-    assert time.monotonic() - began_s < 0.5  # As many waits as clients would be a second.
+    await all_taken([taker], 100)
+    assert time.monotonic() - began_s < 3  # As many waits as clients would be five seconds.
 
 
 async def test_a_lack_of_descriptors_passes(
