@@ -80,6 +80,8 @@ class ConnectMaas:
             trial = await try_mirror(target.url)
             if not trial.is_good:
                 raise MaasFault(f"{trial.problem} (--proxy-url says what MAAS is to use)")
+            if trial.problem:
+                click.echo(f"warning: {printable(trial.problem)}", err=True)
             return await maas.look()
 
         site = self._with_maas(look)

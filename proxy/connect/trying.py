@@ -8,7 +8,7 @@ from proxy.connect.addresses import without_password
 
 _TIMEOUT_S = 30.0
 _INDEX = "streams/v1/index.sjson"
-_OK, _UNAUTHORIZED = 200, 401
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 
 
 class Trial(NamedTuple):
@@ -16,6 +16,7 @@ class Trial(NamedTuple):
 
     is_good: bool
     problem: str = ""
+    """What is to be told; also of one that may be good for others."""
 
 
 async def try_mirror(url: str) -> Trial:
@@ -37,6 +38,10 @@ async def try_mirror(url: str) -> Trial:
         return Trial(False, f"nothing answers at {shown} ({error}): does the proxy run, and listen there?")
     if status == _OK:
         return Trial(True)
+    if status == _FORBIDDEN:
+        return Trial(
+            True, f"{shown} is not for this machine (HTTP 403): whether it is for MAAS, `allow` says"
+        )
     if status == _UNAUTHORIZED:
         return Trial(
             False,

@@ -14,6 +14,7 @@ from proxy.connect.addresses import maas_base
 from proxy.connect.errors import KeyFault, MaasFault, MaasRefused, MaasUnreachable
 from proxy.connect.http import MaasHttp
 from proxy.connect.maas import Maas
+from proxy.connect.trying import try_mirror
 from proxy.connect.v2 import MaasV2
 from proxy.connect.v3 import MaasV3
 
@@ -154,3 +155,34 @@ async def test_version_3_needs_a_new_maas_and_the_right_password(
 
     assert ("from 3.8 on" if version == "3.7.0" else "does not accept") in str(fault.value)
     assert password not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_good", "told"),
+    [
+        (200, True, ""),
+        (403, True, "whether it is for MAAS"),
+        (401, False, "$SSTREAM_PROXY_URL"),
+        (404, False, "HTTP 404"),
+        (302, False, "HTTP 302"),
+        (503, False, "HTTP 503"),
+    ],
+)
+async def test_the_mirror_is_tried_by_the_url_that_maas_is_to_use(
+    region: Region, status: int, is_good: bool, told: str
+) -> None:
+    region.failing = answering(status, location="/elsewhere" if status == 302 else "")
+
+    trial = await try_mirror(region.base.replace("://", "://maas:hunter2@") + "/images/")
+
+    assert trial.is_good == is_good
+    assert told in trial.problem
+    assert "hunter2" not in trial.problem
+
+
+async def test_a_mirror_that_is_not_there_is_told_without_its_password() -> None:
+    trial = await try_mirror("http://maas:hunter2@127.0.0.1:9/images/")
+
+    assert not trial.is_good
+    assert "nothing answers at http://maas:***@127.0.0.1:9/images/" in trial.problem
+    assert "hunter2" not in trial.problem
