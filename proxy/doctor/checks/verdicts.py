@@ -12,6 +12,7 @@ from proxy.readable import date, duration
 _WEAK = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
 _HASH, _SIGNED_AT = 7, 2
 _AHEAD_S = 300.0
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _END = b"-----END PGP SIGNATURE-----"
 _TIME_CONFLICT = "Time conflict"
 
@@ -42,13 +43,13 @@ def _refused(voice: Voice, document: Document, verdict: Verdict, facts: dict[str
         code, more = "unsigned", {}
     elif _END not in document.raw:
         code, more = "cut-off", {}
-    elif verdict.has("BADSIG"):
-        pass
-    elif verdict.has("NO_PUBKEY"):
+    elif document.raw.startswith(_BYTE_ORDER_MARK):
+        code, more = "envelope", {"detail": "a byte order mark stands before it"}
+    elif verdict.has("NO_PUBKEY") and not verdict.has("BADSIG"):
         code, more = "signature-second" if verdict.has("GOODSIG") else "signature-unknown", {"key": missing}
     elif _TIME_CONFLICT in verdict.last_line:
         code, more = "signature-time", {"detail": "it was made before its key, or the key is of the future"}
-    elif verdict.has("GOODSIG"):
+    elif verdict.has("GOODSIG") and not verdict.has("BADSIG"):
         code, more = "envelope", {"detail": "another block follows the signed one"}
     return voice.fault(code, **facts, **more)
 
