@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 from support.browser import NARROW, WIDE, Watched, open_page
 from support.origin import Origin
 from support.running import MOUNT, RunningProxy, make_config, run_proxy
@@ -94,3 +94,21 @@ async def test_every_page_has_landmarks_a_title_and_is_reached_by_keyboard(
                 assert await watched.overflow() == 0
             assert watched.problems == []
         assert len(titles) == len(PAGE_NAMES)
+
+
+@pytest.mark.parametrize("page_path", ["/", "/-/connect", "/-/"])
+async def test_an_address_is_copied_by_keyboard_and_that_is_said(
+    browser: Browser, tmp_path: Path, mirrors: list[Mirror], page_path: str
+) -> None:
+    async with run_proxy(make_config(tmp_path / "data", *mirrors)) as proxy:  # noqa: SIM117
+        async with open_page(browser, proxy.base + page_path) as watched:
+            button = watched.page.get_by_role("button", name="Copy the address of maas")
+            await button.press("Enter")
+            await expect(watched.page.locator("#copied")).to_have_text("Copied.")
+            beside = watched.page.locator(".copied").filter(has=button).locator("code")
+            assert await beside.text_content() == f"{proxy.base}{MOUNT}"
+            field = "document.body.append(Object.assign(document.createElement('textarea'), {id: 'there'}))"
+            await watched.page.evaluate(field)
+            await watched.page.locator("#there").press("Control+v")
+            assert await watched.page.locator("#there").input_value() == f"{proxy.base}{MOUNT}"
+            assert watched.problems == []

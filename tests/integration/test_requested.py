@@ -81,7 +81,7 @@ async def test_what_was_begun_when_the_server_stopped_is_taken_up_again(
     await proxy.read(INDEX)
     gate = origin.gate(item.path)
     await ask(proxy, filters=["ftype=squashfs"], max=1)
-    async with keeping(proxy):
+    async with keeping(proxy), asyncio.timeout(30):
         await origin.arrived(item.path)
     assert (await told(proxy))[0]["ended_at"] is None
     gate.open()
