@@ -83,7 +83,7 @@ SAMPLES: dict[str, Sample] = {
     "requested/": Sample(lambda _: "prefetch test: x", {"mirrors": ["test"], "asked_at": 1.0}),
     "scrub": Sample(lambda _: "", {"asked_at": 0.0, "completed_at": 1.0, "due_blobs": 0, "damaged": []}),
     "asked scrub": Sample(lambda _: "", 1.0),
-    "sha512/": Sample(lambda _: "0" * 128, "0" * 64),
+    "sha512/": Sample(lambda _: "0" * 128, "0" * 64, is_read=False),
     "rate/": Sample(lambda _: MIRROR, 1e6),
 }
 """By the beginning of keys, and whose they are if two kinds begin alike. A new kind needs a row here."""

@@ -54,6 +54,18 @@ async def test_it_is_served_and_stored_like_any_other(
     assert origin.count(item.path) == 0
 
 
+@pytest.mark.parametrize("record", [7, "x", {"sha256": "x"}, "A" * 64])
+async def test_a_record_that_cannot_be_read_is_made_anew(
+    proxy: RunningProxy, tree: SignedTree, item: TreeItem, record: object
+) -> None:
+    digest = sha512(item.read()).hexdigest()
+    list_by(tree, item, sha512=digest)
+    storage = proxy.cache.storage
+    await storage.threads.ledger(storage.ledger.write, f"sha512/{digest}", record)
+
+    assert (await proxy.read(item.path)).body == item.read()
+
+
 async def test_what_does_not_match_reaches_nobody(
     proxy: RunningProxy, tree: SignedTree, item: TreeItem
 ) -> None:
