@@ -7,6 +7,7 @@ from support.examining import SHORT_S, Doctor, codes, hasty
 from support.faults import Fault
 from support.origin import Origin
 
+from proxy.doctor.bounds import Bounds
 from proxy.doctor.findings import Severity
 
 INDEX = "streams/v1/index.sjson"
@@ -62,6 +63,8 @@ SEEDS = {
     "endless head": Seed(INDEX, Fault(head=b"HTTP/1.1 200 OK\r\n", endless=b"X-A: b\r\n" * 4000), "not-http"),
     "closed without a reply": Seed(INDEX, Fault(refuse=True), "closed"),
     "redirect without end": Seed(INDEX, Fault(redirect_to="/streams/v1/index.sjson"), "redirect-loop"),
+    "redirect to no URL": Seed(INDEX, Fault(redirect_to="http://[::bad/"), "redirect-loop"),
+    "redirect to a file": Seed(INDEX, Fault(redirect_to="file:///etc/passwd"), "redirect-loop", "sstream"),
     "part of the index": Seed(INDEX, Fault(head=head("206 Partial", "Content-Length: 0")), "partial"),
     "odd status": Seed(INDEX, Fault(head=head("204 No Content")), "failed"),
     "list absent": Seed(LIST, Fault(status=404), "absent"),
@@ -132,3 +135,13 @@ async def test_a_good_mirror_has_neither_faults_nor_warnings(
     assert not codes(report), report.findings
     assert codes(report, Severity.WARNING) <= {"stray-chunk"}
     assert report.tried["items"] == report.tried["named_items"] == report.tried["whole_items"] > 20
+
+
+async def test_a_body_without_end_is_read_to_the_bound(mirror_server: Origin, doctor: Doctor) -> None:
+    endless = Fault(head=head("200 OK"), endless=b"x" * 65536)
+    mirror_server.fault(INDEX, endless)
+
+    report = await doctor.examine(mirror_server.url, bounds=Bounds(document_bytes=500_000))
+
+    assert codes(report) == {"too-large"}
+    assert report.tried["bytes"] <= 500_000
