@@ -10,6 +10,7 @@ import pytest
 from support.failing_disk import in_the_way, locked
 from support.holding import Holding
 from support.layout import Layout
+from support.running import Clock
 
 from proxy.store import health as store_health
 from proxy.store.health import StoreHealth
@@ -17,28 +18,13 @@ from proxy.store.ledger import Ledger
 from proxy.store.local.store import LocalStore
 
 
-class Time:
-    """Monotonic seconds of a test."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
 @contextmanager
-def process(folder: Path, time: Time) -> Iterator[StoreHealth]:
+def process(folder: Path, clock: Clock) -> Iterator[StoreHealth]:
     """View the health of a store as a process of its own does."""
     store = LocalStore(folder)
     with (
         closing(Ledger(folder / "ledger")) as ledger,
-        closing(StoreHealth(folder / "boards" / ".health", store, ledger, time)) as health,
+        closing(StoreHealth(folder / "boards" / ".health", store, ledger, clock)) as health,
     ):
         yield health
 
@@ -50,10 +36,10 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_what_one_finds_all_know_until_it_is_over(
-    tmp_path: Path, time: Time, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "proxy.store.health")
-    with process(tmp_path, time) as keeper, process(tmp_path, time) as worker:
+    with process(tmp_path, clock) as keeper, process(tmp_path, clock) as worker:
         assert keeper.try_out() == ()
         assert worker.faults() == []
         with locked(tmp_path / "ledger" / "records" / "cache.db"):
@@ -67,28 +53,28 @@ def test_what_one_finds_all_know_until_it_is_over(
     assert said == ["store.not_writable", "store.writable"]
 
 
-def test_asking_writes_nothing(tmp_path: Path, time: Time) -> None:
-    with process(tmp_path, time) as keeper, process(tmp_path, time) as worker:
+def test_asking_writes_nothing(tmp_path: Path, clock: Clock) -> None:
+    with process(tmp_path, clock) as keeper, process(tmp_path, clock) as worker:
         keeper.try_out()
         before = files(tmp_path)
         assert worker.faults() == []
         assert files(tmp_path) == before
 
 
-def test_a_keeper_that_finds_nothing_out_any_more_is_told_of(tmp_path: Path, time: Time) -> None:
+def test_a_keeper_that_finds_nothing_out_any_more_is_told_of(tmp_path: Path, clock: Clock) -> None:
     """The disk that it tries out may hang, and it with that."""
-    with process(tmp_path, time) as keeper, process(tmp_path, time) as worker:
+    with process(tmp_path, clock) as keeper, process(tmp_path, clock) as worker:
         keeper.try_out()
-        time.now += 29
+        clock.now += 29
         assert worker.faults() == []
-        time.now += 2
+        clock.now += 2
         (fault,) = worker.faults()
         assert "31 s ago" in fault
 
 
-def test_what_a_keeper_found_that_is_gone_counts_no_more(tmp_path: Path, time: Time) -> None:
-    with process(tmp_path, time) as worker:
-        with process(tmp_path, time) as keeper, locked(tmp_path / "ledger" / "records" / "cache.db"):
+def test_what_a_keeper_found_that_is_gone_counts_no_more(tmp_path: Path, clock: Clock) -> None:
+    with process(tmp_path, clock) as worker:
+        with process(tmp_path, clock) as keeper, locked(tmp_path / "ledger" / "records" / "cache.db"):
             keeper.try_out()
             assert worker.faults()
         assert worker.faults() == []
@@ -106,24 +92,24 @@ health.try_out()
 """
 
 
-def test_a_keeper_that_dies_leaves_nothing_to_be_believed(tmp_path: Path, time: Time) -> None:
-    with process(tmp_path, time) as worker, Holding(TRY_OUT, tmp_path) as keeper:
-        time.now = monotonic() + 60
+def test_a_keeper_that_dies_leaves_nothing_to_be_believed(tmp_path: Path, clock: Clock) -> None:
+    with process(tmp_path, clock) as worker, Holding(TRY_OUT, tmp_path) as keeper:
+        clock.now = monotonic() + 60
         assert worker.faults()  # It has not been heard of for a minute.
         keeper.kill()
         assert worker.faults() == []
 
 
-def test_without_a_keeper_what_shows_without_writing_is_told(tmp_path: Path, time: Time) -> None:
-    with process(tmp_path, time) as command:
+def test_without_a_keeper_what_shows_without_writing_is_told(tmp_path: Path, clock: Clock) -> None:
+    with process(tmp_path, clock) as command:
         assert command.faults() == []
         with in_the_way(Layout(tmp_path).incoming):
             (fault,) = command.faults()
         assert "blobs cannot be stored" in fault
 
 
-def test_half_a_result_is_none(tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
-    with process(tmp_path, time) as keeper, process(tmp_path, time) as worker:
+def test_half_a_result_is_none(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    with process(tmp_path, clock) as keeper, process(tmp_path, clock) as worker:
         monkeypatch.setattr(store_health, "crc32", lambda _: 7)
         keeper.try_out()
         monkeypatch.undo()

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.running import Clock
 
 from proxy.sources.limits.priority import Priority
 from proxy.sources.limits.shared import SharedLimit
@@ -19,33 +20,18 @@ RATE = 2_000_000
 _SPAWN = multiprocessing.get_context("spawn")
 
 
-class Time:
-    """Monotonic seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Time:
-    return Time()
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "boards" / ".limit"
 
 
 @pytest.fixture
-def limit(path: Path, clock: Time) -> Iterator[SharedLimit]:
+def limit(path: Path, clock: Clock) -> Iterator[SharedLimit]:
     with closing(opened(path, clock)) as limit:
         yield limit
 
 
-def opened(path: Path, clock: Time) -> SharedLimit:
+def opened(path: Path, clock: Clock) -> SharedLimit:
     """Return another process's hold on the limit; its share is a quarter."""
     limit = SharedLimit(path, RATE, RATE / 4, clock)
     limit.open()
@@ -60,7 +46,7 @@ def drained(*limits: SharedLimit) -> int:
     return total
 
 
-def taken_in(clock: Time, seconds: float, *limits: SharedLimit) -> int:
+def taken_in(clock: Clock, seconds: float, *limits: SharedLimit) -> int:
     """Take all that can be taken while time passes."""
     total = 0
     for _ in range(int(seconds * 100)):
@@ -108,7 +94,7 @@ def _hold(path: Path, held: "multiprocessing.Queue[int]") -> None:
 
 @pytest.mark.parametrize("fate", [signal.SIGSTOP, signal.SIGKILL])
 def test_nobody_waits_for_a_process_that_stands_still_or_died_with_the_lock(
-    path: Path, limit: SharedLimit, clock: Time, fate: signal.Signals
+    path: Path, limit: SharedLimit, clock: Clock, fate: signal.Signals
 ) -> None:
     held: multiprocessing.Queue[int] = _SPAWN.Queue()
     holder = _SPAWN.Process(target=_hold, args=(path, held))
@@ -127,7 +113,7 @@ def test_nobody_waits_for_a_process_that_stands_still_or_died_with_the_lock(
 # What may be wrong with the file
 
 
-def test_two_share_it(path: Path, limit: SharedLimit, clock: Time) -> None:
+def test_two_share_it(path: Path, limit: SharedLimit, clock: Clock) -> None:
     with closing(opened(path, clock)) as other:
         drained(limit, other)
         assert taken_in(clock, 2.0, limit, other) == pytest.approx(2 * RATE, rel=0.03)
@@ -135,7 +121,7 @@ def test_two_share_it(path: Path, limit: SharedLimit, clock: Time) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"limit 1\n", b"\xff" * 10_000, bytes(10)])
 def test_a_damaged_or_short_file_is_begun_anew(
-    path: Path, limit: SharedLimit, clock: Time, data: bytes
+    path: Path, limit: SharedLimit, clock: Clock, data: bytes
 ) -> None:
     with closing(opened(path, clock)) as other:
         drained(limit, other)
@@ -145,7 +131,7 @@ def test_a_damaged_or_short_file_is_begun_anew(
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_file_that_was_removed_or_replaced_is_shared_with_newcomers_within_a_second(
-    path: Path, limit: SharedLimit, clock: Time, *, is_replaced: bool
+    path: Path, limit: SharedLimit, clock: Clock, *, is_replaced: bool
 ) -> None:
     path.unlink()
     if is_replaced:
@@ -156,7 +142,7 @@ def test_a_file_that_was_removed_or_replaced_is_shared_with_newcomers_within_a_s
 
 
 def test_without_a_file_each_keeps_to_its_share_and_says_so_once(
-    path: Path, clock: Time, caplog: pytest.LogCaptureFixture
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.mkdir(parents=True)  # Nobody can open that.
     with caplog.at_level(logging.WARNING), closing(opened(path, clock)) as limit:
@@ -165,7 +151,7 @@ def test_without_a_file_each_keeps_to_its_share_and_says_so_once(
     assert [record.msg.split()[0] for record in caplog.records] == ["limit.not_shared"]
 
 
-def test_the_file_is_shared_as_soon_as_it_can_be(path: Path, clock: Time) -> None:
+def test_the_file_is_shared_as_soon_as_it_can_be(path: Path, clock: Clock) -> None:
     path.mkdir(parents=True)
     with closing(opened(path, clock)) as limit, closing(opened(path, clock)) as other:
         path.rmdir()
