@@ -224,12 +224,14 @@ async def test_a_prefetch_that_was_stopped_keeps_no_client_waiting(
     process.send_signal(signal.SIGSTOP)
 
     config = make_config(commands.data, replace(mirror, name="maas"))
-    async with run_proxy(config) as proxy, proxy.get(item.path) as client:
-        assert await client.read() == item.read()
-        assert origin.count(item.path) == 2
-    process.send_signal(signal.SIGCONT)
-    stall.remove()
-    await process.communicate()
+    try:
+        async with run_proxy(config) as proxy, proxy.get(item.path) as client:
+            assert await client.read() == item.read()
+            assert origin.count(item.path) == 2
+    finally:
+        process.send_signal(signal.SIGCONT)
+        stall.remove()
+        await process.communicate()
 
     assert process.returncode == 0
     assert origin.count(item.path) == 2
