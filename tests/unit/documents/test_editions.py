@@ -20,7 +20,7 @@ from support.tree import SignedTree
 from proxy.digest import Digest
 from proxy.documents.editions import GenerationUnknown
 from proxy.documents.generation import Generation, GenerationLost
-from proxy.documents.mirror_records import MirrorRecords
+from proxy.documents.mirror_records import MirrorRecords, Recorded
 from proxy.documents.records import documents_in_use
 from proxy.mirror import Mirror
 from proxy.simplestreams.listing import ListingDamaged
@@ -463,3 +463,22 @@ async def test_keys_that_no_longer_verify_the_held_generation_say_nothing_about_
         assert later.documents.why_unverified() == ""
     logged = [one for one in caplog.messages if one.startswith("generation.unproved")]
     assert len(logged) == 1
+
+
+async def test_a_record_that_is_older_than_what_is_served_here_or_gone_changes_nothing(
+    worker: Worker, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was read before another check ended, or from a ledger that has lost it."""
+    publish(tree, "20250701")
+    await worker.check()
+    old = await worker.records.recorded()
+    publish(tree, "20250722")
+    assert (await worker.check()).number == 2
+    for recorded in (old, old._replace(accepted=None)):
+
+        async def read(recorded: Recorded = recorded) -> Recorded:
+            return recorded
+
+        monkeypatch.setattr(worker.records, "recorded", read)
+        await worker.editions.adopt()
+        assert (await worker.served()).number == 2

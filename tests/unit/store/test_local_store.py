@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -375,6 +376,16 @@ def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> No
     assert done.stdout == "a document cannot be stored: File too large draft gone: True\n"
     assert store.read(digest_of(b"small")) == b"small"
     assert len(files(store)) == 1
+
+
+def test_folders_that_somebody_removed_are_made_again(store: LocalStore) -> None:
+    root = layout_of(store).root
+    before = {path for path in root.iterdir() if path.is_dir()}
+    for folder in before:
+        shutil.rmtree(folder)
+    store.restore()
+    assert {path for path in root.iterdir() if path.is_dir()} == before
+    assert len(before) == 3
 
 
 def test_what_was_inspected_is_let_go_of(store: LocalStore) -> None:

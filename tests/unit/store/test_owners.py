@@ -58,6 +58,15 @@ def test_what_the_owner_or_anybody_may_change_is_not_named(data_dir: Path) -> No
     assert "rules" in named(data_dir, colleague)
 
 
+def test_what_belongs_to_the_owner_is_not_named(data_dir: Path) -> None:
+    owner = Owner(os.geteuid() or ANOTHER.uid, ANOTHER.gid)
+    everything = (data_dir, *data_dir.rglob("*"))
+    if os.geteuid() == 0:
+        for path in everything:
+            os.chown(path, owner.uid, os.getegid())
+    assert named(data_dir, owner) == set()
+
+
 def test_nothing_is_foreign_to_root(data_dir: Path) -> None:
     assert find_strangers(data_dir, Owner(0, 0)) is None
 
