@@ -378,6 +378,19 @@ def test_a_blob_that_does_not_fit_leaves_nothing_behind(store: LocalStore) -> No
     assert len(files(store)) == 1
 
 
+def test_a_document_that_cannot_be_published_leaves_no_draft(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(writer, "publish", fail)
+    with pytest.raises(StoreFault, match="a document cannot be stored"):
+        store.put(b"document")
+    assert not files(store)
+    assert list(layout_of(store).incoming.iterdir()) == []
+
+
 def test_folders_that_somebody_removed_are_made_again(store: LocalStore) -> None:
     root = layout_of(store).root
     before = {path for path in root.iterdir() if path.is_dir()}
