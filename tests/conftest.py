@@ -27,7 +27,6 @@ _LEAST_FREE_BYTES = 2 * 1024**3
 _LONGEST = (
     "test_disk_faults.py",
     "test_ahead.py",
-    "test_dashboard.py",
     "test_upstream_limit.py",
     "test_late_loop.py",
 )
