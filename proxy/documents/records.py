@@ -139,9 +139,10 @@ def add_flavours(ledger: Ledger, mirror: str, suffixes: frozenset[str]) -> None:
 class _LastCheck:
     is_local: bool = False
     too_old: str = ""
+    causes: tuple[str, ...] = ()
 
 
-_LAST_CHECK = Kind("last check/", Schema(_LastCheck))
+_LAST_CHECK = Kind("last check/", Schema(_LastCheck, later=["causes"]))
 
 
 def trouble_of(ledger: Ledger, mirror: str) -> Trouble:
@@ -149,14 +150,16 @@ def trouble_of(ledger: Ledger, mirror: str) -> Trouble:
     found = ledger.records_at(_TROUBLE.key(mirror), _LAST_CHECK.key(mirror))
     trouble = known(_TROUBLE.among(ledger, found, mirror)) or Trouble()
     last = known(_LAST_CHECK.among(ledger, found, mirror))
-    return trouble if last is None else replace(trouble, is_local=last.is_local, too_old=last.too_old)
+    if last is None:
+        return trouble
+    return replace(trouble, is_local=last.is_local, too_old=last.too_old, causes=last.causes)
 
 
 def note_trouble(ledger: Ledger, mirror: str, trouble: Trouble) -> None:
     """Record what went wrong. Blocks."""
-    last = _LastCheck(is_local=trouble.is_local, too_old=trouble.too_old)
+    last = _LastCheck(is_local=trouble.is_local, too_old=trouble.too_old, causes=trouble.causes)
     with ledger.transaction():
-        _TROUBLE.write(ledger, replace(trouble, is_local=False, too_old=""), mirror)
+        _TROUBLE.write(ledger, replace(trouble, is_local=False, too_old="", causes=()), mirror)
         _LAST_CHECK.write(ledger, last, mirror)
 
 
