@@ -11,7 +11,7 @@ from proxy.digest import digest_of
 from proxy.documents.draft import Draft, Offer, choose_offer
 from proxy.documents.generation import Document, Generation
 from proxy.simplestreams.model import INDEX_FORMAT, PRODUCTS_FORMAT
-from proxy.sources.errors import OriginAbsent
+from proxy.sources.errors import OriginAbsent, OriginUnreachable
 from proxy.sources.folder.origin import FolderOrigin
 from proxy.sources.folder.reader import Reader
 from proxy.sources.options import UpstreamOptions
@@ -83,3 +83,14 @@ def test_the_first_draft_of_all_is_the_fullest_and_newer_ones_are_held_back(orig
     assert chosen is full
     assert [one.gaps for one in held_back] == [(f"{TWO} is missing",)]
     assert choose_offer([], None, is_over=False) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("index", "one", "is_worth_it"), [(100, 100, False), (200, 100, True), (100, 200, True)]
+)
+def test_a_list_that_does_not_come_is_done_without_only_for_something_new(
+    current: Generation, index: float, one: float, *, is_worth_it: bool
+) -> None:
+    found = Draft(index_path=INDEX, documents={INDEX: document(INDEX, index), ONE: document(ONE, one)})
+    found.leave_out(TWO, OriginUnreachable("file:///srv/", "it is silent"), current)
+    assert found.is_worth_its_gaps(current) is is_worth_it
