@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 from support.bytecode import keep_bytecode
+from support.examining import Doctor
 from support.keys import SigningKey
 from support.origin import Origin
 from support.running import MOUNT, Clock, RunningProxy, make_config, run_proxy
@@ -95,6 +97,15 @@ async def origin(tree: SignedTree) -> AsyncIterator[Origin]:
 def mirror(origin: Origin, keyring: Path) -> Mirror:
     """Return a mirror of `origin`."""
     return Mirror(name="test", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))
+
+
+@pytest.fixture
+def doctor(keyring: Path) -> Iterator[Doctor]:
+    """Return the doctor, with the keyring of the session's key."""
+    with ExitStack() as stack:
+        tools = Doctor(stack, keyring)
+        tools.judge()
+        yield tools
 
 
 @pytest.fixture

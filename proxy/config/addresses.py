@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from proxy.config.toml_reader import quoted
 from proxy.sources.addresses import folder_of, is_folder
+from proxy.system.ip_addresses import parse_address
 
 _ADDRESS = re.compile(
     r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)):(?P<port>[0-9]+)"
@@ -191,7 +192,5 @@ def unproved_problem(url: str) -> str | None:
 
 
 def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)

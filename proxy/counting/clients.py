@@ -110,22 +110,16 @@ class ClientTable:
         self._free = sorted(set(range(_ROWS)) - set(self._places.values()), reverse=True)
 
     def ended(
-        self, visit: Visit, outcome: str, sent_bytes: int, *, is_left: bool = False, is_cut: bool = False
-    ) -> None:
-        """Count a request that has ended."""
-        self.ended_often(visit, outcome, sent_bytes, 1, is_left=is_left, is_cut=is_cut)
-
-    def ended_often(
         self,
         visit: Visit,
         outcome: str,
         sent_bytes: int,
-        times: int,
+        times: int = 1,
         *,
         is_left: bool = False,
         is_cut: bool = False,
     ) -> None:
-        """Count so many requests of one client that ended alike, with so many bytes in all."""
+        """Count requests of one client that ended alike, with so many bytes in all."""
         now = self._clock()
         key = (_cut(visit.client, _TEXT_BYTES[0]), _cut(visit.mirror, _TEXT_BYTES[1]))
         place = self._places.get(key)
@@ -183,12 +177,12 @@ class NoClients(ClientTable):
     def __init__(self, slot: Path) -> None:
         (slot / _FILE).unlink(missing_ok=True)
 
-    def ended_often(
+    def ended(
         self,
         visit: Visit,
         outcome: str,
         sent_bytes: int,
-        times: int,
+        times: int = 1,
         *,
         is_left: bool = False,
         is_cut: bool = False,

@@ -12,9 +12,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from proxy.digest import Digest, digest_of
@@ -34,6 +35,7 @@ from proxy.system.programs import ask_program, program
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _LARGE_BYTES = 512 * 1024
 WHOLE = "whole"
 """Format of what is served as it is."""
@@ -127,15 +129,8 @@ class Reading:
         A process of its own counts a large one, and writes it down for all. None when that
         is not this process's turn, or the store has lost the text. Raises StoreFault.
         """
-        source = self._store.open(text)
-        if source is None:
-            return None
         try:
-            with source:
-                if source.size_bytes < _LARGE_BYTES:
-                    data = os.pread(source.fd, source.size_bytes, 0)
-                    return Census(take_census(_products(data, text)))
-                return self._censuses.open(text) or self._census_apart(source, text)
+            return self._summary_of(text, self._censuses.open, lambda one: Census(take_census(one)))
         except (OSError, ProxyError, subprocess.SubprocessError) as error:
             raise StoreFault(f"a list cannot be counted: {error}") from error
 
@@ -145,30 +140,35 @@ class Reading:
         A process of its own writes a large one down for all, with its census. None when that
         is not this process's turn, or the store has lost the text. Raises StoreFault.
         """
-        source = self._store.open(text)
-        if source is None:
-            return None
         try:
-            with source:
-                if source.size_bytes < _LARGE_BYTES:
-                    data = os.pread(source.fd, source.size_bytes, 0)
-                    return contents_of(pack_contents(_products(data, text)))
-                found = self._contents.open(text)
-                if found is None and self._census_apart(source, text) is not None:
-                    found = self._contents.open(text)
-                return found
+            return self._summary_of(text, self._contents.open, lambda one: contents_of(pack_contents(one)))
         except (OSError, ProxyError, subprocess.SubprocessError) as error:
             raise StoreFault(f"a list cannot be searched: {error}") from error
 
-    def _census_apart(self, source: Blob, text: Digest) -> Census | None:
-        """Have another process write down census and contents; return the census."""
+    def _summary_of(
+        self, text: Digest, written: Callable[[Digest], _T | None], made: Callable[[Products], _T]
+    ) -> _T | None:
+        """Make something of a small list at once; of a large one open what a process has written down."""
+        source = self._store.open(text)
+        if source is None:
+            return None
+        with source:
+            if source.size_bytes < _LARGE_BYTES:
+                return made(_products(os.pread(source.fd, source.size_bytes, 0), text))
+            found = written(text)
+            if found is None and self._count_apart(source, text):
+                found = written(text)
+            return found
+
+    def _count_apart(self, source: Blob, text: Digest) -> bool:
+        """Have another process write down census and contents; return False if others are at it."""
         with (
             self._censuses.turn() as is_ours,
             self.listings.draft() as draft,
             self.listings.draft() as contents,
         ):
             if not is_ours:
-                return None
+                return False
             how = program(__name__, [_COUNT, text, str(draft), str(contents)])
             with subprocess.Popen(**how, stdin=source.fd) as counting:
                 self._counting = counting
@@ -181,7 +181,7 @@ class Reading:
                 raise subprocess.CalledProcessError(status, counting.args)
             self._contents.keep(contents, text)
             self._censuses.keep(draft, text)
-        return self._censuses.open(text)
+        return True
 
     def stop(self) -> None:
         """Stop counting: nobody will read the result."""

@@ -49,6 +49,13 @@ class Vetted(NamedTuple):
     signature: Document | None
 
 
+class _Proof(NamedTuple):
+    """What verifies a document: what its signature states, and the signature when that is a file."""
+
+    signed: Signed | None
+    signature: Document | None
+
+
 class Vetting:
     """Fetches and verifies the documents of one mirror. No keyring means trust in TLS."""
 
@@ -171,30 +178,32 @@ class Vetting:
         return all(digest and self._store.is_intact(digest) for digest in digests)
 
     async def _verify(self, origin: DocumentSource, path: str, fetched: Fetched) -> Vetted:
-        if self._keyring is None:
-            if looks_clearsigned(fetched.data):
-                raise SignatureError("it is clear-signed, but trust = 'tls' names no key to check it with")
-            return await self._threads.slow(self._file, origin, path, fetched, None, None)
-        if path.endswith(SIGNED_SUFFIX):
-            signed = await self._threads.slow(self._keyring.verify, fetched.data)
-            return await self._threads.slow(self._file, origin, path, fetched, signed, None)
-        signature = await self._fetch_signature(origin, path)
-        signed = await self._threads.slow(self._keyring.verify_detached, fetched.data, signature.data)
-        kept = await self.store_flavour(origin, path + SIGNATURE_SUFFIX, signature)
-        return await self._threads.slow(self._file, origin, path, fetched, signed, kept)
+        """Verify an index or a list, whose name says how it is signed."""
+        if self._keyring is None and looks_clearsigned(fetched.data):
+            raise SignatureError("it is clear-signed, but trust = 'tls' names no key to check it with")
+        proof = await self._prove(origin, path, fetched, is_clearsigned=path.endswith(SIGNED_SUFFIX))
+        return await self._threads.slow(self._file, origin, path, fetched, proof, self._summarise)
 
     async def _verify_whole(self, origin: DocumentSource, path: str, fetched: Fetched) -> Vetted:
         """Verify what may be signed in itself, whatever it is called, or by a file beside it."""
-        signed, kept = None, None
-        if self._keyring is not None and looks_clearsigned(fetched.data):
-            signed = await self._threads.slow(self._keyring.verify, fetched.data)
-        elif self._keyring is not None:
-            if path.endswith(SIGNED_SUFFIX):
-                raise SignatureError("it is not clear-signed, though it is called so")
-            signature = await self._fetch_signature(origin, path)
-            signed = await self._threads.slow(self._keyring.verify_detached, fetched.data, signature.data)
-            kept = await self.store_flavour(origin, path + SIGNATURE_SUFFIX, signature)
-        return await self._threads.slow(self._file_whole, origin, path, fetched, signed, kept)
+        is_clearsigned = looks_clearsigned(fetched.data)
+        if self._keyring is not None and path.endswith(SIGNED_SUFFIX) and not is_clearsigned:
+            raise SignatureError("it is not clear-signed, though it is called so")
+        proof = await self._prove(origin, path, fetched, is_clearsigned=is_clearsigned)
+        summarise = self._reading.summarise_whole
+        return await self._threads.slow(self._file, origin, path, fetched, proof, summarise)
+
+    async def _prove(
+        self, origin: DocumentSource, path: str, fetched: Fetched, *, is_clearsigned: bool
+    ) -> _Proof:
+        """Verify a document by its own signature, or by a file beside it. Raises SignatureError."""
+        if self._keyring is None:
+            return _Proof(None, None)
+        if is_clearsigned:
+            return _Proof(await self._threads.slow(self._keyring.verify, fetched.data), None)
+        signature = await self._fetch_signature(origin, path)
+        signed = await self._threads.slow(self._keyring.verify_detached, fetched.data, signature.data)
+        return _Proof(signed, await self.store_flavour(origin, path + SIGNATURE_SUFFIX, signature))
 
     async def _fetch_signature(self, origin: DocumentSource, path: str) -> Fetched:
         try:
@@ -212,39 +221,14 @@ class Vetting:
         origin: DocumentSource,
         path: str,
         fetched: Fetched,
-        signed: Signed | None,
-        signature: Document | None,
+        proof: _Proof,
+        summarise: Callable[[bytes], Summary],
     ) -> Vetted:
-        """Parse the verified text and put both bytes and text into the store. Blocks."""
+        """Read the verified text and put both bytes and text into the store. Blocks."""
+        signed = proof.signed
         text = fetched.data if signed is None else signed.text
-        summary = self._reading.summarise(text, digest_of(text))
-        return self._put(origin, path, fetched, signed, signature, text, summary)
-
-    def _file_whole(
-        self,
-        origin: DocumentSource,
-        path: str,
-        fetched: Fetched,
-        signed: Signed | None,
-        signature: Document | None,
-    ) -> Vetted:
-        """Do what `_file` does for what need not be understood here. Blocks."""
-        text = fetched.data if signed is None else signed.text
-        summary = self._reading.summarise_whole(text)
-        return self._put(origin, path, fetched, signed, signature, text, summary)
-
-    def _put(
-        self,
-        origin: DocumentSource,
-        path: str,
-        fetched: Fetched,
-        signed: Signed | None,
-        signature: Document | None,
-        text: bytes,
-        summary: Summary,
-    ) -> Vetted:
-        text_digest = digest_of(text)
-        self._store.put(text)
+        summary = summarise(text)
+        text_digest = self._store.put(text)
         document = Document(
             path=path,
             format=summary.format,
@@ -259,4 +243,7 @@ class Vetting:
             etag=fetched.validators.etag,
             last_modified=fetched.validators.last_modified,
         )
-        return Vetted(document, summary.index, signature)
+        return Vetted(document, summary.index, proof.signature)
+
+    def _summarise(self, text: bytes) -> Summary:
+        return self._reading.summarise(text, digest_of(text))

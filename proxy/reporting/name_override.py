@@ -3,12 +3,12 @@
 Each form is what the program that reads it takes as it is: whatever else is to be said stands in comments.
 """
 
-import ipaddress
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
 from proxy.mirror import Mirror
+from proxy.system.ip_addresses import parse_address
 
 _TTL_S = 300
 _ZONE = "rpz.sstream-proxy"
@@ -20,7 +20,7 @@ Addresses = Sequence[str]
 def answered_names(mirrors: Iterable[Mirror]) -> list[str]:
     """Return the host names that mirrors answer to, each once, in the order of the configuration."""
     hosts = [urlsplit(url).hostname or "" for mirror in mirrors for url in mirror.answered_urls]
-    return list(dict.fromkeys(host.rstrip(".") for host in hosts if host and not _is_address(host)))
+    return list(dict.fromkeys(host.rstrip(".") for host in hosts if host and not parse_address(host)))
 
 
 def ports_of(mirrors: Iterable[Mirror], name: str) -> list[int]:
@@ -141,11 +141,3 @@ def _head_of_zone() -> list[str]:
 
 def _type(address: str) -> str:
     return "AAAA" if ":" in address else "A"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

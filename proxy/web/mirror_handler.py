@@ -21,9 +21,9 @@ from proxy.mirror import Mirror
 from proxy.service.delivery import Delivery
 from proxy.service.target import NothingKnown, Target
 from proxy.sources.loops import CHAIN, REPLY_FIELD, REQUEST_FIELD, LoopDetected, Loops, chain_of
+from proxy.system.ip_addresses import parse_address
 from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate, PasswordNeeded
-from proxy.web.access.networks import parse_address
 from proxy.web.access_log import CUT, DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
 from proxy.web.blob_response import BlobResponse
 from proxy.web.cache_reply import cache_reply

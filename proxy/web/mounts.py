@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from proxy.mirror import Mirror
-from proxy.web.access.networks import parse_address
+from proxy.system.ip_addresses import parse_address
 from proxy.web.authorities import DEFAULT_PORTS, Authority, of_header, of_url, plain
 
 _OUR_PAGES = "/-/"

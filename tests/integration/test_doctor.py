@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -109,14 +109,6 @@ async def test_a_dozen_faults_of_one_mirror_are_found_at_once(good: SignedTree, 
     assert len(faults) == 12
     assert {code for _, code in faults.values()} <= seen
     assert not found["content"]
-
-
-@pytest.fixture
-def doctor(keyring: Path) -> Iterator[Doctor]:
-    with ExitStack() as stack:
-        tools = Doctor(stack, keyring)
-        tools.judge()
-        yield tools
 
 
 async def test_a_plain_server_of_files_is_good(good: SignedTree, doctor: Doctor) -> None:

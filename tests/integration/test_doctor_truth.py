@@ -4,8 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +57,6 @@ SEEDS: dict[str, tuple[Spoil, bool]] = {
     "no checksum": (in_item(lambda item: item.pop("sha256")), False),
     "a wrong hash": (in_item(lambda item: item.update(sha256="ab" * 32)), False),
 }
-
-
-@pytest.fixture
-def doctor(keyring: Path) -> Iterator[Doctor]:
-    with ExitStack() as stack:
-        tools = Doctor(stack, keyring)
-        tools.judge()
-        yield tools
 
 
 @pytest.fixture(params=SEEDS)

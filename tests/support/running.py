@@ -44,8 +44,8 @@ MOUNT = "/images/test/"
 class Clock:
     """Unix seconds that pass only when a test says so."""
 
-    def __init__(self) -> None:
-        self.now = time.time()
+    def __init__(self, now: float | None = None) -> None:
+        self.now = time.time() if now is None else now
 
     def __call__(self) -> float:
         return self.now

@@ -1,6 +1,7 @@
 """What an index and its lists say, by themselves and beside each other. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from proxy.doctor.checks.documents import Document
@@ -18,6 +19,23 @@ _AHEAD_S = 300.0
 _SLACK_S = 1.0
 _MOST_TOLD = 3
 _MAAS_KINDS = frozenset({Kind.MAAS, Kind.MAAS_MODELS})
+_Misfits = Callable[[dict[str, Any]], Iterator[str]]
+_INDEX_MISFITS: Mapping[Kind, _Misfits] = {
+    Kind.MAAS_MODELS: maas.index_misfits,
+    Kind.BUILDER: images.builder_index_misfits,
+    Kind.LXD: partial(misfits, wanted=structures.INDEX),
+    Kind.INCUS: partial(misfits, wanted=structures.INDEX),
+    Kind.JUJU: partial(misfits, wanted=structures.JUJU_INDEX),
+}
+_LIST_MISFITS: Mapping[Kind, _Misfits] = {
+    Kind.MAAS_MODELS: maas.list_misfits,
+    Kind.BUILDER: images.builder_misfits,
+    Kind.MULTIPASS: images.multipass_misfits,
+    Kind.LXD: partial(misfits, wanted=structures.IMAGES),
+    Kind.INCUS: partial(misfits, wanted=structures.IMAGES),
+    Kind.JUJU: partial(misfits, wanted=structures.JUJU),
+}
+"""What does not fit the structures of those clients that have them; others need one object only."""
 
 
 def of_index(client: Client, voice: Voice, document: Document, now: float) -> Iterator[Finding]:
@@ -74,28 +92,13 @@ def entries_of(client: Client, content: dict[str, Any]) -> list[tuple[str, dict[
 
 
 def _index_misfits(client: Client, content: dict[str, Any]) -> Iterator[str]:
-    if client.kind is Kind.MAAS_MODELS:
-        return maas.index_misfits(content)
-    if client.kind is Kind.BUILDER:
-        return images.builder_index_misfits(content)
-    if client.kind in {Kind.LXD, Kind.INCUS}:
-        return misfits(content, structures.INDEX)
-    if client.kind is Kind.JUJU:
-        return misfits(content, structures.JUJU_INDEX)
-    return _lacks_object(content, "index")
+    find = _INDEX_MISFITS.get(client.kind)
+    return _lacks_object(content, "index") if find is None else find(content)
 
 
 def _list_misfits(client: Client, content: dict[str, Any]) -> Iterator[str]:
-    if client.kind is Kind.MAAS_MODELS:
-        return maas.list_misfits(content)
-    if client.kind is Kind.BUILDER:
-        return images.builder_misfits(content)
-    if client.kind is Kind.MULTIPASS:
-        return images.multipass_misfits(content)
-    if client.kind in {Kind.LXD, Kind.INCUS}:
-        return misfits(content, structures.IMAGES)
-    if client.kind is Kind.JUJU:
-        return misfits(content, structures.JUJU)
+    if find := _LIST_MISFITS.get(client.kind):
+        return find(content)
     return _lacks_object(content, "products") if content.get("format") == _PRODUCTS else iter(())
 
 

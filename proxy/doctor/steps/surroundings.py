@@ -1,6 +1,5 @@
 """Before anything is asked of the mirror: its name, the addresses of it, and proxies on the way."""
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from proxy.doctor.exchange import Trouble, without_credentials
@@ -8,6 +7,7 @@ from proxy.doctor.steps.context import Context
 from proxy.doctor.wire.asking import PORTS
 from proxy.doctor.wire.names import look_up, try_addresses
 from proxy.doctor.wire.reading import Broken
+from proxy.system.ip_addresses import parse_address
 
 _WITHIN_S = 3.0
 _PRIVATE_SUFFIXES = (".lan", ".local", ".internal", ".home.arpa", ".test")
@@ -31,7 +31,7 @@ async def look_around(context: Context) -> None:
         addresses = await look_up(host, port)
     except Broken:
         return
-    if not _is_address(host) and host != "localhost" and any(map(_is_loopback, addresses)):
+    if not parse_address(host) and host != "localhost" and any(map(_is_loopback, addresses)):
         context.found([voice.warning("here", host=host, addresses=", ".join(addresses))])
     if len(addresses) > 1:
         tried = await try_addresses(addresses, port, _WITHIN_S)
@@ -43,22 +43,12 @@ async def look_around(context: Context) -> None:
 
 def _is_near(host: str) -> bool:
     """Whether a host is one that nobody reaches through a proxy to the Internet."""
-    try:
-        return ipaddress.ip_address(host).is_private
-    except ValueError:
+    address = parse_address(host)
+    if address is None:
         return "." not in host or host.endswith(_PRIVATE_SUFFIXES)
+    return address.is_private
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
+def _is_loopback(host: str) -> bool:
+    address = parse_address(host)
+    return address is not None and address.is_loopback

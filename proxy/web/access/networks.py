@@ -2,21 +2,12 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from proxy.mirror import EVERYBODY
+from proxy.system.ip_addresses import parse_address
 
 _MOST_REMEMBERED = 4096
-
-
-def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return a peer's address without its scope; None for what is none, such as a local socket's."""
-    try:
-        found = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
 
 
 class Networks:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from proxy.web.access.networks import parse_address
+from proxy.system.ip_addresses import parse_address
 from proxy.web.authorities import of_header
 
 CHANGE_HEADER = "X-Sstream-Proxy"

@@ -205,6 +205,6 @@ def _count(reply: CachedReply) -> None:
         ended = reply.ended
         reply.tally.ended_often(ended.outcome, reply.sent_bytes, reply.times, has_body=reply.has_body)
         visit = reply.visit._replace(client=reply.client)
-        reply.clients.ended_often(visit, ended.outcome, reply.sent_bytes, reply.times)
+        reply.clients.ended(visit, ended.outcome, reply.sent_bytes, reply.times)
         reply.on_used()
         reply.times = reply.sent_bytes = 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.running import Clock
 
 from proxy.counting.clients import FORGOTTEN_AFTER_S, ClientTable, Visit, read_clients
 from proxy.counting.counters import Counters
@@ -11,19 +12,9 @@ NOW = 1_750_000_000.0
 REGION = Visit("10.0.0.5", "maas-stable", "maas/3.4.1/abc", "/images/streams/v1/index.sjson")
 
 
-class Hand:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def hand() -> Hand:
-    return Hand()
+def clock() -> Clock:
+    return Clock(NOW)
 
 
 @pytest.fixture
@@ -33,15 +24,15 @@ def slot(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_row_tells_what_a_client_did(slot: Path, hand: Hand) -> None:
-    table = ClientTable(slot, hand)
+def test_a_row_tells_what_a_client_did(slot: Path, clock: Clock) -> None:
+    table = ClientTable(slot, clock)
     table.ended(REGION, "miss", 100)
-    hand.now += 7
-    table.ended_often(REGION._replace(agent="Wget", path="/images/b"), "hit", 60, 3)
+    clock.now += 7
+    table.ended(REGION._replace(agent="Wget", path="/images/b"), "hit", 60, 3)
     table.ended(REGION, "error", 5, is_cut=True)
     table.ended(REGION, "miss", 0, is_left=True)
 
-    (client,) = read_clients(slot.parent, hand.now)
+    (client,) = read_clients(slot.parent, clock.now)
 
     assert (client.address, client.mirror, client.agent) == REGION[:3]
     assert client.path == REGION.path
@@ -52,42 +43,42 @@ def test_a_row_tells_what_a_client_did(slot: Path, hand: Hand) -> None:
     assert (client.left, client.cut, client.broken_at) == (1, 1, int(NOW) + 7)
 
 
-def test_what_several_processes_saw_is_one_client_for_each_mirror(slot: Path, hand: Hand) -> None:
+def test_what_several_processes_saw_is_one_client_for_each_mirror(slot: Path, clock: Clock) -> None:
     other = slot.parent / "1"
     other.mkdir()
-    ClientTable(slot, hand).ended(REGION, "hit", 10)
-    hand.now += 1
-    ClientTable(other, hand).ended(REGION._replace(agent="newer"), "hit", 20)
-    ClientTable(other, hand).ended(REGION._replace(mirror="lxc"), "miss", 1)
+    ClientTable(slot, clock).ended(REGION, "hit", 10)
+    clock.now += 1
+    ClientTable(other, clock).ended(REGION._replace(agent="newer"), "hit", 20)
+    ClientTable(other, clock).ended(REGION._replace(mirror="lxc"), "miss", 1)
 
-    found = {one.mirror: one for one in read_clients(slot.parent, hand.now)}
+    found = {one.mirror: one for one in read_clients(slot.parent, clock.now)}
 
     assert found["maas-stable"].sent_bytes == 30
     assert found["maas-stable"].agent == "newer"
     assert found["lxc"].requests == {"miss": 1}
 
 
-def test_the_next_process_goes_on_with_the_table(slot: Path, hand: Hand) -> None:
-    first = ClientTable(slot, hand)
+def test_the_next_process_goes_on_with_the_table(slot: Path, clock: Clock) -> None:
+    first = ClientTable(slot, clock)
     first.ended(REGION, "hit", 10)
     first.close()
-    second = ClientTable(slot, hand)
+    second = ClientTable(slot, clock)
     second.ended(REGION, "hit", 10)
     second.ended(REGION._replace(client="10.0.0.6"), "hit", 1)
 
-    found = {one.address: one.sent_bytes for one in read_clients(slot.parent, hand.now)}
+    found = {one.address: one.sent_bytes for one in read_clients(slot.parent, clock.now)}
 
     assert found == {"10.0.0.5": 20, "10.0.0.6": 1}
 
 
-def test_many_clients_take_the_rows_of_those_seen_longest_ago(slot: Path, hand: Hand) -> None:
-    table = ClientTable(slot, hand)
+def test_many_clients_take_the_rows_of_those_seen_longest_ago(slot: Path, clock: Clock) -> None:
+    table = ClientTable(slot, clock)
     size = (slot / "clients.1").stat().st_size
     for number in range(1000):
-        hand.now += 1
+        clock.now += 1
         table.ended(REGION._replace(client=f"10.0.{number // 256}.{number % 256}"), "hit", 1)
 
-    found = read_clients(slot.parent, hand.now)
+    found = read_clients(slot.parent, clock.now)
 
     assert [one.address for one in found[:2]] == ["10.0.3.231", "10.0.3.230"]
     assert len(found) == 256
@@ -96,35 +87,35 @@ def test_many_clients_take_the_rows_of_those_seen_longest_ago(slot: Path, hand: 
 
 
 @pytest.mark.parametrize("odd", ["", "é" * 500, "\ud800", "\0\0", "x" * 10_000], ids=ascii)
-def test_whatever_a_client_says_has_its_place(slot: Path, hand: Hand, odd: str) -> None:
-    table = ClientTable(slot, hand)
+def test_whatever_a_client_says_has_its_place(slot: Path, clock: Clock, odd: str) -> None:
+    table = ClientTable(slot, clock)
     for _ in range(2):
         table.ended(Visit("::1", odd, odd, odd), "absent", 0)
 
-    (client,) = read_clients(slot.parent, hand.now)
+    (client,) = read_clients(slot.parent, clock.now)
 
     assert client.requests == {"absent": 2}
     assert len(client.agent) <= 160
 
 
-def test_a_client_that_is_long_gone_is_not_told_of(slot: Path, hand: Hand) -> None:
-    ClientTable(slot, hand).ended(REGION, "hit", 1)
+def test_a_client_that_is_long_gone_is_not_told_of(slot: Path, clock: Clock) -> None:
+    ClientTable(slot, clock).ended(REGION, "hit", 1)
 
-    assert read_clients(slot.parent, hand.now + FORGOTTEN_AFTER_S + 1) == []
+    assert read_clients(slot.parent, clock.now + FORGOTTEN_AFTER_S + 1) == []
 
 
-def test_damaged_tables_are_passed_over(slot: Path, hand: Hand) -> None:
-    ClientTable(slot, hand).ended(REGION, "hit", 1)
+def test_damaged_tables_are_passed_over(slot: Path, clock: Clock) -> None:
+    ClientTable(slot, clock).ended(REGION, "hit", 1)
     other = slot.parent / "1"
     other.mkdir()
     (other / "clients.1").write_bytes(b"\1short")
 
-    assert [one.address for one in read_clients(slot.parent, hand.now)] == [REGION.client]
+    assert [one.address for one in read_clients(slot.parent, clock.now)] == [REGION.client]
 
 
-def test_the_counters_of_a_process_have_its_clients(tmp_path: Path, hand: Hand) -> None:
-    counters = Counters(tmp_path, hand)
+def test_the_counters_of_a_process_have_its_clients(tmp_path: Path, clock: Clock) -> None:
+    counters = Counters(tmp_path, clock)
     counters.clients.ended(REGION, "hit", 9)
     counters.close()
 
-    assert [one.sent_bytes for one in read_clients(tmp_path, hand.now)] == [9]
+    assert [one.sent_bytes for one in read_clients(tmp_path, clock.now)] == [9]

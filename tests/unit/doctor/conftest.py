@@ -1,11 +1,8 @@
-"""A good mirror for MAAS, made once, and the doctor's tools."""
+"""A good mirror for MAAS, made once, and its server."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
-from support.examining import Doctor
 from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
@@ -16,15 +13,6 @@ from support.tree import SignedTree
 def good(tmp_path_factory: pytest.TempPathFactory, key: SigningKey) -> SignedTree:
     """Return a tree that MAAS is content with."""
     return maas_tree(tmp_path_factory.mktemp("good") / "tree", key, scale=1 / 10_000)
-
-
-@pytest.fixture
-def doctor(keyring: Path) -> Iterator[Doctor]:
-    """Return the doctor, with the keyring of the session's key."""
-    with ExitStack() as stack:
-        tools = Doctor(stack, keyring)
-        tools.judge()
-        yield tools
 
 
 @pytest.fixture

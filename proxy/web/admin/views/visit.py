@@ -1,10 +1,11 @@
 """One look at a page: what was asked for, and by which address. Pure."""
 
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from proxy.system.ip_addresses import parse_address
 
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 UNKNOWN_HOST = "THIS-HOST"
@@ -58,13 +59,10 @@ def usable_address(socket_name: object) -> str:
     """Return the address of a socket's own name, "" if it is none that other machines reach."""
     if not isinstance(socket_name, tuple) or not socket_name:
         return ""
-    try:
-        address = ipaddress.ip_address(str(socket_name[0]).partition("%")[0])
-    except ValueError:
+    address = parse_address(str(socket_name[0]))
+    if address is None or address.is_loopback or address.is_unspecified or address.is_link_local:
         return ""
-    mapped = getattr(address, "ipv4_mapped", None)
-    address = mapped or address
-    return "" if address.is_loopback or address.is_unspecified or address.is_link_local else str(address)
+    return str(address)
 
 
 def _without_port(host: str) -> str:
