@@ -1,7 +1,8 @@
 """What tells one installation from every other: all processes on a data directory have the same token.
 
-A copy of the directory, on this machine or another, has another one: the file that holds a random number is
-another file there, and a clone of the machine has another machine-id, or should.
+A copy of the directory has another one, however it was made: on the same system it is another folder, or on
+another device (a snapshot keeps the numbers of files), and every other system was started as another one.
+Containers and clones of a machine often have the same machine-id, or none: that tells nothing.
 """
 
 import contextlib
@@ -10,36 +11,37 @@ import os
 import secrets
 from pathlib import Path
 
-_MACHINE = Path("/etc/machine-id")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _RANDOM_BYTES = 16
 
 
-def instance_token(file: Path, machine: Path = _MACHINE) -> str:
+def instance_token(file: Path, boot: Path = _BOOT) -> str:
     """Return 16 hexadecimal digits; `file` is made if it is not there. Blocks.
 
     Where it can be neither read nor written, the token is this process's alone.
     """
     try:
-        number, inode = _read(file) or _make(file)
+        number = _read(file) or _make(file)
+        folder = file.parent.stat()
     except OSError:
         return secrets.token_hex(8)
-    of_machine = b""
+    of_system = b""
     with contextlib.suppress(OSError):
-        of_machine = machine.read_bytes()
-    return hashlib.sha256(b"%b %d %b" % (number, inode, of_machine)).hexdigest()[:16]
+        of_system = boot.read_bytes()
+    parts = (number, folder.st_dev, folder.st_ino, of_system)
+    return hashlib.sha256(b"%b %d %d %b" % parts).hexdigest()[:16]
 
 
-def _read(file: Path) -> tuple[bytes, int] | None:
+def _read(file: Path) -> bytes | None:
     try:
         with file.open("rb") as opened:
             number = opened.read(_RANDOM_BYTES)
-            inode = os.fstat(opened.fileno()).st_ino
     except FileNotFoundError:
         return None
-    return (number, inode) if len(number) == _RANDOM_BYTES else None
+    return number if len(number) == _RANDOM_BYTES else None
 
 
-def _make(file: Path) -> tuple[bytes, int]:
+def _make(file: Path) -> bytes:
     """Make the file, unless another process is faster."""
     draft = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
     draft.write_bytes(secrets.token_bytes(_RANDOM_BYTES))
