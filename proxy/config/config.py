@@ -80,6 +80,11 @@ class Config:
         return tuple(split_address(entry) for entry in self.listen)
 
     @property
+    def listening_names(self) -> frozenset[str]:
+        """The hosts of `listen`, of both kinds, in small letters: some may be names."""
+        return frozenset(host.lower().rstrip(".") for host, _ in (*self.addresses, *self.admin_addresses))
+
+    @property
     def plain_addresses(self) -> frozenset[tuple[str, int]]:
         """Those of all addresses at which TLS is not spoken though it is configured."""
         return frozenset(

@@ -34,7 +34,7 @@ async def open_operator(config: Config, cache: Cache, clock: Callable[[], float]
         actions_for=partial(Actions, cache, config.prefetch, book, scrubber),
         options=config.admin,
         clients_port=config.addresses[0][1] if config.admin.listen else None,
-        own_names=await cache.storage.threads.disk(own_names),
+        own_names=await cache.storage.threads.disk(own_names) | config.listening_names,
     )
 
 

@@ -162,13 +162,8 @@ def _add_operators_routes(
 ) -> None:
     permission = operator.permission
 
-    def may_read(request: web.Request) -> bool:
-        return permission.may_read(asker_of(request))
-
-    pages = Pages(cache, operator.observer, may_read=may_read)
-    dashboard = Dashboard(
-        cache, operator.observer, mirrors, may_read=may_read, clients_port=operator.clients_port
-    )
+    pages = Pages(cache, operator.observer, lambda request: permission.why_not_read(asker_of(request)))
+    dashboard = Dashboard(cache, operator.observer, mirrors, permission, operator.clients_port)
     names = tuple(mirror.name for mirror in mirrors)
     api = Api(permission, operator.actions_for, names, cache.storage.threads)
     for path, handler in (

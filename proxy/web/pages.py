@@ -22,8 +22,6 @@ from proxy.web.admin.rendering import page_reply, render, static_reply
 from proxy.web.admin.views.visit import base_of, usable_address
 from proxy.web.recipes import recipes
 
-_UNTOLD = "the reasons are for admins: [admin] read"
-
 
 class Welcome:
     """The page for whoever looks what this is: HTML for browsers, text for all others."""
@@ -68,10 +66,12 @@ class Welcome:
 class Pages:
     """The operator's pages that programs read."""
 
-    def __init__(self, cache: Cache, observer: Observer, *, may_read: Callable[[web.Request], bool]) -> None:
+    def __init__(
+        self, cache: Cache, observer: Observer, why_not_read: Callable[[web.Request], str | None]
+    ) -> None:
         self._cache = cache
         self._observer = observer
-        self._may_read = may_read
+        self._why_not_read = why_not_read
 
     async def get_stats(self, _: web.Request) -> web.Response:
         """Return all figures."""
@@ -103,8 +103,10 @@ class Pages:
         if not stats["store"]["is_writable"]:
             reasons.append(f"the store cannot be written: {'; '.join(stats['store']['faults'])}")
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-        if not self._may_read(request):
-            return answer(status, {"ready": not reasons, "reasons": [_UNTOLD] * bool(reasons)})
+        why_untold = self._why_not_read(request)
+        if why_untold is not None:
+            untold = [f"not told: {why_untold}"] * bool(reasons)
+            return answer(status, {"ready": not reasons, "reasons": untold})
         problems = [f"{problem['subject']} {problem['text']}" for problem in stats["problems"]]
         told = {} if reasons or not problems else {"problems": problems}
         return answer(status, {"ready": not reasons, "reasons": reasons, **told})

@@ -534,7 +534,9 @@ async def test_when_only_admins_read_the_mirrors_and_health_are_still_for_all(
     assert "mirror second has no verified lists" in json.loads(admins.body)["reasons"][0]
     assert json.loads(strangers.body) == {
         "ready": False,
-        "reasons": ["the reasons are for admins: [admin] read"],
+        "reasons": [
+            "not told: reading this needs an admin: give the token, or come from the proxy's own machine"
+        ],
     }
 
 

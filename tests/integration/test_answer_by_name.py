@@ -186,6 +186,7 @@ async def test_figures_are_not_shown_to_a_page_whose_name_leads_here(proxy: Runn
     page = await ask(proxy, "/-/", "evil.example:8080")
     ready = await ask(proxy, "/-/ready", "evil.example:8080")
     assert b"maas-stable" not in page.body + ready.body
+    assert b"[admin] names" in page.body
     assert (await ask(proxy, "/-/health", "evil.example:8080")).body == b"ok\n"
 
 

@@ -9,7 +9,6 @@ Each page is a frame that anybody gets, with what only readers may see in it: wh
 read it can send a token from there, and the script then asks for the changing part with it.
 """
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -22,6 +21,8 @@ from proxy.reporting.plots import PLOTS, THEMES, draw
 from proxy.reporting.products import ProductTable
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
+from proxy.web.admin.api import asker_of
+from proxy.web.admin.permission import AdminPermission
 from proxy.web.admin.rendering import page_reply, picture_reply, render, static_reply
 from proxy.web.admin.views.clients import Clients
 from proxy.web.admin.views.connect import Connect
@@ -30,7 +31,7 @@ from proxy.web.admin.views.history import History
 from proxy.web.admin.views.overview import Overview
 from proxy.web.admin.views.pins import Pins
 from proxy.web.admin.views.releases import Releases
-from proxy.web.admin.views.visit import Look, Visit, base_of, usable_address
+from proxy.web.admin.views.visit import Look, Visit, base_of, by_address, usable_address
 
 OVERVIEW = ""
 PAGE_NAMES = (OVERVIEW, "releases", "files", "pins", "clients", "history", "connect")
@@ -52,12 +53,11 @@ class Dashboard:
         cache: Cache,
         observer: Observer,
         mirrors: tuple[Mirror, ...],
-        *,
-        may_read: Callable[[web.Request], bool],
+        permission: AdminPermission,
         clients_port: int | None = None,
     ) -> None:
         """Show these mirrors; `clients_port` is where clients ask for them, if these pages are elsewhere."""
-        self._may_read = may_read
+        self._permission = permission
         self._cache = cache
         self._observer = observer
         self._clients_port = clients_port
@@ -78,9 +78,14 @@ class Dashboard:
         """Return a whole page; to those who may not read it only what lets them send a token."""
         name = request.path.rpartition("/")[2]
         page = self._pages[name]
-        live = await self._render_live(name, request) if self._may_read(request) else ""
+        asker = asker_of(request)
+        why_not = self._permission.why_not_read(asker)
+        live = "" if why_not else await self._render_live(name, request)
+        elsewhere = ""
+        if self._permission.may_read_by_address(asker):
+            elsewhere = by_address(request.scheme, _socket_name(request), request.path)
         frame = {"live": live, "name": name, "page": page, "menu": self._menu}
-        return page_reply(render("page.html", frame))
+        return page_reply(render("page.html", {**frame, "why_not": why_not, "elsewhere": elsewhere}))
 
     async def get_live(self, request: web.Request) -> web.Response:
         """Return the changing part of a page."""
@@ -108,11 +113,14 @@ class Dashboard:
 
     async def _render_live(self, name: str, request: web.Request) -> str:
         base = base_of(request.scheme, request.headers.get("Host", ""), self._clients_port)
-        own = None if request.transport is None else request.transport.get_extra_info("sockname")
-        address = usable_address(own)
+        address = usable_address(_socket_name(request))
         values = await self._pages[name].look(Visit(base=base, query=request.query, address=address))
         template = f"live/{name or 'overview'}.html"
         return await self._cache.storage.threads.slow(render, template, values)
+
+
+def _socket_name(request: web.Request) -> object:
+    return None if request.transport is None else request.transport.get_extra_info("sockname")
 
 
 def _nothing(kind: str) -> web.Response:

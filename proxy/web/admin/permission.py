@@ -68,16 +68,12 @@ class AdminPermission:
         self._options = options
         self._names = {*own_names, *(name.lower().rstrip(".") for name in options.names)}
 
-    def may_read(self, asker: Asker) -> bool:
-        """Whether somebody may see the figures."""
-        return self.why_not_read(asker) is None
-
     def why_not_read(self, asker: Asker) -> str | None:
         """Return why somebody may not see the figures, None when they may."""
         if self._is_admin(asker):
             return None
         if self._options.read != "everyone":
-            return "reading this needs an admin"
+            return "reading this needs an admin: give the token, or come from the proxy's own machine"
         if self._is_named(asker):
             return None
         return (
@@ -85,6 +81,10 @@ class AdminPermission:
             "another site's (DNS rebinding): write it into [admin] names if it is this proxy's, "
             "or ask by this machine's address"
         )
+
+    def may_read_by_address(self, asker: Asker) -> bool:
+        """Whether somebody who may not see the figures need only ask by an address instead of a name."""
+        return self._options.read == "everyone" and not self._is_named(asker)
 
     def _is_named(self, asker: Asker) -> bool:
         """Whether nobody else can have made up the name by which somebody asks.
@@ -132,10 +132,4 @@ def _is_local(asker: Asker) -> bool:
         return True
     address = parse_address(asker.address)
     is_loopback = address is not None and address.is_loopback
-    return is_loopback and _host_name(asker.headers.get("Host", "")) in _LOCAL_NAMES
-
-
-def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+    return is_loopback and of_header(asker.headers.get("Host", "")).host in _LOCAL_NAMES

@@ -153,6 +153,12 @@ def test_values_are_read_by_unit_and_type(tmp_path: Path) -> None:
     assert config.mirrors == MAAS_MIRRORS
 
 
+def test_names_at_which_it_listens_are_known(tmp_path: Path) -> None:
+    text = 'listen = ["Cache.example.org:8080", "[::1]:80"]\n[admin]\nlisten = ["admin.example.org:81"]\n'
+    names = load(tmp_path, text).listening_names
+    assert names == {"cache.example.org", "::1", "admin.example.org"}
+
+
 def test_who_may_read_is_read(tmp_path: Path) -> None:
     toml = USER_TABLE.replace("access.users = ['maas']\n", "") + mirror(
         users="['maas']", allow="['fd00::/8']"

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.mirror import Mirror, Trust
-from proxy.web.admin.views.visit import usable_address
+from proxy.web.admin.views.visit import by_address, usable_address
 from proxy.web.recipes import recipes
 
 MAAS = Mirror(
@@ -75,3 +75,17 @@ def test_names_are_those_of_the_origins_and_addresses_are_none() -> None:
 )
 def test_the_address_to_give_is_one_that_others_reach(name: object, address: str) -> None:
     assert usable_address(name) == address
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        (("192.0.2.7", 8080), "http://192.0.2.7:8080/-/pins"),
+        (("2001:db8::7", 80, 0, 0), "http://[2001:db8::7]:80/-/pins"),
+        (("::ffff:192.0.2.7", 8080, 0, 0), "http://192.0.2.7:8080/-/pins"),
+        (("127.0.0.1", 8080), ""),
+        ("/run/socket", ""),
+    ],
+)
+def test_a_page_is_found_by_the_address_that_was_asked(name: object, url: str) -> None:
+    assert by_address("http", name, "/-/pins") == url

@@ -36,7 +36,7 @@ async function look() {
       lastAt = new Date();
       lost.hidden = true;
     } else {
-      tellLost(reply.status === 403 ? "reading this needs an admin" : `status ${reply.status}`);
+      tellLost(reply.status === 403 ? (await reply.json()).problem : `status ${reply.status}`);
     }
   } catch {
     tellLost("no answer");

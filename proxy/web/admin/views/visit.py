@@ -65,6 +65,15 @@ def usable_address(socket_name: object) -> str:
     return str(address)
 
 
+def by_address(scheme: str, socket_name: object, path: str) -> str:
+    """Return the URL of a page by the address of a socket's own name, "" if others cannot use it."""
+    address = usable_address(socket_name)
+    if not address or not isinstance(socket_name, tuple):
+        return ""
+    host = f"[{address}]" if ":" in address else address
+    return f"{scheme}://{host}:{socket_name[1]}{path}"
+
+
 def _without_port(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"

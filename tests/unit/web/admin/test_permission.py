@@ -1,6 +1,7 @@
 """Who may read and who may change, decided from what is known of a request alone."""
 
 import hashlib
+from typing import Literal
 
 import pytest
 from multidict import CIMultiDict
@@ -28,6 +29,11 @@ def asker(address: str = "127.0.0.1", host: str = "localhost:8080", **headers: s
 def may_change(who: Asker, **options: object) -> bool:
     """Say whether somebody may change something, by these options."""
     return AdminPermission(AdminOptions(**options)).why_not_change(who) is None  # type: ignore[arg-type]
+
+
+def may_read(permission: AdminPermission, who: Asker) -> bool:
+    """Say whether somebody may see the figures."""
+    return permission.why_not_read(who) is None
 
 
 # Who sits at this machine
@@ -159,13 +165,13 @@ def test_everybody_may_read_unless_only_admins_may() -> None:
     everyone = AdminPermission(AdminOptions(token_sha256=SHA256))
     admins = AdminPermission(AdminOptions(read="admins", token_sha256=SHA256))
 
-    assert [everyone.may_read(who) for who in (stranger, local, admin)] == [True, True, True]
-    assert [admins.may_read(who) for who in (stranger, local, admin)] == [False, True, True]
+    assert [may_read(everyone, who) for who in (stranger, local, admin)] == [True, True, True]
+    assert [may_read(admins, who) for who in (stranger, local, admin)] == [False, True, True]
 
 
 def test_reading_needs_no_change_header() -> None:
     who = Asker("127.0.0.1", CIMultiDict({"Host": "localhost"}))
-    assert AdminPermission(AdminOptions(read="admins")).may_read(who)
+    assert may_read(AdminPermission(AdminOptions(read="admins")), who)
 
 
 # Under which names
@@ -190,7 +196,7 @@ def test_reading_needs_no_change_header() -> None:
 def test_the_pages_are_shown_under_names_that_nobody_can_have_made_up(host: str) -> None:
     own_names = {"cache", "cache.site.example"}
     options = AdminOptions(names=("Images.example.org",))
-    assert AdminPermission(options, own_names).may_read(asker(FAR, host))
+    assert may_read(AdminPermission(options, own_names), asker(FAR, host))
 
 
 @pytest.mark.parametrize(
@@ -203,13 +209,24 @@ def test_under_a_foreign_name_the_pages_are_not_shown(host: str) -> None:
     permission = AdminPermission(AdminOptions(token_sha256=SHA256), {"cache", "cache.site.example"})
     for address in (FAR, "127.0.0.1"):
         assert "[admin] names" in str(permission.why_not_read(asker(address, host)))
-    assert permission.may_read(asker(FAR, host, Authorization=f"Bearer {TOKEN}"))
+    assert may_read(permission, asker(FAR, host, Authorization=f"Bearer {TOKEN}"))
 
 
 def test_by_tls_or_a_local_socket_nobody_comes_under_a_foreign_name() -> None:
     """A browser has checked the certificate for it; no browser opens a local socket."""
     permission = AdminPermission(AdminOptions())
     headers = CIMultiDict({"Host": "evil.example"})
-    assert permission.may_read(Asker(FAR, headers, is_encrypted=True))
-    assert permission.may_read(Asker(LOCAL_SOCKET, headers))
-    assert not permission.may_read(Asker(FAR, headers))
+    assert may_read(permission, Asker(FAR, headers, is_encrypted=True))
+    assert may_read(permission, Asker(LOCAL_SOCKET, headers))
+    assert not may_read(permission, Asker(FAR, headers))
+
+
+@pytest.mark.parametrize(
+    ("read", "host", "expected"),
+    [("everyone", "evil.example", True), ("everyone", FAR, False), ("admins", "evil.example", False)],
+)
+def test_an_address_helps_only_where_the_name_is_what_is_wrong(
+    read: Literal["everyone", "admins"], host: str, expected: bool
+) -> None:
+    permission = AdminPermission(AdminOptions(read=read))
+    assert permission.may_read_by_address(asker(FAR, host)) == expected
