@@ -21,8 +21,8 @@ from proxy.connect.addresses import without_password
 from proxy.connect.carrying_out import Carrying
 from proxy.connect.checking import check as findings_of
 from proxy.connect.errors import MaasFault
-from proxy.connect.maas import Maas
-from proxy.connect.model import Site
+from proxy.connect.maas_api.model import Site
+from proxy.connect.maas_api.protocol import Maas
 from proxy.connect.plan import Plan, Target, make_plan, our_source
 from proxy.connect.proxy_side import ProxySide
 from proxy.connect.record import Record, Records

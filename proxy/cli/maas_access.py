@@ -14,11 +14,11 @@ from typing import Any
 import click
 
 from proxy.cli.options import Command, GivenPath, UsageFault
-from proxy.connect.access import ApiKey
-from proxy.connect.http import MaasHttp
-from proxy.connect.maas import Maas
-from proxy.connect.v2 import MaasV2
-from proxy.connect.v3 import MaasV3
+from proxy.connect.maas_api.access import ApiKey
+from proxy.connect.maas_api.http import MaasHttp
+from proxy.connect.maas_api.protocol import Maas
+from proxy.connect.maas_api.v2 import MaasV2
+from proxy.connect.maas_api.v3 import MaasV3
 
 _VARIABLE = "SSTREAM_PROXY_MAAS_KEY"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -21,7 +21,7 @@ from proxy.cli.running import COMPLETE, PARTIAL, run_as_owner, run_with_cache
 from proxy.cli.show import View, make_view, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
 from proxy.connect.addresses import maas_base
-from proxy.connect.model import Site
+from proxy.connect.maas_api.model import Site
 from proxy.errors import ProxyError
 from proxy.jobs.choosing import Chosen, choose_items
 from proxy.jobs.pins import unpin_if_nothing_came

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from proxy.connect.errors import MaasFault, MaasRefused
-from proxy.connect.maas import Maas
-from proxy.connect.model import Choice
+from proxy.connect.maas_api.model import Choice
+from proxy.connect.maas_api.protocol import Maas
 from proxy.connect.record import Record, Records, merged
 from proxy.connect.steps import Step
 

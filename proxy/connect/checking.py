@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from proxy.connect.addresses import without_password
-from proxy.connect.model import Site, Source
+from proxy.connect.maas_api.model import Site, Source
 from proxy.connect.plan import Target, our_source
 from proxy.connect.proxy_side import ProxySide, is_maas
-from proxy.counting.clients import Client
+from proxy.counting.client_table import Client
 from proxy.readable import counted, duration, printable, share, size
 
 

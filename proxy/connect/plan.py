@@ -11,7 +11,7 @@ from typing import Any
 
 from proxy.connect.addresses import is_same_source, is_same_tree, without_password
 from proxy.connect.errors import MaasFault
-from proxy.connect.model import NO_PROXY, Choice, Site, Source
+from proxy.connect.maas_api.model import NO_PROXY, Choice, Site, Source
 from proxy.connect.steps import Step, selecting
 
 USUAL_KEYRING = "/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg"

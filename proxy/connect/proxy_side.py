@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.counting.clients import Client, read_clients
+from proxy.counting.client_table import Client, read_clients
 from proxy.counting.counters import read_totals
 
 _MAAS_AGENTS = ("maas/", "MAAS/")

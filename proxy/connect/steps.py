@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from proxy.connect.addresses import without_password
-from proxy.connect.model import Choice
+from proxy.connect.maas_api.model import Choice
 
 Kind = Literal["make source", "change source", "select", "change setting"]
 

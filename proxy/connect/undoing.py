@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.connect.addresses import is_same_source
-from proxy.connect.model import NO_PROXY, Site, Source
+from proxy.connect.maas_api.model import NO_PROXY, Site, Source
 from proxy.connect.steps import Step, shown
 
 

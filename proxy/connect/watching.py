@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy.connect.errors import MaasUnreachable
-from proxy.connect.maas import Maas
-from proxy.connect.model import Image
+from proxy.connect.maas_api.model import Image
+from proxy.connect.maas_api.protocol import Maas
 from proxy.connect.proxy_side import Served
 
 _PAUSE_S = 0.2

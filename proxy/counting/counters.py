@@ -18,9 +18,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from proxy.counting import outcomes
-from proxy.counting.clients import ClientTable, NoClients
+from proxy.counting.client_table import ClientTable, NoClients
 from proxy.counting.earlier import read_earlier
-from proxy.counting.files import FileTable, FileTableWithoutClients
+from proxy.counting.file_table import FileTable, FileTableWithoutClients
 from proxy.counting.now import Now, Transfers
 from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
 

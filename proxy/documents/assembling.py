@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.documents import stragglers
 from proxy.documents.draft import Draft
+from proxy.documents.entry_points import EntryPoints, entry_point_paths
 from proxy.documents.flavours import (
     FLAVOURS,
     PLAIN_INDEX,
@@ -20,7 +21,6 @@ from proxy.documents.flavours import (
     Ahead,
     Flavours,
 )
-from proxy.documents.further import Further, entry_points
 from proxy.documents.generation import Document, Generation
 from proxy.documents.rollback import RollbackError, check_same_stream
 from proxy.documents.stragglers import StragglerDeadline
@@ -163,25 +163,25 @@ class Assembler:
         Where clients have nothing yet, that has to come not much later than the lists.
         """
         patience_s = _LATE_S if work.current is None else None
-        further = Further(self._vetting, work.origin, work.known, work.draft)
-        points = asyncio.create_task(further.fetch_entry_points(index, work.current))
+        others = EntryPoints(self._vetting, work.origin, work.known, work.draft)
+        points = asyncio.create_task(others.fetch_entry_points(index, work.current))
         try:
             named = await self._follow(work, index)
             await asyncio.wait([points], timeout=patience_s)
-            others = points.result() if points.done() else []
+            found = points.result() if points.done() else []
             if not points.done():
-                further.give_up_late(entry_points(index.document.path))
-            for one in others:
+                others.give_up_late(entry_point_paths(index.document.path))
+            for one in found:
                 named += await self._follow(work, one)
             files = [entry for entry in named if not entry.is_followed]
             if files:
-                fetching = asyncio.create_task(further.fetch_files(files))
+                fetching = asyncio.create_task(others.fetch_files(files))
                 try:
                     await asyncio.wait([fetching], timeout=patience_s)
                     if fetching.done():
                         fetching.result()
                     else:
-                        further.give_up_late(entry.path for entry in files)
+                        others.give_up_late(entry.path for entry in files)
                 finally:
                     await _ended(fetching)
         finally:

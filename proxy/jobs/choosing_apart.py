@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proxy.connect.model import Choice
+from proxy.connect.maas_api.model import Choice
 from proxy.documents.generation import Generation, load_edition, read_lists
 from proxy.documents.reading import Reading
 from proxy.documents.records import GENERATION

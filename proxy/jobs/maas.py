@@ -8,7 +8,7 @@ boot loaders (canonical/maas, src/maasservicelayer/simplestreams, August 2026). 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from proxy.connect.model import ANY, Choice
+from proxy.connect.maas_api.model import ANY, Choice
 from proxy.simplestreams.maas_files import BOOT_FILES, BOOT_LOADER_FILE, BOOT_LOADERS
 from proxy.simplestreams.select import Condition, Fields
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from proxy.connect.model import Choice
+from proxy.connect.maas_api.model import Choice
 from proxy.errors import ProxyError
 from proxy.jobs.rules import RULE_PIN, Rule
 from proxy.store.files import StoreFault

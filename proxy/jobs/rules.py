@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from proxy.connect.model import Choice
+from proxy.connect.maas_api.model import Choice
 from proxy.jobs.local_time import LocalTime
 from proxy.jobs.schedule import Schedule, Window, parse_schedule
 from proxy.jobs.selection import Selection

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-from proxy.connect.access import ApiKey
 from proxy.connect.addresses import maas_base
 from proxy.connect.errors import KeyFault, MaasFault
-from proxy.connect.http import MaasHttp
-from proxy.connect.model import Choice, Site
-from proxy.connect.v2 import MaasV2
+from proxy.connect.maas_api.access import ApiKey
+from proxy.connect.maas_api.http import MaasHttp
+from proxy.connect.maas_api.model import Choice, Site
+from proxy.connect.maas_api.v2 import MaasV2
 from proxy.jobs.rules import Rule
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from proxy.connect.model import Choice
+from proxy.connect.maas_api.model import Choice
 from proxy.errors import ProxyError
 from proxy.jobs.maas import NEWEST_VERSIONS, choices_condition, maas_condition
 from proxy.jobs.suggestions import listed, near_key

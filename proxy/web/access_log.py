@@ -5,7 +5,7 @@ import re
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from proxy.counting.clients import Visit
+from proxy.counting.client_table import Visit
 from proxy.counting.counters import Counters
 from proxy.web.blob_response import BlobResponse
 from proxy.web.log_line import Ended, RequestLog, new_request_id

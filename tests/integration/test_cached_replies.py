@@ -17,7 +17,7 @@ from support.running import MOUNT, RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
-from proxy.counting.clients import Client, Visit, read_clients
+from proxy.counting.client_table import Client, Visit, read_clients
 from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire import connection, direct_socket
 from proxy.web.wire.connection import Connection

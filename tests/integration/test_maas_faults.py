@@ -9,14 +9,14 @@ from aiohttp import web
 from support.certificates import make_certificate
 from support.maas_region import KEY, PASSWORD, Handler, Region, run_region
 
-from proxy.connect.access import ApiKey
 from proxy.connect.addresses import maas_base
 from proxy.connect.errors import KeyFault, MaasFault, MaasRefused, MaasUnreachable
-from proxy.connect.http import MaasHttp
-from proxy.connect.maas import Maas
+from proxy.connect.maas_api.access import ApiKey
+from proxy.connect.maas_api.http import MaasHttp
+from proxy.connect.maas_api.protocol import Maas
+from proxy.connect.maas_api.v2 import MaasV2
+from proxy.connect.maas_api.v3 import MaasV3
 from proxy.connect.trying import try_mirror
-from proxy.connect.v2 import MaasV2
-from proxy.connect.v3 import MaasV3
 
 PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 

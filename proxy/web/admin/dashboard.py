@@ -15,7 +15,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from proxy.mirror import Mirror
-from proxy.reporting.files import FileIndex
+from proxy.reporting.file_search import FileIndex
 from proxy.reporting.history import SPANS, points_of
 from proxy.reporting.plots import PLOTS, THEMES, draw
 from proxy.reporting.products import ProductTable

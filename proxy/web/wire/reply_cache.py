@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from proxy.counting.clients import ClientTable, Visit
+from proxy.counting.client_table import ClientTable, Visit
 from proxy.counting.counters import MirrorTally
 from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from proxy.connect.checking import Finding, check
-from proxy.connect.model import Choice, Site, Source, Version
+from proxy.connect.maas_api.model import Choice, Site, Source, Version
 from proxy.connect.plan import Target
 from proxy.connect.proxy_side import ProxySide
 from proxy.connect.route import address_towards, addresses_of
-from proxy.counting.clients import Visit
+from proxy.counting.client_table import Visit
 from proxy.counting.counters import Counters
 
 NOW = 1_750_000_000.0

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.connect.errors import MaasFault
-from proxy.connect.model import Choice, Site, Source, Version
+from proxy.connect.maas_api.model import Choice, Site, Source, Version
 from proxy.connect.plan import USUAL_KEYRING, Plan, Target, make_plan
 from proxy.connect.record import merged
 from proxy.connect.steps import Step

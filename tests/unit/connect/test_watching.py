@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from proxy.connect.errors import MaasUnreachable
-from proxy.connect.model import Image
+from proxy.connect.maas_api.model import Image
 from proxy.connect.proxy_side import Served
 from proxy.connect.watching import Progress, watch_import
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from proxy.counting.clients import Client, read_clients
+from proxy.counting.client_table import Client, read_clients
 from proxy.readable import counted
 from proxy.system.threads import Threads
 from proxy.web.admin.views.paging import slice_of

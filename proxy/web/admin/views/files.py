@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from proxy.reporting.files import FileIndex, State
+from proxy.reporting.file_search import FileIndex, State
 from proxy.web.admin.views.paging import ROWS, Slice, query_of
 from proxy.web.admin.views.visit import Visit
 

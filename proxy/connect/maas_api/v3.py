@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy.connect.errors import KeyFault, MaasFault, MaasRefused
-from proxy.connect.http import MaasHttp
-from proxy.connect.model import NO_PROXY, Choice, Image, Site, Source
-from proxy.connect.v2 import read_version
+from proxy.connect.maas_api.http import MaasHttp
+from proxy.connect.maas_api.model import NO_PROXY, Choice, Image, Site, Source
+from proxy.connect.maas_api.v2 import read_version
 
 _API = "a/v3/"
 _PAGE = 100

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from proxy.connect.access import ApiKey
 from proxy.connect.errors import KeyFault, MaasFault, MaasRefused
-from proxy.connect.http import MaasHttp
-from proxy.connect.model import NO_PROXY, Choice, Image, Site, Source, Version
+from proxy.connect.maas_api.access import ApiKey
+from proxy.connect.maas_api.http import MaasHttp
+from proxy.connect.maas_api.model import NO_PROXY, Choice, Image, Site, Source, Version
 
 _API = "api/2.0/"
 

@@ -4,9 +4,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from proxy.connect.access import ApiKey
 from proxy.connect.addresses import is_same_source, is_same_tree, maas_base, without_password
 from proxy.connect.errors import KeyFault, MaasFault
+from proxy.connect.maas_api.access import ApiKey
 
 
 def test_a_request_is_signed_by_the_tokens_secret_alone() -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.counting import files
-from proxy.counting.clients import Visit, read_clients
+from proxy.counting import file_table
+from proxy.counting.client_table import Visit, read_clients
 from proxy.counting.counters import Counters
-from proxy.counting.files import FileTable, read_stories
+from proxy.counting.file_table import FileTable, read_stories
 
 A, B = "a" * 64, "b" * 64
 
@@ -43,7 +43,7 @@ def test_it_goes_on_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_what_was_noted_longest_ago_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_ROWS", 3)
+    monkeypatch.setattr(file_table, "_ROWS", 3)
     one = table(tmp_path, 0, 10.0)
     for client in ("1", "2", "3", "1", "4"):
         one.asked(A, client)

@@ -1,9 +1,9 @@
-"""What a mirror has besides its index and lists: further entry points, and files that indexes name.
+"""Documents that are neither the index nor a list: other entry points, and files that indexes name.
 
 Juju begins with `index2.sjson` and asks for `mirrors.sjson`, which no index names. An index may name
 files that are no lists (`text:1.0`, `mirrors:1.0`). Each of them is a document of the generation, verified
 by a signature of its own, and fetched again whenever the index is. One that nothing proves is left
-out, and said so: it keeps nothing else from being served.
+out with the reason, and keeps nothing else from being served.
 """
 
 import asyncio
@@ -23,16 +23,17 @@ from proxy.sources.origin import DocumentSource
 _FOLDER = "streams/"
 _MOST_FILES = 100
 _AT_ONCE = 4
+_ENTRY_POINT = "an entry point of the mirror"
 
 
-def entry_points(index_path: str) -> list[str]:
+def entry_point_paths(index_path: str) -> list[str]:
     """Return the paths at which clients begin besides the index, in its flavour."""
     suffix = SIGNED_SUFFIX if index_path.endswith(SIGNED_SUFFIX) else PLAIN_SUFFIX
     return [stem + suffix for stem in ENTRY_STEMS]
 
 
-class Further:
-    """Fetches these for one draft."""
+class EntryPoints:
+    """Fetches entry points, and files that are no lists, for one draft."""
 
     def __init__(
         self, vetting: Vetting, origin: DocumentSource, known: dict[str, Document], draft: Draft
@@ -45,15 +46,15 @@ class Further:
         self._asked: set[str] = set()
 
     async def fetch_entry_points(self, index: Vetted, current: Generation | None) -> list[Vetted]:
-        """Return further indexes of this draft; those that are none are added to it as they are.
+        """Add the mirror's other entry points to the draft, and return those that could be had.
 
         An index that has not changed brings nothing new: only those that are known are asked for.
         """
-        paths = entry_points(index.document.path)
+        paths = entry_point_paths(index.document.path)
         held = None if current is None else current.documents.get(index.document.path)
         if current is not None and held is not None and held.digest == index.document.digest:
             paths = [path for path in paths if path in current.documents or path in current.unproved]
-        found = await asyncio.gather(*(self._fetch_entry_point(path) for path in paths))
+        found = await asyncio.gather(*(self._add(path, _ENTRY_POINT) for path in paths))
         return [vetted for vetted in found if vetted is not None]
 
     async def fetch_files(self, entries: Iterable[IndexEntry]) -> None:
@@ -69,7 +70,11 @@ class Further:
                 continue
             self._draft.unproved[path] = f"{path} is {_named(entry)}, and not served: {why}"
         await asyncio.gather(
-            *(self._fetch_file(one) for path, one in wanted.items() if path not in self._draft.unproved)
+            *(
+                self._add(path, _named(one))
+                for path, one in wanted.items()
+                if path not in self._draft.unproved
+            )
         )
 
     def give_up_late(self, paths: Iterable[str]) -> None:
@@ -78,18 +83,12 @@ class Further:
             if path not in self._draft.documents:
                 self._draft.unproved.setdefault(path, f"{path} has not arrived in time")
 
-    async def _fetch_entry_point(self, path: str) -> Vetted | None:
+    async def _add(self, path: str, what: str) -> Vetted | None:
         self._asked.add(path)
-        vetted = await self._fetch(path, "an entry point of the mirror")
+        vetted = await self._fetch(path, what)
         if vetted is not None:
             self._draft.add(vetted)
         return vetted
-
-    async def _fetch_file(self, entry: IndexEntry) -> None:
-        self._asked.add(entry.path)
-        vetted = await self._fetch(entry.path, _named(entry))
-        if vetted is not None:
-            self._draft.add(vetted)
 
     async def _fetch(self, path: str, what: str) -> Vetted | None:
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.running import Clock
 
-from proxy.counting.clients import FORGOTTEN_AFTER_S, ClientTable, Visit, read_clients
+from proxy.counting.client_table import FORGOTTEN_AFTER_S, ClientTable, Visit, read_clients
 from proxy.counting.counters import Counters
 
 NOW = 1_750_000_000.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from proxy.counting.files import FileStory, read_stories
+from proxy.counting.file_table import FileStory, read_stories
 from proxy.digest import Digest
 from proxy.service.cache import Cache
 from proxy.simplestreams.contents import Contents, Found, Line

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from proxy.connect.model import Choice, Image, Site, Source
+from proxy.connect.maas_api.model import Choice, Image, Site, Source
 
 
 class Maas(Protocol):
