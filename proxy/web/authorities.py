@@ -1,10 +1,11 @@
 """Host and port, as URLs and the Host header write them: what makes two of them the same.
 
-Pure. Upper case, a dot at the end, and the two ways to write letters beyond ASCII make no
-difference, and neither does http or https: clients of a proxy, or of a name that leads to one, ask by
-http for what is configured as https.
+Pure. Upper case, a dot at the end, the ways to write an IPv6 address, and the two ways to write letters
+beyond ASCII make no difference, and neither does http or https: clients of a proxy, or of a name that
+leads to one, ask by http for what is configured as https.
 """
 
+import ipaddress
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -54,9 +55,18 @@ def of_header(host: str) -> Authority:
 def _same(host: str) -> str:
     """Return a host as all who mean it are taken to write it."""
     host = host.lower().removesuffix(".")
+    if ":" in host:
+        return _same_address(host)
     if host.isascii():
         return host
     try:
         return (URL.build(scheme="http", host=host).raw_host or "").lower()
+    except ValueError:
+        return host
+
+
+def _same_address(host: str) -> str:
+    try:
+        return str(ipaddress.IPv6Address(host))
     except ValueError:
         return host

@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from yarl import URL
+
 from proxy.mirror import Mirror
 from proxy.system.ip_addresses import parse_address
 from proxy.web.authorities import DEFAULT_PORTS, Authority, of_header, of_url, plain
@@ -142,7 +144,9 @@ def _trees(urls: Iterable[tuple[str, Mirror]]) -> _Trees:
 def _split(urls: Iterable[tuple[str, Mirror]]) -> Iterator[tuple[Authority, str, Mirror]]:
     for url, mirror in urls:
         parts = urlsplit(url)
-        yield of_url(parts), tidied(parts.path), mirror
+        # Many clients write a path in its normal form whatever they were given: "~" for "%7E".
+        for path in dict.fromkeys((parts.path, URL(url).raw_path)):
+            yield of_url(parts), tidied(path), mirror
 
 
 def _below(trees: Sequence[tuple[str, Mirror]], path: str) -> Place | None:

@@ -218,6 +218,7 @@ def test_a_folder_that_is_an_origin_is_no_place_to_ask_a_proxy_for() -> None:
         "IMAGES.Maas.IO",
         "images.maas.io.",
         "images.maas.io.:80",
+        "images.maas.io:",  # An empty port is the default one (RFC 3986 section 3.2.3).
         " images.maas.io ",
     ],
 )
@@ -234,7 +235,6 @@ def test_a_path_of_an_origin_is_the_mirrors_under_the_origins_name(host: str) ->
     [
         "",
         "images.maas.io:8080",
-        "images.maas.io:",
         "images.maas.io:http",
         "images.maas.io:99999",
         "user@images.maas.io",
@@ -253,8 +253,7 @@ def test_a_path_of_an_origin_is_the_mirrors_under_the_origins_name(host: str) ->
     ],
 )
 def test_under_any_other_name_it_is_nobodys_and_mounts_are_found_as_ever(host: str) -> None:
-    if host != "images.maas.io:":  # An empty port is the default one (RFC 3986 section 3.2.3).
-        assert locate(f"/ephemeral-v3/stable/{INDEX}", host=host) is None
+    assert locate(f"/ephemeral-v3/stable/{INDEX}", host=host) is None
     if not host.startswith("images.maas.io:"):
         assert locate(f"/images/stable/{INDEX}", host=host) == ("stable", INDEX)
 
@@ -333,8 +332,27 @@ def test_letters_beyond_ascii_are_the_same_in_both_ways_to_write_them(host: str,
     assert locate(f"http://{host}/x/a", books) == ("books", "a")
 
 
+@pytest.mark.parametrize(
+    ("origin", "asked"),
+    [
+        ("http://mirror.example/%7Eann/", ["/%7Eann/", "/~ann/", "//%7Eann//"]),
+        ("http://mirror.example/b\xfccher%2fx/", ["/b%C3%BCcher%2Fx/"]),
+        ("http://mirror.example/b%c3%bccher/", ["/b%C3%BCcher/", "/b%c3%bccher/"]),
+        ("http://mirror.example/boot%20images/", ["/boot%20images/"]),
+    ],
+)
+def test_a_path_is_found_as_configured_and_in_its_normal_form(origin: str, asked: list[str]) -> None:
+    """Some clients rewrite the URLs that they are given, as aiohttp and requests do, curl and Go do not."""
+    mirror = Mirror(name="m", mount="/m/", origins=(origin,))
+    for path in asked:
+        assert locate(f"{path}a%7Eb", mirror, host="mirror.example") == ("m", "a%7Eb"), path
+        assert locate(f"http://mirror.example{path}a", mirror) == ("m", "a"), path
+
+
 def test_an_address_may_be_what_an_origin_is_called() -> None:
     six = Mirror(name="six", mount="/six/", origins=("http://[2001:db8::5]:8000/x/", "http://192.0.2.9/x/"))
     assert locate("/x/a", six, host="[2001:DB8::5]:8000") == ("six", "a")
+    assert locate("/x/a", six, host="[2001:0db8:0:0::0005]:8000") == ("six", "a")
+    assert locate("http://[2001:db8:0::5]:8000/x/a", six) == ("six", "a")
     assert locate("/x/a", six, host="192.0.2.9") == ("six", "a")
     assert locate("/x/a", six, host="[2001:db8::5]") is None
