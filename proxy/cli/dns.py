@@ -16,6 +16,7 @@ from proxy.reporting.name_override import (
     answered_names,
     bind_zone,
     certificate_lines,
+    dns_name,
     ports_of,
     trust_lines,
 )
@@ -83,12 +84,12 @@ def _chosen(config: Config, names: Sequence[str]) -> list[str]:
         raise UsageFault(
             "no mirror answers to a name: its origins are folders or addresses, or answer_to is []"
         )
-    wanted = [name.lower().rstrip(".") for name in names]
+    wanted = [dns_name(name) for name in names]
     for name in wanted:
         if name not in known:
             raise UsageFault(
-                f"no mirror answers to {name!r}; there are: {', '.join(known)}{meant(name, known)}; "
-                "answer_to of a [[mirror]] adds others"
+                f"no mirror answers to {name!r} (answer_to of a [[mirror]] adds names); "
+                f"there are: {', '.join(known)}{meant(name, known)}"
             )
     return list(dict.fromkeys(wanted)) or known
 
@@ -102,7 +103,7 @@ def _own_addresses(config: Config) -> list[str]:
 
 def _explained(config: Config, names: Sequence[str], addresses: Sequence[str]) -> Iterator[str]:
     yield f"# Names that lead to this proxy, {' and '.join(addresses)}: {', '.join(names)}"
-    yield from _port_notes(config, names)
+    yield from _port_notes(config, names, addresses)
     for form, lines in FORMS.items():
         yield from ("", f"# {TITLES[form]}", *lines(names, addresses))
     yield from _certificate_notes(config, names, addresses)
@@ -113,7 +114,7 @@ def _explained(config: Config, names: Sequence[str], addresses: Sequence[str]) -
     yield f"#   [upstream]\n#   resolve = {{ {pins} }}"
 
 
-def _port_notes(config: Config, names: Sequence[str]) -> Iterator[str]:
+def _port_notes(config: Config, names: Sequence[str], addresses: Sequence[str]) -> Iterator[str]:
     """Yield what is missing for clients that come by name."""
     wanted = {port for name in names for port in ports_of(config.mirrors, name)}
     has_tls = config.tls.certificate is not None
@@ -121,15 +122,17 @@ def _port_notes(config: Config, names: Sequence[str]) -> Iterator[str]:
     secure = {port for _, port in config.addresses} - plain
     if _HTTP in wanted and _HTTP not in plain:
         yield "# Clients that use http ask at port 80, where this proxy does not listen:"
-        yield f"#   listen = [{', '.join(_with_port_80(config))}]"
+        yield f"#   listen = [{', '.join(_with_port_80(config, addresses))}]"
         yield "# A service needs a socket unit or low-ports.conf for that, never root: packaging/README.md"
     if _HTTPS in wanted and _HTTPS not in secure:
         yield "# Clients that use https, such as LXD and Incus, ask at port 443, where it speaks no TLS yet."
+    for port in sorted(wanted - {_HTTP, _HTTPS} - plain - secure):
+        yield f"# Clients of an origin's URL with port {port} ask at it, where this proxy does not listen."
 
 
-def _with_port_80(config: Config) -> Iterator[str]:
+def _with_port_80(config: Config, addresses: Sequence[str]) -> Iterator[str]:
     before = "http://" if config.tls.certificate is not None else ""
-    yield f'"{before}0.0.0.0:80"'
+    yield from (f'"{before}{host}:80"' for host in _everywhere(addresses))
     yield from (f'"{entry}"' for entry in config.listen)
 
 
@@ -142,7 +145,15 @@ def _certificate_notes(config: Config, names: Sequence[str], addresses: Sequence
     yield from trust_lines()
     if config.tls.certificate is None:
         yield "# and here, in the configuration:"
-        yield '#   listen = ["http://0.0.0.0:80", "0.0.0.0:443"]'
+        hosts = _everywhere(addresses)
+        listen = [*(f'"http://{host}:80"' for host in hosts), *(f'"{host}:443"' for host in hosts)]
+        yield f"#   listen = [{', '.join(listen)}]"
         yield "#   [tls]"
         yield '#   certificate = "/etc/sstream-proxy/server.crt"'
         yield '#   key = "/etc/sstream-proxy/server.key"'
+
+
+def _everywhere(addresses: Sequence[str]) -> list[str]:
+    """Return what listens at all addresses of the kinds that clients are given."""
+    is_old, is_new = (any((":" in one) == is_six for one in addresses) for is_six in (False, True))
+    return ["0.0.0.0"] * is_old + ["[::]"] * is_new  # noqa: S104 - told, not bound

@@ -5,7 +5,8 @@ Each form is what the program that reads it takes as it is: whatever else is to 
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from urllib.parse import urlsplit
+
+from yarl import URL
 
 from proxy.mirror import Mirror
 from proxy.system.ip_addresses import parse_address
@@ -19,17 +20,25 @@ Addresses = Sequence[str]
 
 def answered_names(mirrors: Iterable[Mirror]) -> list[str]:
     """Return the host names that mirrors answer to, each once, in the order of the configuration."""
-    hosts = [urlsplit(url).hostname or "" for mirror in mirrors for url in mirror.answered_urls]
-    return list(dict.fromkeys(host.rstrip(".") for host in hosts if host and not parse_address(host)))
+    hosts = [_host(URL(url)) for mirror in mirrors for url in mirror.answered_urls]
+    return list(dict.fromkeys(host for host in hosts if host and not parse_address(host)))
+
+
+def dns_name(text: str) -> str:
+    """Return a name as name servers and certificates write it: in small letters, and of ASCII alone."""
+    try:
+        return _host(URL.build(scheme="http", host=text))
+    except ValueError:
+        return text
 
 
 def ports_of(mirrors: Iterable[Mirror], name: str) -> list[int]:
     """Return the ports that clients of a name ask at: 80 for http and 443 for https, or its own."""
     found: set[int] = set()
     for mirror in mirrors:
-        for parts in map(urlsplit, mirror.answered_urls):
-            if (parts.hostname or "").rstrip(".") == name:
-                found |= {parts.port} if parts.port else {80, 443}
+        for url in map(URL, mirror.answered_urls):
+            if _host(url) == name:
+                found |= {url.explicit_port} if url.explicit_port else {80, 443}
     return sorted(found)
 
 
@@ -137,6 +146,10 @@ def _head_of_zone() -> list[str]:
         "@ IN SOA localhost. root.localhost. ( 1 3600 600 86400 300 )",
         "@ IN NS localhost.",
     ]
+
+
+def _host(url: URL) -> str:
+    return (url.raw_host or "").lower().rstrip(".")
 
 
 def _type(address: str) -> str:

@@ -5,13 +5,14 @@ beyond ASCII make no difference, and neither does http or https: clients of a pr
 leads to one, ask by http for what is configured as https.
 """
 
-import ipaddress
 import re
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import SplitResult
 
 from yarl import URL
+
+from proxy.system.ip_addresses import parse_address
 
 _HTTP, _HTTPS = 80, 443
 DEFAULT_PORTS = {"http": _HTTP, "https": _HTTPS}
@@ -66,7 +67,5 @@ def _same(host: str) -> str:
 
 
 def _same_address(host: str) -> str:
-    try:
-        return str(ipaddress.IPv6Address(host))
-    except ValueError:
-        return host
+    address = parse_address(host)
+    return host if address is None else str(address)

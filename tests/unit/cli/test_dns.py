@@ -38,6 +38,18 @@ def test_without_one_all_are_explained(tmp_path: Path) -> None:
         assert part in result.output, part
 
 
+def test_it_says_to_listen_where_the_addresses_lead(tmp_path: Path) -> None:
+    """An address of IPv6 that no socket has makes each client wait, or fail."""
+    config = 'listen = ["[::]:8080"]\n' + OWN.replace("two.example", "two.example:8000")
+    six = dns("--address", "2001:db8::7", config=config, folder=tmp_path).output
+    both = dns("--address", "2001:db8::7", "--address", "192.0.2.7", config=config, folder=tmp_path).output
+    assert 'listen = ["[::]:80", "[::]:8080"]' in six
+    assert 'listen = ["http://[::]:80", "[::]:443"]' in six
+    assert 'listen = ["0.0.0.0:80", "[::]:80", "[::]:8080"]' in both
+    assert 'listen = ["http://0.0.0.0:80", "http://[::]:80", "0.0.0.0:443", "[::]:443"]' in both
+    assert "with port 8000 ask at it" in six
+
+
 def test_what_is_there_already_is_not_asked_for(tmp_path: Path) -> None:
     listening = 'listen = ["http://0.0.0.0:80", "0.0.0.0:443"]\n[tls]\ncertificate = "c"\nkey = "k"\n'
     for name in "ck":

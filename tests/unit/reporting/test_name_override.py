@@ -15,6 +15,7 @@ from proxy.reporting.name_override import (
     answered_names,
     bind_zone,
     certificate_lines,
+    dns_name,
     ports_of,
 )
 
@@ -36,6 +37,13 @@ def test_names_are_those_that_mirrors_answer_to() -> None:
     assert answered_names(mirrors) == ["images.maas.io", "site.example"]
     assert ports_of(mirrors, "images.maas.io") == [80, 443]
     assert ports_of(mirrors, "site.example") == [8000]
+
+
+def test_letters_beyond_ascii_are_written_as_name_servers_know_them() -> None:
+    mirrors = [mirror("https://B\xfccher.example./x/", "http://xn--bcher-kva.example:8000/")]
+    assert answered_names(mirrors) == [dns_name("b\xfccher.example.")] == ["xn--bcher-kva.example"]
+    assert ports_of(mirrors, "xn--bcher-kva.example") == [80, 443, 8000]
+    assert dns_name("a b/") == "a b/"
 
 
 def run(*command: str, folder: Path) -> None:
