@@ -10,8 +10,10 @@ changes the form of the rows takes another name for the file.
 
 import contextlib
 import struct
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +34,15 @@ _TEXTS = struct.Struct("=64s64s160s256s")
 _TEXT_BYTES = (64, 64, 160, 256)
 _ROW_BYTES = _TURN.size + _NUMBERS.size + _TEXTS.size
 _TRIES = 3
-_HIT = OUTCOMES.index("hit")
+_WORD_BYTES = 8
+_ROW_WORDS = _ROW_BYTES // _WORD_BYTES
+_LAST_AT, _OUTCOMES = 2, 3
+"""Which words of a row these are; each outcome has one of its own."""
+_SENT, _HIT_SENT, _LEFT, _CUT, _BROKEN_AT = range(_OUTCOMES + len(OUTCOMES), _OUTCOMES + len(OUTCOMES) + 5)
+_NOTHING = [0] * (len(OUTCOMES) + 5)
+_LARGEST_WORD = (1 << 64) - 1
+_INDEX = {outcome: index for index, outcome in enumerate(OUTCOMES)}
+_HIT = _INDEX["hit"]
 
 
 class Visit(NamedTuple):
@@ -100,13 +110,15 @@ class ClientTable:
     def __init__(self, slot: Path, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._memory = map_file(slot / _FILE, _ROWS * _ROW_BYTES)
-        self._places: dict[tuple[str, str], int] = {}
-        self._agents: dict[int, tuple[str, str]] = {}
+        view = memoryview(self._memory)
+        self._words, self._moments = view.cast("Q"), view.cast("d")
+        self._last: dict[int, tuple[str, str]] = {}
         """What each row says of agent and path, so that it is written only when it changes."""
-        for place in range(_ROWS):
-            row = _unpack(self._memory[place * _ROW_BYTES :][:_ROW_BYTES])
-            if row is not None:
-                self._places[row.address, row.mirror] = place
+        rows = [_unpack(view[place * _ROW_BYTES :][:_ROW_BYTES]) for place in range(_ROWS)]
+        taken = [(row.last_at, place, row) for place, row in enumerate(rows) if row is not None]
+        taken.sort(key=lambda one: one[:2])
+        self._places = OrderedDict(((row.address, row.mirror), place) for _, place, row in taken)
+        """Seen longest ago first."""
         self._free = sorted(set(range(_ROWS)) - set(self._places.values()), reverse=True)
 
     def ended(
@@ -120,55 +132,46 @@ class ClientTable:
         is_cut: bool = False,
     ) -> None:
         """Count requests of one client that ended alike, with so many bytes in all."""
-        now = self._clock()
-        key = (_cut(visit.client, _TEXT_BYTES[0]), _cut(visit.mirror, _TEXT_BYTES[1]))
-        place = self._places.get(key)
-        if place is None:
-            place = self._take(key, now)
-        start, memory = place * _ROW_BYTES, self._memory
-        at = start + _TURN.size
-        (turn,) = _TURN.unpack_from(memory, start)
-        _TURN.pack_into(memory, start, turn | 1)
-        numbers = list(_NUMBERS.unpack_from(memory, at))
-        numbers[1] = now
-        index = OUTCOMES.index(outcome)
-        numbers[2 + index] += times
-        sums = 2 + len(OUTCOMES)
-        numbers[sums] += sent_bytes
-        numbers[sums + 1] += sent_bytes if index == _HIT else 0
-        numbers[sums + 2] += is_left
-        numbers[sums + 3] += is_cut
+        now, index, words = self._clock(), _INDEX[outcome], self._words
+        place = self._place(_key(visit.client, visit.mirror), now)
+        row = place * _ROW_WORDS
+        turn = words[row] | 1
+        words[row] = turn
+        self._moments[row + _LAST_AT] = now
+        words[row + _OUTCOMES + index] += times
+        words[row + _SENT] += sent_bytes
+        if index == _HIT:
+            words[row + _HIT_SENT] += sent_bytes
         if is_left or is_cut:
-            numbers[sums + 4] = max(0, int(now))
-        _NUMBERS.pack_into(memory, at, *numbers)
-        if self._agents.get(place) != visit[2:]:
-            self._agents[place] = visit[2:]
-            texts = (_encoded(text, most) for text, most in zip(visit, _TEXT_BYTES, strict=True))
-            _TEXTS.pack_into(memory, at + _NUMBERS.size, *texts)
-        _TURN.pack_into(memory, start, (turn | 1) + 1)
+            words[row + _LEFT] += is_left
+            words[row + _CUT] += is_cut
+            words[row + _BROKEN_AT] = max(0, int(now))
+        last = visit[2:]
+        if self._last.get(place) != last:
+            self._last[place] = last
+            texts = map(_encoded, visit, _TEXT_BYTES)
+            _TEXTS.pack_into(self._memory, place * _ROW_BYTES + _TURN.size + _NUMBERS.size, *texts)
+        words[row] = (turn + 1) & _LARGEST_WORD
 
     def close(self) -> None:
         """Let go of the file."""
+        self._words.release()
+        self._moments.release()
         self._memory.close()
 
-    def _take(self, key: tuple[str, str], now: float) -> int:
-        """Return the row of a new client: a free one, or that of whoever was seen longest ago."""
-        if self._free:
-            place = self._free.pop()
-        else:
-            oldest = min(self._places, key=lambda one: self._seen_at(self._places[one]))
-            place = self._places.pop(oldest)
-        start = place * _ROW_BYTES
-        (turn,) = _TURN.unpack_from(self._memory, start)
-        _TURN.pack_into(self._memory, start, turn | 1)
-        _NUMBERS.pack_into(self._memory, start + _TURN.size, now, now, *[0] * (len(OUTCOMES) + 5))
-        self._agents.pop(place, None)
+    def _place(self, key: tuple[str, str], now: float) -> int:
+        """Return the row of a client; a new one gets a free one, or that of whoever was seen longest ago."""
+        place = self._places.get(key)
+        if place is not None:
+            self._places.move_to_end(key)
+            return place
+        place = self._free.pop() if self._free else self._places.popitem(last=False)[1]
+        row = place * _ROW_WORDS
+        self._words[row] |= 1
+        _NUMBERS.pack_into(self._memory, place * _ROW_BYTES + _TURN.size, now, now, *_NOTHING)
+        self._last.pop(place, None)
         self._places[key] = place
         return place
-
-    def _seen_at(self, place: int) -> float:
-        _, last_at, *_ = _NUMBERS.unpack_from(self._memory, place * _ROW_BYTES + _TURN.size)
-        return float(last_at)
 
 
 class NoClients(ClientTable):
@@ -218,7 +221,7 @@ def _rows(file: Path) -> Iterable[Client]:
                 yield row
 
 
-def _unpack(data: bytes) -> Client | None:
+def _unpack(data: bytes | memoryview) -> Client | None:
     """Return what a row tells, None for one that nobody has."""
     first_at, last_at, *counts = _NUMBERS.unpack_from(data, _TURN.size)
     texts = _TEXTS.unpack_from(data, _TURN.size + _NUMBERS.size)
@@ -242,10 +245,13 @@ def _unpack(data: bytes) -> Client | None:
     )
 
 
-def _cut(text: str, most: int) -> str:
-    """Return as much of a text as a row has room for."""
-    return _encoded(text, most).decode(errors="ignore")
+@lru_cache(2 * _ROWS)
+def _key(client: str, mirror: str) -> tuple[str, str]:
+    """Return what a row says of client and mirror: as much of each as it has room for."""
+    return _encoded(client, _TEXT_BYTES[0]).decode(), _encoded(mirror, _TEXT_BYTES[1]).decode()
 
 
 def _encoded(text: str, most: int) -> bytes:
+    if text.isascii():
+        return text[:most].encode().rstrip(b"\0")
     return text.encode(errors="replace")[:most].decode(errors="ignore").rstrip("\0").encode()

@@ -22,6 +22,8 @@ from proxy.web.admin.rendering import page_reply, render, static_reply
 from proxy.web.admin.views.visit import base_of, usable_address
 from proxy.web.recipes import recipes
 
+_HEADERS = {"Server": SERVER_NAME, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
 
 class Welcome:
     """The page for whoever looks what this is: HTML for browsers, text for all others."""
@@ -49,9 +51,7 @@ class Welcome:
                 "recipes": recipes(readable, base, usable_address(own)),
             }
             return page_reply(render("welcome.html", values), Vary="Accept")
-        return web.Response(
-            text=self._as_text(readable, base), headers={"Server": SERVER_NAME, "Vary": "Accept"}
-        )
+        return web.Response(text=self._as_text(readable, base), headers={**_HEADERS, "Vary": "Accept"})
 
     def _as_text(self, readable: Sequence[Mirror], base: str) -> str:
         lines = [f"sstream-proxy {__version__}: a verified cache of simplestreams mirrors.", ""]
@@ -80,11 +80,11 @@ class Pages:
     async def get_metrics(self, _: web.Request) -> web.Response:
         """Return all figures for Prometheus."""
         body = exposition(await self._observer.snapshot())
-        return web.Response(body=body, headers={"Server": SERVER_NAME, "Content-Type": CONTENT_TYPE})
+        return web.Response(body=body, headers={**_HEADERS, "Content-Type": CONTENT_TYPE})
 
     async def get_health(self, _: web.Request) -> web.Response:
         """Say that this worker answers."""
-        return web.Response(text="ok\n", headers={"Server": SERVER_NAME})
+        return web.Response(text="ok\n", headers=_HEADERS)
 
     async def get_ready(self, request: web.Request) -> web.Response:
         """Say whether the proxy can do its work; mirrors without lists are woken up.

@@ -1,16 +1,19 @@
 """The pages with long lists in a real browser: pins, clients, files."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, expect
 from support.browser import NARROW, WIDE, open_page
+from support.keys import SigningKey
 from support.origin import Origin
 from support.running import MOUNT, make_config, run_proxy
 from support.tree import SignedTree
 
 from proxy.digest import Digest
 from proxy.mirror import Mirror
+from proxy.web.admin.permission import AdminOptions
 
 INDEX = "streams/v1/index.sjson"
 
@@ -121,4 +124,57 @@ async def test_files_are_found_filtered_and_told_of(
             await expect(page.locator("#answer")).to_have_text("1 blob gone")
 
             assert not proxy.store.has(Digest(item.digest))
+            assert watched.problems == []
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+async def test_whatever_lists_and_clients_say_is_shown_as_text_and_fits(
+    browser: Browser, tmp_path: Path, key: SigningKey, mirror: Mirror, width: int
+) -> None:
+    hostile = [
+        "</script><script>alert(1)</script>",
+        'a" onfocus="alert(1)',
+        "x" * 500,
+        "\u202etfel\u202c",
+        "\x01",
+    ]
+    tree = SignedTree(tmp_path / "upstream", key)
+    for number, name in enumerate(hostile):
+        tree.product(f"p:{name}", release=name, arch="amd64", version="1")
+        tree.add_item(f"p:{name}", "20250101", "disk.img", path=f"{number}/disk.img", size=10)
+    tree.publish()
+    async with run_proxy(make_config(tmp_path / "data", mirror)) as proxy:
+        for number, name in enumerate(hostile):
+            agent = name.encode().decode("latin-1") if number < 4 else "none"
+            await proxy.read(f"{MOUNT}{number}/disk.img", **{"User-Agent": agent})
+        storage = proxy.cache.storage
+        names = [name[:200] for name in hostile[:3]]
+        for name in names:
+            await storage.threads.ledger(storage.pins.pin_all, name, [Digest(tree.items[0].digest)])
+        for page in ("releases", "files", "clients", "pins", "pins?name=" + "x" * 200):
+            async with open_page(browser, f"{proxy.base}/-/{page}", width) as watched:
+                await expect(watched.page.locator("tbody tr").first).to_be_visible()
+                assert await watched.overflow() == 0, page
+                assert "\u202e" not in await watched.page.content()
+                assert watched.problems == []
+                if page == "pins":
+                    await watched.page.get_by_role("button", name="Unpin x").click()
+                    assert await watched.overflow() == 0
+                    await expect(watched.page.locator("#sure")).to_be_visible()
+
+
+async def test_an_admin_with_a_token_sees_who_asked_also_where_nothing_is_renewed(
+    browser: Browser, tmp_path: Path, tree: SignedTree, mirror: Mirror
+) -> None:
+    admin = AdminOptions(trust_loopback=False, token_sha256=hashlib.sha256(b"sesame").hexdigest())
+    async with run_proxy(make_config(tmp_path / "data", mirror, admin=admin)) as proxy:
+        await proxy.read(tree.items[0].path)
+        async with open_page(browser, f"{proxy.base}/-/files?state=here") as watched:
+            page = watched.page
+            await expect(page.locator("#files tbody")).to_contain_text("asked 1 time by 1 client")
+            await page.get_by_label("Admin's token").fill("sesame")
+            await page.get_by_role("button", name="Use").click()
+            await expect(page.locator("#files tbody")).to_contain_text("asked 1 time by 127.0.0.1")
+            await page.reload()
+            await expect(page.locator("#files tbody")).to_contain_text("asked 1 time by 127.0.0.1")
             assert watched.problems == []

@@ -6,7 +6,8 @@
 /-/static/FILE      style and script
 
 Each page is a frame that anybody gets, with what only readers may see in it: whoever may not
-read it can send a token from there, and the script then asks for the changing part with it.
+read it is told why and can send a token from there, and the script then asks for the changing part
+with it. Which client asked for what is shown to admins alone.
 """
 
 from http import HTTPStatus
@@ -113,8 +114,13 @@ class Dashboard:
 
     async def _render_live(self, name: str, request: web.Request) -> str:
         base = base_of(request.scheme, request.headers.get("Host", ""), self._clients_port)
-        address = usable_address(_socket_name(request))
-        values = await self._pages[name].look(Visit(base=base, query=request.query, address=address))
+        visit = Visit(
+            base=base,
+            query=request.query,
+            address=usable_address(_socket_name(request)),
+            is_admin=self._permission.is_admin(asker_of(request)),
+        )
+        values = await self._pages[name].look(visit)
         template = f"live/{name or 'overview'}.html"
         return await self._cache.storage.threads.slow(render, template, values)
 

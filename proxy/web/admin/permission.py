@@ -70,7 +70,7 @@ class AdminPermission:
 
     def why_not_read(self, asker: Asker) -> str | None:
         """Return why somebody may not see the figures, None when they may."""
-        if self._is_admin(asker):
+        if self.is_admin(asker):
             return None
         if self._options.read != "everyone":
             return "reading this needs an admin: give the token, or come from the proxy's own machine"
@@ -107,13 +107,14 @@ class AdminPermission:
         origin = asker.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != asker.headers.get("Host", ""):
             return "this comes from another site's page"
-        if not self._is_admin(asker):
+        if not self.is_admin(asker):
             return (
                 "this needs an admin: ask from the proxy's own machine, or with Authorization: Bearer TOKEN"
             )
         return None
 
-    def _is_admin(self, asker: Asker) -> bool:
+    def is_admin(self, asker: Asker) -> bool:
+        """Whether somebody may change something, and may know which client asked for what."""
         return self._has_token(asker) or (self._options.trust_loopback and _is_local(asker))
 
     def _has_token(self, asker: Asker) -> bool:

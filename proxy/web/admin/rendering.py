@@ -1,5 +1,6 @@
 """How the operator's pages become replies: templates, their filters, and the headers that go with them."""
 
+import re
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -24,6 +25,10 @@ _STATIC = {
     "copy.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+
+
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of what follows: a name could look like another."""
 
 
 def _moment(when: float) -> str:
@@ -69,8 +74,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
 
 
 def page_reply(text: str, **headers: str) -> web.Response:
-    """Answer with a page. Names of files that are no UTF-8 have half characters, which it spells out."""
-    return _reply(text.encode(errors="backslashreplace"), "text/html", _PAGE_POLICY, headers)
+    """Answer with a page, which spells out what nobody sees and names of files that are no UTF-8."""
+    seen = _UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _reply(seen.encode(errors="backslashreplace"), "text/html", _PAGE_POLICY, headers)
 
 
 def picture_reply(picture: bytes) -> web.Response:

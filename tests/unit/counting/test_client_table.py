@@ -1,5 +1,6 @@
 """The table of clients: who asked what of which mirror, kept over restarts and bounded."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,36 @@ def test_many_clients_take_the_rows_of_those_seen_longest_ago(slot: Path, clock:
     assert len(found) == 256
     assert all(one.total == 1 for one in found)
     assert (slot / "clients.1").stat().st_size == size
+
+
+def test_whoever_asks_again_keeps_its_row_also_over_a_restart(slot: Path, clock: Clock) -> None:
+    table = ClientTable(slot, clock)
+    for number in range(256):
+        clock.now += 1
+        table.ended(REGION._replace(client=f"10.0.0.{number}"), "hit", 1)
+    clock.now += 1
+    table.ended(REGION._replace(client="10.0.0.0"), "hit", 1)
+    table.close()
+    table = ClientTable(slot, clock)
+    for number in range(255):
+        table.ended(REGION._replace(client=f"10.9.0.{number}"), "hit", 1)
+
+    found = {one.address: one.total for one in read_clients(slot.parent, clock.now)}
+
+    assert {one: count for one, count in found.items() if one.startswith("10.0.")} == {"10.0.0.0": 2}
+    assert len(found) == 256
+
+
+def test_a_new_client_costs_as_little_when_all_rows_are_taken(slot: Path, clock: Clock) -> None:
+    table = ClientTable(slot, clock)
+    for number in range(256):
+        table.ended(REGION._replace(client=f"10.0.0.{number}"), "hit", 1)
+    calls = []
+    sys.setprofile(lambda _, event, __: calls.append(event))
+    table.ended(REGION._replace(client="10.9.0.0"), "hit", 1)
+    sys.setprofile(None)
+
+    assert len(calls) < 150
 
 
 @pytest.mark.parametrize("odd", ["", "é" * 500, "\ud800", "\0\0", "x" * 10_000], ids=ascii)

@@ -36,10 +36,18 @@ async function look() {
       lastAt = new Date();
       lost.hidden = true;
     } else {
-      tellLost(reply.status === 403 ? (await reply.json()).problem : `status ${reply.status}`);
+      tellLost((await problemOf(reply)) || `status ${reply.status}`);
     }
   } catch {
     tellLost("no answer");
+  }
+}
+
+async function problemOf(reply) {
+  try {
+    return (await reply.json()).problem;
+  } catch {
+    return "";
   }
 }
 
@@ -181,4 +189,4 @@ isDark.addEventListener("change", drawPlots);
 token.value = sessionStorage.getItem("token") || "";
 if (token.value) drawPlots();
 setInterval(() => document.hidden || drawPlots(), PLOTS_EVERY_MS);
-if (everyMs || document.getElementById("locked")) update();
+if (everyMs || token.value || document.getElementById("locked")) update();

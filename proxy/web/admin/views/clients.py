@@ -45,12 +45,15 @@ class Clients:
     async def look(self, visit: Visit) -> dict[str, Any]:
         """Return what the page shows."""
         now = self._clock()
+        if not visit.is_admin:
+            return {"now": now, "is_shown": False}
         found = await self._threads.slow(read_clients, self._counts, now)
         search, order = visit.text("search").lower(), visit.choice("order", _ORDERS)
         rows = [_row(one) for one in found if search in f"{one.address} {one.mirror} {one.agent}".lower()]
         rows.sort(key=lambda row: _rank(row, order), reverse=True)
         return {
             "now": now,
+            "is_shown": True,
             "rows": slice_of(rows, visit, "search", "order"),
             "search": visit.text("search"),
             "order": order,

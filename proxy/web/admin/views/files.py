@@ -32,4 +32,5 @@ class Files:
             "search": visit.text("search"),
             "files": Slice(found.files, number, found.total, query, found.is_more),
             "unread": found.unread,
+            "shows_clients": visit.is_admin,
         }

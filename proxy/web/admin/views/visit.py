@@ -11,7 +11,8 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 UNKNOWN_HOST = "THIS-HOST"
 """In place of a name that is none."""
 _LONGEST_TEXT = 300
-_LAST_PAGE = 1_000_000
+_MOST_DIGITS = 6
+_LAST_PAGE = 999_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Visit:
     query: Mapping[str, str]
     address: str = ""
     """The proxy's own address that was asked, "" if others cannot use it."""
+    is_admin: bool = False
+    """Whether whoever looks may know what other clients do."""
 
     def text(self, name: str) -> str:
         """Return a field of the query, "" when it is not given."""
@@ -36,7 +39,9 @@ class Visit:
     def page_number(self) -> int:
         """Return which page of a long list is asked for, from 1 on."""
         given = self.query.get("page", "")
-        return min(max(int(given), 1), _LAST_PAGE) if given.isascii() and given.isdigit() else 1
+        if not (given.isascii() and given.isdigit()):
+            return 1
+        return max(int(given), 1) if len(given) <= _MOST_DIGITS else _LAST_PAGE
 
 
 Look = Callable[[Visit], Awaitable[dict[str, Any]]]

@@ -63,6 +63,8 @@ def test_whoever_sits_at_this_machine_and_names_it_may_change_things(address: st
         "",
         "evil.test",
         "evil.test:8080",
+        "localhost:8080@evil.test",
+        "localhost:evil.test",
         "localhost.evil.test",
         "127.0.0.1.evil.test",
         "evil.test:127.0.0.1",
