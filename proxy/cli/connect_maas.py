@@ -2,21 +2,19 @@
 
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from proxy.cli.import_view import ImportView
 from proxy.cli.maas_access import MaasAccess
-from proxy.cli.options import UsageFault, chosen_mirrors
+from proxy.cli.maas_target import Given, choose_mirror, make_target
+from proxy.cli.options import UsageFault
 from proxy.cli.prefetch import fetch_what_maas_has
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_as_owner
 from proxy.config.config import Config
-from proxy.config.keyrings import bundled_keyrings
 from proxy.connect.addresses import without_password
 from proxy.connect.carrying_out import Carrying
 from proxy.connect.checking import check as findings_of
@@ -26,24 +24,21 @@ from proxy.connect.maas_api.protocol import Maas
 from proxy.connect.plan import Plan, Target, make_plan, our_source
 from proxy.connect.proxy_side import ProxySide
 from proxy.connect.record import Record, Records
-from proxy.connect.route import address_towards, addresses_of, host_name
+from proxy.connect.route import addresses_of
 from proxy.connect.steps import Step
 from proxy.connect.trying import try_mirror
 from proxy.connect.undoing import plan_undoing
 from proxy.connect.watching import watch_import
-from proxy.mirror import Mirror, Trust
+from proxy.mirror import Mirror
 from proxy.readable import counted, printable, size
-from proxy.signatures.keyfile import read_keys
 
 _Result = TypeVar("_Result")
-_PORTS = {"http": 80, "https": 443}
-_ANY_HOST = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
 URL_VARIABLE = "SSTREAM_PROXY_URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The options."""
+class Wanted(Given):
+    """What the options say."""
 
     yes: bool
     no_import: bool
@@ -51,9 +46,6 @@ class Wanted:
     check: bool
     warm: bool
     mirror: str | None
-    proxy_url: str | None
-    keyring: str | None
-    source_id: int | None
 
 
 class ConnectMaas:
@@ -71,8 +63,8 @@ class ConnectMaas:
         if self._wanted.undo:
             return self._undo()
         record = self._with_owner(self._read_record)
-        mirror = self._mirror(record)
-        target = self._target(mirror, record)
+        mirror = choose_mirror(self._config, self._wanted.mirror, record)
+        target = make_target(self._config, self._base, mirror, self._wanted, record)
         return self._check(target, record) if self._wanted.check else self._connect(mirror, target, record)
 
     def _connect(self, mirror: Mirror, target: Target, record: Record | None) -> int:
@@ -198,54 +190,6 @@ class ConnectMaas:
         self._records.forget(self._base)
         click.echo("all is as it was before" if undoing.steps else "all was put back already")
         return COMPLETE
-
-    def _mirror(self, record: Record | None) -> Mirror:
-        mirrors = {one.name: one for one in self._config.mirrors}
-        if self._wanted.mirror is not None:
-            found = mirrors[chosen_mirrors(self._config, (self._wanted.mirror,))[0]]
-            if found.trust is not Trust.GPG:
-                raise UsageFault(f"mirror {found.name!r} is signed by nobody, and MAAS verifies signatures")
-            return found
-        if record is not None and record.mirror in mirrors:
-            return mirrors[record.mirror]
-        signed = [one for one in self._config.mirrors if one.trust is Trust.GPG]
-        if not signed:
-            raise UsageFault('no mirror is signed (trust = "gpg"), and MAAS verifies signatures')
-        return signed[0]
-
-    def _target(self, mirror: Mirror, record: Record | None) -> Target:
-        known = record.url if record is not None and record.mirror == mirror.name else None
-        url = self._wanted.proxy_url or known or self._guessed()
-        if not url.rstrip("/").endswith(mirror.mount.rstrip("/")):
-            url = url.rstrip("/") + mirror.mount
-        keyring = ""
-        if mirror.keyring not in bundled_keyrings() and not self._wanted.keyring:
-            keyring = b64encode(read_keys(Path(mirror.keyring).read_bytes()).ring).decode()
-        return Target(
-            url=url if url.endswith("/") else f"{url}/",
-            mirror=mirror.name,
-            origins=mirror.origins,
-            keyring_filename=self._wanted.keyring or "",
-            keyring_data=keyring,
-            source_id=self._wanted.source_id,
-        )
-
-    def _guessed(self) -> str:
-        """Return the proxy's URL as MAAS probably sees it; asks where that cannot be known."""
-        host, port = self._config.addresses[0]
-        scheme = "http" if self._config.tls.certificate is None else "https"
-        if host in _ANY_HOST:
-            found = address_towards(self._base) if scheme == "http" else host_name()
-        else:
-            found = f"[{host}]" if ":" in host else host
-        if found is None or port == 0:
-            return self._asked_url()
-        return f"{scheme}://{found}" if port == _PORTS[scheme] else f"{scheme}://{found}:{port}"
-
-    def _asked_url(self) -> str:
-        if not sys.stdin.isatty():
-            raise UsageFault("which URL of this proxy MAAS sees is not clear: say it by --proxy-url")
-        return str(click.prompt("The URL of this proxy, as MAAS sees it"))
 
     def _side(self, target: Target) -> ProxySide:
         remembers = self._config.clients.remember
