@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from proxy.config.config import Config
 from proxy.config.keyrings import Keyrings, open_keyrings
-from proxy.counting.counters import Counters, OriginMeter
+from proxy.counting.counters import Counters
+from proxy.counting.subjects import OriginMeter
 from proxy.documents.assembling import Assembler
 from proxy.documents.documents import Documents
 from proxy.documents.mirror_records import MirrorRecords

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.counting.client_table import Client, read_clients
-from proxy.counting.counters import read_totals
+from proxy.counting.totals import read_totals
 
 _MAAS_AGENTS = ("maas/", "MAAS/")
 

@@ -1,76 +1,38 @@
-"""All counters of one process, and the sums over all processes that ever were.
+"""All counters of one process; `totals.py` sums up those of all processes that ever were.
 
 stats/<n>/                    one process at a time, which holds a lock on stats/<n>/lock
 stats/<n>/counts <subject>    a Tally: "store", "limits", "transfers", "parts", "cuts",
                               "log", "mirror <name>", "origin <base URL>"
-stats/<n>/clients.1           who asked (`clients.py`)
+stats/<n>/clients.1           who asked (`client_table.py`)
 stats/hours.json              sums by the hour (`reporting/history.py`)
-stats/<n>/files.1             where files came from, and who asked for each (`files.py`)
+stats/<n>/files.1             where files came from, and who asked for each (`file_table.py`)
 stats/<n>/<subject>           what an earlier release counted (`earlier.py`)
 """
 
 import fcntl
 import itertools
 import os
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from proxy.counting import outcomes
 from proxy.counting.client_table import ClientTable, NoClients
-from proxy.counting.earlier import read_earlier
 from proxy.counting.file_table import FileTable, FileTableWithoutClients
-from proxy.counting.now import Now, Transfers
-from proxy.counting.tally import STEP_S, STEPS, Counts, Tally, read_counts
-
-OUTCOMES = outcomes.OUTCOMES
-
-FIRST_BYTE_EDGES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper edges of the first byte's histogram; what is slower is counted beyond the last one."""
-
-_MIRROR = (
-    *(f"requests {outcome}" for outcome in OUTCOMES),
-    *(f"sent {outcome}" for outcome in OUTCOMES),
-    *(f"first byte {edge}" for edge in (*FIRST_BYTE_EDGES_S, "inf")),
-    "first byte us",
-    "aborted",
-    "fetched",
+from proxy.counting.now import Now
+from proxy.counting.subjects import (
+    NAMES,
+    CutTally,
+    LimitTally,
+    LogTally,
+    MirrorTally,
+    OriginTally,
+    PartTally,
+    StoreTally,
+    TransferTally,
 )
-_ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
-_TRANSFERS = ("let go", "turned away")
-_PARTS = ("fetched", "given up", "ahead bytes", "discarded bytes")
-_LOG = ("dropped lines",)
-_STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
+from proxy.counting.tally import Tally
+from proxy.counting.totals import COUNTS
 
-LIMITS = (
-    "malformed_requests",
-    "connections",
-    "client_connections",
-    "idle_connections",
-    "unfinished_requests",
-    "request_bodies",
-    "document_bytes",
-    "document_shape",
-    "filter_time",
-)
-"""What somebody can ask too much of; `config.example.toml` says which of them can be set."""
-
-CUTS = ("unreachable", "wrong_bytes", "store", "other")
-"""Why replies were cut short: no origin could be had, its bytes were wrong, the store failed."""
-
-_NAMES = {
-    "mirror": _MIRROR,
-    "origin": _ORIGIN,
-    "store": _STORE,
-    "limits": LIMITS,
-    "transfers": _TRANSFERS,
-    "parts": _PARTS,
-    "cuts": CUTS,
-    "log": _LOG,
-}
-_COUNTS = "counts "
-"""Before the name of each file. A release that changes the form of the files takes another word."""
 _LONGEST_FILE_NAME = 200
 
 
@@ -94,11 +56,11 @@ class Counters:
         self.clients = ClientTable(self._slot, clock) if remembers_clients else NoClients(self._slot)
         self.files = (FileTable if remembers_clients else FileTableWithoutClients)(self._slot, clock)
 
-    def mirror(self, name: str) -> "MirrorTally":
+    def mirror(self, name: str) -> MirrorTally:
         """Return the counters of a mirror."""
         return MirrorTally(self._tally("mirror", name))
 
-    def origin(self, name: str) -> "OriginTally":
+    def origin(self, name: str) -> OriginTally:
         """Return the counters of an origin."""
         return OriginTally(self._tally("origin", name))
 
@@ -112,265 +74,10 @@ class Counters:
         os.close(self._lock)
 
     def _tally(self, kind: str, name: str = "") -> Tally:
-        file = _COUNTS + quote(f"{kind} {name}".strip(), safe=" ")[:_LONGEST_FILE_NAME]
+        file = COUNTS + quote(f"{kind} {name}".strip(), safe=" ")[:_LONGEST_FILE_NAME]
         if file not in self._tallies:
-            self._tallies[file] = Tally(self._slot / file, _NAMES[kind], self._clock)
+            self._tallies[file] = Tally(self._slot / file, NAMES[kind], self._clock)
         return self._tallies[file]
-
-
-class MirrorTally:
-    """What happens to a mirror's clients."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def ended(self, outcome: str, sent_bytes: int, first_byte_s: float | None, *, is_aborted: bool) -> None:
-        """Count a request that has ended; `first_byte_s` is None for replies without a body."""
-        index = OUTCOMES.index(outcome)
-        amounts = [(index, 1), (len(OUTCOMES) + index, sent_bytes)]
-        if first_byte_s is not None:
-            slower = sum(1 for edge in FIRST_BYTE_EDGES_S if first_byte_s > edge)
-            amounts += [(_FIRST_BYTE + slower, 1), (_FIRST_BYTE_US, int(first_byte_s * 1e6))]
-        if is_aborted:
-            amounts.append((_MIRROR.index("aborted"), 1))
-        self._tally.add(*amounts)
-
-    def ended_often(self, outcome: str, sent_bytes: int, times: int, *, has_body: bool) -> None:
-        """Count so many requests that ended alike, each at once, with so many bytes in all."""
-        index = OUTCOMES.index(outcome)
-        amounts = [(index, times), (len(OUTCOMES) + index, sent_bytes)]
-        self._tally.add(*amounts, *([(_FIRST_BYTE, times)] if has_body else []))
-
-    def fetched(self, count: int) -> None:
-        """Count bytes from its origins."""
-        self._tally.add((_FETCHED, count))
-
-
-_FIRST_BYTE = 2 * len(OUTCOMES)
-_FIRST_BYTE_US = _MIRROR.index("first byte us")
-_FETCHED = _MIRROR.index("fetched")
-
-
-class OriginTally:
-    """How an origin does."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def answered(self, seconds: float, *, is_good: bool) -> None:
-        """Count an answer, and how long its headers took."""
-        outcome = _ORIGIN.index("ok" if is_good else "error")
-        latency_us, count = _ORIGIN.index("latency us"), _ORIGIN.index("latency count")
-        self._tally.add((outcome, 1), (latency_us, int(seconds * 1e6)), (count, 1))
-
-    def failed(self) -> None:
-        """Count a request without an answer, or with one that broke off or made no sense."""
-        self._tally.add((_ORIGIN.index("error"), 1))
-
-    def received(self, count: int) -> None:
-        """Count bytes."""
-        self._tally.add((_ORIGIN.index("bytes"), count))
-
-    def wrong(self) -> None:
-        """Count a copy of an item that was not the listed one."""
-        self._tally.add((_ORIGIN.index("wrong"), 1))
-
-
-class OriginMeter:
-    """Counts what an origin does, for itself and for the mirror that asks it."""
-
-    def __init__(self, origin: OriginTally, mirror: MirrorTally, limits: "LimitTally") -> None:
-        self._mirror = mirror
-        self._limits = limits
-        self.answered = origin.answered
-        self.failed = origin.failed
-        self._received = origin.received
-
-    def received(self, count: int) -> None:
-        """Count bytes."""
-        self._received(count)
-        self._mirror.fetched(count)
-
-    def exceeded(self) -> None:
-        """Count a document larger than the limit."""
-        self._limits.met("document_bytes")
-
-
-class StoreTally:
-    """What becomes of blobs."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def evicted(self, count: int) -> None:
-        """Count an evicted blob of so many bytes."""
-        self._tally.add((_STORE.index("evicted blobs"), 1), (_STORE.index("evicted bytes"), count))
-
-    def checked(self, count: int) -> None:
-        """Count a blob of so many bytes that was hashed again."""
-        self._tally.add((_STORE.index("checked blobs"), 1), (_STORE.index("checked bytes"), count))
-
-    def damaged(self) -> None:
-        """Count a blob that was found damaged."""
-        self._tally.add((_STORE.index("damaged"), 1))
-
-    def repaired(self) -> None:
-        """Count a damaged blob that was fetched again."""
-        self._tally.add((_STORE.index("repaired"), 1))
-
-
-class LimitTally:
-    """How often a limit was met."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def met(self, limit: str) -> None:
-        """Count that somebody met one of LIMITS, and was refused what lies beyond."""
-        self._tally.add((LIMITS.index(limit), 1))
-
-
-class TransferTally:
-    """What becomes of transfers from origins."""
-
-    def __init__(self, tally: Tally, now: Now) -> None:
-        self._tally = tally
-        self._now = now
-
-    def note(self, running: int, waiting: int) -> None:
-        """Tell how many there are now."""
-        self._now.note(Transfers(running, waiting))
-
-    def let_go(self) -> None:
-        """Count one that ended because nobody waited for it any more."""
-        self._tally.add((_TRANSFERS.index("let go"), 1))
-
-    def turned_away(self) -> None:
-        """Count one that was not begun: too many run and wait."""
-        self._tally.add((_TRANSFERS.index("turned away"), 1))
-
-
-class PartTally:
-    """What becomes of parts of items that are fetched ahead over further connections."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def fetched(self, count: int) -> None:
-        """Count a part of which so many bytes came."""
-        self._tally.add((_PARTS.index("fetched"), 1), (_PARTS.index("ahead bytes"), count))
-
-    def given_up(self) -> None:
-        """Count a further connection that was given up because it did not help."""
-        self._tally.add((_PARTS.index("given up"), 1))
-
-    def discarded(self, count: int) -> None:
-        """Count bytes that came ahead, and were of no use."""
-        self._tally.add((_PARTS.index("discarded bytes"), count))
-
-
-class CutTally:
-    """How often a reply ended before its end, for what we or upstream did."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def cut(self, reason: str) -> None:
-        """Count a reply that was cut for one of CUTS."""
-        self._tally.add((CUTS.index(reason), 1))
-
-
-class LogTally:
-    """What becomes of the lines of the log."""
-
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
-
-    def dropped(self, lines: int) -> None:
-        """Count lines that were not written because nobody read the log, or it could not be written."""
-        self._tally.add((_LOG.index("dropped lines"), lines))
-
-
-class Sums:
-    """The counters of one subject, over all processes, by name."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._totals = [0] * len(names)
-        self._rows: dict[int, list[int]] = defaultdict(lambda: [0] * len(names))
-
-    def add(self, counts: Counts) -> None:
-        """Add what one process counted."""
-        self._totals = [a + b for a, b in zip(self._totals, counts.totals, strict=True)]
-        for row in counts.rows:
-            self._rows[row.number] = [a + b for a, b in zip(self._rows[row.number], row.counts, strict=True)]
-
-    def total(self) -> dict[str, int]:
-        """Return the counts of all time."""
-        return self._named(self._totals)
-
-    def since(self, now: float, seconds: float) -> dict[str, int]:
-        """Return the counts of the last `seconds`, in whole steps; a day at most."""
-        last = int(now) // STEP_S
-        steps = min(STEPS, round(seconds / STEP_S))
-        rows = [row for number, row in self._rows.items() if last - steps < number <= last]
-        return self._named([sum(column) for column in zip(*rows, strict=True)])
-
-    def series(self, now: float, steps: int) -> list[tuple[float, dict[str, int]]]:
-        """Return the counts of each of the last steps: its start in Unix seconds, and counts."""
-        last = int(now) // STEP_S
-        numbers = range(last - steps + 1, last + 1)
-        return [(float(number * STEP_S), self._named(self._rows.get(number))) for number in numbers]
-
-    def _named(self, counts: list[int] | None) -> dict[str, int]:
-        return dict(zip(self._names, counts or [0] * len(self._names), strict=True))
-
-
-class Totals:
-    """The sums of all subjects."""
-
-    def __init__(self) -> None:
-        self.store = Sums(_STORE)
-        self.limits = Sums(LIMITS)
-        self.transfers = Sums(_TRANSFERS)
-        self.parts = Sums(_PARTS)
-        self.cuts = Sums(CUTS)
-        self.log = Sums(_LOG)
-        self.of_all = {
-            "store": self.store,
-            "limits": self.limits,
-            "transfers": self.transfers,
-            "parts": self.parts,
-            "cuts": self.cuts,
-            "log": self.log,
-        }
-        """By the names of their files."""
-        self.mirrors: dict[str, Sums] = defaultdict(lambda: Sums(_MIRROR))
-        self.origins: dict[str, Sums] = defaultdict(lambda: Sums(_ORIGIN))
-        self.all_mirrors = Sums(_MIRROR)
-        """Those that are configured no more included."""
-
-
-def read_totals(directory: Path) -> Totals:
-    """Sum up what all processes have counted, those that are gone included. Blocks."""
-    totals = Totals()
-    for file in sorted(directory.glob("*/*")):
-        is_ours = file.name.startswith(_COUNTS)
-        kind, _, name = unquote(file.name.removeprefix(_COUNTS)).partition(" ")
-        counts = None
-        if kind in _NAMES:
-            counts = read_counts(file, _NAMES[kind]) if is_ours else read_earlier(file, kind, _NAMES[kind])
-        if counts is None:
-            continue
-        match kind:
-            case "mirror":
-                totals.mirrors[name].add(counts)
-                totals.all_mirrors.add(counts)
-            case "origin":
-                totals.origins[name].add(counts)
-            case _:
-                totals.of_all[kind].add(counts)
-    return totals
 
 
 def _take_slot(directory: Path) -> tuple[Path, int]:

@@ -12,7 +12,7 @@ import time
 from random import Random
 
 from proxy.config.config import Config
-from proxy.counting.counters import read_totals
+from proxy.counting.totals import read_totals
 from proxy.jobs.run_requested import RequestRunner
 from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler

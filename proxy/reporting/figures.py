@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Sums
+from proxy.counting.outcomes import OUTCOMES
+from proxy.counting.subjects import FIRST_BYTE_EDGES_S
 from proxy.counting.tally import STEP_S
+from proxy.counting.totals import Sums
 from proxy.fills.records import LastWrongCopy
 
 HOUR_S = 3600.0

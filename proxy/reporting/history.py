@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.counting.counters import Totals
 from proxy.counting.tally import STEP_S, STEPS
+from proxy.counting.totals import Totals
 from proxy.reporting.figures import DAY_S, HOUR_S
 from proxy.store.schema import Schema, Unreadable
 from proxy.system.durable import write_file

@@ -18,7 +18,8 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES
+from proxy.counting.outcomes import OUTCOMES
+from proxy.counting.subjects import FIRST_BYTE_EDGES_S
 from proxy.reporting.snapshot import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

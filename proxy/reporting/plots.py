@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pygal
 from pygal.style import Style
 
-from proxy.counting.counters import OUTCOMES
+from proxy.counting.outcomes import OUTCOMES
 from proxy.reporting.figures import DAY_S, Count, first_byte_s, hit_ratio, sent_bytes
 from proxy.reporting.history import Points, Span
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from proxy import __version__
-from proxy.counting.counters import Totals, read_totals
 from proxy.counting.now import read_now
+from proxy.counting.totals import Totals, read_totals
 from proxy.fills.records import LastWrongCopy, last_wrong_copies
 from proxy.jobs.requested import Requested, requested
 from proxy.jobs.rulebook import RuleBook

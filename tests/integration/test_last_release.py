@@ -13,7 +13,7 @@ from support.origin import Origin
 from support.rules import runner_of
 from support.running import Clock, RunningProxy, make_config, run_proxy
 
-from proxy.counting.counters import read_totals
+from proxy.counting.totals import read_totals
 from proxy.digest import Digest
 from proxy.documents.records import note_trouble, trouble_of
 from proxy.documents.trouble import Trouble

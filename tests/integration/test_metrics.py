@@ -23,7 +23,8 @@ from support.wire import Wire
 from support.workers import Workers, frozen, run_workers
 
 from proxy import __version__
-from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES
+from proxy.counting.outcomes import OUTCOMES
+from proxy.counting.subjects import FIRST_BYTE_EDGES_S
 from proxy.jobs.rules import Rule
 from proxy.jobs.watching import Watcher
 from proxy.mirror import Mirror

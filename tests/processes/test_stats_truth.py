@@ -19,7 +19,7 @@ from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 from support.workers import Workers, frozen, run_workers
 
-from proxy.counting.counters import OUTCOMES
+from proxy.counting.outcomes import OUTCOMES
 from proxy.mirror import Mirror
 
 KIB = 1024

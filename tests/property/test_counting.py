@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.counting.counters import Sums
 from proxy.counting.tally import STEP_S, STEPS, Tally, read_counts
+from proxy.counting.totals import Sums
 
 NAMES = ("apples", "pears", "plums")
 BEGAN = 1_750_000_000

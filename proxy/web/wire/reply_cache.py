@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.counting.client_table import ClientTable, Visit
-from proxy.counting.counters import MirrorTally
+from proxy.counting.subjects import MirrorTally
 from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from support.running import Clock
 
-from proxy.counting.counters import Counters, read_totals
+from proxy.counting.counters import Counters
 from proxy.counting.tally import STEP_S, STEPS
+from proxy.counting.totals import read_totals
 
 ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
 STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")

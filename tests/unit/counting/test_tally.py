@@ -9,9 +9,12 @@ import pytest
 from support.holding import Holding
 from support.running import Clock
 
-from proxy.counting import counters
-from proxy.counting.counters import FIRST_BYTE_EDGES_S, OUTCOMES, Counters, Totals, read_totals
+from proxy.counting import subjects
+from proxy.counting.counters import Counters
+from proxy.counting.outcomes import OUTCOMES
+from proxy.counting.subjects import FIRST_BYTE_EDGES_S
 from proxy.counting.tally import STEP_S, STEPS, Counts, Row, Tally, read_counts
+from proxy.counting.totals import Totals, read_totals
 
 NAMES = ("apples", "pears")
 NOW = 1_750_000_000.0
@@ -296,9 +299,9 @@ def test_counters_may_change_their_places(
 ) -> None:
     """Whoever adds one writes its name where it reads best."""
     for table in ("_ORIGIN", "_STORE", "_TRANSFERS"):
-        names = ("new", *reversed(getattr(counters, table)))
-        monkeypatch.setattr(counters, table, names)
-        monkeypatch.setitem(counters._NAMES, table.removeprefix("_").lower(), names)
+        names = ("new", *reversed(getattr(subjects, table)))
+        monkeypatch.setattr(subjects, table, names)
+        monkeypatch.setitem(subjects.NAMES, table.removeprefix("_").lower(), names)
     here = Counters(tmp_path / "stats", clock)
     origin = here.origin("o")
     origin.answered(0.5, is_good=True)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
-from proxy.counting.counters import OUTCOMES, Counters, read_totals
+from proxy.counting.counters import Counters
+from proxy.counting.outcomes import OUTCOMES
 from proxy.counting.tally import STEP_S
+from proxy.counting.totals import read_totals
 from proxy.reporting.figures import (
     DAY_S,
     HOUR_S,

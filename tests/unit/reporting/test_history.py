@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.counting.counters import Counters, Totals, read_totals
+from proxy.counting.counters import Counters
+from proxy.counting.totals import Totals, read_totals
 from proxy.reporting.history import KEPT_HOURS, SPANS, points_of, read_hours, total_of, write_down_hours
 from proxy.reporting.plots import PLOTS, THEMES, draw
 
