@@ -15,7 +15,7 @@ import click
 
 from proxy.cli.options import GivenPath, config_option, load, option_once
 from proxy.cli.running import run_with_cache
-from proxy.config.toml_reader import parse_duration, parse_size
+from proxy.config.quantities import parse_duration, parse_size
 from proxy.doctor.bounds import MIB, Bounds
 from proxy.doctor.exchange import Ask, Exchange, Patience
 from proxy.doctor.wire.asking import Asker, NoAuthorities

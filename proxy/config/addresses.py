@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.config.toml_reader import quoted
+from proxy.config.wording import quoted
 from proxy.sources.addresses import folder_of, is_folder
 from proxy.system.ip_addresses import parse_address
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from proxy.config.toml_reader import Fault, spoken_key
+from proxy.config.toml_reader import Fault
+from proxy.config.wording import spoken_key
 from proxy.errors import ProxyError
 
 COMMAND_LINE = "command line"

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from proxy.config.checks.options import OptionChecks, absolute
 from proxy.config.config import Config
 from proxy.config.errors import COMMAND_LINE, ConfigError
-from proxy.config.toml_reader import Fault, Faults, masked, read
+from proxy.config.toml_reader import Fault, Faults, read
+from proxy.config.wording import masked
 
 SYSTEM_CONFIG = Path("/etc/sstream-proxy/config.toml")
 _SYSTEM_DATA = Path("/var/lib/sstream-proxy")

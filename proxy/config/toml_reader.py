@@ -16,16 +16,15 @@ that later checks can go on; `Faults` hears no second complaint about it. What a
 field that is left out of `repr` was given instead is not told either.
 """
 
-import math
-import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import Enum
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from proxy.config.quantities import A_DURATION, A_RATE, A_SIZE, parse_duration, parse_rate, parse_size
+from proxy.config.wording import found, key_text
 from proxy.readable import like
 
 T = TypeVar("T")
@@ -80,112 +79,7 @@ def values(instance: Any, at: str = "") -> Iterator[tuple[str, Any]]:
             yield where, value
 
 
-def spoken_key(key: str, table: Mapping[str, object]) -> str:
-    """Return a key as its writer would say it: with the name of what it belongs to, not its index.
-
-    Of several with the same name, or without a fit one, the place in the file is told.
-    """
-    match = _IN_LIST.match(key)
-    entries = table.get(match[1]) if match else None
-    if match is None or not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-        return key
-    index, names = int(match[2]), [entry.get("name") for entry in entries]
-    name = names[index]
-    if isinstance(name, str) and _PLAIN_NAME.fullmatch(name) and names.count(name) == 1:
-        of = f'{match[1]} "{name}"'
-    else:
-        of = f"{match[1]} number {index + 1}"
-    return f"{of}: {match[3]}" if match[3] else of
-
-
-_IN_LIST = re.compile(r"(\w+)\[(\d+)\](?:\.(.+))?\Z", re.DOTALL)
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-_SECONDS = {
-    "ms": Fraction(1, 1000),
-    "s": Fraction(1),
-    "m": Fraction(60),
-    "h": Fraction(3600),
-    "d": Fraction(86400),
-}
-_NUMBER = r"[0-9]{1,19}(?:\.[0-9]{1,9})?"
-_DURATION_PART = re.compile(rf"\s*({_NUMBER})\s*(ms|s|m|h|d)\s*")
-_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+|\s*({_NUMBER})\s*")
-_LONGEST_S = 3650 * 86400
-
-_DECIMAL = {"kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
-_BINARY = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
-_BYTES = {"": 1, "B": 1, **_DECIMAL, **_BINARY}
-_SIZE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BYTES)})\s*")
-_LARGEST_BYTES = 1024**6
-
-_BITS = {"k": 1000, "M": 1000**2, "G": 1000**3}
-_BIT_RATE = re.compile(rf"\s*({_NUMBER})\s*({'|'.join(_BITS)})(?:bit|bit/s|bps)\s*")
-
-A_DURATION = 'a time such as "300ms", "15s", "5m" or "1h30m", at most "3650d"'
-A_SIZE = 'a size such as "64 KiB", "200 GiB" or "10 GB", less than 1 EiB'
-A_RATE = 'a rate such as "6 MB" or "512 KiB", which are bytes a second, or "50 Mbit/s"'
-
 A_MAPPING = 'names with lists of texts, in braces, such as { "one.example" = ["192.0.2.7"] }'
-
-
-def parse_duration(raw: object) -> float:
-    """Return seconds from "300ms", "5m", "1h30m" or a number of seconds.
-
-    Raises ValueError for anything else, for less than nothing and for more
-    than ten years.
-    """
-    seconds = _as_seconds(raw)
-    if seconds is None or not 0 <= seconds <= _LONGEST_S:
-        raise ValueError(f"write {A_DURATION}, not {_found(raw)}")
-    return float(seconds)
-
-
-def parse_size(raw: object) -> int:
-    """Return bytes from "64 KiB" (1024s), "10GB" (1000s) or a whole number of bytes.
-
-    Raises ValueError for anything else, for less than nothing and for an
-    exbibyte or more.
-    """
-    match = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
-    size = int(Fraction(match[1]) * _BYTES[match[2]]) if match else raw
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < _LARGEST_BYTES:
-        raise ValueError(f"write {A_SIZE}, not {_found(raw)}")
-    return size
-
-
-def parse_rate(raw: object) -> int:
-    """Return bytes a second from "50 Mbit/s", "6 MB/s", or a size as `parse_size` reads it.
-
-    Raises ValueError for anything else, for less than nothing and for an exbibyte or more.
-    """
-    match = _BIT_RATE.fullmatch(raw) if isinstance(raw, str) else None
-    if match:
-        return int(Fraction(match[1]) * _BITS[match[2]] / 8)
-    try:
-        return parse_size(raw.strip().removesuffix("/s") if isinstance(raw, str) else raw)
-    except ValueError:
-        raise ValueError(f"write {A_RATE}, not {_found(raw)}") from None
-
-
-def quoted(text: str) -> str:
-    """Return `text` fit for a message: one line, shortened, without credentials."""
-    shown = masked(text)
-    return repr(shown if len(shown) <= _LONGEST_SHOWN else shown[:_LONGEST_SHOWN] + "…")
-
-
-def masked(text: str) -> str:
-    """Return `text` with all that precedes its last "@" hidden, unless it is a plain absolute path.
-
-    What was meant as a URL need not be one, so no URL parser decides here.
-    """
-    if text.startswith("/") and ":" not in text:
-        return text
-    return re.sub(r"(?s)\A([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1***@", text)
-
-
-_LONGEST_SHOWN = 80
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class _Reader:
@@ -218,7 +112,7 @@ class _Reader:
     def _value(self, name: str, hint: Any, raw: object, at: str) -> object:
         if is_dataclass(hint):
             if not isinstance(raw, dict):
-                raise ValueError(f"write a line [{at}] with its keys below it, not {_found(raw)}")
+                raise ValueError(f"write a line [{at}] with its keys below it, not {found(raw)}")
             return self.table(_class(hint), raw, at)
         if get_origin(hint) is Mapping:
             return self._mapping(name, hint, raw, at)
@@ -226,13 +120,13 @@ class _Reader:
             return _scalar(name, hint, raw)
         part = get_args(hint)[0]
         if not isinstance(raw, list):
-            raise ValueError(f"write {_expected(name, hint)}, not {_found(raw)}")  # noqa: TRY004 - one kind to catch
+            raise ValueError(f"write {_expected(name, hint)}, not {found(raw)}")  # noqa: TRY004 - one kind to catch
         return tuple(self._part(name, part, item, f"{at}[{index}]") for index, item in enumerate(raw))
 
     def _mapping(self, name: str, hint: Any, raw: object, at: str) -> dict[str, object]:
         """Return a table whose keys are the writer's own."""
         if not isinstance(raw, dict):
-            raise ValueError(f"write {A_MAPPING}, not {_found(raw)}")  # noqa: TRY004 - one kind to catch
+            raise ValueError(f"write {A_MAPPING}, not {found(raw)}")  # noqa: TRY004 - one kind to catch
         taken = {}
         for key, value in raw.items():
             where = _below(at, key_text(key))
@@ -246,7 +140,7 @@ class _Reader:
         """Return one element of a list, blank if faulty so that its neighbours keep their index."""
         try:
             if is_dataclass(hint) and not isinstance(raw, dict):
-                raise ValueError(f"write {_expected(name, tuple[hint, ...])}, not {_found(raw)}")  # noqa: TRY301
+                raise ValueError(f"write {_expected(name, tuple[hint, ...])}, not {found(raw)}")  # noqa: TRY301
             return self._value(name, hint, raw, at)
         except ValueError as error:
             self._faults.add(at, str(error))
@@ -267,7 +161,7 @@ def _scalar(name: str, hint: Any, raw: object) -> object:
     try:
         return _taken(name, _options(hint), raw)
     except ValueError:
-        raise ValueError(f"write {_expected(name, hint)}, not {_found(raw)}") from None
+        raise ValueError(f"write {_expected(name, hint)}, not {found(raw)}") from None
 
 
 def _taken(name: str, options: tuple[Any, ...], raw: object) -> object:
@@ -299,16 +193,6 @@ def _path(raw: str, *, nullable: bool) -> Path | None:
     return Path(raw)
 
 
-def _as_seconds(raw: object) -> Fraction | None:
-    if isinstance(raw, str) and (match := _DURATION.fullmatch(raw)):
-        if match[3]:
-            return Fraction(match[3])
-        return sum((Fraction(n) * _SECONDS[unit] for n, unit in _DURATION_PART.findall(raw)), Fraction())
-    if isinstance(raw, int | float) and not isinstance(raw, bool):
-        return Fraction(raw) if isinstance(raw, int) or math.isfinite(raw) else None
-    return None
-
-
 def _expected(name: str, hint: Any) -> str:
     """Return in words what a field takes."""
     if get_origin(hint) is tuple:
@@ -336,24 +220,6 @@ def _expected(name: str, hint: Any) -> str:
 _WORDS = {str: "text in quotes", int: "a whole number", bool: "true or false", Path: "a path in quotes"}
 
 
-def _found(raw: object) -> str:
-    """Return in words what was there instead."""
-    match raw:
-        case bool():
-            return "true" if raw else "false"
-        case int() | float():
-            # Python refuses to write out numbers of thousands of digits.
-            return f"the number {raw}" if not abs(raw) > _LARGEST_BYTES else "a number that large"
-        case str():
-            return f"the text {quoted(raw)}"
-        case list():
-            return "a list"
-        case dict():
-            return "a table"
-        case _:
-            return "a date or time of day"
-
-
 def _keys(kind: type[Any]) -> dict[str, Field[Any]]:
     """Return the TOML keys of a dataclass with their fields."""
     hints = get_type_hints(kind)
@@ -364,11 +230,6 @@ def _key(name: str, hint: Any) -> str:
     if get_origin(hint) is tuple and is_dataclass(get_args(hint)[0]):
         return name.removesuffix("s")
     return name.removesuffix("_bytes_s").removesuffix("_s").removesuffix("_bytes")
-
-
-def key_text(name: str) -> str:
-    """Return a key of a table, quoted if TOML wants that."""
-    return name if _BARE_KEY.fullmatch(name) else quoted(name)
 
 
 def _below(at: str, key: str) -> str:

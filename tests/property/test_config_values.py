@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from proxy.config.addresses import base_url_problem, host_problem, mount_problem, split_address, url_problem
 from proxy.config.config import Config
 from proxy.config.load import load_config
-from proxy.config.toml_reader import Faults, masked, parse_duration, parse_rate, parse_size, quoted, read
+from proxy.config.quantities import parse_duration, parse_rate, parse_size
+from proxy.config.toml_reader import Faults, read
+from proxy.config.wording import masked, quoted
 
 SECONDS = {
     "d": Fraction(86400),

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from proxy.config.addresses import covers, join_address, network_problem, split_address
-from proxy.config.toml_reader import Fault, quoted
+from proxy.config.toml_reader import Fault
+from proxy.config.wording import quoted
 from proxy.mirror import Mirror
 from proxy.web.access.gate import AccessOptions, User
 from proxy.web.access.passwords import PasswordHash

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from proxy.config.toml_reader import Fault, key_text, quoted
+from proxy.config.toml_reader import Fault
+from proxy.config.wording import key_text, quoted
 from proxy.mirror import ORIGINS, Mirror
 from proxy.system.host_names import led_here
 from proxy.web.authorities import Authority, of_url

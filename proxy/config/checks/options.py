@@ -25,7 +25,8 @@ from proxy.config.config import Config
 from proxy.config.errors import COMMAND_LINE, ConfigError
 from proxy.config.keyrings import bundled_keyrings
 from proxy.config.tls import Tls
-from proxy.config.toml_reader import Fault, Faults, quoted, values
+from proxy.config.toml_reader import Fault, Faults, values
+from proxy.config.wording import quoted
 from proxy.jobs.rules import Rule
 from proxy.jobs.schedule import Window, parse_schedule
 from proxy.mirror import ORIGINS, Mirror, Trust
