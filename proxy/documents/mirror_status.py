@@ -69,7 +69,7 @@ def refusal(path: str, generation: Generation) -> Refusal | None:
     is_signed = generation.index_path.endswith(SIGNED_SUFFIX)
     if is_signed and signed + SIGNED_SUFFIX in generation.refused:
         path = signed + SIGNED_SUFFIX
-    elif signed != path and path in generation.absent:
+    elif path in generation.absent and (signed != path or flavour_of(path, generation)):
         return None
     why = generation.refused.get(path) or generation.unproved.get(path)
     return None if why is None else Refusal(why, is_broken=path in generation.broken)

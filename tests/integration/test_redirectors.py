@@ -1,6 +1,7 @@
 """An origin that redirects to one of several mirrors, of which one is bad: it is asked again at once."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from itertools import cycle
@@ -25,19 +26,19 @@ IMPATIENT = UpstreamOptions(connect_timeout_s=2, stall_timeout_s=1, give_up_afte
 
 @dataclass
 class Redirector:
-    """Sends each request to the next of its mirrors."""
+    """Sends each request for a path to the next of its mirrors, whatever else is asked for meanwhile."""
 
     mirrors: list[str]
     asked: list[str] = field(default_factory=list)
     url: str = ""
 
     def __post_init__(self) -> None:
-        self._turns = cycle(self.mirrors)
+        self._turns: defaultdict[str, cycle[str]] = defaultdict(lambda: cycle(self.mirrors))
 
     async def answer(self, request: web.Request) -> web.Response:
         """Redirect, with something secret in the URL."""
         self.asked.append(request.path)
-        target = f"{next(self._turns)}{request.path[1:]}?signature=secret"
+        target = f"{next(self._turns[request.path])}{request.path[1:]}?signature=secret"
         return web.Response(status=302, headers={"Location": target})
 
 

@@ -13,6 +13,7 @@ _BINARY, _TEXT = 0, 1
 _EDDSA, _SHA512 = 22, 10
 _CREATED, _ISSUER, _ISSUER_FINGERPRINT = 2, 16, 33
 _NEEDS_ESCAPES = re.compile(rb"^-|^From |[ \t\r]$", re.MULTILINE)
+_FOLDED_BY_GPG = re.compile(rb"[^\n]{19000}")
 _CRC_START, _CRC_POLYNOMIAL = 0xB704CE, 0x1864CFB
 
 
@@ -27,7 +28,7 @@ class Signer:
     @staticmethod
     def can_clearsign(text: bytes) -> bool:
         """Whether a text stands in a signed message as it is."""
-        return text.endswith(b"\n") and _NEEDS_ESCAPES.search(text) is None
+        return text.endswith(b"\n") and not _NEEDS_ESCAPES.search(text) and not _FOLDED_BY_GPG.search(text)
 
     def clearsign(self, text: bytes, now_s: int) -> bytes:
         """Return the message that a .sjson holds."""
