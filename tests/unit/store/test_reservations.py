@@ -132,3 +132,62 @@ def test_what_somebody_has_begun_anew_stays_reserved(store: LocalStore, keeping:
     keeping.reservations.give_back_without_file(NEW)
     assert keeping.reservations.total_bytes() == 0
     incoming.close()
+
+
+def test_what_arrives_is_told_with_how_fast(store: LocalStore, keeping: Keeping, clock: Clock) -> None:
+    assert keeping.reservations.filled_by(NEW) is None
+    assert keeping.reserve(NEW, 60, "a name", 10)
+    assert keeping.reservations.filled_by(NEW) == os.getpid()
+    [arriving] = keeping.reservations.arriving()
+    assert arriving == (NEW, "a name", 60, 0, 0.0)
+    assert arriving.remaining_s is None
+    layout_of(store).partial(NEW).write_bytes(bytes(30))
+    clock.advance(4)
+    [arriving] = keeping.reservations.arriving()
+    assert arriving == (NEW, "a name", 60, 30, 5.0)
+    assert arriving.remaining_s == 6.0
+    # What has just begun is not told as infinitely fast, nor with a clock that was put back.
+    for back_s in (4, 100):
+        clock.advance(-back_s)
+        [arriving] = keeping.reservations.arriving()
+        assert arriving.rate_bytes_s == pytest.approx(200.0)
+    keeping.shrink(NEW, 30)
+    assert keeping.reservations.arriving() == []
+    assert keeping.reservations.filled_by(NEW) is None
+
+
+def test_a_part_that_nobody_goes_on_with_is_idle(store: LocalStore, keeping: Keeping, clock: Clock) -> None:
+    assert keeping.reserve(NEW, 60)
+    partial = layout_of(store).partial(NEW)
+    partial.write_bytes(bytes(30))
+    assert keeping.reservations.idle_partials() == []
+    keeping.shrink(NEW, 30)
+    os.utime(partial, (clock() - 50, clock() - 50))
+    [idle] = keeping.reservations.idle_partials()
+    assert (idle.digest, idle.size_bytes) == (NEW, 30)
+    assert idle.used_at == pytest.approx(clock() - 50, abs=0.001)
+    os.utime(partial, (clock() + 50, clock() + 50))
+    assert [one.used_at for one in keeping.reservations.idle_partials()] == [clock()]
+    partial.unlink()
+    assert keeping.reservations.idle_partials() == []
+
+
+def test_what_is_set_aside_lasts_as_long_as_its_file(store: LocalStore, keeping: Keeping) -> None:
+    for digest in (NEW, OTHER):
+        assert keeping.reserve(digest, 20)
+    layout_of(store).partial(NEW).write_bytes(bytes(5))
+    keeping.reservations.give_back_all_without_file()
+    assert keeping.reservations.total_bytes() == 20
+    assert keeping.reservations.filled_by(OTHER) is None
+    keeping.reservations.give_back_without_file(NEW)
+    assert keeping.reservations.total_bytes() == 20
+    layout_of(store).partial(NEW).unlink()
+    keeping.reservations.give_back_without_file(NEW)
+    assert keeping.reservations.total_bytes() == 0
+
+
+def test_a_process_that_lives_keeps_all_that_it_has_set_aside(store: LocalStore, keeping: Keeping) -> None:
+    assert keeping.reserve(NEW, 60)
+    layout_of(store).partial(NEW).write_bytes(bytes(30))
+    assert keeping.reservations.release_dead() == 0
+    assert keeping.reservations.total_bytes() == 60
