@@ -191,3 +191,40 @@ def test_waiting_for_a_limit_does_not_let_the_demand_lapse(
     time.now += 2 * NOTE_LASTS_S
     turn.priority()
     assert demand.must_yield(THEIRS, time.now)
+
+
+class Unlimited:
+    """A bandwidth that lets all pass, and counts it."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def take(self, count: int) -> None:
+        self.taken += count
+
+
+async def test_further_connections_are_for_clients_and_for_who_keeps_no_bandwidth(
+    demand: Demand, background: Background, time: Time
+) -> None:
+    assert background.allows_more(OURS)
+    bucket = Unlimited()
+    kept = Background(demand, bucket, time, time.sleep)
+    assert not kept.allows_more(OURS)
+    limited = Limited(background, bucket)
+    assert not limited.allows_more(OURS)
+    interest = Interest(OURS, demand, time)
+    assert Turn(OURS, interest, background).allows_more()
+    assert not Turn(OURS, interest, kept).allows_more()
+    assert Turn(OURS, interest, kept).at_once_bytes == 512 * 1024
+    demand.note(THEIRS, time.now)
+    assert not background.allows_more(OURS)
+    assert background.allows_more(THEIRS)
+    assert not Turn(OURS, interest, background).allows_more()
+    interest.add("client")
+    assert Turn(OURS, interest, background).allows_more()
+    assert Turn(OURS, interest, kept).allows_more()
+    assert Turn(OURS, interest, kept).at_once_bytes == 4 * 1024 * 1024
+    time.now += 2
+    await limited.admit(OURS, 7)
+    await kept.admit(OURS, 5)
+    assert bucket.taken == 12
