@@ -13,7 +13,7 @@ from support.tree import SignedTree
 
 from proxy.documents.assembling import Assembler
 from proxy.documents.draft import Draft
-from proxy.documents.further import entry_points
+from proxy.documents.entry_points import entry_point_paths
 from proxy.documents.generation import NO_DIGEST, Generation
 from proxy.sources.document import CONFIRMED
 from proxy.sources.origin import DocumentSource
@@ -55,8 +55,8 @@ def name(tree: SignedTree, *paths: str, **fields: Any) -> None:
 
 
 def test_entry_points_come_in_the_flavour_of_the_index() -> None:
-    assert entry_points(INDEX) == [INDEX2, MIRRORS]
-    assert entry_points("streams/v1/index.json") == ["streams/v1/index2.json", "streams/v1/mirrors.json"]
+    assert entry_point_paths(INDEX) == [INDEX2, MIRRORS]
+    assert entry_point_paths("streams/v1/index.json") == ["streams/v1/index2.json", "streams/v1/mirrors.json"]
 
 
 async def test_entry_points_are_documents_of_the_draft(worker: Worker, tree: SignedTree) -> None:
