@@ -7,7 +7,7 @@ context that aiohttp would have used. A connection through a parent proxy's tunn
 import asyncio
 import ssl
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import (
     ClientConnectorCertificateError,
@@ -42,24 +42,22 @@ class Connector(TCPConnector):
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout.sock_connect
         (make,) = args
-        hostname = kwargs.get("server_hostname")
-        make_tls = partial(TlsProtocol, make, context, hostname)
-        tcp, protocol = await open_one(make_tls, addr_infos=kwargs["addr_infos"])
-        assert isinstance(protocol, TlsProtocol)  # noqa: S101 - just made
+        protocol = TlsProtocol(make, context, kwargs.get("server_hostname"))
+        tcp, _ = await open_one(lambda: protocol, addr_infos=kwargs["addr_infos"])
         try:
             async with AwakeTimeout(max(0.0, until - loop.time())):
-                opened: Any = await protocol.opened()
+                opened = await protocol.opened()
         except BaseException as error:
             tcp.abort()
+            if not isinstance(error, OSError) or isinstance(error, TimeoutError):
+                raise
             raise _as_aiohttp_says_it(error, req.connection_key) from error
-        return opened
+        return cast("tuple[asyncio.Transport, ResponseHandler]", opened)
 
 
-def _as_aiohttp_says_it(error: BaseException, key: Any) -> BaseException:
+def _as_aiohttp_says_it(error: OSError, key: Any) -> ClientConnectorError | ClientConnectorCertificateError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return ClientConnectorCertificateError(key, error)
     if isinstance(error, ssl.SSLError):
         return ClientConnectorSSLError(key, error)
-    if isinstance(error, OSError) and not isinstance(error, TimeoutError):
-        return ClientConnectorError(key, error)
-    return error
+    return ClientConnectorError(key, error)

@@ -20,6 +20,7 @@ from aiohttp import (
     ClientConnectorDNSError,
     ClientConnectorError,
     ClientHttpProxyError,
+    ClientOSError,
     ClientPayloadError,
     ClientProxyConnectionError,
     ClientResponseError,
@@ -30,6 +31,7 @@ from aiohttp import (
 )
 
 from proxy.sources.errors import Cause
+from proxy.sources.http.errors import UnendedBody
 
 PARENT = "the site's proxy ([upstream] parent_proxy)"
 
@@ -100,6 +102,7 @@ _CARETS = re.compile(r"[\s:]*\n.*", re.DOTALL)
 
 def explain(error: BaseException) -> str:
     """Say why a request failed."""
+    error = _underlying(error)
     for kind, words in _KINDS:
         if isinstance(error, kind) and (said := words(error)):
             return said
@@ -108,6 +111,7 @@ def explain(error: BaseException) -> str:
 
 def cause_of(error: BaseException) -> Cause:
     """Return what is at fault when there is no answer."""
+    error = _underlying(error)
     if isinstance(error, ClientProxyConnectionError):
         return "site_proxy"
     if isinstance(error, (ClientConnectorCertificateError, ssl.SSLError)):
@@ -117,6 +121,12 @@ def cause_of(error: BaseException) -> Cause:
         return "tls"
     is_ours = isinstance(cause, OSError) and not isinstance(cause, socket.gaierror) and cause.errno in _OURS
     return "machine" if is_ours else "network"
+
+
+def _underlying(error: BaseException) -> BaseException:
+    """Return the error of TLS that aiohttp tells as one of the operating system, if it is one."""
+    cause = error.__cause__
+    return cause if type(error) is ClientOSError and isinstance(cause, ssl.SSLError) else error
 
 
 def named_status(status: int) -> str:
@@ -235,6 +245,13 @@ _KINDS: tuple[tuple[type[BaseException], Callable[[Any], str]], ...] = (
     ),
     (SocketTimeoutError, lambda _: "no byte for as long as [upstream] stall_timeout"),
     (ServerDisconnectedError, lambda _: "it closed the connection without an answer (Server disconnected)"),
+    (
+        UnendedBody,
+        lambda _: (
+            "it did not say how long its answer is, and the connection broke, or ended without a word of TLS "
+            "that this was all: it may have been cut"
+        ),
+    ),
     (ClientPayloadError, lambda _: "the connection ended before the answer did"),
     (InvalidURL, lambda _: "it names a host that cannot be"),
     # Its own text has the URL in it.

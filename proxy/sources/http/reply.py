@@ -101,8 +101,9 @@ class Reply:
                 yield await self._next_part(flow)
             if self._limits:
                 rest.granted_bytes = 0
+            silent_s = 0.0
             while left_bytes := rest.left_bytes:
-                waited_s = await self._wait(rest, has_begun=has_begun)
+                waited_s = await self._wait(rest, silent_s, has_begun=has_begun)
                 if not rest.granted_bytes:
                     # After the wait for the origin: while we let it wait, it is not silent.
                     rest.granted_bytes = await self._limits.take(left_bytes, flow)
@@ -111,25 +112,28 @@ class Reply:
                 elif first := rest.read(_FIRST_BYTES):
                     has_begun = True
                     yield first
+                # What has come may be a part of a record of TLS, of which nothing can be had yet.
+                silent_s = silent_s + waited_s if rest.left_bytes == left_bytes else 0.0
                 self._note(left_bytes - rest.left_bytes, waited_s)
                 rest.check()
                 self._check_rate(is_replaceable=is_replaceable)
 
-    async def _wait(self, rest: SocketBody, *, has_begun: bool) -> float:
+    async def _wait(self, rest: SocketBody, silent_s: float, *, has_begun: bool) -> float:
         """Return once there is something to receive, and how many seconds that took.
 
-        The first bytes are waited for by clients, and not gathered.
+        `silent_s` is how long the origin has been silent before. The first bytes are waited for by clients,
+        and not gathered.
         """
         began = time.monotonic()
-        async with self._within_stall_timeout() as timeout:
+        async with self._within_stall_timeout(silent_s) as timeout:
             await rest.ready(self._limits.chunk_bytes if has_begun else 1)
         return time.monotonic() - began - timeout.late_s
 
     @contextlib.asynccontextmanager
-    async def _within_stall_timeout(self) -> AsyncGenerator[AwakeTimeout]:
+    async def _within_stall_timeout(self, silent_s: float = 0.0) -> AsyncGenerator[AwakeTimeout]:
         """Raise TimeoutError when something takes longer than an origin may be silent."""
         try:
-            async with AwakeTimeout(self._stall_timeout_s) as timeout:
+            async with AwakeTimeout(max(0.0, self._stall_timeout_s - silent_s)) as timeout:
                 yield timeout
         except TimeoutError as error:
             raise TimeoutError(

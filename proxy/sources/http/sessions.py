@@ -6,6 +6,7 @@ Owns aiohttp's sessions, and what its parser gets to see of a reply's head.
 import asyncio
 import math
 import select
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
@@ -24,6 +25,7 @@ from yarl import URL
 from proxy import __version__
 from proxy.sources.awake_timeout import AwakeTimer
 from proxy.sources.http.connector import Connector
+from proxy.sources.http.errors import UnendedBody
 from proxy.sources.http.heads import HeadError, HeadReader
 from proxy.sources.http.names import Names
 from proxy.sources.http.parent_proxy import ParentProxy
@@ -53,6 +55,8 @@ class ForgivingHandler(ResponseHandler):
         self._head_within_s: float | None = None
         self._head_timer: AwakeTimer | None = None
         self._rate_bytes_s = math.inf
+        self._has_ended = False
+        """Whether the origin has said that nothing more comes."""
 
     def set_response_params(self, *, read_timeout: float | None = None, **params: Any) -> None:
         """Expect a reply.
@@ -70,10 +74,23 @@ class ForgivingHandler(ResponseHandler):
         if self._head is not None and self._head_within_s is not None:
             self._head_timer = AwakeTimer(self._head_within_s, self._end_without_head)
 
+    def eof_received(self) -> None:
+        """Take note that the origin says that nothing more comes."""
+        self._has_ended = True
+        super().eof_received()
+
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Take note that it has ended."""
+        """Take note that it has ended.
+
+        The library takes that for the end of a body without a length, whoever ended it, and tells of an
+        error of TLS as one of the operating system with the same number.
+        """
         self._stop_timing()
+        if not self._has_ended and self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(UnendedBody())
         super().connection_lost(exc)
+        if isinstance(exc, ssl.SSLError) and self._exception is not None:
+            self._exception.__cause__ = exc
 
     def is_connected(self) -> bool:
         """Whether it is open and may be used for another request."""

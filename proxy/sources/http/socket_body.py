@@ -82,7 +82,7 @@ class _OverTls:
     @property
     def is_dry(self) -> bool:
         """Whether nothing is to be had before more has come to the socket."""
-        return self._session.is_dry
+        return self._session.is_dry and not self._session.has_ended
 
     def receive(self, buffer: memoryview) -> int:
         """Put bytes into a buffer; 0 at the end. Raises BlockingIOError when there are none for now."""

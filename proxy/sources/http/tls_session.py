@@ -23,6 +23,10 @@ class TlsSession:
         """Whether nothing can be decrypted before more has come."""
         self.has_ended = False
         """Whether the origin has said that nothing more comes."""
+        self.failure: ssl.SSLError | None = None
+        """What the next read raises: what came before that is not lost."""
+        self._unsent = b""
+        """What cannot be encrypted before more has come: an origin may shake hands anew (TLS 1.2)."""
 
     def feed(self, records: bytes | memoryview) -> None:
         """Take what has come from the origin."""
@@ -45,12 +49,18 @@ class TlsSession:
 
     def read(self) -> bytes:
         """Decrypt all that has come. Raises ssl.SSLError."""
-        parts = []
+        self._check()
+        parts: list[bytes] = []
         while not self.is_dry:
             try:
                 part = self.tls.read(_MOST_READ_BYTES)
             except ssl.SSLWantReadError:
                 self.is_dry = True
+            except ssl.SSLError as error:
+                self.failure = error
+                if not parts:
+                    raise
+                break
             else:
                 parts.append(part)
                 self._note(len(part))
@@ -58,6 +68,7 @@ class TlsSession:
 
     def read_into(self, buffer: memoryview) -> int:
         """Decrypt as much as has come, or as fits, into a buffer; return how much. Raises ssl.SSLError."""
+        self._check()
         read = cast("Any", self.tls.read)
         count = 0
         while count < len(buffer) and not self.is_dry:
@@ -65,24 +76,42 @@ class TlsSession:
                 added = read(len(buffer) - count, buffer[count:])
             except ssl.SSLWantReadError:
                 self.is_dry = True
+            except ssl.SSLError as error:
+                self.failure = error
+                if not count:
+                    raise
+                break
             else:
                 count += added
                 self._note(added)
         return count
 
     def write(self, data: bytes) -> None:
-        """Encrypt what is to go to the origin."""
-        self.tls.write(data)
+        """Encrypt what is to go to the origin, now or as soon as that is possible. Raises ssl.SSLError."""
+        self._unsent += data
+        self._encrypt()
 
     def close(self) -> None:
         """Say that nothing more goes to the origin."""
+        self._unsent = b""
         # The origin has not answered yet, and nobody waits for that; or there is nothing to end.
         with contextlib.suppress(ssl.SSLError, ValueError):
             self.tls.unwrap()
 
     def take_outgoing(self) -> bytes:
-        """Return what is to be sent."""
+        """Return what is to be sent. Raises ssl.SSLError."""
+        self._encrypt()
         return self._outgoing.read()
+
+    def _encrypt(self) -> None:
+        if self._unsent:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.write(self._unsent)
+                self._unsent = b""
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
     def _note(self, count: int) -> None:
         """Take note of the end, which reads as nothing."""

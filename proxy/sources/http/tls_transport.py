@@ -115,7 +115,11 @@ class TlsProtocol(asyncio.Protocol):
             self.hand_on()
 
     def eof_received(self) -> bool:
-        """Take note that nothing more comes; many servers end like that without a word of TLS."""
+        """Take note that nothing more comes.
+
+        Many servers end like that without a word of TLS. Anybody on the way can do so too, so aiohttp's
+        protocol is told of an end only if the origin itself has said so (RFC 9112 section 9.8).
+        """
         if self._inner is None:
             self._session.feed_end()
             self._shake_hands()
@@ -149,16 +153,18 @@ class TlsProtocol(asyncio.Protocol):
             return
         try:
             data = self._session.read()
+            self._transport.flush()
         except ssl.SSLError as error:
             self._error = error
             self._transport.abort()
             return
-        self._transport.flush()
-        self._has_ended |= self._session.has_ended
         if data:
             self._inner.data_received(data)
-        if self._has_ended and not self.is_paused:
-            self._inner.eof_received()
+        if self._session.failure is not None:
+            self.hand_on()
+        elif (self._has_ended or self._session.has_ended) and not self.is_paused:
+            if self._session.has_ended:
+                self._inner.eof_received()
             self._transport.close()
 
     def _shake_hands(self) -> None:

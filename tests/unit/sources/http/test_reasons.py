@@ -164,6 +164,23 @@ async def test_a_certificate_of_nobody_known(authority: trustme.CA) -> None:
     assert "not permitted" not in found
 
 
+async def test_a_session_that_breaks_before_the_answer(trusted: trustme.CA) -> None:
+    """It has a number, which means something else among errors of the operating system."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as below:
+            below.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))
+        await reader.read()
+        writer.transport.abort()
+
+    async with listening(handle, serving(trusted)) as port:
+        found = await problem(f"https://127.0.0.1:{port}/")
+    assert "the TLS connection broke: " in str(found)
+    assert "firewall" not in str(found)
+    assert found.cause == "tls"
+
+
 @pytest.mark.parametrize(
     ("names", "not_after", "host", "words"),
     [

@@ -1,18 +1,26 @@
 """TLS to an origin, as aiohttp sees it: what ends a connection, and what is handed on before."""
 
 import asyncio
+import contextlib
+import os
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import uvloop
-from aiohttp import ClientError
+from aiohttp import ClientError, ClientPayloadError
 from support.certificates import Certificate
 from support.origin import Origin
 from support.upstreams import Meter, asked_with
 
+from proxy.sources.errors import OriginUnreachable
+from proxy.sources.http.origin import HttpOrigin
+from proxy.sources.http.redirects import RedirectGuard
+from proxy.sources.http.reply import Reply
 from proxy.sources.http.sessions import Sessions
+from proxy.sources.http.tls_session import TlsSession
 from proxy.sources.http.tls_transport import TlsTransport
 from proxy.sources.options import UpstreamOptions
 
@@ -20,7 +28,14 @@ OPTIONS = UpstreamOptions(connections=1, connect_timeout_s=30, stall_timeout_s=3
 BODY = bytes(range(256)) * 4096
 """Less than is read past the library."""
 
+NO_RECORD = b"\x17\x03\x03\x00\x40" + bytes(64)
+"""What nobody has encrypted with the keys of the session."""
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def past_tls(writer: asyncio.StreamWriter) -> socket.socket:
+    """Return the connection below a server's session, as somebody on the way has it. To be closed."""
+    return socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno()))
 
 
 @pytest.fixture(params=[uvloop.run, asyncio.run])
@@ -30,15 +45,39 @@ def run(request: pytest.FixtureRequest) -> Callable[..., None]:
     return runner
 
 
-async def asked(certificate: Certificate, answer: Answer) -> bytes:
-    """Return the body of what a server answers to one request."""
+async def end_without_a_word(writer: asyncio.StreamWriter) -> None:
+    """End the connection as anybody on the way can."""
+    await writer.drain()
+    with past_tls(writer) as connection:
+        connection.shutdown(socket.SHUT_WR)
+
+
+async def send_no_record(writer: asyncio.StreamWriter) -> None:
+    """Add what nobody can decrypt."""
+    await writer.drain()
+    with past_tls(writer) as connection:
+        connection.sendall(NO_RECORD)
+
+
+async def reset(writer: asyncio.StreamWriter) -> None:
+    """Reset the connection."""
+    await writer.drain()
+    writer.transport.abort()
+
+
+async def asked(certificate: Certificate, answer: Answer, is_over: asyncio.Event | None = None) -> bytes:
+    """Return the body of what a server answers to one request; the server is told when that is over."""
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certificate.server)
     port = server.sockets[0].getsockname()[1]
     async with server, Sessions(OPTIONS) as sessions:
         session = sessions._direct
         async with session.get(f"https://127.0.0.1:{port}/") as response:
             assert response.connection is None or isinstance(response.connection.transport, TlsTransport)
-            return await response.read()
+            try:
+                return await response.read()
+            finally:
+                if is_over is not None:
+                    is_over.set()
 
 
 def test_a_body_without_a_length_ends_with_the_connection(
@@ -67,6 +106,83 @@ def test_a_body_that_is_cut_is_no_whole_one(trusted: Certificate, run: Callable[
             await asked(trusted, answer)
 
     run(ask())
+
+
+async def take(reply: Reply, received: bytearray) -> None:
+    """Add a body to what was received."""
+    async for piece in reply.pieces():
+        received += piece if isinstance(piece, bytes) else piece.read()
+
+
+@pytest.mark.parametrize("end", [end_without_a_word, send_no_record, reset])
+def test_only_the_origin_can_end_a_body_without_a_length(
+    trusted: Certificate,
+    run: Callable[..., None],
+    end: Callable[[asyncio.StreamWriter], Awaitable[None]],
+) -> None:
+    """Or whoever is on the way could cut a list of files (RFC 9112 section 9.8)."""
+    is_over = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + BODY[:1000])
+        await end(writer)
+        await is_over.wait()
+        writer.close()
+
+    async def ask() -> None:
+        with pytest.raises(ClientPayloadError):
+            await asked(trusted, answer, is_over)
+
+    run(ask())
+
+
+async def test_a_record_that_never_ends_is_silence(trusted: Certificate) -> None:
+    """However often a byte of it comes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + BODY)
+        await writer.drain()
+        with past_tls(writer) as connection:
+            connection.sendall(b"\x17\x03\x03\x40\x00")
+            for _ in range(16_000):
+                await asyncio.sleep(0.05)
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    break
+        writer.transport.abort()
+
+    options = UpstreamOptions(connect_timeout_s=30, stall_timeout_s=0.5)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=trusted.server)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with server, Sessions(options) as sessions, asyncio.timeout(60):
+        upstream = HttpOrigin(url, sessions, RedirectGuard([url], (), tls_only=True), Meter())
+        received = bytearray()
+        async with upstream.open("one") as reply:
+            with pytest.raises(OriginUnreachable, match="no byte for"):
+                await take(reply, received)
+        assert received == BODY
+
+
+def test_what_cannot_be_encrypted_yet_is_sent_later(trusted: Certificate) -> None:
+    """As when an origin shakes hands anew before the next request (TLS 1.2)."""
+    there = trusted.server
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = there.wrap_bio(to_server, to_client, server_side=True)
+    session = TlsSession(trusted.client, "127.0.0.1")
+    session.write(b"one request")
+    is_over = session.shake_hands()
+    while not is_over:
+        to_server.write(session.take_outgoing())
+        with contextlib.suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        session.feed(to_client.read())
+        is_over = session.shake_hands()
+    to_server.write(session.take_outgoing())
+    assert server.read(100) == b"one request"
+    assert session.take_outgoing() == b""
 
 
 def test_what_is_no_record_ends_the_connection(tmp_path: Path, trusted: Certificate) -> None:
