@@ -13,7 +13,7 @@ from proxy.errors import ProxyError
 from proxy.sources.errors import OriginError, OriginGarbled, OriginMisbehaved, OriginUnreachable
 from proxy.sources.http.errors import OriginHungUp, ParentProxyRefused
 from proxy.sources.http.reasons import cause_of, explain
-from proxy.sources.http.sessions import BadHead
+from proxy.sources.http.sessions import BadHead, UnendedBody
 
 
 @contextlib.contextmanager
@@ -45,4 +45,5 @@ def _translated(origin: str, error: Exception, doing: str, after: str) -> Origin
         return ParentProxyRefused(origin, explain(error))
     was_connected = not isinstance(error, (ClientConnectorError, ConnectionTimeoutError))
     kind = OriginHungUp if was_connected else OriginUnreachable
-    return kind(origin, doing + explain(error) + after).due_to(cause_of(error))
+    problem = str(error) if isinstance(error, UnendedBody) else explain(error)
+    return kind(origin, doing + problem + after).due_to(cause_of(error))

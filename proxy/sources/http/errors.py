@@ -1,12 +1,6 @@
 """What can go wrong with an origin that is asked over HTTP, besides what can with any origin."""
 
-from aiohttp import ClientPayloadError
-
 from proxy.sources.errors import Cause, OriginError, OriginLoops, OriginUnreachable
-
-
-class UnendedBody(ClientPayloadError):
-    """A body without a length, whose end nobody told; among aiohttp's errors, as it passes through it."""
 
 
 class OriginHungUp(OriginUnreachable):

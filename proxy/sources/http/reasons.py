@@ -31,7 +31,6 @@ from aiohttp import (
 )
 
 from proxy.sources.errors import Cause
-from proxy.sources.http.errors import UnendedBody
 
 PARENT = "the site's proxy ([upstream] parent_proxy)"
 
@@ -245,13 +244,6 @@ _KINDS: tuple[tuple[type[BaseException], Callable[[Any], str]], ...] = (
     ),
     (SocketTimeoutError, lambda _: "no byte for as long as [upstream] stall_timeout"),
     (ServerDisconnectedError, lambda _: "it closed the connection without an answer (Server disconnected)"),
-    (
-        UnendedBody,
-        lambda _: (
-            "it did not say how long its answer is, and the connection broke, or ended without a word of TLS "
-            "that this was all: it may have been cut"
-        ),
-    ),
     (ClientPayloadError, lambda _: "the connection ended before the answer did"),
     (InvalidURL, lambda _: "it names a host that cannot be"),
     # Its own text has the URL in it.

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from aiohttp import (
     ClientError,
+    ClientPayloadError,
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
@@ -25,7 +26,6 @@ from yarl import URL
 from proxy import __version__
 from proxy.sources.awake_timeout import AwakeTimer
 from proxy.sources.http.connector import Connector
-from proxy.sources.http.errors import UnendedBody
 from proxy.sources.http.heads import HeadError, HeadReader
 from proxy.sources.http.names import Names
 from proxy.sources.http.parent_proxy import ParentProxy
@@ -40,6 +40,16 @@ READ_BUFFER_BYTES = 1024 * 1024
 
 class BadHead(ClientError):
     """A reply whose head makes no sense; among aiohttp's errors, for it passes through aiohttp."""
+
+
+class UnendedBody(ClientPayloadError):
+    """A body without a length, whose end the origin has not told."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "it did not say how long its answer is, and the connection broke, or ended without a word of TLS "
+            "that this was all: it may have been cut"
+        )
 
 
 class ForgivingHandler(ResponseHandler):

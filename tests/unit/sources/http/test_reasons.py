@@ -164,6 +164,13 @@ async def test_a_certificate_of_nobody_known(authority: trustme.CA) -> None:
     assert "not permitted" not in found
 
 
+async def test_a_body_without_a_length_that_may_have_been_cut(trusted: trustme.CA) -> None:
+    cut = says(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf", is_reset=True)
+    async with listening(cut, serving(trusted)) as port:
+        found = str(await problem(f"https://127.0.0.1:{port}/"))
+    assert "it did not say how long its answer is, and the connection broke" in found
+
+
 async def test_a_session_that_breaks_before_the_answer(trusted: trustme.CA) -> None:
     """It has a number, which means something else among errors of the operating system."""
 
