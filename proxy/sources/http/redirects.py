@@ -31,7 +31,9 @@ class RedirectGuard:
 
     def is_named(self, url: URL) -> bool:
         """Whether the configuration names the host of `url`."""
-        return url.host_subcomponent in self._named or _host_and_port(url) in self._named
+        # As the configuration spells it: what is not encoded anew is not put into small letters either.
+        place = _host_and_port(url).lower()
+        return place in self._named or place.rpartition(":")[0] in self._named
 
     def check(self, url: URL) -> None:
         """Raise RedirectRefused unless `url` may be asked.

@@ -99,8 +99,8 @@ class ForgivingHandler(ResponseHandler):
         if not self._has_ended and self._payload is not None and not self._payload.is_eof():
             self._payload.set_exception(UnendedBody())
         super().connection_lost(exc)
-        if isinstance(exc, ssl.SSLError) and self._exception is not None:
-            self._exception.__cause__ = exc
+        if isinstance(exc, ssl.SSLError) and (told := self.exception()) is not None:
+            told.__cause__ = exc
 
     def is_connected(self) -> bool:
         """Whether it is open and may be used for another request."""

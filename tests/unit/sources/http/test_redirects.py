@@ -107,6 +107,14 @@ def test_names_are_the_same_in_either_case(named: str) -> None:
     assert guard(named).is_named(URL("http://CDN.lan:8000/a"))
 
 
+@pytest.mark.parametrize("spelt", ["http://IMAGES.lan:8000/a", "http://images.lan:8000/a"])
+def test_an_origin_is_named_however_its_host_is_spelt(spelt: str) -> None:
+    """What is asked keeps the spelling of the configuration."""
+    judge = guard(origins=("http://IMAGES.lan:8000/",))
+    assert judge.is_named(URL(spelt, encoded=True))
+    assert not judge.is_named(URL(spelt.replace("8000", "8001"), encoded=True))
+
+
 def test_an_origin_may_redirect_to_itself_and_to_another_origin_of_its_mirror() -> None:
     """Configured origins may be anywhere; but only at their own ports."""
     both = guard(origins=("http://127.0.0.1:8000/a/", "http://user:secret@[::1]/b/"))
