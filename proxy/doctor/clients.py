@@ -55,6 +55,8 @@ class Client:
     """For the index and all lists together."""
     datatypes: tuple[str, ...] | None = None
     """Which entries of an index it reads; None is all."""
+    is_family: bool = False
+    """Whether it stands for several versions; what one of them fails by is a fault then."""
     is_glued: bool = False
     """Whether it first pastes the path to a URL without a slash."""
     follows_items: bool = True
@@ -67,6 +69,8 @@ class Client:
     resumes: bool = False
     decodes_charset: bool = False
     """Whether the text is read by the charset that Content-Type names."""
+    sums: tuple[str, ...] = ("sha256",)
+    """The checksums that it reads; an item without any of them cannot be proven."""
     takes_newest: bool = True
     """Whether it takes the newest version of a product only."""
     crowd: int = 8
@@ -134,6 +138,7 @@ _MAAS = Client(
     patience=Patience(connect_s=10, first_byte_s=_HEARTBEAT_S, gap_s=_HEARTBEAT_S, total_s=60),
     list_s=30,
     pass_s=30,
+    is_family=True,
     is_glued=True,
     follows_items=False,
     sends_stray=True,
@@ -143,6 +148,7 @@ _MAAS = Client(
 )
 _MAAS_OLD = replace(
     _MAAS,
+    is_family=False,
     kind=Kind.MAAS,
     agent="maas/3.4/0/0",
     words=_MAAS_OLD_WORDS,
@@ -180,7 +186,7 @@ _ALL = (
     replace(_MAAS_OLD, name="maas-3.5", title="MAAS 3.5", agent="maas/3.5/0/0", sends_stray=True),
     replace(_MAAS_OLD, name="maas-3.6", title="MAAS 3.6", agent="maas/3.6/0/0", sends_stray=True),
     replace(_MAAS_OLD, name="maas-3.7", title="MAAS 3.7", agent="maas/3.7/0/0", follows_items=False),
-    replace(_MAAS, name="maas-3.8", title="MAAS 3.8", is_glued=False, sends_stray=False),
+    replace(_MAAS, name="maas-3.8", title="MAAS 3.8", is_family=False, is_glued=False, sends_stray=False),
     _LXD,
     replace(_LXD, name="incus", title="Incus", agent="Incus 6.0.4", kind=Kind.INCUS),
     Client(
@@ -214,6 +220,7 @@ _ALL = (
         list_s=_FOR_EVER_S,
         is_glued=True,
         resumes=True,
+        sums=("sha512", "sha256", "md5"),
         takes_newest=False,
         words={
             "status": "HTTPError, or the error page is read as content",
@@ -237,6 +244,7 @@ _ALL = (
         list_s=_FOR_EVER_S,
         datatypes=("image-downloads",),
         asks_head=True,
+        sums=("sha512", "sha256"),
         words={
             "status": "failed to download …: HTTP status code …",
             "signature": "could not verify digital signature",

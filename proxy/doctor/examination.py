@@ -32,7 +32,8 @@ async def examine(
     now: Callable[[], float] = time.time,
 ) -> Report:
     """Go through a mirror as a client does; `now` gives Unix seconds."""
-    base, entry = split_entry(client, url)
+    scheme, _, rest = url.partition(":")
+    base, entry = split_entry(client, f"{scheme.lower()}:{rest}")
     if entry:
         client = _with_entry(client, entry, is_keyring_given=is_keyring_given)
     context = Context(client, url, base.rstrip("/"), asker, judge, bounds, now)

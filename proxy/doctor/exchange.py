@@ -71,6 +71,8 @@ class Exchange:
     """0 without a reply."""
     reason: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    version: str = ""
+    """Of HTTP, as the status line says it, such as HTTP/1.1."""
     body: bytes = b""
     """As it came, what was kept of it."""
     body_bytes: int = 0

@@ -37,7 +37,7 @@ def read_keyring(path: Path) -> KeyringFile:
     """Read a keyring file. Raises KeyringUnusable. Blocks."""
     try:
         if not path.is_file():
-            raise KeyringUnusable("there is no such file")
+            raise KeyringUnusable("it is no file" if path.exists() else "there is no such file")
         if path.stat().st_size > _LARGEST_KEYRING_BYTES:
             raise KeyringUnusable("it is too large for a keyring")
         data = path.read_bytes()

@@ -59,7 +59,6 @@ _ARCHITECTURES = frozenset(
 """Those that LXD and Incus know; others are passed over in silence."""
 _DATE = "%Y%m%d"
 _DATE_LETTERS = 8
-_SUMS = ("sha512", "sha256", "md5")
 
 
 class Combined(NamedTuple):
@@ -186,9 +185,9 @@ def _wanted(
     path = position.field("path")
     if not isinstance(path, str) or not path:
         return None
-    sums = {name: str(value) for name in _SUMS if (value := position.field(name))}
+    sums = {name: str(value) for name in client.sums if (value := position.field(name))}
     size, oddities = _size(client, position.field("size"))
-    if not sums or (client.kind is not Kind.TOOL and not sums.keys() & {"sha256", "sha512"}):
+    if not sums:
         oddities.append("no-sum")
     if any(value != value.lower() for value in sums.values()):
         oddities.append("capitals")

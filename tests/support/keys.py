@@ -79,6 +79,11 @@ class SigningKey:
         keys = ["--local-user", self.fingerprint, "--local-user", other.fingerprint]
         return self._gpg("--digest-algo", "SHA512", *keys, "--clearsign", stdin=text)
 
+    def clearsign_for(self, lifetime: str, text: bytes) -> bytes:
+        """Sign `text` with a signature that expires itself, after a time such as 1d."""
+        arguments = ["--default-sig-expire", lifetime, "--digest-algo", "SHA512", "--clearsign"]
+        return self._gpg(*arguments, stdin=text)
+
     def _secret(self) -> bytes:
         return self._gpg("--export-secret-keys", self.fingerprint)
 

@@ -117,7 +117,7 @@ def _of_charset(
     if not is_same:
         yield voice.fault("charset", **facts)
     elif name != "utf-8":
-        yield voice.warning("charset-odd", **facts)
+        yield voice.fault("charset-odd", **facts)
 
 
 def read(client: Client, voice: Voice, document: Document) -> None:

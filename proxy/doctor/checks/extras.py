@@ -13,6 +13,7 @@ from proxy.doctor.wording import Voice
 _OK, _PARTIAL, _ABSENT, _BAD = 200, 206, 404, 400
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _SLOW_S = 5.0
+_WITHOUT_RANGES = "HTTP/1.0"
 
 
 def of_range(
@@ -24,7 +25,9 @@ def of_range(
         return
     if exchange.status == _OK:
         claims = "bytes" in exchange.header("Accept-Ranges").lower()
-        say = voice.note if not client.resumes else voice.fault if claims else voice.warning
+        # HTTP/1.0 has no ranges: such a server is simple throughout, and small trees never need them.
+        is_able = claims or exchange.version != _WITHOUT_RANGES
+        say = voice.note if not client.resumes else voice.fault if is_able else voice.warning
         yield say("range-ignored", **facts, though=", though it says Accept-Ranges: bytes" if claims else "")
     elif exchange.status != _PARTIAL:
         say = voice.fault if client.resumes else voice.note

@@ -1,9 +1,10 @@
 """What came of a request for an item, beside what the list says of it. Pure."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from proxy.doctor.checks.replies import (
+    GONE,
     BadEncoding,
     encodings,
     in_trouble,
@@ -85,6 +86,19 @@ def of_pace(client: Client, voice: Voice, one: Wanted, exchange: Exchange, large
             **facts,
             duration=duration(largest / exchange.rate_bytes_s),
         )
+
+
+def left_out(looked: Iterable[tuple[Wanted, Exchange]]) -> frozenset[tuple[str, str]]:
+    """Return products with the versions of which nothing is there, beside a newer one that is there."""
+    statuses: dict[str, dict[str, set[int]]] = {}
+    for one, exchange in looked:
+        statuses.setdefault(one.product, {}).setdefault(one.version, set()).add(exchange.status)
+    return frozenset(
+        (product, version)
+        for product, versions in statuses.items()
+        for version, found in versions.items()
+        if found <= GONE and any(name > version and _OK in other for name, other in versions.items())
+    )
 
 
 def of_combined(

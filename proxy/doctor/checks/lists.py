@@ -16,9 +16,11 @@ from proxy.simplestreams.parse import parse_updated
 _INDEX, _PRODUCTS = "index:1.0", "products:1.0"
 _OLD_S = 45 * 24 * 3600.0
 _AHEAD_S = 300.0
-_SLACK_S = 1.0
+_SLACK_S = 120.0
+"""Who publishes by a script stamps lists and index one after the other."""
 _MOST_TOLD = 3
 _MAAS_KINDS = frozenset({Kind.MAAS, Kind.MAAS_MODELS})
+_BLIND_TO_FORMATS = frozenset({Kind.LXD, Kind.INCUS, Kind.MULTIPASS})
 _Misfits = Callable[[dict[str, Any]], Iterator[str]]
 _INDEX_MISFITS: Mapping[Kind, _Misfits] = {
     Kind.MAAS_MODELS: maas.index_misfits,
@@ -42,7 +44,8 @@ def of_index(client: Client, voice: Voice, document: Document, now: float) -> It
     """Say what the client makes of an index that is JSON."""
     content = document.content or {}
     facts = {"subject": document.subject, "url": document.url}
-    if content.get("format") != _INDEX and (client.kind is not Kind.MAAS_MODELS or "format" in content):
+    is_named = client.kind is not Kind.MAAS_MODELS or "format" in content
+    if content.get("format") != _INDEX and is_named and client.kind not in _BLIND_TO_FORMATS:
         yield voice.fault("format", **facts, format=content.get("format"), wanted=_INDEX)
     if problem := _first_few(_index_misfits(client, content)):
         yield voice.fault("index-misfit", **facts, detail=problem)
@@ -61,10 +64,13 @@ def of_list(
     facts = {"subject": document.subject, "url": document.url}
     name, said = entry
     wanted = said.get("format") or _PRODUCTS
-    if content.get("format") != wanted and client.kind not in {Kind.LXD, Kind.INCUS, Kind.MULTIPASS}:
+    if content.get("format") != wanted and client.kind not in _BLIND_TO_FORMATS:
         yield voice.fault("format", **facts, format=content.get("format"), wanted=wanted)
         return
     if problem := _first_few(_list_misfits(client, content)):
+        if client.is_family and _is_for_older_maas(content):
+            yield voice.warning("list-unmodelled", **facts, detail=problem)
+            return
         consequence = ", so that all of the source fails" if client.kind is Kind.MAAS_MODELS else ""
         yield voice.fault("list-misfit", **facts, detail=problem, consequence=consequence)
     content_id = content.get("content_id")
@@ -100,6 +106,11 @@ def _list_misfits(client: Client, content: dict[str, Any]) -> Iterator[str]:
     if find := _LIST_MISFITS.get(client.kind):
         return find(content)
     return _lacks_object(content, "products") if content.get("format") == _PRODUCTS else iter(())
+
+
+def _is_for_older_maas(content: dict[str, Any]) -> bool:
+    """Whether a list has what every MAAS needs, and in no product what only 3.8 needs."""
+    return not any(maas.head_misfits(content)) and not maas.is_written_for_models(content)
 
 
 def _lacks_object(content: dict[str, Any], name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from proxy.doctor.wording import Voice
 from proxy.readable import duration
 
 _OK, _PARTIAL, _PROXY_AUTHENTICATION = 200, 206, 407
-_GONE = frozenset({404, 410})
+GONE = frozenset({404, 410})
 _DENIED = frozenset({401, 403})
 _REDIRECTS = range(300, 400)
 _BLOCK_BYTES = 64 * 1024
@@ -60,7 +60,7 @@ def of_status(
     if status in {_OK, 0}:
         return
     facts = {"subject": subject, "status": status, "reason": exchange.reason, "url": exchange.url}
-    if status in _GONE:
+    if status in GONE:
         yield voice.fault("item-absent" if is_item else "absent", **facts)
     elif status == _PROXY_AUTHENTICATION:
         yield voice.fault("proxy-denied", **facts)

@@ -45,6 +45,8 @@ def _refused(voice: Voice, document: Document, verdict: Verdict, facts: dict[str
         code, more = "cut-off", {}
     elif document.raw.startswith(_BYTE_ORDER_MARK):
         code, more = "envelope", {"detail": "a byte order mark stands before it"}
+    elif verdict.has("EXPSIG") and not verdict.has("BADSIG"):
+        code, more = "signature-outdated", {"key": (*verdict.words_of("EXPSIG"), "?")[0]}
     elif verdict.has("NO_PUBKEY") and not verdict.has("BADSIG"):
         code, more = "signature-second" if verdict.has("GOODSIG") else "signature-unknown", {"key": missing}
     elif _TIME_CONFLICT in verdict.last_line:
@@ -57,12 +59,11 @@ def _refused(voice: Voice, document: Document, verdict: Verdict, facts: dict[str
 def _of_key(client: Client, voice: Voice, verdict: Verdict, facts: dict[str, str]) -> Iterator[Finding]:
     if words := verdict.words_of("REVKEYSIG"):
         yield voice.fault("signature-revoked", **facts, key=words[0])
-    for keyword in ("EXPKEYSIG", "EXPSIG"):
-        if words := verdict.words_of(keyword):
-            is_strict = client.judge is Judge.OPENPGP
-            say = voice.fault if is_strict else voice.warning
-            unless = "" if is_strict else " (gpgv takes it all the same; other programs do not)"
-            yield say("signature-expired", **facts, key=words[0], unless=unless)
+    if words := verdict.words_of("EXPKEYSIG"):
+        is_strict = client.judge is Judge.OPENPGP
+        say = voice.fault if is_strict else voice.warning
+        unless = "" if is_strict else " (gpgv takes it all the same; other programs do not)"
+        yield say("signature-expired", **facts, key=words[0], unless=unless)
 
 
 def _of_time_and_hash(voice: Voice, verdict: Verdict, facts: dict[str, str], now: float) -> Iterator[Finding]:

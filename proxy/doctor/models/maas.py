@@ -41,6 +41,18 @@ def index_misfits(document: dict[str, Any]) -> Iterator[str]:
 
 def list_misfits(document: dict[str, Any]) -> Iterator[str]:
     """Yield why a list fits none of the models, by the one that it is likest."""
+    yield from head_misfits(document)
+    yield from _products_misfits(document)
+
+
+def is_written_for_models(document: dict[str, Any]) -> bool:
+    """Whether a product of a list has all fields of its own: lists made for older versions have none such."""
+    products = document.get("products")
+    return isinstance(products, dict) and any(not any(_own_misfits(one)) for one in products.values())
+
+
+def head_misfits(document: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a list before its products are looked at."""
     yield from _bad_text(document, "content_id")
     if document.get("datatype") not in _DATATYPES:
         yield f"its datatype is {document.get('datatype')!s:.40}, not image-ids or image-downloads"
@@ -48,6 +60,11 @@ def list_misfits(document: dict[str, Any]) -> Iterator[str]:
     products = document.get("products")
     if not isinstance(products, dict) or not products:
         yield "it has no products"
+
+
+def _products_misfits(document: dict[str, Any]) -> Iterator[str]:
+    products = document.get("products")
+    if not isinstance(products, dict):
         return
     kinds = {_kind(one) for one in products.values()}
     if len(kinds) > 1:
@@ -66,6 +83,19 @@ def _kind(product: Any) -> str:
 
 
 def _product_misfits(product: Any) -> Iterator[str]:
+    yield from _own_misfits(product)
+    if not isinstance(product, dict):
+        return
+    versions = product.get("versions")
+    if not isinstance(versions, dict) or not versions:
+        yield "has no versions"
+        return
+    for version, items in _versions(product):
+        yield from (f"version {version} {problem}" for problem in _version_misfits(_kind(product), items))
+
+
+def _own_misfits(product: Any) -> Iterator[str]:
+    """Yield what a product lacks beside its versions."""
     if not isinstance(product, dict):
         yield "is no object"
         return
@@ -80,12 +110,6 @@ def _product_misfits(product: Any) -> Iterator[str]:
             yield from _bad_text(product, name)
         if "support_eol" not in product or not _is_day(product["support_eol"]):
             yield "has no 'support_eol' that is a day such as 2029-05-31"
-    versions = product.get("versions")
-    if not isinstance(versions, dict) or not versions:
-        yield "has no versions"
-        return
-    for version, items in _versions(product):
-        yield from (f"version {version} {problem}" for problem in _version_misfits(kind, items))
 
 
 def _versions(product: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -94,9 +94,10 @@ class Context:
         return replace(made[-1], url=made[0].url)
 
     async def part(self, path: str, start: int) -> Exchange:
-        """Ask for an item from one byte on."""
+        """Ask for an item from one byte on, as the client does with redirects."""
         headers = (*self.client.headers, ("Range", f"bytes={start}-"))
-        return await self.look(self.address(path), headers=headers)
+        ask = self.follow if self.client.follows_items else self.look
+        return await ask(self.address(path), headers=headers)
 
     async def look(self, url: str, **changes: object) -> Exchange:
         """Make one request as the client makes those for items; no redirect is followed."""

@@ -62,7 +62,8 @@ async def _try_pasted(context: Context) -> list[Finding]:
             return [context.voice.warning("glued-host", url=pasted)]
         return []
     exchange = await context.look(f"{context.base}{client.entries[0]}")
-    return list(extras.of_glued(context.voice, exchange, is_used=not url.endswith("/")))
+    is_used = client.is_family or not url.endswith("/")
+    return list(extras.of_glued(context.voice, exchange, is_used=is_used))
 
 
 async def _index(context: Context) -> tuple[Document, Exchange] | None:

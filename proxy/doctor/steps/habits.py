@@ -34,7 +34,7 @@ async def try_habits(context: Context, looked: Looked) -> None:
         stray = await context.look(
             context.address(one.path), stray=_STRAY, most_bytes=exchange.body_bytes + 1
         )
-        is_whole_client = client.name != "maas"
+        is_whole_client = not client.is_family
         context.found(extras.of_stray_chunk(context.voice, stray, is_whole_client=is_whole_client))
     if client.tries_http and urlsplit(context.url).scheme == "https":
         await _try_plain_http(context, one)

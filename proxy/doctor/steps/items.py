@@ -31,6 +31,9 @@ async def look_at_items(context: Context, contents: Lists) -> Looked:
         detail = f"{len(contents)} lists were read"
         context.found([context.voice.fault("nothing", detail=detail, url=context.shown_url)])
         return []
+    if contents and not any(content.get("products") for content in contents):
+        detail = "not one of the lists has a product"
+        context.found([context.voice.fault("nothing", detail=detail, url=context.shown_url)])
     for one in named:
         less = not one.is_taken
         if context.reaches(one.path):
@@ -41,8 +44,12 @@ async def look_at_items(context: Context, contents: Lists) -> Looked:
             context.found([context.voice.fault("item-path", **facts)], lessened=less)
     chosen = _chosen([one for one in named if context.reaches(one.path)], context.bounds)
     looked = await _all_looked(context, chosen)
+    left_out = items.left_out(looked) if context.client.kind is Kind.TOOL else frozenset()
     largest = max((one.size_bytes or 0 for one in named if one.is_taken), default=0)
     for one, came in looked:
+        if (one.product, one.version) in left_out:
+            context.found([context.voice.warning("old-absent", subject=one.path, url=came.url)])
+            continue
         # What is too slow for the doctor need not be so for the client: its pace says more.
         exchange = replace(came, trouble=None) if came.trouble is Trouble.SLOW else came
         found = [

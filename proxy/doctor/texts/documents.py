@@ -32,6 +32,11 @@ WORDS = {
         PUBLISHER,
         "model",
     ),
+    "list-unmodelled": Words(
+        "MAAS 3.8 cannot read {subject}, and fails with all of the source; up to 3.7 reads it: {detail}",
+        "write the list as MAAS 3.8 wants it before MAAS is upgraded; --as maas-3.8 judges by it alone",
+        PUBLISHER,
+    ),
     "no-lists": Words("{subject} names no lists", SERVE_ALL, MIRROR, "nothing"),
     "nothing": Words(
         "the lists name nothing that {client} takes: {detail}",

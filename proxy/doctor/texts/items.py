@@ -20,6 +20,12 @@ WORDS = {
         MIRROR,
         "status",
     ),
+    "old-absent": Words(
+        "the list names {subject}, and nothing of its version is there, as in mirrors that were made with "
+        "`sstream-mirror --max`: {client} fails unless it is given --max, too",
+        "give --max to whoever mirrors this mirror, or fetch the old versions",
+        CALLER,
+    ),
     "item-size": Words(
         "{subject} has {actual} bytes, and the list says {expected}", COPY_AGAIN, MIRROR, "hash"
     ),
@@ -91,8 +97,9 @@ WORDS = {
         "HEAD says that {subject} has {head} bytes, GET says {get}", "let HEAD say what GET says", MIRROR
     ),
     "glued": Words(
-        "{client} up to 3.7 first asks for {url}, without the slash, and goes on only after a 404: {detail}",
-        "answer 404 for what is not there, or give the client the URL with a slash at its end",
+        "MAAS up to 3.7 and sstream-mirror first ask for {url} where their URL has no slash at its end, "
+        "and go on only after a 404: {detail}",
+        "answer 404 for what is not there; until then give clients the URL with a slash at its end",
         MIRROR,
         "status",
     ),

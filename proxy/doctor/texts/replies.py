@@ -195,8 +195,9 @@ WORDS = {
         "signature",
     ),
     "charset-odd": Words(
-        "{subject} is said to be {charset}; that does no harm as long as all of it is ASCII",
-        "send no charset, or utf-8",
+        "{subject} is said to be {charset}: {client} reads it so before it checks the signature, which "
+        "fails with the first letter that is not ASCII; today there is none",
+        "send no charset, or utf-8 (Apache: AddDefaultCharset Off for the tree)",
         MIRROR,
     ),
     "cache-between": Words(

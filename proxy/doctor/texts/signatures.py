@@ -49,6 +49,12 @@ WORDS = {
         KEYRING,
         "signature",
     ),
+    "signature-outdated": Words(
+        "the signature of {subject}, by key {key}, was made for a time that is over: it has expired itself",
+        "fetch the file anew, or have the publisher sign it anew; see that this machine's clock is right",
+        PUBLISHER,
+        "signature",
+    ),
     "signature-time": Words(
         "the signature of {subject} cannot be: by this machine's clock {detail}",
         "set the clock of this machine, and of the one that signed",

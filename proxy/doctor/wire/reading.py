@@ -35,6 +35,7 @@ class Head:
     status: int
     reason: str
     headers: tuple[tuple[str, str], ...]
+    version: str = ""
 
 
 @dataclass(slots=True)
@@ -68,6 +69,7 @@ async def read_exchange(reader: asyncio.StreamReader, ask: Ask, began: float, cl
         status=head.status,
         reason=head.reason,
         headers=head.headers,
+        version=head.version,
         body=bytes(body.kept),
         body_bytes=body.count,
         sha256=sha256.hexdigest(),
@@ -123,6 +125,7 @@ def _parsed(raw: bytes) -> Head:
         int(status),
         reason.strip(),
         tuple((name.strip(), value.strip()) for name, colon, value in fields if colon),
+        version,
     )
 
 

@@ -133,6 +133,11 @@ IN_DOCUMENTS = {
         WARNING,
     ),
     "no hash": Seed(lambda c: item(c, "squashfs").pop("sha256"), "item-unproven", BOTH),
+    "no hash but sha512": Seed(
+        lambda c: item(c, "squashfs").update(sha512=item(c, "squashfs").pop("sha256") * 2),
+        "item-unproven",
+        BOTH,
+    ),
     "products as an object": Seed(
         in_entry(products={}),
         "index-misfit",
@@ -177,6 +182,19 @@ async def test_what_a_client_cannot_read_is_found(
     report = await doctor.examine(server.url, client, authority=certificate.authority)
 
     assert seed.code in codes(report, seed.severity), report.findings
+
+
+async def test_who_does_not_read_the_format_of_an_index_needs_none(
+    server: Origin,
+    doctor: Doctor,
+    certificate: Certificate,
+    change: Callable[[str, Callable[[Document], object]], None],
+) -> None:
+    change(INDEX, lambda content: content.pop("format"))
+
+    for client in ("lxd", "incus", "multipass"):
+        report = await doctor.examine(server.url, client, authority=certificate.authority)
+        assert report.is_content, report.findings
 
 
 IN_SERVER = {

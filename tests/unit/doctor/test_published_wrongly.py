@@ -146,6 +146,36 @@ def signed_twice(signer: Signer) -> None:
     signer.write(LIST, signer.key.clearsign_with(signer.others["stranger"], text))
 
 
+def signed_for_a_day(signer: Signer) -> None:
+    """Sign the index by a signature that expired long ago, of a key that has not."""
+    text = json.dumps(signer.content(INDEX)).encode()
+    signer.write(INDEX, signer.others["early"].clearsign_for("1d", text))
+
+
+def in_every_product(change: Callable[[Document], object]) -> Spoil:
+    def change_all(content: Document) -> None:
+        for product in content["products"].values():
+            change(product)
+
+    return in_list(change_all)
+
+
+def without_title(product: Document) -> None:
+    """Leave out what MAAS up to 3.7 does not read."""
+    del product["release_title"]
+
+
+def without_manifest(product: Document) -> None:
+    for version in product["versions"].values():
+        del version["items"]["manifest"]
+
+
+def empty_lists(signer: Signer) -> None:
+    """Publish an index of one list, which names nothing."""
+    in_index(lambda c: c.update(index={ID: c["index"][ID]}))(signer)
+    in_list(lambda c: c["products"].clear())(signer)
+
+
 def promise_more(index: Document) -> None:
     index["index"][ID]["products"].append("other")
 
@@ -159,8 +189,15 @@ SEEDS = {
     "index by a stranger": Seed(signed_by("stranger"), "signature-unknown"),
     "index by an expired key": Seed(signed_by("expired"), "signature-expired", severity=WARNING),
     "index by an expired key, Juju": Seed(signed_by("expired"), "signature-expired", "juju"),
+    "index with a signature that has expired": Seed(signed_for_a_day, "signature-outdated"),
     "index by a revoked key": Seed(signed_by("revoked"), "signature-revoked"),
     "list by two keys": Seed(signed_twice, "signature-second"),
+    "list for older MAAS": Seed(
+        in_every_product(without_title), "list-unmodelled", severity=WARNING, says="up to 3.7 reads it"
+    ),
+    "list for older MAAS, 3.8": Seed(in_every_product(without_title), "list-misfit", "maas-3.8"),
+    "list of images without manifests": Seed(in_every_product(without_manifest), "list-misfit"),
+    "list of nothing, for a mirror": Seed(empty_lists, "nothing", "sstream"),
     "list re-formatted": Seed(in_text(LIST, lambda raw: raw.replace(b'": "', b'":  "')), "signature-bad"),
     "text before": Seed(in_text(INDEX, lambda raw: b"Mirrored by us\n" + raw), "envelope"),
     "text behind": Seed(
@@ -243,8 +280,9 @@ def others() -> Iterator[dict[str, SigningKey]]:
         SigningKey.expired() as expired,
         SigningKey.revoked() as revoked,
         SigningKey("Stranger <s@x.test>") as stranger,
+        SigningKey("Early <e@x.test>", created_s=int(time.time()) - 9 * 86400) as early,
     ):
-        yield {"expired": expired, "revoked": revoked, "stranger": stranger}
+        yield {"expired": expired, "revoked": revoked, "stranger": stranger, "early": early}
 
 
 @pytest.fixture
@@ -258,7 +296,8 @@ def signer(good: SignedTree, key: SigningKey, others: dict[str, SigningKey]) -> 
 def judge(tmp_path: Path, key: SigningKey, others: dict[str, SigningKey], doctor: Doctor) -> Gpgv:
     """Return who knows the good key, and those that have expired or been revoked."""
     path = tmp_path / "wide.gpg"
-    path.write_bytes(b"".join(one.public_binary() for one in (key, others["expired"], others["revoked"])))
+    known = (key, *(others[name] for name in ("expired", "revoked", "early")))
+    path.write_bytes(b"".join(one.public_binary() for one in known))
     return doctor.judge(path)
 
 

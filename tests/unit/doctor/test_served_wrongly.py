@@ -57,7 +57,13 @@ SEEDS = {
         INDEX,
         Fault(headers={"Content-Type": "text/plain; charset=iso-8859-1"}),
         "charset-odd",
-        severity=Severity.WARNING,
+    ),
+    "odd charset, for those who do not look at it": Seed(
+        "streams/*",
+        Fault(headers={"Content-Type": "text/plain; charset=us-ascii", "Via": "1.1 squid"}),
+        "cache-between",
+        "maas-3.7",
+        Severity.NOTE,
     ),
     "no HTTP": Seed(INDEX, Fault(head=b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), "not-http"),
     "endless head": Seed(INDEX, Fault(head=b"HTTP/1.1 200 OK\r\n", endless=b"X-A: b\r\n" * 4000), "not-http"),
@@ -79,6 +85,10 @@ SEEDS = {
     "item absent": Seed(KERNEL, Fault(status=404), "item-absent"),
     "old item absent": Seed(OLD_KERNEL, Fault(status=404), "item-absent", severity=Severity.WARNING),
     "old item absent for a mirror": Seed(OLD_KERNEL, Fault(status=404), "item-absent", "sstream"),
+    "old version absent, as with --max": Seed(
+        "noble/amd64/20250618/*", Fault(status=404), "old-absent", "sstream", Severity.WARNING
+    ),
+    "all versions absent, for a mirror": Seed("noble/*", Fault(status=404), "item-absent", "sstream"),
     "item gone": Seed(KERNEL, Fault(status=410), "item-absent", "maas-3.8"),
     "item refused": Seed(KERNEL, Fault(status=403), "denied"),
     "item fails": Seed(KERNEL, Fault(status=500), "failed"),

@@ -52,8 +52,9 @@ async def test_a_name_that_does_not_resolve(doctor: Doctor) -> None:
 
 
 async def test_each_form_of_the_url_is_the_same_mirror(below: Origin, doctor: Doctor) -> None:
-    for tail in ("", "/", f"/{INDEX}"):
-        report = await doctor.examine(f"{below.url}images/stable{tail}", "maas")
+    shouted = below.url.replace("http://", "HTTP://")
+    for root, tail in ((below.url, ""), (below.url, "/"), (below.url, f"/{INDEX}"), (shouted, "/")):
+        report = await doctor.examine(f"{root}images/stable{tail}", "maas")
         assert report.is_content, (tail, report.findings)
         assert not codes(report, WARNING), (tail, report.findings)
 
@@ -67,8 +68,9 @@ async def test_what_is_not_there_has_to_be_absent_for_a_url_without_a_slash(
     bare = await doctor.examine(f"{below.url}images/stable", "maas-3.7")
     slashed = await doctor.examine(f"{below.url}images/stable/", "maas-3.7")
     newer = await doctor.examine(f"{below.url}images/stable", "maas-3.8")
+    family = await doctor.examine(f"{below.url}images/stable/")
 
-    assert codes(bare) == {"glued"}
+    assert codes(bare) == codes(family) == {"glued"}
     assert slashed.is_content
     assert codes(slashed, WARNING) == {"glued"}
     assert newer.is_content
@@ -247,6 +249,38 @@ async def test_a_client_is_patient_with_a_slow_server(mirror_server: Origin, doc
     mirror_server.fault("*", Fault(latency_s=0.01))
 
     assert (await doctor.examine(mirror_server.url, hasty("maas"))).is_content
+
+
+async def test_parts_are_asked_for_where_a_redirect_leads(
+    good: SignedTree, mirror_server: Origin, doctor: Doctor
+) -> None:
+    async with Origin(good.root) as elsewhere:
+        files = (one.relative_to(good.root) for one in good.root.rglob("*") if one.is_file())
+        for path in (str(one) for one in files if one.parts[0] != "streams"):
+            mirror_server.fault(path, Fault(redirect_to=elsewhere.url + path))
+
+        report = await doctor.examine(mirror_server.url, "sstream")
+
+        assert report.is_content, report.findings
+        assert any("Range" in one.headers for one in elsewhere.requests)
+
+
+@pytest.mark.parametrize(
+    ("version", "client", "severity"),
+    [
+        ("HTTP/1.1", "sstream", Severity.FAULT),
+        ("HTTP/1.0", "sstream", WARNING),
+        ("HTTP/1.1", "maas", Severity.NOTE),
+    ],
+)
+def test_who_resumes_needs_ranges(version: str, client: str, severity: Severity) -> None:
+    exchange = Exchange(method="GET", url="http://h/x", status=200, version=version, is_whole=True)
+    file = Wanted(path="x", kind="x", size_bytes=5, sums={}, product="p", version="v", is_taken=True)
+    chosen = CLIENTS[client]
+
+    (found,) = of_range(chosen, Voice(chosen), file, exchange, 2, None)
+
+    assert (found.code, found.severity) == ("range-ignored", severity)
 
 
 @pytest.mark.parametrize(
