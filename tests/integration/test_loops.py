@@ -97,6 +97,9 @@ async def test_neighbours_that_ask_each_other_first_get_all_from_the_origin(
     async with circle(tmp_path, keyring, [origin.url] * count) as proxies, asyncio.timeout(AT_ONCE_S):
         for proxy in proxies:
             assert (await proxy.read(INDEX)).status == 200
+        for route in (proxy.documents.route for proxy in proxies):
+            for neighbour in route.order():
+                route.worked(neighbour)  # Or one that had no documents yet is asked last for a while.
         wanted = [(proxy, item) for item in items for proxy in proxies]
         got = await asyncio.gather(*(proxy.read(item.path) for proxy, item in wanted))
 

@@ -316,6 +316,16 @@ def test_an_origin_on_this_machine_takes_no_path_away_from_us() -> None:
     assert Mounts([own]).place("/-/stats", HERE, "localhost").is_ours
 
 
+def test_our_pages_stay_where_a_mirror_answers_to_the_root_of_our_own_name() -> None:
+    """Who asks by a name that is certainly ours wants our pages, and our mounts."""
+    for name in ("192.0.2.7", "localhost", socket.gethostname()):
+        own = replace(STABLE, answer_to=(f"http://{name}:8080/",))
+        mounts, host = Mounts((own, NESTED)), f"{name}:8080"
+        assert mounts.place("/-/stats", HERE, host) == Place()
+        assert mounts.place(f"/images/stable/nested/{INDEX}", HERE, host).mirror == NESTED
+        assert mounts.place(f"/{INDEX}", HERE, host) == Place(own, INDEX)
+
+
 def test_a_mirror_at_the_root_leaves_other_servers_paths_alone() -> None:
     """Everything lies below "/", and an old MAAS needs its 404 at once."""
     both = replace(ROOT, origins=("https://images.maas.io/ephemeral-v3/stable/",))
