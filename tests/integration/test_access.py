@@ -155,6 +155,15 @@ async def test_a_ready_reply_is_for_those_who_may_have_it(
         for _ in range(LEARNING):
             await near.send(head)
             assert (await near.reply()).body in item.read()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        with monkeypatch.context() as stopped:
+            # What is known to be current at a moment is asked once then, if it holds for all.
+            stopped.setattr(loop, "time", lambda: now)
+            await near.send(head)
+            assert (await near.reply()).status in {200, 206}
+            await far.send(head)
+            assert (await far.reply()).status == 403
         resolve, times = proxy.cache.delivery.resolve, 0
 
         async def counting(*arguments: Any) -> Any:

@@ -148,6 +148,23 @@ async def test_a_file_that_an_index_names_is_served_if_it_is_signed_as_a_whole(
     assert await bodies(proxy, INDEX, LIST, path) == on_disk(tree, INDEX, LIST, path)
 
 
+async def test_an_index_cannot_have_files_fetched_without_end(
+    proxy: RunningProxy, tree: SignedTree, origin: Origin
+) -> None:
+    tree.add_item(PRODUCT, "20250701", "squashfs")
+    paths = [f"streams/v1/notes{number:03}.txt" for number in range(102)]
+    for path in paths:
+        tree.index_entries[path] = {"path": path, "format": "text:1.0", "datatype": "text"}
+    tree.publish()
+
+    assert (await proxy.read(INDEX)).status == 200
+    replies = [await proxy.read(path) for path in paths[-2:]]
+
+    assert [reply.status for reply in replies] == [502, 502]
+    assert all(b"names more than 100 such files" in reply.body for reply in replies)
+    assert sum(origin.count(path) > 0 for path in paths) <= 100
+
+
 async def test_a_file_is_proved_by_a_signature_beside_it_too(proxy: RunningProxy, tree: SignedTree) -> None:
     path = "streams/v1/notes.txt"
     tree.add_item(PRODUCT, "20250701", "squashfs")
