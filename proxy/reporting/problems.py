@@ -270,14 +270,18 @@ def _of_store(store: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("store", "error", strangers["text"], f"give them back: {strangers['remedy']}")
     if store["quarantined"]:
         advice = "look at them in the folder quarantine, check the disk, then delete them"
-        yield Problem("store", "warning", f"set {store['quarantined']} damaged files aside", advice)
+        yield Problem(
+            "store", "warning", f"set {counted(store['quarantined'], 'damaged file')} aside", advice
+        )
 
 
 def _of_scrub(scrub: dict[str, Any]) -> Iterator[Problem]:
     lost = scrub["damaged_blobs"] - scrub["repaired_blobs"]
     if lost > 0:
         advice = "what a list still names is fetched again when somebody asks for it"
-        yield Problem("scrub", "warning", f"{lost} damaged blobs were not fetched again", advice)
+        yield Problem(
+            "scrub", "warning", f"could not have {counted(lost, 'damaged blob')} fetched again", advice
+        )
 
 
 def _of_rules(rules: list[dict[str, Any]]) -> Iterator[Problem]:

@@ -31,6 +31,8 @@ HALF_HOUR = 1800.0
 LAB = Rule(name="lab", mirror="maas", filters=("release=noble", "arch=amd64"))
 TOKEN = "open sesame"
 GUARDED = AdminOptions(trust_loopback=False, token_sha256=hashlib.sha256(TOKEN.encode()).hexdigest())
+LONGEST_PAGE = 2300
+"""Pixels of the overview on a phone: less than three screens."""
 SECTIONS = ["problems", "figures", "mirrors", "rules", "origins", "scrub", "actions"]
 
 
@@ -124,6 +126,7 @@ async def test_all_of_it_is_there_and_fits_the_screen(
             assert problems[0].startswith("mirror broken has no verified lists")
             assert "fresh" in (await watched.cells("mirrors", "maas"))[1]
             assert "no verified lists" in (await watched.cells("mirrors", "broken"))[1]
+            assert await watched.height() < LONGEST_PAGE
             await watched.shoot(screenshots / f"overview-{width}-{theme}.png")
             await watched.follow("History")
             assert await watched.undrawn() == []
@@ -158,6 +161,8 @@ async def test_a_proxy_that_nobody_has_asked_yet(
 
                 assert (await watched.figures())["hits-day"] == "-"
                 assert "nobody has asked for it yet" in (await watched.cells("mirrors", "maas"))[1]
+                assert await watched.height() < LONGEST_PAGE
+                assert await watched.page.get_by_role("heading", name="MAAS", exact=True).is_visible()
                 assert await watched.undrawn() == []
                 assert await watched.overflow() == 0
                 await watched.shoot(screenshots / f"dashboard-empty-{width}.png")
@@ -329,6 +334,22 @@ async def test_a_press_during_an_update_counts_once(browser: Browser, tmp_path: 
             await expect(page.locator("#answer")).to_have_text("rule lab will be run by a running server")
 
             assert asked.count("POST") == 1
+
+
+async def test_what_somebody_folds_stays_so_while_the_page_is_brought_up_to_date(
+    browser: Browser, tmp_path: Path, mirror: Mirror
+) -> None:
+    async with running(tmp_path, mirror) as proxy:
+        await proxy.read(INDEX)
+        async with open_page(browser, f"{proxy.base}/-/releases?search=noble") as watched:
+            folded = watched.page.locator("#images details")
+            await expect(folded).to_have_attribute("open", "")
+            await folded.locator("summary").click()
+            for _ in range(2):
+                await watched.page.wait_for_event("response", lambda reply: "/-/live/" in reply.url)
+            await watched.page.wait_for_load_state("networkidle")
+
+            await expect(folded).not_to_have_attribute("open", "")
 
 
 async def test_only_an_admin_changes_anything(

@@ -557,6 +557,13 @@ async def test_any_number_of_a_page_is_answered(proxy: RunningProxy, page: str, 
     assert (await proxy.read(address)).status == 200
 
 
+@pytest.mark.usefixtures("items")
+async def test_behind_the_last_page_of_files_is_the_last(proxy: RunningProxy) -> None:
+    await proxy.read(f"{MOUNT}{INDEX}")
+
+    assert b"<tbody>" in (await proxy.read("/-/live/files?page=99999")).body
+
+
 async def test_when_only_admins_read_the_mirrors_and_health_are_still_for_all(
     proxy: RunningProxy, items: dict[str, TreeItem]
 ) -> None:

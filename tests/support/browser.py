@@ -75,6 +75,11 @@ class Watched:
         found: int = await self.page.evaluate(script)
         return found
 
+    async def height(self) -> int:
+        """Return how many pixels the page is high."""
+        found: int = await self.page.evaluate("document.documentElement.scrollHeight")
+        return found
+
     async def undrawn(self) -> list[str]:
         """Return the pictures that are not there, once all have been loaded or have failed."""
         # No wait_for_function: it needs eval, which the page's policy forbids.

@@ -65,7 +65,7 @@ function morph(old, wanted) {
     if (!wanted.hasAttribute(name) && !isOwn(old, name)) old.removeAttribute(name);
   }
   for (const { name, value } of wanted.attributes) {
-    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    if (old.getAttribute(name) !== value && !isOwn(old, name)) old.setAttribute(name, value);
   }
   let at = old.firstChild;
   for (const child of [...wanted.childNodes]) {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from proxy.reporting.file_search import FileIndex, State
-from proxy.web.admin.views.paging import ROWS, Slice, query_of
+from proxy.web.admin.views.paging import ROWS, Slice, page_number, query_of
 from proxy.web.admin.views.visit import Visit
 
 _STATES: tuple[State, ...] = ("", "here", "upstream")
@@ -24,6 +24,9 @@ class Files:
         words = visit.text("search").split()[:_MOST_WORDS]
         number = visit.page_number()
         found = await self._index.find(mirror, words, state, (number - 1) * ROWS, ROWS)
+        if found.total and not found.files:
+            number = page_number(visit, found.total)
+            found = await self._index.find(mirror, words, state, (number - 1) * ROWS, ROWS)
         query = query_of(visit, "mirror", "search", "state")
         return {
             "mirror": mirror,

@@ -9,7 +9,7 @@ from proxy.web.admin.views.visit import Visit
 
 T = TypeVar("T")
 
-ROWS = 50
+ROWS = 25
 
 
 @dataclass(frozen=True, slots=True)
