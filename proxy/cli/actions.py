@@ -66,8 +66,12 @@ def pin(name: str, **options: Any) -> None:
 def unpin(name: str, **options: Any) -> None:
     """Let go of a pin: of all that it keeps, or of what the FILTERs select.
 
+    \b
+      sstream-proxy unpin --name before-upgrade
+      sstream-proxy unpin --name 'prefetch maas-stable: maas=noble'
+
     Eviction may take those blobs again. `stats` lists the pins.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     _act_on_aim(lambda actions, aim: actions.unpin(aim, name), may_be_empty=True, **options)
 
 
@@ -76,8 +80,11 @@ def unpin(name: str, **options: Any) -> None:
 def evict(**options: Any) -> None:
     """Remove what the FILTERs select, but for what is pinned or being read.
 
+    \b
+      sstream-proxy evict 'release=focal'
+
     It comes back when somebody asks for it.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     _act_on_aim(lambda actions, aim: actions.evict(aim), **options)
 
 
@@ -86,8 +93,11 @@ def evict(**options: Any) -> None:
 def purge(**options: Any) -> None:
     """Remove what the FILTERs select, pinned or not, and all that is remembered of it.
 
+    \b
+      sstream-proxy purge 'path=noble/amd64/20250718/squashfs'
+
     Pins, partial downloads, and failures go, too: the next client has it fetched anew.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     _act_on_aim(lambda actions, aim: actions.purge(aim), **options)
 
 
@@ -105,11 +115,14 @@ def refresh(
 ) -> None:
     """Check mirrors with their origins now; all of them unless some are named.
 
+    \b
+      sstream-proxy refresh maas-stable
+
     Indexes and lists that are older than what was accepted are refused, for they
     may be an attack. --accept-older is for a publisher who has gone back on purpose,
     or dated something wrongly, and for a mirror that was given other origins. Signatures
     are checked all the same. Who did it is written to audit.log.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
     names = chosen_mirrors(config, mirrors) if mirrors else [mirror.name for mirror in config.mirrors]
     if accept_older and not mirrors:
@@ -123,8 +136,11 @@ def refresh(
 def scrub(config_file: Path | None, data_dir: Path | None) -> None:
     """Have a running server hash every stored file again, at the configured rate.
 
+    \b
+      sstream-proxy scrub
+
     What is damaged is set aside and fetched again. `stats` tells how far it is.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     _act(load(config_file, data_dir=data_dir), lambda actions: actions.scrub())
 
 
@@ -135,8 +151,11 @@ def scrub(config_file: Path | None, data_dir: Path | None) -> None:
 def offline(config_file: Path | None, data_dir: Path | None, state: str) -> None:
     """Stop asking origins, or ask them again; running servers obey at once.
 
+    \b
+      sstream-proxy offline on
+
     A server that was started with --offline, or is configured so, stays offline.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     _act(load(config_file, data_dir=data_dir), lambda actions: actions.offline(on=state == "on"))
 
 

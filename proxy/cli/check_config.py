@@ -26,12 +26,16 @@ from proxy.web.access.gate import AccessOptions
 @click.command("check-config", short_help="Name every fault of a configuration.")
 @config_option
 def check_config(config_file: Path | None) -> None:
-    """Check the configuration and say everything that is wrong with it, by key."""
+    """Check the configuration and say everything that is wrong with it, by key.
+
+    \b
+      sstream-proxy check-config --config new.toml
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file)
     path = find_config_file(config_file, os.environ)
     faults, warnings = _found_by_trying(config)
     if faults:
-        raise UsageFault("\n" + "\n".join(f"{path or 'built-in defaults'}: {fault}" for fault in faults))
+        raise UsageFault.of_configuration([f"{path or 'built-in defaults'}: {fault}" for fault in faults])
     click.echo(f"{path or 'built-in defaults'}: good, {counted(len(config.mirrors), 'mirror')}")
     for mirror in config.mirrors:
         click.echo(f"  {mirror.name:20} {mirror.mount}  from {', '.join(map(shown_url, mirror.origins))}")

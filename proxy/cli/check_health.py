@@ -69,12 +69,13 @@ class _Limit(click.ParamType[Limit]):
         """Return the limit."""
         if isinstance(value, Limit):
             return value
-        parts = str(value).split(",")
+        warning, comma, critical = str(value).partition(",")
+        if not comma:
+            self.fail(f"{value!r} is one value: write WARNING,CRITICAL with a comma between them", param, ctx)
         try:
-            warning, critical = (self._read(part.strip()) for part in parts)
+            return Limit(self._read(warning.strip()), self._read(critical.strip()))
         except ValueError as error:
-            self.fail(f"{value!r} is not two values with a comma between them: {error}", param, ctx)
-        return Limit(warning, critical)
+            self.fail(f"{value!r}: {error}", param, ctx)
 
 
 def _percent(text: object) -> float:

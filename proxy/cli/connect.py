@@ -7,9 +7,8 @@ import click
 
 from proxy.cli.connect_maas import URL_VARIABLE, ConnectMaas, Wanted
 from proxy.cli.connect_remotes import incus, lxd
-from proxy.cli.maas_access import MaasAccess, maas_options
+from proxy.cli.maas_access import MaasAccess, maas_at, maas_options
 from proxy.cli.options import UsageFault, config_option, data_dir_option, load
-from proxy.connect.addresses import maas_base
 from proxy.errors import ProxyError
 
 
@@ -79,7 +78,7 @@ def maas(
         raise UsageFault("--undo and --check are two different things: give one of them")
     config = load(config_file, data_dir=data_dir)
     try:
-        command = ConnectMaas(config, maas_base(url), access.read(), wanted)
+        command = ConnectMaas(config, maas_at(url), access.read(), wanted)
         raise SystemExit(command.run())
     except ProxyError as error:
         raise click.ClickException(str(error)) from error

@@ -107,7 +107,9 @@ class ConnectMaas:
             unselected = await carrying.carry_out(plan.steps, record, None if ours is None else ours.id)
             for problem in unselected:
                 click.echo(f"warning: not selected: {printable(problem)}", err=True)
-            click.echo(f"changed; `connect maas {self._base} --undo` puts back what was there before")
+            click.echo(
+                f"changed; `sstream-proxy connect maas {self._base} --undo` puts back what was there before"
+            )
         if self._wanted.no_import:
             return COMPLETE
         return await self._import(maas, target)
@@ -230,7 +232,7 @@ class ConnectMaas:
             async with self._access.open(self._base) as maas:
                 return await work(maas)
 
-        told = f"`connect maas {self._base} --check` tells how far it is, --undo takes it back"
+        told = f"`sstream-proxy connect maas {self._base} --check` tells how far it is, --undo takes it back"
         return run_as_owner(self._config, run, told)
 
 

@@ -59,9 +59,14 @@ def dns(
 ) -> None:
     """Print the lines that make a site's name server give the proxy's address for its mirrors' names.
 
+    \b
+      sstream-proxy dns
+      sstream-proxy dns --format dnsmasq > image-cache.conf
+      sstream-proxy dns images.maas.io --address 192.0.2.7
+
     MAAS then needs no setting at all. For LXD and Incus, which use https, it says how
     to make the certificate that they need. NAMEs choose among the configured ones.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file)
     chosen = _chosen(config, names)
     reached = addresses or tuple(_own_addresses(config))

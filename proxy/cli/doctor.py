@@ -47,9 +47,8 @@ class _Where(NamedTuple):
 @option_once(
     "--as",
     "client_name",
-    required=True,
     metavar="CLIENT",
-    help=f"Which client to be: {', '.join(CLIENTS)}.",
+    help=f"Which client to be: {', '.join(CLIENTS)}.  [required]",
 )
 @option_once(
     "--keyring",
@@ -74,7 +73,7 @@ class _Where(NamedTuple):
 @config_option
 def doctor(
     url: str | None,
-    client_name: str,
+    client_name: str | None,
     keyring: Path | None,
     as_json: bool,
     ca: Path | None,
@@ -123,7 +122,11 @@ def doctor(
     raise SystemExit(COMPLETE if all(report.is_content for report in reports) else FAILED)
 
 
-def _client(name: str) -> Client:
+def _client(name: str | None) -> Client:
+    if name is None:
+        raise UsageFault(
+            f"say by --as which client to be, such as --as maas; there are: {', '.join(CLIENTS)}"
+        )
     if name not in CLIENTS:
         raise UsageFault(f"there is no client {name!r}; there are: {', '.join(CLIENTS)}")
     return CLIENTS[name]

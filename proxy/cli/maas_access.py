@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from proxy.cli.options import Command, GivenPath, UsageFault
+from proxy.connect.addresses import maas_base
+from proxy.connect.errors import MaasFault
 from proxy.connect.maas_api.access import ApiKey
 from proxy.connect.maas_api.http import MaasHttp
 from proxy.connect.maas_api.protocol import Maas
@@ -22,6 +24,14 @@ from proxy.connect.maas_api.v3 import MaasV3
 
 _VARIABLE = "SSTREAM_PROXY_MAAS_KEY"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def maas_at(url: str) -> str:
+    """Return the URL below which a MAAS answers; raises UsageFault for what is no URL of one."""
+    try:
+        return maas_base(url)
+    except MaasFault as error:
+        raise UsageFault(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

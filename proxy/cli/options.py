@@ -2,10 +2,10 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -25,6 +25,11 @@ class UsageFault(click.ClickException):
     """A fault of the configuration or command line."""
 
     exit_code = 2
+
+    @classmethod
+    def of_configuration(cls, faults: Sequence[str]) -> Self:
+        """Name all faults of a configuration: below each other, if there are several."""
+        return cls("\n".join(faults if len(faults) == 1 else ["", *faults]))
 
 
 _STARTED_AS = os.geteuid()
@@ -191,7 +196,7 @@ def load(config_file: Path | None, **overrides: object) -> Config:
     try:
         return read_config(config_file, **overrides)
     except ConfigError as error:
-        raise UsageFault(f"\n{error}") from error
+        raise UsageFault.of_configuration(str(error).splitlines()) from error
 
 
 def read_config(config_file: Path | None, **overrides: object) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from proxy.cli.maas_access import MaasAccess, maas_options
+from proxy.cli.maas_access import MaasAccess, maas_at, maas_options
 from proxy.cli.options import (
     Asked,
     UsageFault,
@@ -20,7 +20,6 @@ from proxy.cli.options import (
 from proxy.cli.running import COMPLETE, PARTIAL, run_as_owner, run_with_cache
 from proxy.cli.show import View, make_view, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
-from proxy.connect.addresses import maas_base
 from proxy.connect.maas_api.model import Site
 from proxy.errors import ProxyError
 from proxy.jobs.choosing import Chosen, choose_items
@@ -95,7 +94,7 @@ def fetch_what_maas_has(config: Config, mirrors: list[str], site: Site, base: st
 def _as_in_maas(config: Config, selection: Selection, url: str, access: MaasAccess) -> Selection:
     """Return the selection with what is selected in a MAAS."""
     try:
-        base, access = maas_base(url), access.read()
+        base, access = maas_at(url), access.read()
 
         async def look() -> Site:
             async with access.open(base) as maas:

@@ -47,8 +47,12 @@ def query(
 ) -> None:
     """List the items that the FILTERs select, as sstream-query does, from verified lists.
 
+    \b
+      sstream-proxy query 'os~grub' --offline
+      sstream-proxy query --maas noble --arch amd64 --format '%(path)s %(size)s %(cached)s'
+
     Every item has all its fields, and `cached`: yes, partial or no.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=offline)
     selection, names = asked.selection(), asked.of_mirrors(config)
     if form is not None and _TOO_WIDE.search(form):

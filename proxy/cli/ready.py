@@ -40,12 +40,16 @@ def ready(
 ) -> None:
     """Prove that everything the FILTERs select is here and verified.
 
+    \b
+      sstream-proxy ready --maas noble,jammy --arch amd64
+      sstream-proxy ready --rule lab --deep
+
     Upstream is not asked. A file counts as verified if it was hashed in the
     last 30 days and not touched since; otherwise it is hashed now.
 
     Exit code 0: `serve --offline` can answer a complete import of it. Exit
     code 1: the list of what is missing or wrong stands on standard output.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=True)
     if rule is None:
         selection, names = asked.selection(), asked.of_mirrors(config)

@@ -17,10 +17,13 @@ _LONGEST = 256
 def hash_password() -> None:
     """Ask for a password, without showing it, and print its hash for [[user]] password_hash.
 
+    \b
+      sstream-proxy hash-password
+
     From a pipe the first line is taken. Letters and digits are best: MAAS is
     given the password in a URL, http://USER:PASSWORD@HOST:8080/..., where
     anything else must be percent-encoded.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     try:
         if sys.stdin.isatty():
             password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
@@ -36,7 +39,11 @@ def hash_password() -> None:
 
 @click.command("new-token", short_help="Make a token for admins, for [admin].")
 def new_token() -> None:
-    """Make a token and print it, with the line for [admin] that knows only its hash."""
+    """Make a token and print it, with the line for [admin] that knows only its hash.
+
+    \b
+      sstream-proxy new-token
+    """  # noqa: D301 - click wants the backspace that \b is
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     click.echo(f"Authorization: Bearer {token}")
     click.echo(f'token_sha256 = "{hashlib.sha256(token.encode()).hexdigest()}"')

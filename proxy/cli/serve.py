@@ -47,10 +47,14 @@ def serve(
 ) -> None:
     """Run the proxy until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.
 
+    \b
+      sstream-proxy serve
+      sstream-proxy serve --listen 0.0.0.0:80 --data-dir /srv/images --offline
+
     Indexes and products lists are verified against the mirror's keyring before
     anybody sees them; every image is checked against the SHA-256 that they name.
     What was fetched once is served from the data directory from then on.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     given = {"listen": listen, "data_dir": data_dir, "workers": workers, "offline": offline}
     config = load(config_file, **given)
 
@@ -135,7 +139,10 @@ def _banner(config: Config, listeners: Listeners, odd: Sequence[str]) -> str:
     ]
     if secure is not None:
         url = _reachable("https", secure)
-        lines.append(f"  lxc remote add NAME {url}/MOUNT/ --protocol simplestreams")
+        lines += [
+            "  sstream-proxy connect lxd cache --mirror NAME",
+            f"or by hand: lxc remote add cache {url}/MOUNT/ --protocol simplestreams",
+        ]
     else:
         lines.append("  they speak only https: set [tls] certificate and key first")
     return "\n".join(lines) + "\n"

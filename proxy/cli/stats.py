@@ -36,9 +36,12 @@ _WATCH_EVERY_S = 2.0
 def stats(config_file: Path | None, data_dir: Path | None, watch: bool, as_json: bool) -> None:
     """Show what the cache holds and saves, and how fresh and healthy each mirror is.
 
+    \b
+      sstream-proxy stats --watch
+
     Reads the data directory; works with a running server and without one.
     Upstream is not asked.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     is_offline = load(config_file, data_dir=data_dir).offline
     config = load(config_file, data_dir=data_dir, offline=True)
 

@@ -43,6 +43,10 @@ def sync(
 ) -> None:
     """Run the [[prefetch]] rules of the configuration now: all, or the named ones.
 
+    \b
+      sstream-proxy sync --list
+      sstream-proxy sync lab --anytime
+
     A running server does this by itself, by each rule's schedule. This is for
     a timer without a server, or for a person who does not want to wait. A rule
     that is running already is left alone, and one whose window is closed is
@@ -50,7 +54,7 @@ def sync(
 
     Exit codes: 0 all complete or left alone, 1 all failed, 2 wrong usage, 3
     some not complete, 130 interrupted.
-    """
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
     rules = chosen_rules(config, names)
     if not rules:

@@ -85,6 +85,9 @@ class Remotes:
         """
         known = self.address(name)
         if known is None:
+            # LXD's client makes its file, and not the folder for it.
+            with contextlib.suppress(OSError):
+                self._program.folder(self._environ).mkdir(0o750, parents=True, exist_ok=True)
             # Without asking anything of it: the client does not, either.
             self._run("remote", "add", name, url, "--protocol", "simplestreams")
         elif not is_same_source(known, url):

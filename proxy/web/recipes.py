@@ -100,8 +100,9 @@ def _multipass(mirrors: Sequence[Mirror]) -> Recipe:
     if not hosts:
         return Recipe("Multipass", [])
     text = (
-        f"Multipass asks {', '.join(hosts)} by https and cannot be told another address: "
-        "answer by that name, as below, with a certificate that its machine trusts."
+        f"Multipass asks {', '.join(hosts)} by https for its lists, also where `local.image.mirror` names "
+        "another address for images: answer by that name, as below, with a certificate that its machine "
+        "trusts."
     )
     return Recipe("Multipass", [Step(text)])
 

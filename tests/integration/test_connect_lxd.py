@@ -33,7 +33,7 @@ conf=$HOME/.config/incus
 case "$1 $2" in
 "remote list") cat "$conf/remotes.json" 2>/dev/null || echo '{}' ;;
 "remote add")
-  mkdir -p "$conf"
+  [ -d "$conf" ] || { echo "Error: Unable to create the configuration file" >&2; exit 1; }
   echo "{\\"$3\\": {\\"Addr\\": \\"$4\\"}}" > "$conf/remotes.json" ;;
 "remote remove") rm "$conf/remotes.json" ;;
 "image list")

@@ -132,8 +132,8 @@ WORDS = {
         "item",
     ),
     "stray-chunk": Words(
-        "MAAS 3.5 and 3.6 send `0\\r\\n\\r\\n` behind each request; the next one on that connection gets "
-        "{detail}",
+        "MAAS 3.5 and 3.6 send `0\\r\\n\\r\\n` behind each request; what came of the next one on that "
+        "connection: {detail}",
         "nothing, with most servers: MAAS tries again. sstream-proxy passes over it",
         MIRROR,
     ),

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from multidict import CIMultiDict
@@ -32,6 +34,56 @@ def test_help_shows_how_to_start_and_how_to_point_maas_at_it() -> None:
 
     assert "sstream-proxy serve" in help_text
     assert "sstream-proxy connect maas http" in help_text
+
+
+def every_command() -> Iterator[str]:
+    for name in main.list_commands(click.Context(main)):
+        yield name
+        command = main.get_command(click.Context(main), name)
+        if isinstance(command, click.Group):
+            yield from (f"{name} {inner}" for inner in command.commands)
+
+
+@pytest.mark.parametrize("command", list(every_command()))
+def test_the_help_of_each_command_shows_how_it_is_typed(command: str) -> None:
+    help_text = CliRunner().invoke(main, [*command.split(), "--help"]).output
+
+    assert f"\n    sstream-proxy {command}" in help_text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "check-config --config /nowhere.toml",
+            "Error: command line: there is no configuration file '/nowhere.toml'",
+        ),
+        ("connect maas maas.lan --key-file key", "Error: 'maas.lan' is no URL of a MAAS"),
+        ("prefetch --from-maas maas.lan", "Error: 'maas.lan' is no URL of a MAAS"),
+        ("doctor http://mirror.lan/", "Error: say by --as which client to be, such as --as maas"),
+    ],
+)
+def test_wrong_usage_is_told_on_the_line_of_the_error(arguments: str, said: str) -> None:
+    result = CliRunner().invoke(main, arguments.split())
+
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("6h", "'6h' is one value: write WARNING,CRITICAL"),
+        ("6h,2d,3d", "2d,3d"),
+        ("soon,2d", "not the text 'soon'"),
+    ],
+)
+def test_a_limit_that_is_none_is_told_in_words_of_its_own(limit: str, said: str) -> None:
+    result = CliRunner().invoke(main, ["check-health", "--unchecked", limit])
+
+    assert result.exit_code == 3
+    assert said in result.output
+    assert "unpack" not in result.output
 
 
 def test_whatever_a_command_leaves_behind_is_collected_though_not_while_it_is_imported() -> None:
