@@ -24,10 +24,10 @@ from proxy.connect.maas_api.protocol import Maas
 from proxy.connect.plan import Plan, Target, make_plan, our_source
 from proxy.connect.proxy_side import ProxySide
 from proxy.connect.record import Record, Records
-from proxy.connect.route import addresses_of
+from proxy.connect.route import addresses_of, other_names
 from proxy.connect.steps import Step
 from proxy.connect.trying import try_mirror
-from proxy.connect.undoing import plan_undoing
+from proxy.connect.undoing import Undoing, plan_undoing
 from proxy.connect.watching import watch_import
 from proxy.mirror import Mirror
 from proxy.readable import counted, printable, size
@@ -77,6 +77,7 @@ class ConnectMaas:
             return await maas.look()
 
         site = self._with_maas(look)
+        target = _as_known(site, target)
         plan = make_plan(site, target)
         click.echo(
             f"MAAS {site.version.text} at {self._base}, mirror {mirror.name} at "
@@ -103,7 +104,8 @@ class ConnectMaas:
     async def _carry_out(self, maas: Maas, site: Site, plan: Plan, target: Target, record: Record) -> int:
         ours = our_source(site, target)
         if plan.steps:
-            carrying = Carrying(maas, self._records, click.echo)
+            may_import = not self._wanted.no_import
+            carrying = Carrying(maas, self._records, click.echo, may_import=may_import)
             unselected = await carrying.carry_out(plan.steps, record, None if ours is None else ours.id)
             for problem in unselected:
                 click.echo(f"warning: not selected: {printable(problem)}", err=True)
@@ -112,15 +114,15 @@ class ConnectMaas:
             )
         if self._wanted.no_import:
             return COMPLETE
-        return await self._import(maas, target)
+        return await self._import(maas, target, is_anything_selected=any(site.choices.values()))
 
-    async def _import(self, maas: Maas, target: Target) -> int:
+    async def _import(self, maas: Maas, target: Target, *, is_anything_selected: bool) -> int:
         side = self._side(target)
         before = side.served()
         await maas.start_import()
         click.echo("MAAS imports now; Ctrl-C ends the watching, not the import")
         view = ImportView()
-        end = await watch_import(maas, side.served, before, view.show, time.monotonic)
+        end = await watch_import(maas, side.served, before, view.show, time.monotonic, view.away)
         view.close()
         served = end.served
         click.echo(
@@ -136,20 +138,22 @@ class ConnectMaas:
                 err=True,
             )
             return PARTIAL
-        if end.incomplete or not end.images:
-            click.echo(
-                f"{'not complete' if end.images else 'MAAS has no images'}: its log tells why", err=True
-            )
-            return PARTIAL
-        click.echo(f"complete: MAAS has {counted(len(end.images), 'image')}")
-        return COMPLETE
+        if end.is_whole:
+            click.echo(f"complete: MAAS has {counted(len(end.images or ()), 'image')}")
+            return COMPLETE
+        if end.images is None or not (end.images or is_anything_selected):
+            told = "MAAS does not tell which images it has" if end.images is None else "nothing is selected"
+            click.echo(f"the import has ended; {told}")
+            return COMPLETE
+        click.echo(f"{'not complete' if end.images else 'MAAS has no images'}: its log tells why", err=True)
+        return PARTIAL
 
     def _check(self, target: Target, record: Record | None) -> int:
         async def look(maas: Maas) -> int:
             site = await maas.look()
             side = self._side(target)
             addresses = addresses_of(self._base)
-            found = findings_of(site, target, side, addresses, time.time())
+            found = findings_of(site, _as_known(site, target), side, addresses, time.time())
             click.echo(f"MAAS {site.version.text} at {self._base}")
             for one in found:
                 click.echo(f"  {'ok   ' if one.is_good else 'WRONG'} {printable(one.text)}")
@@ -180,18 +184,29 @@ class ConnectMaas:
                 click.echo("MAAS may drop images for this and import them again from where they were before")
             self._ask("Put this back?")
 
-            async def take_back(maas: Maas) -> None:
-                await Carrying(maas, self._records, click.echo).take_back(undoing.steps)
-                if not self._wanted.no_import:
-                    await maas.start_import()
-
-            self._with_maas(take_back)
+            self._with_maas(lambda maas: self._take_back(maas, undoing, record))
         if undoing.refusals:
             click.echo("the rest is as it was before; what is left alone has to be changed by hand", err=True)
             return FAILED
-        self._records.forget(self._base)
-        click.echo("all is as it was before" if undoing.steps else "all was put back already")
+        if not undoing.steps:
+            self._records.forget(self._base)
+            click.echo("all was put back already")
         return COMPLETE
+
+    async def _take_back(self, maas: Maas, undoing: Undoing, record: Record) -> None:
+        """Put back what was there, see that it is, and have MAAS import from there."""
+        await Carrying(maas, self._records, click.echo).take_back(undoing.steps)
+        left = plan_undoing(await maas.look(), record.done).steps
+        if left:
+            raise MaasFault(f"MAAS has taken the changes, and yet there is left to do: {left[0].lines[0]}")
+        if not undoing.refusals:
+            self._records.forget(self._base)
+            click.echo("all is as it was before")
+        if not self._wanted.no_import:
+            try:
+                await maas.start_import()
+            except MaasFault as fault:
+                click.echo(f"warning: no import was started: {printable(str(fault))}", err=True)
 
     def _side(self, target: Target) -> ProxySide:
         remembers = self._config.clients.remember
@@ -234,6 +249,11 @@ class ConnectMaas:
 
         told = f"`sstream-proxy connect maas {self._base} --check` tells how far it is, --undo takes it back"
         return run_as_owner(self._config, run, told)
+
+
+def _as_known(site: Site, target: Target) -> Target:
+    """Return the target with the other names by which a MAAS has it already. Blocks."""
+    return replace(target, other_names=other_names(target.url, (one.url for one in site.sources)))
 
 
 def _show(steps: Sequence[Step]) -> None:

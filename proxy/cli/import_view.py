@@ -5,6 +5,7 @@ import time
 
 import click
 
+from proxy.connect.errors import MaasUnreachable
 from proxy.connect.watching import Progress
 from proxy.readable import size
 
@@ -30,6 +31,11 @@ class ImportView:
             self._shown_at = time.monotonic()
         self._shown = line
 
+    def away(self, fault: MaasUnreachable) -> None:
+        """Tell that MAAS does not answer, and is waited for."""
+        self.close()
+        click.echo(f"{fault}; waiting for it, the import may go on meanwhile", err=True)
+
     def close(self) -> None:
         """End the line that moves."""
         if self._is_terminal and self._shown:
@@ -38,10 +44,17 @@ class ImportView:
 
 def progress_line(progress: Progress) -> str:
     """Return both sides in one line."""
-    images, served = progress.images, progress.served
-    percent = sum(one.percent for one in images) / len(images) if images else 0.0
-    whole = len(images) - len(progress.incomplete)
+    served = progress.served
     return (
-        f"MAAS: {whole} of {len(images)} images, {percent:.0f} %; proxy: {size(served.sent_bytes)} sent, "
+        f"MAAS: {_told_by_maas(progress)}; proxy: {size(served.sent_bytes)} sent, "
         f"{size(served.hit_bytes)} from the cache, {size(served.fetched_bytes)} from upstream"
     )
+
+
+def _told_by_maas(progress: Progress) -> str:
+    images = progress.images
+    if images is None:
+        told = {True: "imports", False: "imports nothing now", None: "does not tell whether it imports"}
+        return told[progress.is_importing]
+    percent = sum(one.percent for one in images) / len(images) if images else 0.0
+    return f"{len(images) - len(progress.incomplete)} of {len(images)} images, {percent:.0f} %"

@@ -101,9 +101,9 @@ def _as_in_maas(config: Config, selection: Selection, url: str, access: MaasAcce
                 return await maas.look()
 
         site = run_as_owner(config, look, "nothing was fetched")
+        choices = choices_of(site)
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
-    choices = choices_of(site)
     click.echo(f"selected in MAAS {site.version.text}: {'; '.join(one.shown for one in choices)}", err=True)
     return replace(selection, from_maas=base, choices=choices)
 

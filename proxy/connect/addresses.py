@@ -26,7 +26,7 @@ def maas_base(text: str) -> str:
         )
     if parts.username is not None or parts.password is not None:
         raise MaasFault("the URL of MAAS holds a password: leave it out, and give the API key by --key-file")
-    at = parts.path.find(_MAAS)
+    at = parts.path.upper().find(_MAAS)
     path = parts.path.rstrip("/") if at < 0 else parts.path[:at]
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = host if port in {None, _PORTS[parts.scheme]} else f"{host}:{port}"
@@ -41,6 +41,12 @@ def is_same_source(one: str, other: str) -> bool:
 def is_same_tree(one: str, other: str) -> bool:
     """Whether two URLs name the same tree of the same host, whatever way there is to it."""
     return _plain(one)[1:] == _plain(other)[1:]
+
+
+def is_same_but_for_host(one: str, other: str) -> bool:
+    """Whether two URLs name the same tree, were their hosts the same."""
+    (scheme, _, port, path), (other_scheme, _, other_port, other_path) = _plain(one), _plain(other)
+    return (scheme, port, path) == (other_scheme, other_port, other_path)
 
 
 def _plain(url: str) -> tuple[str, str, int | None, str]:

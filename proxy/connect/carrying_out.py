@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from proxy.connect.errors import MaasFault, MaasRefused
+from proxy.connect.errors import MaasFault, MaasLacks, MaasRefused
 from proxy.connect.maas_api.model import Choice
 from proxy.connect.maas_api.protocol import Maas
 from proxy.connect.record import Record, Records, merged
@@ -26,9 +26,17 @@ class Carrying:
     """Carries out steps on one MAAS."""
 
     def __init__(
-        self, maas: Maas, records: Records, tell: Callable[[str], None], learning_s: float = _LEARNING_S
+        self,
+        maas: Maas,
+        records: Records,
+        tell: Callable[[str], None],
+        *,
+        may_import: bool = True,
+        learning_s: float = _LEARNING_S,
     ) -> None:
+        """Know whom to ask; `may_import` allows the import by which alone some MAAS read a source's lists."""
         self._maas = maas
+        self._may_import = may_import
         self._records = records
         self._tell = tell
         self._learning_s = learning_s
@@ -69,7 +77,7 @@ class Carrying:
                 case "change setting":
                     await self._maas.change_setting(step.target, value=step.new["value"])
                 case "select":
-                    pass  # It went with its source.
+                    await self._maas.deselect(int(step.target), step.choice)
 
     async def _select(self, source_id: int, choices: Sequence[Choice]) -> list[str]:
         """Select what MAAS has read that the source has; return what it has not, and why.
@@ -77,11 +85,19 @@ class Carrying:
         MAAS refuses everything of a new source until it has read its lists: as soon as it takes
         one, what it refuses is not there.
         """
+        try:
+            return await self._select_when_read(source_id, choices)
+        except MaasLacks:
+            return [f"{one.shown}: this MAAS cannot be told by its API, select it in MAAS" for one in choices]
+
+    async def _select_when_read(self, source_id: int, choices: Sequence[Choice]) -> list[str]:
         refused = await self._try_to_select(source_id, choices)
         if not choices or len(refused) < len(choices):
             return list(refused.values())
+        if not await self._maas.learn(by_import=self._may_import):
+            later = "MAAS reads the lists of the new source with its next import: connect it again after that"
+            return [*refused.values(), later]
         self._tell("MAAS reads the lists of the new source")
-        await self._maas.learn(source_id)
         pause, waited = _PAUSE_S, 0.0
         while len(refused) == len(choices) and waited < self._learning_s:
             await asyncio.sleep(pause)
@@ -96,6 +112,8 @@ class Carrying:
         for choice in choices:
             try:
                 await self._maas.select(source_id, choice)
+            except MaasLacks:
+                raise
             except MaasRefused as fault:
                 if _IS_THERE not in fault.reasons:
                     refused[choice] = f"{choice.shown}: {fault.reasons}"

@@ -79,7 +79,7 @@ def _rank(site: Site, ours: Source) -> list[Finding]:
             findings.append(
                 Finding(False, f"{told} comes from {without_password(one.url)}, {why}", "connect again")
             )
-    if not own:
+    if not own and site.are_choices_told:
         findings.append(
             Finding(False, "nothing is selected of it", "select images in MAAS, or connect again")
         )
@@ -91,7 +91,7 @@ def _rank(site: Site, ours: Source) -> list[Finding]:
 
 
 def _alone(site: Site, ours: Source) -> list[Finding]:
-    if not site.choices.get(ours.id):
+    if site.are_choices_told and not site.choices.get(ours.id):
         return [Finding(False, "nothing is selected of it", "select images in MAAS: Images")]
     return [
         Finding(

@@ -20,6 +20,10 @@ class MaasRefused(MaasFault):
         self.reasons = reasons
 
 
+class MaasLacks(MaasRefused):
+    """MAAS knows no such path or operation, or no such object (any more)."""
+
+
 class KeyFault(MaasFault):
     """A key or password that cannot be used."""
 

@@ -6,7 +6,7 @@ takes of two equal selections that of the source with the higher priority.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy.connect.addresses import is_same_source, is_same_tree, without_password
@@ -35,6 +35,8 @@ class Target:
     """The mirror's keyring in base64, unless it is the one that every MAAS has."""
     source_id: int | None = None
     """The source that was named to be changed."""
+    other_names: tuple[str, ...] = ()
+    """URLs of sources that are the target, by another name or address of its host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,17 @@ class Plan:
 
 def make_plan(site: Site, target: Target) -> Plan:
     """Return what makes a MAAS use the target; nothing if it does already. Raises MaasFault."""
-    return _beside_others(site, target) if site.version.has_priorities else _the_one(site, target)
+    plan = _beside_others(site, target) if site.version.has_priorities else _the_one(site, target)
+    if site.no_proxy is None and plan.steps:
+        untold = f"MAAS does not tell {NO_PROXY}: if it has an http_proxy, see to it that this is true"
+        plan = replace(plan, warnings=(*plan.warnings, untold))
+    return plan
 
 
 def our_source(site: Site, target: Target) -> Source | None:
     """Return the source that is the target already."""
-    return next((one for one in site.sources if is_same_source(one.url, target.url)), None)
+    same = (one for one in site.sources if is_same_source(one.url, target.url))
+    return next(same, None) or next((one for one in site.sources if one.url in target.other_names), None)
 
 
 def _the_one(site: Site, target: Target) -> Plan:
@@ -70,7 +77,8 @@ def _the_one(site: Site, target: Target) -> Plan:
     if source is None:
         steps = [Step(kind="make source", new={"url": target.url, **_keyring(site, target, None)})]
     else:
-        steps = _changing(source, {"url": target.url, **_keyring(site, target, source)})
+        url = {"url": target.url} if ours is None else {}
+        steps = _changing(source, {**url, **_keyring(site, target, source)})
     drops = any("url" in step.new and step.kind == "change source" for step in steps)
     return Plan((*steps, *_settings(site)), tuple(warnings), drops_images=drops)
 
@@ -123,8 +131,12 @@ def _beside_others(site: Site, target: Target) -> Plan:
         }
         steps = _changing(ours, new)
         missing = _without(wanted, site.choices.get(ours.id, ()))
-    steps += [selecting(choice) for choice in missing]
-    if not wanted and not (ours and site.choices.get(ours.id)):
+    steps += [selecting(choice, ours) for choice in missing]
+    if not site.are_choices_told:
+        warnings.append(
+            "MAAS does not tell by its API what is selected: select the images of the new source in MAAS"
+        )
+    elif not wanted and not (ours and site.choices.get(ours.id)):
         warnings.append(
             "nothing is selected in this MAAS: select images there, else there is nothing to import"
         )
@@ -179,8 +191,6 @@ def _away(name: str, source: Source | None) -> dict[str, Any]:
 def _changing(source: Source, new: dict[str, Any]) -> list[Step]:
     """Return the step that gives a source some values; none if it has them."""
     now = source.values()
-    if is_same_source(source.url, new.get("url", source.url)):
-        new = {name: value for name, value in new.items() if name != "url"}
     changed = {name: value for name, value in new.items() if now.get(name) != value}
     if not changed:
         return []

@@ -68,7 +68,7 @@ def merged(before: Sequence[Step], further: Sequence[Step]) -> list[Step]:
             steps[steps.index(same)] = whole
         elif step.kind == "change source" and (made := _made(steps, step.target)) is not None:
             steps[steps.index(made)] = replace(made, new={**made.new, **step.new})
-        else:
+        elif step.kind != "select" or step not in steps:
             steps.append(step)
     return steps
 

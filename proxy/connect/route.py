@@ -2,7 +2,10 @@
 
 import contextlib
 import socket
+from collections.abc import Iterable
 from urllib.parse import urlsplit
+
+from proxy.connect.addresses import is_same_but_for_host
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -27,6 +30,13 @@ def addresses_of(url: str) -> set[str]:
         found = socket.getaddrinfo(parts.hostname or "", None, type=socket.SOCK_STREAM)
         return {str(address[0]) for *_, address in found}
     return set()
+
+
+def other_names(url: str, sources: Iterable[str]) -> tuple[str, ...]:
+    """Return those sources that are the tree at a URL, by another name or address of its host. Blocks."""
+    alike = [one for one in sources if is_same_but_for_host(one, url)]
+    here = addresses_of(url) if alike else set()
+    return tuple(one for one in alike if here & addresses_of(one))
 
 
 def host_name() -> str:

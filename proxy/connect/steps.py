@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from proxy.connect.addresses import without_password
-from proxy.connect.maas_api.model import Choice
+from proxy.connect.maas_api.model import Choice, Source
 
 Kind = Literal["make source", "change source", "select", "change setting"]
 
@@ -16,7 +16,8 @@ class Step:
 
     kind: Kind
     target: str = ""
-    """The source's number or the setting's name; empty for a source that is still to be made."""
+    """The source's number or the setting's name; empty for a source that is still to be made, and what is
+    selected of that."""
     old: Mapping[str, Any] = field(default_factory=dict)
     """What is there before, as far as it is changed."""
     new: Mapping[str, Any] = field(default_factory=dict)
@@ -39,6 +40,8 @@ class Step:
                 return ["make a boot source:", *fields]
             case "change source":
                 return [f"change boot source {self.target}:", *_changes(self.old, self.new)]
+            case "select" if not self.new:
+                return [f"deselect {self.choice.shown} of boot source {self.target}"]
             case "select":
                 return [f"select {self.choice.shown} of it"]
             case "change setting":
@@ -48,7 +51,7 @@ class Step:
     @property
     def choice(self) -> Choice:
         """What is selected."""
-        told = self.new
+        told = self.new or self.old
         return Choice(
             told["os"],
             told["release"],
@@ -58,9 +61,14 @@ class Step:
         )
 
 
-def selecting(choice: Choice) -> Step:
-    """Return the step that selects something of the source that was made or changed before."""
-    return Step(kind="select", new={name: _listed(value) for name, value in choice._asdict().items()})
+def selecting(choice: Choice, source: Source | None) -> Step:
+    """Return the step that selects something of a source; None is one that is still to be made."""
+    target = "" if source is None else str(source.id)
+    return Step(
+        kind="select",
+        target=target,
+        new={name: _listed(value) for name, value in choice._asdict().items()},
+    )
 
 
 def _listed(value: object) -> object:

@@ -30,7 +30,7 @@ def plan_undoing(site: Site, done: Sequence[Step]) -> Undoing:
     for step in reversed(done):
         match step.kind:
             case "select":
-                continue  # It goes with the source that was made for it.
+                steps += _deselecting(site, step, done)
             case "make source":
                 found = _made(site, step)
                 if found is not None:
@@ -48,6 +48,16 @@ def plan_undoing(site: Site, done: Sequence[Step]) -> Undoing:
                     steps.append(_reversed(step))
     drops = any(step.kind == "make source" or "url" in step.new for step in steps)
     return Undoing(tuple(steps), tuple(refusals), drops_images=drops)
+
+
+def _deselecting(site: Site, step: Step, done: Sequence[Step]) -> list[Step]:
+    """Return the step that takes a selection away; none where it goes with its source."""
+    made = {one.target for one in done if one.kind == "make source"}
+    if not step.target or step.target in made:
+        return []
+    there = site.choices.get(int(step.target), ())
+    is_there = any(one.is_like(step.choice) for one in there)
+    return [Step(kind="select", target=step.target, old=step.new)] if is_there else []
 
 
 def _made(site: Site, step: Step) -> Source | None:

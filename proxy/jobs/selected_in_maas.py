@@ -20,7 +20,11 @@ class Selected(NamedTuple):
 
 
 def choices_of(site: Site) -> tuple[Choice, ...]:
-    """Return what is selected of the sources that a MAAS uses, each thing once."""
+    """Return what is selected of the sources that a MAAS uses, each thing once. Raises MaasFault."""
+    if not site.are_choices_told:
+        raise MaasFault(
+            "this MAAS does not tell by its API what is selected: name releases by `maas`, or --maas"
+        )
     used = (one for one in site.sources if one.is_used)
     return tuple(dict.fromkeys(choice for one in used for choice in site.choices.get(one.id, ())))
 
@@ -32,12 +36,11 @@ async def ask_rules_maas(rule: Rule, known: tuple[Choice, ...]) -> Selected:
     """
     try:
         async with MaasHttp(maas_base(rule.from_maas), rule.maas_ca) as http:
-            site = await MaasV2(http, _key(rule)).look()
+            return Selected(choices_of(await MaasV2(http, _key(rule)).look()))
     except MaasFault as fault:
         if not known:
             raise
         return Selected(known, f"what MAAS has selected is as it was known last: {fault}")
-    return Selected(choices_of(site))
 
 
 def _key(rule: Rule) -> ApiKey:

@@ -222,6 +222,88 @@ async def test_a_mirrors_own_keyring_is_handed_over_and_taken_back(
     assert old_region.state() == before
 
 
+@pytest.mark.parametrize(
+    ("version", "lacking"),
+    [
+        ("3.4.1", ("users/", "version/", "get_config", "set_config", "/selections/", "?type=", "?op=")),
+        ("3.8.0", ("users/", "version/", "get_config", "?type=", "is_importing", "is-importing")),
+    ],
+)
+async def test_a_maas_that_tells_only_its_sources_is_connected_and_undone(
+    keyring: Path, connect: Connect, service: Service, version: str, lacking: tuple[str, ...]
+) -> None:
+    """Whatever else is not told is unknown; operations may be known by their other form alone."""
+    async with run_region(Region(version, keyring, lacking=lacking)) as region:
+        before = region.state()
+        words = ("--yes",) if version == "3.4.1" else ("--yes", "--no-import")
+
+        done = await connect(region, *words)
+        changed, source = list(region.changes), ours(region, service)
+        undone = await connect(region, "--undo", "--yes", "--no-import")
+
+        assert done.returncode == 0, done.stderr
+        assert source["keyring_filename"] == KEYRING
+        assert "does not tell boot_images_no_proxy" in done.stderr
+        assert ("POST boot-resources/op-import" in changed) == (version == "3.4.1")
+        assert undone.returncode == 0, undone.stderr
+        assert region.state() == before
+
+
+async def test_without_import_none_is_started_and_what_can_wait_is_selected_later(
+    new_region: Region, connect: Connect, service: Service
+) -> None:
+    """MAAS reads the lists of a new source by an import alone, and selects nothing of it before."""
+    before = new_region.state()
+
+    done = await connect(new_region, "--yes", "--no-import")
+    assert done.returncode == 0, done.stderr
+    assert "connect it again after that" in done.stderr
+    assert "POST boot-resources/" not in new_region.changes
+    number = ours(new_region, service)["id"]
+    new_region.known[number] = {("ubuntu", "noble", "amd64")}
+    again = await connect(new_region, "--yes", "--no-import")
+
+    assert again.returncode == 0, again.stderr
+    assert [one["release"] for one in new_region.selections[number]] == ["noble"]
+    await connect(new_region, "--undo", "--yes", "--no-import")
+    assert new_region.state() == before
+
+
+@pytest.mark.parametrize("user", [False, True])
+async def test_what_was_selected_of_a_source_that_was_there_is_taken_away_again(
+    new_region: Region, connect: Connect, user: bool
+) -> None:
+    url = (connect.proxy_url + MOUNT).replace("127.0.0.1", "localhost")
+    new_region.add_source(url, keyring_filename=KEYRING, priority=5)
+    new_region.known[2] = {("ubuntu", "noble", "amd64")}
+    before = new_region.state()
+
+    done = await connect(new_region, "--yes", "--no-import", user=user)
+    selected = new_region.selections[2][:]
+    undone = await connect(new_region, "--undo", "--yes", "--no-import", user=user)
+
+    assert done.returncode == 0, done.stderr
+    assert "make a boot source" not in done.stdout
+    assert [one["release"] for one in selected] == ["noble"]
+    assert undone.returncode == 0, undone.stderr
+    assert new_region.state() == before
+
+
+async def test_a_maas_that_says_it_undid_what_it_did_not_is_found_out(
+    new_region: Region, connect: Connect
+) -> None:
+    await connect(new_region, "--yes", "--no-import")
+    new_region.ignoring = ("DELETE /MAAS/api/2.0/boot-sources/",)
+
+    undone = await connect(new_region, "--undo", "--yes", "--no-import")
+
+    assert undone.returncode == 1
+    assert "remove boot source 2" in undone.stderr
+    new_region.ignoring = ()
+    assert (await connect(new_region, "--undo", "--yes", "--no-import")).returncode == 0
+    assert list(new_region.sources) == [1]
+
+
 async def test_what_somebody_has_changed_since_is_left_alone_by_undo(
     old_region: Region, connect: Connect
 ) -> None:

@@ -90,6 +90,18 @@ async def test_what_is_selected_and_not_in_the_lists_is_told(
     assert "--from-maas" in twice.stderr + needless.stderr
 
 
+async def test_a_maas_that_does_not_tell_what_is_selected_has_nothing_fetched(
+    tmp_path: Path, origin: Origin, keyring: Path, region: Region, key_file: Path
+) -> None:
+    region.lacking = ("/selections/",)
+    words = ("prefetch", "--from-maas", region.base, "--key-file", str(key_file))
+
+    failed = await Commands(tmp_path, origin, keyring).run(*words)
+
+    assert failed.returncode == 1
+    assert "does not tell by its API what is selected" in failed.stderr
+
+
 @pytest.mark.usefixtures("key_file")
 async def test_a_rule_takes_what_is_selected_then_and_keeps_it_when_maas_is_away(
     tmp_path: Path, tree: SignedTree, origin: Origin, keyring: Path

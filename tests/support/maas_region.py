@@ -51,6 +51,10 @@ class Region:
     """Requests that were to change something, as "METHOD path"."""
     failing: Handler | None = None
     """Answers in its stead."""
+    lacking: tuple[str, ...] = ()
+    """Parts of URLs that it does not know."""
+    ignoring: tuple[str, ...] = ()
+    """Beginnings of requests that it answers and does nothing of, as "DELETE /MAAS"."""
     base: str = ""
     importing: asyncio.Task[None] | None = None
     gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -189,6 +193,9 @@ class _V2:
                 return _text("a form that piston does not read", 400)
         fields = {name: self._value(data.getall(name)) for name in data}
         op = request.query.get("op")
+        folder, _, last = path.rpartition("/")
+        if last.startswith("op-"):
+            op, path = last.removeprefix("op-"), f"{folder}/"
         match request.method, [part for part in path.split("/") if part]:
             case "GET", ["users"] if op == "whoami":
                 return _json({"username": "admin", "is_superuser": region.is_admin})
@@ -205,6 +212,10 @@ class _V2:
                 return _json([self._selection(int(number), one) for one in region.selections[int(number)]])
             case "POST", ["boot-sources", number, "selections"] if int(number) in region.sources:
                 return self._select(int(number), data)
+            case "DELETE", ["boot-sources", number, "selections", one]:
+                kept = [each for each in region.selections[int(number)] if each["id"] != int(one)]
+                region.selections[int(number)] = kept
+                return _text("", 204)
             case "GET", ["maas"] if op == "get_config":
                 name = request.query["name"]
                 if name not in region.settings:
@@ -360,6 +371,13 @@ class _V3:
                 return self._list([self._selection(one) for one in region.selections[int(number)]])
             case "POST", ["boot_sources", number, "selections"]:
                 return self._select(int(number), values)
+            case "DELETE", ["boot_sources", number, "selections", one]:
+                kept = [each for each in region.selections[int(number)] if each["id"] != int(one)]
+                region.selections[int(number)] = kept
+                return _text("", 204)
+            case "POST", ["boot_sources", number, "selections", _] if path.endswith(":sync"):
+                region.start_import()
+                return _json({}, 202)
             case "POST", ["boot_sources:import"]:
                 if region.is_importing:
                     return web.Response(status=303, headers={"Location": "/MAAS/a/v3/selection_statuses"})
@@ -462,9 +480,12 @@ async def run_region(region: Region, tls: ssl.SSLContext | None = None) -> Async
     async def answer(request: web.Request) -> web.StreamResponse:
         if region.failing is not None:
             return await region.failing(request)
-        if request.path.startswith("/MAAS/api/2.0/"):
+        if f"{request.method} {request.path}".startswith(region.ignoring):
+            return _text("", 204)
+        is_known = not any(part in request.path_qs for part in region.lacking)
+        if is_known and request.path.startswith("/MAAS/api/2.0/"):
             return await v2.answer(request)
-        if request.path.startswith("/MAAS/a/v3/"):
+        if is_known and request.path.startswith("/MAAS/a/v3/"):
             return await v3.answer(request)
         if request.path in {"/MAAS/", "/MAAS/r/"}:
             return web.Response(text="<html><title>MAAS</title></html>", content_type="text/html")

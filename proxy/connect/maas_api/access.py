@@ -25,13 +25,14 @@ class ApiKey:
 
     @classmethod
     def parse(cls, text: str) -> "ApiKey":
-        """Read a key. Raises KeyFault, which does not repeat it."""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        """Read a key, beside lines of comment. Raises KeyFault, which does not repeat it."""
+        lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines()]
+        lines = [line for line in lines if line and not line.startswith("#")]
         if not lines:
             raise KeyFault(f"the API key is empty: it has {_SHAPE}")
         if len(lines) > 1:
             raise KeyFault(f"the API key has {len(lines)} lines: write it on one, {_SHAPE}")
-        parts = lines[0].removeprefix("\ufeff").split(":")
+        parts = lines[0].split(":")
         if len(parts) != 3 or not all(map(_PART.fullmatch, parts)):  # noqa: PLR2004 - the parts of a key
             raise KeyFault(f"the API key is not in the form that MAAS gives: it has {_SHAPE}")
         return cls(*parts)

@@ -27,7 +27,7 @@ from aiohttp import (
 )
 
 from proxy.connect.addresses import maas_base
-from proxy.connect.errors import KeyFault, MaasFault, MaasRefused, MaasUnreachable
+from proxy.connect.errors import KeyFault, MaasFault, MaasLacks, MaasRefused, MaasUnreachable
 
 _TIMEOUT_S = 60.0
 _CONNECT_S = 10.0
@@ -163,15 +163,20 @@ class MaasHttp:
                 raise KeyFault(
                     f"whoever the key belongs to may not {what} (HTTP 403): use an administrator's key"
                 )
-            case 404 | 410 if "html" in reply.content_type or reply.status == _GONE:
-                raise MaasFault(
-                    f"{self.base} has no such API (HTTP {reply.status}): is that the URL of MAAS itself, "
-                    "as in http://HOST:5240/MAAS, and is it new enough?"
-                )
+            case 404 | 405 | 410 | 501:
+                raise MaasLacks(what, reply.status, self._lacking(reply))
             case status if status >= 500:  # noqa: PLR2004 - server errors
                 raise MaasFault(f"MAAS failed to {what} (HTTP {status}): {reply.text()}")
             case status if status >= 400:  # noqa: PLR2004 - client errors
                 raise MaasRefused(what, status, reply.reasons())
+
+    def _lacking(self, reply: Reply) -> str:
+        if "html" not in reply.content_type and reply.status != _GONE:
+            return reply.reasons()
+        return (
+            f"{self.base} has no such API: is that the URL of MAAS itself, as in http://HOST:5240/MAAS, and "
+            "is it new enough?"
+        )
 
     def _moved(self, location: str) -> str:
         try:

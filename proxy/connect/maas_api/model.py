@@ -1,11 +1,12 @@
 """A MAAS as far as its images go: version, sources, what is selected of them, settings. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from proxy.connect.errors import MaasFault
+from proxy.connect.maas_api.told import number, truth
 
 NO_PROXY = "boot_images_no_proxy"
 """The setting by which MAAS asks its sources past its own http_proxy."""
@@ -21,6 +22,12 @@ class Version:
     """The version of a MAAS."""
 
     text: str
+
+    @classmethod
+    def by_sources(cls, sources: "Iterable[Source]") -> "Version":
+        """Return what its sources say of a MAAS that tells no version: whether they have priorities."""
+        has_priorities = any(one.priority is not None for one in sources)
+        return cls("3.8 or newer" if has_priorities else "3.7 or older")
 
     @property
     def numbers(self) -> tuple[int, int]:
@@ -65,10 +72,10 @@ class Source:
             url=str(told["url"]),
             keyring_filename=str(told.get("keyring_filename") or ""),
             keyring_data=str(told.get("keyring_data") or ""),
-            name=told.get("name"),
-            priority=told.get("priority"),
-            enabled=told.get("enabled"),
-            skip_keyring_verification=told.get("skip_keyring_verification"),
+            name=None if told.get("name") is None else str(told["name"]),
+            priority=number(told.get("priority")),
+            enabled=truth(told.get("enabled")),
+            skip_keyring_verification=truth(told.get("skip_keyring_verification")),
         )
 
     @property
@@ -104,6 +111,10 @@ class Choice(NamedTuple):
         """How people write it."""
         return f"{self.os}/{self.release} on {', '.join(self.arches)}"
 
+    def is_like(self, other: "Choice") -> bool:
+        """Whether the same images are selected; of subarchitectures and labels, MAAS takes all."""
+        return (self.os, self.release, self.arches) == (other.os, other.release, other.arches)
+
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> "Choice":
         """Take what MAAS tells, by either API; raises KeyError or TypeError."""
@@ -133,7 +144,7 @@ class Site:
     """By source."""
     no_proxy: bool | None = None
     """None where it cannot be read."""
-    can_change_urls: bool = True
+    are_choices_told: bool = True
     can_take_keys: bool = True
     """Whether a keyring can be handed over, rather than named as a file of the region's."""
 

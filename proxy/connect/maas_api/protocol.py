@@ -27,17 +27,23 @@ class Maas(Protocol):
     async def select(self, source_id: int, choice: Choice) -> None:
         """Select something of a source."""
 
+    async def deselect(self, source_id: int, choice: Choice) -> None:
+        """Take away what was selected of a source."""
+
     async def change_setting(self, name: str, *, value: bool) -> None:
         """Change a setting."""
 
-    async def learn(self, source_id: int) -> None:
-        """Have MAAS read the lists of its sources, so that something can be selected of a new one."""
+    async def learn(self, *, by_import: bool) -> bool:
+        """Have MAAS read the lists of its sources, so that something can be selected of a new one.
+
+        Return False when only an import would do that, and none is wanted.
+        """
 
     async def start_import(self) -> None:
         """Have MAAS import what is selected."""
 
-    async def is_importing(self) -> bool:
-        """Return whether it does so now."""
+    async def is_importing(self) -> bool | None:
+        """Return whether it does so now; None where MAAS does not tell."""
 
-    async def images(self) -> Sequence[Image]:
-        """Return how far it is with each image."""
+    async def images(self) -> Sequence[Image] | None:
+        """Return how far it is with each image; None where MAAS does not tell."""

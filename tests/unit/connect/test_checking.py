@@ -75,6 +75,11 @@ def test_what_is_otherwise_is_found(side: ProxySide, site: Site, told: str) -> N
     assert told in found
 
 
+def test_what_maas_does_not_tell_is_not_judged(side: ProxySide) -> None:
+    assert wrong(replace(NEW, choices={}, are_choices_told=False), side) == []
+    assert wrong(replace(OLD, choices={}, are_choices_told=False), side) == []
+
+
 def test_only_requests_of_maas_itself_count(tmp_path: Path) -> None:
     counters = Counters(tmp_path, lambda: NOW)
     counters.clients.ended(Visit("10.0.0.9", "maas-stable", "Python/3.12 aiohttp/3.9", "/x"), "hit", 1)

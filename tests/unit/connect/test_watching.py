@@ -12,14 +12,15 @@ from proxy.connect.maas_api.model import Image
 from proxy.connect.proxy_side import Served
 from proxy.connect.watching import Progress, watch_import
 
+UNTOLD = "untold"
 WHOLE, HALF = Image("noble", 100.0, is_complete=True), Image("noble", 50.0, is_complete=False)
 
 
 class Moment(NamedTuple):
     """What MAAS says at one moment; an image of None is a MAAS that is away."""
 
-    is_importing: bool
-    image: Image | None = WHOLE
+    is_importing: bool | None
+    image: Image | str | None = WHOLE
 
 
 class Told:
@@ -29,16 +30,16 @@ class Told:
         self._moments: Iterator[Moment] = chain(moments, repeat(moments[-1]))
         self.asked = 0
 
-    async def is_importing(self) -> bool:
+    async def is_importing(self) -> bool | None:
         self.asked += 1
         self._now = next(self._moments)
         if self._now.image is None:
             raise MaasUnreachable("away")
         return self._now.is_importing
 
-    async def images(self) -> list[Image]:
+    async def images(self) -> list[Image] | None:
         assert self._now.image is not None
-        return [self._now.image]
+        return None if isinstance(self._now.image, str) else [self._now.image]
 
 
 @pytest.fixture
@@ -68,8 +69,50 @@ async def test_it_ends_when_maas_has_imported(slept: list[float]) -> None:
 
 async def test_maas_may_read_its_lists_before_it_says_that_it_imports(slept: list[float]) -> None:
     lists = [Moment(False, HALF)] * 20
-    end, asked = await watched(slept, *lists, Moment(True, HALF), Moment(False), requests=0)
+    end, asked = await watched(slept, *lists, Moment(True, HALF), Moment(False))
     assert (asked, end.incomplete) == (22, [])
+
+
+async def test_the_proxy_counts_a_moment_later_than_maas_has_imported(slept: list[float]) -> None:
+    _, asked = await watched(slept, Moment(True, HALF), Moment(False), requests=0)
+    assert 3 < sum(slept) < 10
+    assert asked > 2
+
+
+async def test_an_import_that_nobody_saw_is_known_by_what_it_brought(slept: list[float]) -> None:
+    """It was over between two looks: what was not whole is."""
+    end, _ = await watched(slept, Moment(False, HALF), Moment(False))
+    assert end.is_whole
+    assert 3 < sum(slept) < 10
+
+
+async def test_a_maas_that_tells_no_images_is_watched_by_whether_it_imports(slept: list[float]) -> None:
+    end, asked = await watched(slept, Moment(True, UNTOLD), Moment(True, UNTOLD), Moment(False, UNTOLD))
+    assert (asked, end.images) == (3, None)
+
+
+async def test_a_maas_that_tells_nothing_is_watched_by_what_it_fetches(slept: list[float]) -> None:
+    end, _ = await watched(slept, Moment(None, UNTOLD))
+    assert end.images is None
+    assert 15 < sum(slept) < 30
+
+
+async def test_a_maas_that_tells_nothing_and_fetches_nothing_is_given_up(slept: list[float]) -> None:
+    await watched(slept, Moment(None, UNTOLD), requests=0)
+    assert 150 < sum(slept) < 180
+
+
+async def test_that_maas_is_away_is_told_once_each_time(slept: list[float]) -> None:
+    gone = Moment(False, None)
+    told: list[str] = []
+    moments = [Moment(True, HALF), gone, gone, Moment(True, HALF), gone, Moment(False)]
+    maas: Any = Told(moments)
+    served = Served(requests=1)
+    clock = slept.__len__
+    await watch_import(
+        maas, lambda: served, Served(), lambda _: None, clock, lambda one: told.append(str(one))
+    )
+    assert told == ["away", "away"]
 
 
 async def test_a_pause_between_two_images_is_no_end(slept: list[float]) -> None:
