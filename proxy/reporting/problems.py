@@ -28,7 +28,10 @@ _ADVICE_FOR = {
         "check the network between this machine and the origin: its name, a firewall, and "
         "[upstream] parent_proxy and no_proxy if the site has a proxy"
     ),
-    "tls": "the network is in order: mend the certificate, or what this machine trusts",
+    "tls": (
+        "the network is in order: correct what is named, be it the address, the certificate, "
+        "or what this machine trusts"
+    ),
     "site_proxy": (
         "ask whoever runs the site's proxy, or correct [upstream] parent_proxy and no_proxy: "
         "the origin was not reached at all"
@@ -183,6 +186,8 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
         text = f"has documents of the future: {_first_few(mirror['ahead'], ', ')}"
         yield Problem(subject, "warning", text, _AHEAD_ADVICE)
     is_told = mirror["last_refusal"] in [*lacking.values(), mirror.get("too_old")]
+    if mirror["failures"]:  # Why a check failed is told with it, and with advice by its cause.
+        is_told |= (mirror["last_refusal"] or "") in (mirror["last_problem"] or "")
     if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
         advice = "if this lasts, the origin publishes something wrong, or the keyring is out of date"
         yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
