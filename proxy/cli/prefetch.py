@@ -26,7 +26,6 @@ from proxy.jobs.choosing import Chosen, choose_items
 from proxy.jobs.pins import unpin_if_nothing_came
 from proxy.jobs.plan import Forecast, Plan, Wanted
 from proxy.jobs.prefetch import Order, Prefetch
-from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.requested import pin_of
 from proxy.jobs.selected_in_maas import choices_of
 from proxy.jobs.selection import Selection
@@ -154,8 +153,8 @@ class _Shown(Watcher):
         """Warn of what is surprising, and of what cannot be had."""
         for problem in chosen.warnings:
             _warn(problem)
-        for mirror, path in chosen.unprovable:
-            _warn(f"{mirror} {path} {UNPROVABLE}")
+        for one in chosen.unprovable:
+            _warn(f"{one.mirror} {one.path} {one.problem}")
 
     def planned(self, plan: Plan, forecast: Forecast) -> None:
         """Show the plan."""

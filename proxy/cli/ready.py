@@ -18,7 +18,7 @@ from proxy.cli.options import (
 from proxy.cli.running import FAILED, run_with_cache
 from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
-from proxy.jobs.readiness import UNPROVABLE, Flaw, ReadinessReport, inspect_documents, inspect_items
+from proxy.jobs.readiness import Flaw, ReadinessReport, inspect_documents, inspect_items
 from proxy.jobs.selection import Selection, UnknownNames
 from proxy.readable import counted, printable
 from proxy.runtime import open_rulebook
@@ -96,7 +96,7 @@ async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, de
             raise
     else:
         found.append(await inspect_items(cache, chosen.wanted, deep=deep))
-        unprovable = [Flaw(mirror, path, UNPROVABLE) for mirror, path in chosen.unprovable]
+        unprovable = [Flaw(*one) for one in chosen.unprovable]
         found.append(ReadinessReport(len(unprovable), tuple(unprovable)))
         if chosen.unknown:
             unknown = (str(UnknownNames(chosen.unknown, chosen.about_lists)),)

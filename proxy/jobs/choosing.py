@@ -3,12 +3,14 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from proxy.documents.generation import Edition, Generation
 from proxy.jobs.naming import Searched, judge_names
 from proxy.jobs.plan import Wanted
 from proxy.jobs.searching import LONGEST_S, SearchTooSlow, search
 from proxy.jobs.selection import Selection, UnknownNames, explain_no_match, surprises
+from proxy.service.by_sha512 import recorded_item
 from proxy.service.cache import Cache
 from proxy.simplestreams.alternatives import alternatives
 from proxy.simplestreams.filters import Filter
@@ -16,10 +18,26 @@ from proxy.simplestreams.model import Item, Products
 from proxy.simplestreams.paths import PathError, listed_path
 from proxy.simplestreams.select import Choice, Fields, select
 from proxy.simplestreams.walk import flatten, positions
+from proxy.store.ledger import Ledger
 
 _MOST_DISPUTED = 10
 _MOST_SEARCHED = 1_000_000
 """Texts in which the branches of a regular expression are looked for one by one."""
+
+
+_BY_NOTHING = "cannot be had: its list gives no sha256 and size to prove it with, or no path of a file"
+_BY_SHA512 = (
+    "cannot be fetched before a client asks for it: its list gives a sha512 and no sha256; "
+    "ask for it once, and it is known"
+)
+
+
+class Unprovable(NamedTuple):
+    """A file that nothing that is known now proves."""
+
+    mirror: str
+    path: str
+    problem: str
 
 
 @dataclass(slots=True)
@@ -40,10 +58,12 @@ class Chosen:
         return [Wanted(mirror, choice.file) for mirror, choice in self.choices if choice.file is not None]
 
     @property
-    def unprovable(self) -> list[tuple[str, str]]:
-        """Mirror and path of the files among them that no client can get: their list lacks sha256 or size."""
+    def unprovable(self) -> list[Unprovable]:
+        """The files among them that cannot be fetched: their list lacks sha256 or size."""
         return [
-            (mirror, choice.fields["path"])
+            Unprovable(
+                mirror, choice.fields["path"], _BY_SHA512 if "sha512" in choice.fields else _BY_NOTHING
+            )
             for mirror, choice in self.choices
             if choice.file is None and "path" in choice.fields
         ]
@@ -80,10 +100,19 @@ async def choose_known_items(
     slow = cache.storage.threads.slow
     lists = {mirror: await cache.lists(mirror) for mirror in mirrors}
     try:
-        return await slow(choose_from_lists, lists, selection, search_limit_s)
+        chosen = await slow(choose_from_lists, lists, selection, search_limit_s)
     except SearchTooSlow:
         cache.storage.counters.limits.met("filter_time")
         raise
+    await cache.storage.threads.ledger(_add_recorded, cache.storage.ledger, chosen)
+    return chosen
+
+
+def _add_recorded(ledger: Ledger, chosen: Chosen) -> None:
+    """Add the files of which a list gives only a SHA-512, where their SHA-256 was found out. Blocks."""
+    for index, (mirror, choice) in enumerate(chosen.choices):
+        if choice.file is None and "sha512" in choice.fields:
+            chosen.choices[index] = mirror, choice._replace(file=recorded_item(ledger, choice.fields))
 
 
 def choose_from_lists(

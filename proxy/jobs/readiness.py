@@ -8,8 +8,6 @@ from proxy.jobs.plan import Wanted
 from proxy.service.cache import Cache
 from proxy.store.protocols import ReadStore
 
-UNPROVABLE = "cannot be had: its list gives no sha256 and size to prove it with, or no path of a file"
-
 
 @dataclass(frozen=True, slots=True)
 class Flaw:

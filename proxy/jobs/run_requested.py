@@ -13,7 +13,6 @@ from proxy.errors import ProxyError
 from proxy.jobs.choosing import choose_items
 from proxy.jobs.pins import unpin_if_nothing_came
 from proxy.jobs.prefetch import Order, Prefetch
-from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.requested import Requested, note_result, requested
 from proxy.jobs.watching import Watcher
 from proxy.readable import counted
@@ -114,7 +113,7 @@ def _flaws(work: Prefetch) -> list[str]:
     report, chosen = work.report, work.chosen
     flaws = [f"the lists could not be checked: {problem}" for problem in work.unchecked.values()]
     if chosen is not None and chosen.unprovable:
-        flaws.append(f"{chosen.unprovable[0][1]} {UNPROVABLE}")
+        flaws.append(f"{chosen.unprovable[0].path} {chosen.unprovable[0].problem}")
     if report is not None and report.untried:
         flaws.append(report.untried)
     if report is not None and report.failures:

@@ -11,7 +11,6 @@ from proxy.errors import ProxyError
 from proxy.fills.pace import Limited, Pace
 from proxy.jobs.choosing import Chosen, choose_known_items
 from proxy.jobs.prefetch import Order, Prefetch
-from proxy.jobs.readiness import UNPROVABLE
 from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.selected_in_maas import Selected, ask_rules_maas
@@ -172,7 +171,7 @@ def _flaws(work: Prefetch) -> list[str]:
     """Return why a run that came to its end is not complete, names that nothing has included."""
     flaws = [f"its lists could not be checked: {problem}" for problem in work.unchecked.values()]
     if work.chosen is not None:
-        flaws += [f"{path} {UNPROVABLE}" for _, path in work.chosen.unprovable][:_MOST_TOLD]
+        flaws += [f"{one.path} {one.problem}" for one in work.chosen.unprovable][:_MOST_TOLD]
     if work.report is not None and work.report.untried:
         flaws.append(work.report.untried)
     if work.report is not None and work.report.failures:

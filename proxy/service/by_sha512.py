@@ -8,7 +8,7 @@ and from then on it is an item like any other.
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
@@ -19,16 +19,19 @@ from proxy.service.shared import Shared
 from proxy.service.target import OfflineMiss
 from proxy.simplestreams.catalog import listed_file, stated_path, stated_size
 from proxy.simplestreams.model import Item, Products
+from proxy.simplestreams.paths import PathError, listed_path
 from proxy.simplestreams.walk import positions
 from proxy.sources.errors import ItemAbsent, ItemUnobtainable, OriginAbsent, OriginError, WrongCopy
 from proxy.sources.offline import OfflineSwitch
 from proxy.sources.origin import ItemOptions, Origin
+from proxy.store.ledger import Ledger
 from proxy.store.records import Kind, known
 from proxy.store.schema import Schema
 from proxy.store.storage import Storage
 
 _SHA256 = Kind("sha512/", Schema(str))
 _SHA512 = re.compile("[0-9a-f]{128}")
+_SIZE = re.compile("[0-9]{1,18}")
 _AT_ONCE = 4
 
 
@@ -112,6 +115,18 @@ class BySha512:
         if sha512.hexdigest() != listed.sha512:
             raise WrongCopy(origin.name, f"its copy of {listed.path} has another sha512 than the list says")
         return Digest(sha256.hexdigest())
+
+
+def recorded_item(ledger: Ledger, fields: Mapping[str, str]) -> Item | None:
+    """Return the file of an item with these fields, if its SHA-256 was found out by its SHA-512. Blocks."""
+    size = fields.get("size", "")
+    try:
+        path = listed_path(fields.get("path", ""))
+    except PathError:
+        return None
+    digest = known(_SHA256.read(ledger, fields.get("sha512", "").lower())) or ""
+    is_known = is_digest(digest) and _SIZE.fullmatch(size)
+    return Item(path, Digest(digest), int(size)) if is_known else None
 
 
 def _without_sha256(lists: Iterable[Products]) -> dict[str, _Listed]:

@@ -12,7 +12,11 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.tree import SignedTree, TreeItem
 
+from proxy.jobs.choosing import choose_items
+from proxy.jobs.plan import Wanted
+from proxy.jobs.selection import Selection
 from proxy.mirror import Mirror
+from proxy.simplestreams.model import Item
 
 
 def list_by(tree: SignedTree, item: TreeItem, **proof: object) -> None:
@@ -52,6 +56,24 @@ async def test_it_is_served_and_stored_like_any_other(
     async with run_proxy(config) as proxy:
         assert (await proxy.read(item.path)).cache_status == "hit"
     assert origin.count(item.path) == 0
+
+
+async def test_what_was_asked_for_once_can_be_chosen_and_kept_like_any_other(
+    proxy: RunningProxy, tree: SignedTree, item: TreeItem
+) -> None:
+    """Before that, `prefetch` and `ready` say what is missing, and what helps."""
+    list_by(tree, item, sha512=sha512(item.read()).hexdigest().upper())
+    await proxy.read("streams/v1/index.sjson")
+
+    before = await choose_items(proxy.cache, ["test"], Selection())
+    await proxy.read(item.path)
+    after = await choose_items(proxy.cache, ["test"], Selection())
+
+    (problem,) = before.unprovable
+    assert (problem.mirror, problem.path) == ("test", item.path)
+    assert "gives a sha512 and no sha256; ask for it once" in problem.problem
+    assert (before.wanted, after.unprovable) == ([], [])
+    assert after.wanted == [Wanted("test", Item(item.path, item.digest, item.size))]
 
 
 @pytest.mark.parametrize("record", [7, "x", {"sha256": "x"}, "A" * 64])
