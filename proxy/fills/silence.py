@@ -35,7 +35,7 @@ async def signs_of_life(incoming: Incoming, threads: Threads) -> AsyncIterator[N
 async def _give_signs(incoming: Incoming, threads: Threads) -> None:
     while True:
         await asyncio.sleep(_SIGN_EVERY_S)
-        await threads.disk(incoming.touch)
+        await threads.sign(incoming.touch)
 
 
 @dataclass(frozen=True, slots=True)

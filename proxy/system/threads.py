@@ -39,6 +39,7 @@ class Threads:
         self._disk = ThreadPoolExecutor(8, "disk")
         self._draw = ThreadPoolExecutor(_draws_at_once(), "draw", initializer=_be_nicer)
         self._sync = ThreadPoolExecutor(8, "sync")
+        self._signs = ThreadPoolExecutor(1, "signs")
         self._ledger = ThreadPoolExecutor(1, "ledger")
         self._slow = ThreadPoolExecutor(4, "slow")
         self._removal = ThreadPoolExecutor(1, "removal")
@@ -64,6 +65,10 @@ class Threads:
         """Run such work with nobody waiting for it; it may raise nothing, and never begin."""
         return self._sync.submit(function, *args)
 
+    async def sign(self, function: Callable[[*_Args], None], *args: *_Args) -> None:
+        """Run what shows others that this process lives: no client waits for it, however slow the disk is."""
+        await asyncio.get_running_loop().run_in_executor(self._signs, function, *args)
+
     async def ledger(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Run ledger work; one at a time, in order."""
         return await asyncio.get_running_loop().run_in_executor(self._ledger, function, *args)
@@ -84,7 +89,8 @@ class Threads:
         """Finish what runs, start nothing more; then do what was to be done last."""
         closing = ThreadPoolExecutor(1, "close")
         loop = asyncio.get_running_loop()
-        for pool in (self._disk, self._draw, self._sync, self._slow, self._removal, self._ledger):
+        pools = (self._signs, self._disk, self._draw, self._sync, self._slow, self._removal, self._ledger)
+        for pool in pools:
             await loop.run_in_executor(closing, partial(pool.shutdown, wait=True, cancel_futures=True))
         while self._last:
             await loop.run_in_executor(closing, self._last.pop())

@@ -132,10 +132,8 @@ class TlsProtocol(asyncio.Protocol):
         """Tell whoever has it that the connection is gone."""
         if self._inner is not None:
             self._inner.connection_lost(self._error or error)
-        elif not self._shaken.done():
-            self._shaken.set_exception(
-                error or ConnectionResetError(errno.ECONNRESET, "amid the TLS handshake")
-            )
+        else:
+            self._fail(error or ConnectionResetError(errno.ECONNRESET, "amid the TLS handshake"))
 
     def pause_writing(self) -> None:
         """Have nothing more written for now."""
@@ -173,8 +171,7 @@ class TlsProtocol(asyncio.Protocol):
         try:
             is_over = self._session.shake_hands()
         except ssl.SSLError as error:
-            if not self._shaken.done():
-                self._shaken.set_exception(error)
+            self._fail(error)
             self._transport.flush()  # It may say why.
             self._tcp.close()
             return
@@ -184,3 +181,8 @@ class TlsProtocol(asyncio.Protocol):
             self._inner.connection_made(self._transport)
             self._shaken.set_result(None)
             self.hand_on()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._shaken.done():
+            self._shaken.set_exception(error)
+            self._shaken.exception()  # Or asyncio would log it, should whoever waits for it have gone.

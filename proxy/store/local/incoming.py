@@ -120,10 +120,18 @@ class LocalIncoming:
                 _write(self.fd, [piece[:filled_bytes]])
 
     def touch(self) -> None:
-        """Show all who follow that the writer lives. Raises nothing: who cannot is as good as dead."""
-        with self._using, contextlib.suppress(OSError):
-            if self.fd >= 0:
-                os.utime(self.fd)
+        """Show all who follow that the writer lives. Raises nothing: who cannot is as good as dead.
+
+        Waits for nobody: a thread that is at work here adds bytes, which show it too, or commits what is
+        proved, for which no sign is needed.
+        """
+        if self._using.acquire(blocking=False):
+            try:
+                with contextlib.suppress(OSError):
+                    if self.fd >= 0:
+                        os.utime(self.fd)
+            finally:
+                self._using.release()
 
     def begin_write_back(self, start: int, stop: int) -> None:
         """Have the kernel begin to write these bytes to the disk. Needs no lock: it opens the file anew.

@@ -1,6 +1,9 @@
 """When a leader is taken for stopped, and how it shows that it is not."""
 
 import asyncio
+import contextlib
+import os
+import threading
 
 import pytest
 from support.faults import Fault
@@ -10,7 +13,8 @@ from support.transfers import Process, listed
 from support.tree import TreeItem
 
 from proxy.digest import digest_of
-from proxy.fills.silence import Silence, Silences
+from proxy.fills.silence import Silence, Silences, signs_of_life
+from proxy.system.threads import Threads
 
 DIGEST = digest_of(b"an item")
 LOOK_S = 0.05
@@ -58,6 +62,34 @@ def test_who_comes_later_need_not_wait_unless_there_was_a_sign(clock: Clock, sil
     assert Silence(DIGEST, silences).is_too_long(7)
     assert not Silence(DIGEST, silences).is_too_long(8)
     assert not Silence(digest_of(b"another"), silences).is_too_long(7)
+
+
+async def test_signs_of_life_on_a_slow_disk_keep_nobody_from_their_work(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that writes its journal may hold up each of them for many seconds."""
+    loop, is_released, has_begun = asyncio.get_running_loop(), threading.Event(), asyncio.Event()
+
+    def utime_slowly(fd: int) -> None:  # noqa: ARG001
+        loop.call_soon_threadsafe(has_begun.set)
+        is_released.wait(60)
+
+    threads = Threads()
+    digests = [digest_of(bytes([number])) for number in range(20)]
+    parts = [await threads.disk(process.store.acquire, digest, 1) for digest in digests]
+    monkeypatch.setattr(os, "utime", utime_slowly)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(threads.close)
+        stack.callback(is_released.set)
+        for part in parts:
+            assert part is not None
+            stack.push_async_callback(threads.disk, part.close)
+            await stack.enter_async_context(signs_of_life(part, threads))
+        async with asyncio.timeout(30):
+            await has_begun.wait()
+            await asyncio.sleep(0)
+            assert await threads.disk(lambda: True)
+        is_released.set()
 
 
 async def test_a_leader_shows_that_it_lives_though_no_bytes_come(

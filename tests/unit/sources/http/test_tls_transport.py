@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -21,7 +22,7 @@ from proxy.sources.http.redirects import RedirectGuard
 from proxy.sources.http.reply import Reply
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.http.tls_session import TlsSession
-from proxy.sources.http.tls_transport import TlsTransport
+from proxy.sources.http.tls_transport import TlsProtocol, TlsTransport
 from proxy.sources.options import UpstreamOptions
 
 OPTIONS = UpstreamOptions(connections=1, connect_timeout_s=30, stall_timeout_s=30)
@@ -164,6 +165,36 @@ async def test_a_record_that_never_ends_is_silence(trusted: Certificate) -> None
             with pytest.raises(OriginUnreachable, match="no byte for"):
                 await take(reply, received)
         assert received == BODY
+
+
+def test_a_handshake_that_nobody_waits_for_any_more_ends_in_silence(
+    trusted: Certificate, run: Callable[..., None]
+) -> None:
+    """As where a client leaves at that moment."""
+
+    async def give_up() -> None:
+        loop, complaints, ended = asyncio.get_running_loop(), list[object](), asyncio.Event()
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            ended.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            transport, _ = await loop.create_connection(
+                lambda: TlsProtocol(asyncio.Protocol, trusted.client, "127.0.0.1"),
+                *server.sockets[0].getsockname(),
+            )
+            transport.abort()
+            await ended.wait()
+            del transport, _
+            gc.collect()
+        assert complaints == []
+
+    run(give_up())
 
 
 def test_what_cannot_be_encrypted_yet_is_sent_later(trusted: Certificate) -> None:

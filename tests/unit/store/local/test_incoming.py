@@ -3,6 +3,8 @@
 import io
 import itertools
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.blobs_coming_in import DATA, DIGEST, SIZE, acquired, mode, partial
@@ -186,3 +188,30 @@ def test_an_empty_blob_arrives_too(store: LocalStore) -> None:
     incoming.commit()
     incoming.close()
     assert store.read(digest_of(b"")) == b""
+
+
+def test_a_sign_of_life_waits_for_nobody_who_is_at_work(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the disk takes its time for a commit."""
+    incoming = acquired(store)
+    incoming.append(DATA)
+    incoming.verify()
+    is_syncing, is_released = threading.Event(), threading.Event()
+
+    def fsync_slowly(fd: int) -> None:  # noqa: ARG001
+        is_syncing.set()
+        is_released.wait(60)
+
+    monkeypatch.setattr(os, "fsync", fsync_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        committing = pool.submit(incoming.commit)
+        assert is_syncing.wait(60)
+        try:
+            pool.submit(incoming.touch).result(timeout=30)
+        finally:
+            is_released.set()
+        committing.result()
+    incoming.touch()
+    incoming.close()
+    incoming.touch()
