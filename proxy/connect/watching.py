@@ -22,7 +22,7 @@ _UNTOLD_S = 15.0
 """Where MAAS tells nothing, an item may be on its way for as long: it is counted at its end."""
 _COUNTING_S = 3.0
 """The proxy counts what it has sent a moment later; and what became whole unseen may not be all."""
-_PATIENCE_S = 180.0
+_PATIENCE_S = 90.0
 """How long MAAS may be away, as when it is restarted."""
 
 

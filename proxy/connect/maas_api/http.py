@@ -33,6 +33,7 @@ _TIMEOUT_S = 60.0
 _CONNECT_S = 10.0
 _LARGEST_BYTES = 32 * 1024 * 1024
 _LONGEST_REASON = 400
+_SHORTEST_SECRET = 4
 _STARTING = {502, 503, 504}
 _GONE = 410
 _TAGS = re.compile(r"<[^>]*>")
@@ -82,6 +83,16 @@ class MaasHttp:
         self._timeout_s = timeout_s
         self._tls = _tls(ca) if base.startswith("https:") else None
         self._session: ClientSession | None = None
+        self._secrets: list[str] = []
+
+    def hide(self, *secrets: str) -> None:
+        """Keep secrets out of what is told of MAAS's answers, which may repeat them."""
+        self._secrets += [one for one in secrets if len(one) >= _SHORTEST_SECRET]
+
+    def _shown(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
 
     async def __aenter__(self) -> Self:
         self._session = ClientSession(
@@ -136,7 +147,7 @@ class MaasHttp:
         try:
             return json.loads(reply.body)
         except ValueError as error:
-            kind = "a web page" if "html" in reply.content_type else f"{reply.text()[:80]!r}"
+            kind = "a web page" if "html" in reply.content_type else f"{self._shown(reply.text())[:80]!r}"
             raise MaasFault(
                 f"{self.base} answers with {kind} where MAAS's API gives JSON: is that the URL of MAAS "
                 "itself, as in http://HOST:5240/MAAS?"
@@ -166,13 +177,13 @@ class MaasHttp:
             case 404 | 405 | 410 | 501:
                 raise MaasLacks(what, reply.status, self._lacking(reply))
             case status if status >= 500:  # noqa: PLR2004 - server errors
-                raise MaasFault(f"MAAS failed to {what} (HTTP {status}): {reply.text()}")
+                raise MaasFault(f"MAAS failed to {what} (HTTP {status}): {self._shown(reply.text())}")
             case status if status >= 400:  # noqa: PLR2004 - client errors
-                raise MaasRefused(what, status, reply.reasons())
+                raise MaasRefused(what, status, self._shown(reply.reasons()))
 
     def _lacking(self, reply: Reply) -> str:
         if "html" not in reply.content_type and reply.status != _GONE:
-            return reply.reasons()
+            return self._shown(reply.reasons())
         return (
             f"{self.base} has no such API: is that the URL of MAAS itself, as in http://HOST:5240/MAAS, and "
             "is it new enough?"
@@ -184,7 +195,7 @@ class MaasHttp:
         except MaasFault:
             return f"{self.base} redirects to a place that is no MAAS: is that the URL of MAAS itself?"
         if there == self.base:
-            return f"{self.base} redirects to {location[:200]}, which is no place of MAAS's API"
+            return f"{self.base} redirects to {self._shown(location)[:200]}, which is no place of MAAS's API"
         return f"MAAS is at {there}, where {self.base} redirects to: use that URL"
 
     def _unreachable(self, error: Exception) -> MaasFault:

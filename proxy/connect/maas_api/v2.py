@@ -51,6 +51,7 @@ class MaasV2:
     def __init__(self, http: MaasHttp, key: ApiKey) -> None:
         self._http = http
         self._key = key
+        http.hide(key.token, key.secret)
         self._forms: dict[str, str] = {}
         """By which form each operation was answered."""
 

@@ -34,6 +34,7 @@ class MaasV3:
         self._user = user
         self._password = password
         self._token = ""
+        http.hide(password)
 
     async def enter(self) -> None:
         """Log in."""
@@ -43,6 +44,7 @@ class MaasV3:
                 "POST", f"{_API}auth/login", f"let {self._user} in", headers={}, form=form
             )
             self._token = str(told["access_token"])
+            self._http.hide(self._token)
         except (KeyError, TypeError) as error:
             raise MaasFault("MAAS does not answer a login as its API does") from error
         except MaasRefused as error:

@@ -37,6 +37,11 @@ def test_what_is_no_key_is_told_without_being_repeated(text: str) -> None:
     assert len(text.strip()) < 5 or text.strip() not in str(fault.value)
 
 
+@pytest.mark.parametrize("text", ["con:tok:sec\r\n", "\ufeffcon:tok:sec", "# of admin\n\n con:tok:sec \n"])
+def test_a_file_of_a_key_may_have_comments_and_odd_ends_of_lines(text: str) -> None:
+    assert ApiKey.parse(text) == ApiKey("con", "tok", "sec")
+
+
 def test_a_key_does_not_show_itself() -> None:
     assert "tok" not in repr(ApiKey.parse("con:tok:sec"))
     assert "sec" not in repr(ApiKey.parse("con:tok:sec"))
