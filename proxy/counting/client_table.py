@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ _LAST_AT, _OUTCOMES = 2, 3
 _SENT, _HIT_SENT, _LEFT, _CUT, _BROKEN_AT = range(_OUTCOMES + len(OUTCOMES), _OUTCOMES + len(OUTCOMES) + 5)
 _NOTHING = [0] * (len(OUTCOMES) + 5)
 _LARGEST_WORD = (1 << 64) - 1
+_LARGEST_COUNT = 1 << 62
 _INDEX = {outcome: index for index, outcome in enumerate(OUTCOMES)}
 _HIT = _INDEX["hit"]
 
@@ -222,11 +224,12 @@ def _rows(file: Path) -> Iterable[Client]:
 
 
 def _unpack(data: bytes | memoryview) -> Client | None:
-    """Return what a row tells, None for one that nobody has."""
+    """Return what a row tells, None for one that nobody has, or that is damaged."""
     first_at, last_at, *counts = _NUMBERS.unpack_from(data, _TURN.size)
     texts = _TEXTS.unpack_from(data, _TURN.size + _NUMBERS.size)
     address, mirror, agent, path = (text.rstrip(b"\0").decode(errors="replace") for text in texts)
-    if not address:
+    is_damaged = not (isfinite(first_at) and isfinite(last_at)) or max(counts) > _LARGEST_COUNT
+    if not address or is_damaged:
         return None
     by_outcome, (sent, hit, left, cut, broken_at) = counts[: len(OUTCOMES)], counts[len(OUTCOMES) :]
     return Client(

@@ -144,6 +144,25 @@ def test_damaged_tables_are_passed_over(slot: Path, clock: Clock) -> None:
     assert [one.address for one in read_clients(slot.parent, clock.now)] == [REGION.client]
 
 
+@pytest.mark.parametrize(
+    ("word", "damage"), [(2, b"\0\0\0\0\0\0\xf0\x7f"), (3, b"\xff" * 8), (15, b"\xff" * 8)]
+)
+def test_a_damaged_row_is_passed_over_and_used_again(
+    slot: Path, clock: Clock, word: int, damage: bytes
+) -> None:
+    """An infinite moment, and counts that have no room for one more."""
+    first = ClientTable(slot, clock)
+    first.ended(REGION, "hit", 1)
+    first.close()
+    with (slot / "clients.1").open("r+b") as file:
+        file.seek(8 * word)
+        file.write(damage)
+
+    assert read_clients(slot.parent, clock.now) == []
+    ClientTable(slot, clock).ended(REGION, "hit", 7, is_left=True)
+    assert [(one.total, one.sent_bytes) for one in read_clients(slot.parent, clock.now)] == [(1, 7)]
+
+
 def test_the_counters_of_a_process_have_its_clients(tmp_path: Path, clock: Clock) -> None:
     counters = Counters(tmp_path, clock)
     counters.clients.ended(REGION, "hit", 9)
