@@ -34,7 +34,8 @@ from proxy.runtime import open_observer
 from proxy.service.cache import Cache
 
 _OK, _NOT_READY = 200, 503
-_DENIED = frozenset({401, 403, 404})
+_ABSENT = 404
+_DENIED = frozenset({401, 403, _ABSENT})
 _MOST_BYTES = 16 * MIB
 
 
@@ -206,9 +207,10 @@ def _judged(exchange: Exchange, limits: Limits, mirrors: tuple[str, ...]) -> Hea
     if isinstance(told, dict) and "ready" in told and exchange.status in {_OK, _NOT_READY}:
         return health_of_readiness(told)
     if exchange.status in _DENIED:
-        return unknown(
-            f"{exchange.url} answers {exchange.status}: give --token-file, or ask from the proxy's machine"
-        )
+        advice = "give --token-file, or ask from the proxy's machine"
+        if exchange.status == _ABSENT:
+            advice = "there is no sstream-proxy at this address"
+        return unknown(f"{exchange.url} answers {exchange.status}: {advice}")
     if exchange.status != _OK:
         return unreachable(f"{exchange.url} answers {exchange.status} {exchange.reason}")
     return unknown(f"{exchange.url} is no figures of sstream-proxy")

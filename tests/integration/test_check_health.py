@@ -92,6 +92,7 @@ async def test_nothing_that_answers_is_critical_and_something_else_unknown(
     await origin.stop()
 
     assert other[0] == 3
+    assert "there is no sstream-proxy" in other[1]
     assert empty[0] == 3
     assert (await check(url))[0] == 2
 
@@ -126,6 +127,7 @@ async def test_a_data_directory_is_read_without_a_server(
         ("--nonsense",),
         ("ftp://x/",),
         ("--free", "1"),
+        ("--free", "1GiB,2GiB,3GiB"),
         ("--index-age", "soon,later"),
         ("--config", "/nowhere.toml"),
     ],
@@ -135,4 +137,5 @@ def test_wrong_usage_is_unknown_and_not_critical(arguments: tuple[str, ...]) -> 
 
     assert result.exit_code == 3
     assert result.output.startswith("SSTREAM-PROXY UNKNOWN - ")
+    assert "unpack" not in result.output
     assert result.output.count("\n") == 1
