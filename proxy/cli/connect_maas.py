@@ -173,6 +173,8 @@ class ConnectMaas:
         record = self._with_owner(self._read_record)
         if record is None or not record.steps:
             click.echo(f"nothing to undo: nothing was changed of {self._base} from {self._config.data_dir}")
+            if others := ", ".join(one for one in self._records.known() if one != self._base):
+                click.echo(f"it was of {others}: if one is the same MAAS, undo it by that URL", err=True)
             return COMPLETE
         site = self._with_maas(lambda maas: maas.look())
         undoing = plan_undoing(site, record.done)

@@ -96,6 +96,11 @@ class Records:
             )
         return found
 
+    def known(self) -> list[str]:
+        """Return the URLs of all MAAS of which changes are written down and can be read."""
+        found = [_SCHEMA.decode_text(one.read_bytes()) for one in sorted(self._folder.glob("*.json"))]
+        return [one.maas for one in found if not isinstance(one, Unreadable)]
+
     def write(self, record: Record) -> None:
         """Write down what is changed of a MAAS."""
         make_folder(self._folder.parent, 0o700)

@@ -37,6 +37,7 @@ def test_each_maas_has_a_record_of_its_own(tmp_path: Path) -> None:
     records.write(RECORD)
 
     assert records.read("http://other/MAAS/") is None
+    assert records.known() == [MAAS]
     records.forget(MAAS)
     records.forget(MAAS)
     assert records.read(MAAS) is None
@@ -58,3 +59,4 @@ def test_a_record_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path, text
 
     with pytest.raises(MaasFault, match="cannot be read"):
         Records(tmp_path).read(MAAS)
+    assert Records(tmp_path).known() == []
