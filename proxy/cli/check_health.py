@@ -58,7 +58,7 @@ class Plugin(click.Command):
             _end(unknown(" ".join(said.split())))
 
 
-class _Limit(click.ParamType[Limit]):
+class _Limit(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
     """WARNING,CRITICAL; where the second is the smaller one, it is too little that is bad."""
 
     name = "WARN,CRIT"

@@ -25,7 +25,7 @@ _BIND_ZONE = "bind-zone"
 _HTTP, _HTTPS = 80, 443
 
 
-class _Address(click.ParamType):  # type: ignore[type-arg]
+class _Address(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
     """An IP address."""
 
     name = "address"

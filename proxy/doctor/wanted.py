@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from proxy.doctor.clients import Client, Kind
+from proxy.simplestreams.maas_files import BOOT_FILES, BOOT_LOADER_FILE
 from proxy.simplestreams.model import Products
 from proxy.simplestreams.walk import Position, versions
 
-_MAAS_KINDS = frozenset(
-    {"boot-kernel", "boot-initrd", "squashfs", "root-image.gz", "root-tgz", "archive.tar.xz"}
-)
+_MAAS_KINDS = BOOT_FILES | {BOOT_LOADER_FILE}
 _ROOTS = {
     "squashfs": ("combined_squashfs_sha256",),
     "root.tar.xz": ("combined_rootxz_sha256", "combined_sha256"),

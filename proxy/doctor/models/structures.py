@@ -2,12 +2,18 @@
 
 from proxy.doctor.models.fields import ListOf, MapOf, Type
 
-_ENTRY: Type = {"datatype": str, "path": str, "updated": str, "products": ListOf(str), "format": str}
+_ENTRY: dict[str, Type] = {
+    "datatype": str,
+    "path": str,
+    "updated": str,
+    "products": ListOf(str),
+    "format": str,
+}
 INDEX: Type = {"index": MapOf(_ENTRY), "updated": str, "format": str}
 JUJU_INDEX: Type = {
     "index": MapOf(
         {
-            **_ENTRY,  # type: ignore[dict-item]
+            **_ENTRY,
             "cloudname": str,
             "clouds": ListOf({"region": str, "endpoint": str}),
         }
@@ -53,9 +59,9 @@ IMAGES: Type = {
         }
     ),
 }
-_WHERE: Type = {"arch": str, "release": str, "version": str, "region": str, "endpoint": str}
+_WHERE: dict[str, Type] = {"arch": str, "release": str, "version": str, "region": str, "endpoint": str}
 JUJU: Type = {
     "updated": str,
     "format": str,
-    "products": MapOf({**_WHERE, "versions": MapOf({**_WHERE, "items": MapOf({})})}),  # type: ignore[dict-item]
+    "products": MapOf({**_WHERE, "versions": MapOf({**_WHERE, "items": MapOf({})})}),
 }
