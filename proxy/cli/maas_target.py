@@ -1,4 +1,4 @@
-"""Which mirror a MAAS is connected to, and the URL and keyring that it is told for it."""
+"""Which mirror a MAAS is connected to, and the URL and keyring that it gets for it."""
 
 import sys
 from base64 import b64encode
@@ -46,7 +46,7 @@ def choose_mirror(config: Config, wanted: str | None, record: Record | None) -> 
 
 
 def make_target(config: Config, base: str, mirror: Mirror, given: Given, record: Record | None) -> Target:
-    """Return what the MAAS at `base` is to be told of a mirror."""
+    """Return what the MAAS at `base` gets as its source for a mirror."""
     known = record.url if record is not None and record.mirror == mirror.name else None
     url = given.proxy_url or known or _guessed(config, base)
     if not url.rstrip("/").endswith(mirror.mount.rstrip("/")):

@@ -1,4 +1,4 @@
-"""Asking for a mirror's index by the URL that a client is to use, before the client is told of it."""
+"""Asking for a mirror's index by the URL that a client is to use, before the client is changed."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Trial(NamedTuple):
 
     is_good: bool
     problem: str = ""
-    """What is to be told; also of one that may be good for others."""
+    """What to report; a trial that failed here may be good for others."""
 
 
 async def try_mirror(url: str) -> Trial:

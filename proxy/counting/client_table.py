@@ -22,7 +22,7 @@ from proxy.counting.outcomes import OUTCOMES
 from proxy.system.mapped_files import map_file
 
 FORGOTTEN_AFTER_S = 30 * 86400.0
-"""A client that was not seen for so long is told of no more."""
+"""A client that was not seen for so long is no longer listed."""
 
 _FILE = "clients.1"
 _ROWS = 256
@@ -48,7 +48,7 @@ _HIT = _INDEX["hit"]
 
 
 class Visit(NamedTuple):
-    """A request as this table tells of it."""
+    """A request, as far as this table records it."""
 
     client: str
     """Its address."""

@@ -46,7 +46,7 @@ def shown_path(raw_path: str) -> str:
 
 
 def visit_of(request: web.BaseRequest, mirror: str) -> Visit:
-    """Return what the table of clients tells of a request."""
+    """Return what the table of clients records of a request."""
     agent = request.headers.get("User-Agent", "")
     return Visit(request.remote or _LOCAL, mirror, agent, shown_path(request.raw_path))
 
