@@ -43,12 +43,12 @@ class BadHead(ClientError):
 
 
 class UnendedBody(ClientPayloadError):
-    """A body without a length, whose end the origin has not told."""
+    """A body whose end the origin has not told."""
 
     def __init__(self) -> None:
         super().__init__(
-            "it did not say how long its answer is, and the connection broke, or ended without a word of TLS "
-            "that this was all: it may have been cut"
+            "the connection ended before the answer did: it broke, or ended without a word of TLS that this "
+            "was all"
         )
 
 
