@@ -80,7 +80,10 @@ class _Limit(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not g
 
 
 def _percent(text: object) -> float:
-    return float(str(text).removesuffix("%"))
+    try:
+        return float(str(text).removesuffix("%"))
+    except ValueError:
+        raise ValueError(f"write a percentage such as 50%, not {text!r}") from None
 
 
 @click.command("check-health", cls=Plugin, short_help="Say how it is, for Nagios and the like.")

@@ -150,8 +150,8 @@ class Actions:
             return gone, kept, sorted({name for one in usages for name in pins.get(one.digest, ())})
 
         gone, kept, pins = await self._storage.threads.removal(evict)
-        text = f"gone; {counted(kept, 'is', 'are')} pinned or being read" if kept else "gone"
-        return await self._done("evict", text, gone, aim, pins)
+        told = f"{counted(kept, 'is', 'are')} pinned or being read; " if kept else ""
+        return await self._done("evict", "gone", gone, aim, pins, first=told)
 
     async def purge(self, aim: Aim) -> Done:
         """Remove blobs, their pins, beginnings of transfers, and the memory of failures."""
@@ -176,9 +176,8 @@ class Actions:
             return self._remove(usages, spared)
 
         gone, kept = await self._storage.threads.removal(purge)
-        return await self._done(
-            "purge", f"gone; {counted(kept, 'is', 'are')} being read" if kept else "gone", gone, aim
-        )
+        told = f"{counted(kept, 'is', 'are')} being read; " if kept else ""
+        return await self._done("purge", "gone", gone, aim, first=told)
 
     async def refresh(self, mirrors: Sequence[str]) -> Done:
         """Check mirrors with their origins now."""
@@ -284,10 +283,18 @@ class Actions:
         return gone, len(here) - len(gone)
 
     async def _done(
-        self, action: str, what: str, usages: Iterable[Usage], aim: Aim, pins: Sequence[str] = ()
+        self,
+        action: str,
+        what: str,
+        usages: Iterable[Usage],
+        aim: Aim,
+        pins: Sequence[str] = (),
+        *,
+        first: str = "",
     ) -> Done:
+        """Tell of the blobs last, for their size is told behind them."""
         sizes = [usage.size_bytes for usage in usages]
-        text = f"{counted(len(sizes), 'blob')} {what}"
+        text = f"{first}{counted(len(sizes), 'blob')} {what}"
         done = Done(action=action, text=text, blobs=len(sizes), bytes=sum(sizes), pins=tuple(pins))
         return await self._write_down(done, str(aim))
 

@@ -106,7 +106,7 @@ async def test_what_an_order_selects_is_chosen_alike_here_and_apart(
     assert (await order("pin", "release=noble"))[1]["blobs"] == 1
     status, told = await order("evict", "ftype~^squash")
     assert (status, told["blobs"], told["bytes"]) == (200, 0, 0)
-    assert told["text"] == "0 blobs gone; 1 is pinned or being read"
+    assert told["text"] == "1 is pinned or being read; 0 blobs gone"
     assert (await order("purge", "release=noble"))[1]["bytes"] == item.size
     status, told = await order("pin", "release=nobel")
     assert (status, "noble" in told["problem"]) == (400, True)

@@ -130,7 +130,7 @@ async def test_evict_spares_what_is_pinned_and_purge_does_not(
     await right(filled, "pin", "version_name=20250718")
 
     assert await right(filled, "evict", "ftype=squashfs") == (
-        "2 blobs gone; 1 is pinned or being read (2.0 KiB)\n"
+        "1 is pinned or being read; 2 blobs gone (2.0 KiB)\n"
     )
     assert await held(filled, items) == {"20250718"}
     assert (await stats(filled))["store"]["evicted_blobs"] == 2

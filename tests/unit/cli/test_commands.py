@@ -86,6 +86,13 @@ def test_a_limit_that_is_none_is_told_in_words_of_its_own(limit: str, said: str)
     assert "unpack" not in result.output
 
 
+def test_a_limit_that_is_no_percentage_is_told_with_an_example() -> None:
+    result = CliRunner().invoke(main, ["check-health", "--hit-ratio", "high,low"])
+
+    assert result.exit_code == 3
+    assert "write a percentage such as 50%, not 'high'" in result.output
+
+
 def test_whatever_a_command_leaves_behind_is_collected_though_not_while_it_is_imported() -> None:
     code = (
         "import gc; from proxy.cli import main; main.get_command(None, 'query')\n"
