@@ -135,8 +135,9 @@ async def test_pages_and_orders_of_many_items_cost_a_worker_little_memory(
         (worker,) = service.worker_pids()
         before = _forget_peak(worker)
         async with asyncio.timeout(60):
-            texts = [b"still being counted"]
-            while any(b"still being counted" in text for text in texts):
+            texts: list[bytes] = [b""]
+            # Until they are counted, and while a busy machine has some refused, there are none.
+            while not all(b"noble" in text.partition(b'id="images"')[2] for text in texts):
                 texts = await asyncio.gather(*(ask("/-/releases") for _ in range(BROWSERS)))
                 await asyncio.gather(*(ask(f"/-/{name}") for name in ("stats", "metrics", "live") * 3))
             headers = {"X_Sstream_Proxy": "1", "Host": "localhost"}
@@ -145,7 +146,6 @@ async def test_pages_and_orders_of_many_items_cost_a_worker_little_memory(
                 head = request("/-/api/v1/pin", "POST", Content_Length=str(len(order)), **headers)
                 await wire.send(head + order)
                 pinned = await wire.reply()
-        assert all(b"noble" in text.partition(b'id="images"')[2] for text in texts)
         assert (pinned.status, json.loads(pinned.body)["blobs"]) == (200, 1)
         assert _peak_bytes(worker) - before < 50 * 1024 * 1024
 
