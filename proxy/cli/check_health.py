@@ -210,8 +210,8 @@ def _judged(exchange: Exchange, limits: Limits, mirrors: tuple[str, ...]) -> Hea
     if isinstance(told, dict) and "ready" in told and exchange.status in {_OK, _NOT_READY}:
         return health_of_readiness(told)
     if exchange.status in _DENIED:
-        advice = "give --token-file, or ask from the proxy's machine"
-        if exchange.status == _ABSENT:
+        advice = "give the right --token-file, or ask from the proxy's machine"
+        if exchange.status == _ABSENT and exchange.url.endswith("/-/ready"):  # Which is for everybody.
             advice = "there is no sstream-proxy at this address"
         return unknown(f"{exchange.url} answers {exchange.status}: {advice}")
     if exchange.status != _OK:

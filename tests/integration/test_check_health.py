@@ -80,6 +80,7 @@ async def test_who_is_no_admin_is_told_whether_it_is_ready(
     assert bare == (0, "SSTREAM-PROXY OK - ready (figures are for admins)\n")
     assert "'free'=" in with_token[1]
     assert with_wrong_token[0] == 3
+    assert "right --token-file" in with_wrong_token[1]
 
 
 async def test_nothing_that_answers_is_critical_and_something_else_unknown(
