@@ -72,11 +72,12 @@ class Follower:
         if blob is None:
             await self._check_size()
             return False
-        if self._progress.file is None:
+        file = self._progress.file
+        if file is None:
             self._progress.file = blob.as_partial()
         else:
             with blob:
-                self._progress.check_same(blob.fd)
+                _check_same(file, blob.fd)
         self._progress.report(self._item.size_bytes)
         self._progress.prove()
         self._progress.keep_file()
@@ -91,10 +92,9 @@ class Follower:
         """
         known = await self._failures.known(self._item)
         known.check(self._item, self._origins)
-        if not file.is_same(incoming.fd):
-            if known.is_suspect:
-                raise TransferDiscarded(self._item, "another worker got wrong bytes")
-            self._progress.check_same(incoming.fd)
+        if known.is_suspect and not file.is_same(incoming.fd):
+            raise TransferDiscarded(self._item, "another worker got wrong bytes")
+        _check_same(file, incoming.fd)
 
     async def _stopped(self) -> StoreFault:
         """Say in the log who keeps the file and does nothing; return the error for those who wait."""
@@ -143,3 +143,9 @@ class Follower:
     @property
     def _origins(self) -> list[str]:
         return [name for source in self._sources for name in source.route.names]
+
+
+def _check_same(file: Partial, fd: int) -> None:
+    """Raise StoreFault unless the clients read that very file: another one may hold other bytes."""
+    if not file.is_same(fd):
+        raise StoreFault("another process began the file anew")

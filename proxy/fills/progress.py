@@ -83,11 +83,6 @@ class Progress:
             raise StoreFault("its file is closed")
         return os.dup(self.file.fd)
 
-    def check_same(self, fd: int) -> None:
-        """Raise StoreFault unless the clients read that very file: another one may hold other bytes."""
-        if self.file is not None and not self.file.is_same(fd):
-            raise StoreFault("another process began the file anew")
-
     def keep_file(self) -> None:
         """Protect the committed blob from removal while it is read."""
         if self.file is not None:

@@ -15,7 +15,7 @@ from proxy.documents.assembling import Assembler
 from proxy.documents.draft import Draft
 from proxy.documents.generation import NO_DIGEST, SIBLING, Generation
 from proxy.mirror import Mirror, Trust
-from proxy.sources.document import CONFIRMED
+from proxy.sources.document import CONFIRMED, Fetched, Validators
 from proxy.sources.origin import DocumentSource
 
 PLAIN = LIST.replace(".sjson", ".json")
@@ -80,6 +80,25 @@ async def test_each_signed_document_has_the_flavours_that_are_asked_for(
     alone = await assemble(worker, None, ".json.gpg")
     assert alone.documents.keys() == signed
     assert missing_from(alone) == {f"{path}.gpg" for path in plain}
+
+
+async def test_plain_flavours_are_asked_for_ahead_only_where_there_is_nothing_yet(worker: Worker) -> None:
+    [origin] = worker.documents.route.order()
+    asked: list[str] = []
+
+    class Recording(DocumentSource):
+        async def fetch(self, path: str, validators: Validators) -> Fetched | None:
+            asked.append(path)
+            return await super().fetch(path, validators)
+
+    assembler: Assembler = worker.documents.checks._check._assembler
+    source = Recording(origin, CONFIRMED)
+    draft = await assembler.assemble(source, None, frozenset({".json"}))
+    assert asked.index(PLAIN_INDEX) < asked.index(LIST)
+    assert [asked.count(path) for path in (PLAIN_INDEX, PLAIN, SECOND)] == [1, 1, 1]
+    asked.clear()
+    await assembler.assemble(source, accepted(draft), frozenset({".json"}))
+    assert not {PLAIN_INDEX, PLAIN, SECOND}.intersection(asked)
 
 
 async def test_a_flavour_that_is_known_is_fetched_again_only_with_its_document(
