@@ -1,6 +1,7 @@
 """The board: what all workers know of a mirror at once, and which of them checks it."""
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -55,6 +56,20 @@ def test_what_one_worker_announces_all_know_at_once(board: SharedFacts, other: S
     for number in (1, 2, 2**40):
         board.announce_accepted(number)
         assert (board.announced().accepted, other.announced().accepted) == (number, number)
+
+
+def test_the_layout_is_that_of_other_releases(path: Path) -> None:
+    """Their workers may still be at work on the same file."""
+    path.parent.mkdir()
+    slots, number = 1024, struct.Struct("<Q")
+    path.write_bytes(number.pack(5) + bytes(slots * 16) + number.pack(3))
+    with closing(SharedFacts(path)) as board:
+        assert board.announced() == Announced(accepted=5, held=3)
+        board.announce_held(4)
+        board.announce_accepted(6)
+    data = path.read_bytes()
+    assert len(data) == 8 + slots * 16 + 8
+    assert (data[:8], data[-8:]) == (number.pack(6), number.pack(4))
 
 
 def test_what_is_held_is_told_apart_from_what_is_accepted(board: SharedFacts, other: SharedFacts) -> None:

@@ -306,6 +306,7 @@ def test_the_library_drops_nothing_and_keeps_all_in_the_database(ledger: Ledger)
     assert kept == {"eviction_policy": "none", "cull_limit": 0, "sqlite_auto_vacuum": 0}
     assert settings["size_limit"] >= 2**62
     assert settings["disk_min_file_size"] >= 2**31 - 1
+    assert settings["size"] == 0, "it counts the files that it made"
 
 
 def test_a_lost_total_is_counted_anew(ledger: Ledger, directory: Path) -> None:

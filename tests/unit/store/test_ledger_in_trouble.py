@@ -1,6 +1,7 @@
 """The ledger when SQLite gives out, and when clocks were wrong."""
 
 import shutil
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def test_a_transaction_that_cannot_end_changes_nothing_and_the_next_one_can(ledg
     ledger._records._con.execute("PRAGMA max_page_count = 1000000")
     ledger.write("key", 3)
     assert recorded(ledger, "key") == 3
+
+
+def test_what_ended_a_transaction_is_told_even_if_it_cannot_be_undone(ledger: Ledger) -> None:
+    def allow(action: int, what: str | None, *_: str | None) -> int:
+        is_undoing = action == sqlite3.SQLITE_TRANSACTION and what == "ROLLBACK"
+        return sqlite3.SQLITE_DENY if is_undoing else sqlite3.SQLITE_OK
+
+    connection = ledger._records._con
+    connection.set_authorizer(allow)
+    with pytest.raises(ZeroDivisionError), ledger.transaction():
+        raise ZeroDivisionError
+    connection.set_authorizer(None)
+    assert connection.in_transaction
+    connection.execute("ROLLBACK")
 
 
 def test_a_ledger_that_somebody_removed_begins_anew(ledger: Ledger, directory: Path) -> None:

@@ -62,7 +62,7 @@ class Line:
         await asyncio.sleep(0)
 
     async def all(self) -> list[str]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(*self.tasks)
         return self.served
 
@@ -74,6 +74,16 @@ async def test_priorities_come_first_and_then_who_came_first() -> None:
     await line.join("a", flow(Priority.DOCUMENT))
     purse.chunks = 4
     assert await line.all() == ["a", "c", "d", "b"]
+
+
+async def test_who_comes_when_all_have_been_served_is_served_too() -> None:
+    limit, one = Limit(purse := Purse(1)), flow(Priority.CLIENT)
+    for count in range(3):
+        line = Line(limit)
+        await line.join(f"{count}", one)
+        purse.chunks = 1
+        assert await line.all() == [f"{count}"]
+    assert purse.asked == [(Priority.CLIENT, 1)] * len(purse.asked)
 
 
 async def test_a_transfer_with_many_connections_gets_the_same_share_as_one_with_one() -> None:
