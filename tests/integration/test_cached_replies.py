@@ -493,7 +493,7 @@ async def test_connections_that_end_close_no_descriptor_of_others(
     proxy: RunningProxy, wire: Wire, large: TreeItem
 ) -> None:
     """A file is sent through a second object for the same descriptor, which must not close it."""
-    for number in range(20):
+    for number in range(5):
         async with Wire.to(proxy.base) as short:
             for _ in range(LEARNING):
                 reply = await short.ask(MOUNT + large.path, Range="bytes=0-99999")

@@ -36,10 +36,14 @@ limit = "16 MiB"
 min_free = "0 B"
 [upstream]
 give_up_after = "300ms"
+connections_per_item = 1
 [freshness]
 fresh_for = "1h"
 """
-"""What has arrived is with the clients; what is larger than the store is passed by it."""
+"""What has arrived is with the clients; what is larger than the store is passed by it.
+
+Nothing is on its way in connections that are given up.
+"""
 OLD_AT_ONCE = SETTINGS.replace("1h", "100ms")
 
 
