@@ -407,8 +407,8 @@ def test_the_completion_script_is_understood_by_its_shell(shell: str, tmp_path: 
 async def test_what_commands_do_stands_in_the_servers_log(commands: Commands, server: Service) -> None:
     """As what is done over HTTP does; who reads the log need not know of the audit log."""
     async with asyncio.timeout(30):
-        while "admin.done action=refresh" not in server.log():  # The keeper may begin after the workers.
-            await right(commands, "refresh")
+        while "admin.done action=scrub" not in server.log():  # The keeper may begin after the workers.
+            await right(commands, "scrub")
     await right(commands, "offline", "on")
     await right(commands, "offline", "off")
     async with asyncio.timeout(30):
