@@ -137,10 +137,11 @@ class ConnectMaas:
                 f"{without_password(target.url)}, and is {self._config.data_dir} what that proxy uses?",
                 err=True,
             )
-            return PARTIAL
         if end.is_whole:
             click.echo(f"complete: MAAS has {counted(len(end.images or ()), 'image')}")
             return COMPLETE
+        if not served.requests:
+            return PARTIAL
         if end.images is None or not (end.images or is_anything_selected):
             told = "MAAS does not tell which images it has" if end.images is None else "nothing is selected"
             click.echo(f"the import has ended; {told}")
