@@ -13,7 +13,7 @@ from proxy.system.durable import sync_directory
 class LocalRemoval:
     """A blob's file that has a draft's name now, and no reader."""
 
-    def __init__(self, folder: Path, draft: Path | None = None, fd: int = -1) -> None:
+    def __init__(self, folder: Path, draft: Path | None = None, fd: int | None = None) -> None:
         self._folder = folder
         self._draft = draft
         self._fd = fd
@@ -47,8 +47,8 @@ class LocalRemoval:
             if self._draft is not None:
                 remove(self._draft)
         finally:
-            if self._fd >= 0:
+            if self._fd is not None:
                 os.close(self._fd)
-                self._fd = -1
+                self._fd = None
         with contextlib.suppress(FileNotFoundError):
             sync_directory(self._folder)

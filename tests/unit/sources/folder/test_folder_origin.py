@@ -96,6 +96,12 @@ async def test_the_folder_itself_may_be_a_link(tmp_path: Path, root: Path, reade
     assert await text(origin_of(tmp_path / "current", reader), INDEX) == b"index"
 
 
+@pytest.mark.parametrize("name", ["tree_", "_", "tree 2"])
+async def test_a_folder_may_have_any_name(tmp_path: Path, root: Path, reader: Reader, name: str) -> None:
+    await asyncio.to_thread(root.rename, tmp_path / name)
+    assert await text(origin_of(tmp_path / name, reader), INDEX) == b"index"
+
+
 async def test_links_that_lead_out_of_the_tree_are_not_followed(
     tmp_path: Path, root: Path, origin: FolderOrigin
 ) -> None:
