@@ -11,6 +11,7 @@ from support.mirrors import Worker, folder_mirror, open_worker
 from support.running import Clock
 from support.tree import SignedTree
 
+from proxy.documents import assembling, stragglers
 from proxy.documents.assembling import Assembler
 from proxy.documents.draft import Draft
 from proxy.documents.entry_points import entry_point_paths
@@ -21,6 +22,13 @@ from proxy.sources.origin import DocumentSource
 MIRRORS = "streams/v1/mirrors.sjson"
 INDEX2 = "streams/v1/index2.sjson"
 FILE = "streams/v1/file.sjson"
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for all that a first draft may have, however much else the machine does."""
+    monkeypatch.setattr(assembling, "_LATE_S", 120.0)
+    monkeypatch.setattr(stragglers, "STRAGGLER_LIMIT_S", 120.0)
 
 
 @pytest.fixture
