@@ -57,9 +57,10 @@ def _found_by_trying(config: Config) -> tuple[list[str], list[str]]:
     faults = [*disk_faults(config), *folder_faults(config)]
     warnings = [*hasty_clients(config), *idle_limits(config), *folder_doubts(config)]
     warnings += doubted_answers(config.mirrors)
-    warnings += names_led_here(config.mirrors, config.upstream.resolve)
     upstream = config.upstream
-    warnings += unused_pins(upstream.resolve, upstream.parent_proxy, upstream.no_proxy)
+    if not upstream.resolver:
+        warnings += names_led_here(config.mirrors, upstream.resolve)
+    warnings += unused_pins(upstream.resolve, upstream.resolver, upstream.parent_proxy, upstream.no_proxy)
     try:
         tls_context(config.tls)
     except BadCertificate as error:

@@ -113,10 +113,15 @@ def _explained(config: Config, names: Sequence[str], addresses: Sequence[str]) -
         yield from ("", f"# {TITLES[form]}", *lines(names, addresses))
     yield from _certificate_notes(config, names, addresses)
     yield ""
-    yield "# This machine must not be led here itself: unless it asks another name server, write into its"
-    yield "# configuration the addresses that the names really have, such as"
+    if config.upstream.resolver:
+        asked = ", ".join(config.upstream.resolver)
+        yield f"# The proxy itself asks {asked} ([upstream] resolver), which must not give these lines."
+        return
+    yield "# This machine must not be led here itself: unless it asks another name server, name one that does"
+    yield "# not give these lines in its configuration, or the addresses that the names really have, such as"
     pins = ", ".join(f'"{name}" = ["ADDRESS"]' for name in names)
-    yield f"#   [upstream]\n#   resolve = {{ {pins} }}"
+    yield '#   [upstream]\n#   resolver = ["ADDRESS-OF-A-NAME-SERVER"]'
+    yield f"#   resolve = {{ {pins} }}"
 
 
 def _port_notes(config: Config, names: Sequence[str], addresses: Sequence[str]) -> Iterator[str]:

@@ -43,7 +43,8 @@ _ADVICE_FOR = {
     ),
     "loop": (
         "a name server gives this proxy's own address for the origin's name, or that of a proxy that asks "
-        "this one: write the origin's own address into [upstream] resolve"
+        "this one: write the origin's own address into [upstream] resolve, or another name server into "
+        "[upstream] resolver"
     ),
     "folder": "check the folder's disk or file server, and whether it is mounted",
     "answer": (

@@ -1,8 +1,9 @@
-"""Addresses of origins, as the configuration writes them.
+"""Addresses of origins and of name servers, as the configuration writes them.
 
 An origin is a server (`http://`, `https://`) or a folder (`file://`, RFC 8089).
 """
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,9 @@ from yarl import URL
 
 _SCHEME = "file:"
 _BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+_NAME_SERVER = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
+_DNS_PORT = 53
+_LAST_PORT = 65535
 _SHAPE = 'write it as "file:///srv/images/", with three slashes and the whole path'
 
 
@@ -43,3 +47,21 @@ def folder_of(url: str) -> Path:
     if not {b".", b".."}.isdisjoint(unquote_to_bytes(parts.path).split(b"/")):
         raise ValueError('holds "." or "..": write the path without them')
     return Path("/", os.fsdecode(unquote_to_bytes(parts.path.lstrip("/"))))
+
+
+def name_server_of(text: str) -> tuple[str, int]:
+    """Return address and port of a name server: `192.0.2.53`, `192.0.2.53:5353`, `2001:db8::53`, `[…]:5353`.
+
+    Raises ValueError that says how to write it.
+    """
+    match = _NAME_SERVER.fullmatch(text)
+    host, port = (match["v6"] or match["v4"], match["port"]) if match else (text, None)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    number = _DNS_PORT if port is None else int(port)
+    if address is None or address.is_unspecified or address.is_multicast or not 0 < number <= _LAST_PORT:
+        shape = '"192.0.2.53", "192.0.2.53:5353" or "[2001:db8::53]:53"'
+        raise ValueError(f"write the address of a name server, such as {shape}")
+    return str(address), number

@@ -32,7 +32,7 @@ class LoopDetected(ProxyError):
         super().__init__(
             f"{why}: an origin of the mirror {mirror} leads back to where it is asked from. If a name server "
             "gives a proxy's address for an origin's name, write the origin's own address into "
-            "[upstream] resolve there"
+            "[upstream] resolve there, or another name server into [upstream] resolver"
         )
 
 

@@ -14,6 +14,8 @@ class UpstreamOptions:
     """What is asked past the parent proxy: hosts, domains with all below them, networks."""
     resolve: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Addresses of hosts that no name server is asked for."""
+    resolver: tuple[str, ...] = ()
+    """Name servers that are asked in place of this machine's, as `name_server_of` reads them."""
     connect_timeout_s: float = 4.0
     """Longest wait for a connection before the next origin is tried."""
     stall_timeout_s: float = 8.0

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from proxy.config.toml_reader import Fault
 from proxy.config.wording import key_text, quoted
 from proxy.mirror import ORIGINS, Mirror
+from proxy.sources.addresses import name_server_of
 from proxy.system.host_names import led_here
 from proxy.web.authorities import Authority, of_url
 from proxy.web.mounts import tidied
@@ -61,10 +62,24 @@ def pin_faults(pinned: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
                 yield Fault(f"{at}[{index}]", problem)
 
 
+def resolver_faults(servers: Sequence[str]) -> Iterator[Fault]:
+    """Judge the name servers that are to be asked."""
+    for index, text in enumerate(servers):
+        try:
+            name_server_of(text)
+        except ValueError as error:
+            yield Fault(f"upstream.resolver[{index}]", f"{error}, not {quoted(text)}")
+
+
 def unused_pins(
-    pinned: Mapping[str, Sequence[str]], parent_proxy: str, bypassed: Sequence[str]
+    pinned: Mapping[str, Sequence[str]], servers: Sequence[str], parent_proxy: str, bypassed: Sequence[str]
 ) -> Iterator[str]:
     """Yield that a parent proxy looks names up itself."""
+    if servers and parent_proxy and not bypassed:
+        yield (
+            "upstream.resolver is asked for no origin's name: parent_proxy looks up itself the names of what "
+            "goes through it; correct its name server, or name what is to be asked past it in no_proxy"
+        )
     if pinned and parent_proxy and not bypassed:
         yield (
             "upstream.resolve is used for nothing: parent_proxy looks up itself the names of what goes "
@@ -80,7 +95,8 @@ def names_led_here(mirrors: Sequence[Mirror], pinned: Mapping[str, Sequence[str]
     for name, address in led_here(hosts - known - {"localhost"}):
         yield (
             f"/etc/hosts leads {name}, an origin's name, to {address}: if that is for clients, the proxy "
-            "would ask itself; write the origin's own address into [upstream] resolve"
+            "would ask itself; write the origin's own address into [upstream] resolve, or a name server into "
+            "[upstream] resolver"
         )
 
 

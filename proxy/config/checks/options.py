@@ -20,7 +20,7 @@ from proxy.config.addresses import (
 )
 from proxy.config.checks.access import access_faults, admin_faults, listen_faults
 from proxy.config.checks.from_maas import MAAS_FILES, maas_faults
-from proxy.config.checks.names import answer_faults, pin_faults
+from proxy.config.checks.names import answer_faults, pin_faults, resolver_faults
 from proxy.config.config import Config
 from proxy.config.errors import COMMAND_LINE, ConfigError
 from proxy.config.keyrings import bundled_keyrings
@@ -83,6 +83,7 @@ class OptionChecks:
         if problem := config.upstream.parent_proxy and url_problem(config.upstream.parent_proxy):
             self._add("upstream.parent_proxy", problem)
         self._add_all(pin_faults(config.upstream.resolve))
+        self._add_all(resolver_faults(config.upstream.resolver))
         for index, entry in enumerate(config.upstream.no_proxy):
             if problem := bypass_problem(entry):
                 self._add(f"upstream.no_proxy[{index}]", problem)

@@ -5,7 +5,8 @@ silent. If its threads were shared with disk work, a hung disk would stop name
 look-ups, or the other way round; if a few were shared by all names, one dead name
 would stop the others. So each name that is being looked up has one thread, however
 many ask for it, and the number of threads is limited. A caller that has waited long
-enough goes on without the name. Of names that are pinned the configuration has the addresses.
+enough goes on without the name. Of names that are pinned the configuration has the addresses; all others may
+be looked up at name servers that it names (name_servers.py), in such threads too.
 """
 
 import asyncio
@@ -53,10 +54,12 @@ class Names(AbstractResolver):
         timeout_s: float = 5.0,
         getaddrinfo: Callable[..., Found] = socket.getaddrinfo,
         pinned: Mapping[str, Sequence[str]] = _NOTHING,
+        servers_from: str = "/etc/resolv.conf",
     ) -> None:
         self._timeout_s = timeout_s
         self._getaddrinfo = getaddrinfo
-        self._pinned = {plain_name(host): _of_addresses(texts) for host, texts in pinned.items()}
+        self._servers_from = servers_from
+        self._pinned = {plain_name(host): of_addresses(texts) for host, texts in pinned.items()}
         self._own: dict[str, str] = {}
         """Names that lead to this machine, and to which address of it."""
         self._lookups: dict[tuple[str, int], asyncio.Future[Found]] = {}
@@ -73,7 +76,7 @@ class Names(AbstractResolver):
             async with AwakeTimeout(self._timeout_s):
                 found = await asyncio.shield(lookup)
         except TimeoutError:
-            problem = f"no name server has answered for {self._timeout_s:g} s; check /etc/resolv.conf"
+            problem = f"no name server has answered for {self._timeout_s:g} s; check {self._servers_from}"
             raise NameNotResolved(host, problem) from None
         except socket.gaierror as error:
             raise NameNotResolved(host, _PROBLEMS.get(error.errno or 0, str(error.strerror))) from error
@@ -146,7 +149,8 @@ def _is_own(family: int, address: tuple[Any, ...]) -> bool:
     return True
 
 
-def _of_addresses(texts: Sequence[str]) -> Found:
+def of_addresses(texts: Sequence[str]) -> Found:
+    """Return addresses as socket.getaddrinfo does."""
     addresses = map(ipaddress.ip_address, texts)
     return [
         (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(one), 0))

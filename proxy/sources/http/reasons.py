@@ -92,7 +92,8 @@ _ADVICE = {
     HTTPStatus.GATEWAY_TIMEOUT: "what lies behind it does not answer",
     HTTPStatus.LOOP_DETECTED: (
         "it is this proxy itself, or a proxy that asks this one: if a name server gives this proxy's address "
-        "for the origin's name, write the origin's own address into [upstream] resolve"
+        "for the origin's name, write the origin's own address into [upstream] resolve, or another name "
+        "server into [upstream] resolver"
     ),
 }
 _CARETS = re.compile(r"[\s:]*\n.*", re.DOTALL)

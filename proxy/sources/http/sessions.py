@@ -24,6 +24,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from proxy import __version__
+from proxy.sources.addresses import name_server_of
 from proxy.sources.awake_timeout import AwakeTimer
 from proxy.sources.http.connector import Connector
 from proxy.sources.http.heads import HeadError, HeadReader
@@ -36,6 +37,8 @@ from proxy.sources.loops import REQUEST_FIELD, Loops
 from proxy.sources.options import UpstreamOptions
 
 READ_BUFFER_BYTES = 1024 * 1024
+_PART_FOR_NAMES = 0.9
+"""Of the time for a connection, what named name servers have together, so that what each did can be told."""
 
 
 class BadHead(ClientError):
@@ -164,11 +167,8 @@ class Sessions:
         self._loops = loops
         self.parent = ParentProxy(options.parent_proxy, options.no_proxy)
         # Names in redirects have a resolver of their own, so that slow ones do not delay configured names.
-        self._names = Names(options.connect_timeout_s, pinned=options.resolve)
-        self._resolvers = (
-            self._names,
-            PublicResolver(options.connect_timeout_s, pinned=options.resolve),
-        )
+        self._names = _names(options, Names)
+        self._resolvers = (self._names, _names(options, PublicResolver))
         self._direct, self._public = (_session(options, one) for one in self._resolvers)
         self.unpackers = ThreadPoolExecutor(2, "unpack")
         """Undo encodings of documents."""
@@ -187,7 +187,8 @@ class Sessions:
             return ""
         return (
             f"; the name {url.host} leads to {own}, which is this machine itself: if that is so for clients "
-            "to find the proxy by it, write the origin's own address into [upstream] resolve"
+            "to find the proxy by it, write the origin's own address into [upstream] resolve, or another "
+            "name server into [upstream] resolver"
         )
 
     @property
@@ -206,6 +207,18 @@ class Sessions:
         for resolver in self._resolvers:
             await resolver.close()
         self.unpackers.shutdown(wait=False, cancel_futures=True)
+
+
+def _names(options: UpstreamOptions, kind: type[Names]) -> Names:
+    if not options.resolver:
+        return kind(options.connect_timeout_s, pinned=options.resolve)
+    # Late: dnspython takes long to import, and few need it.
+    from proxy.sources.http.name_servers import NameServers  # noqa: PLC0415
+
+    servers = NameServers(
+        [name_server_of(text) for text in options.resolver], _PART_FOR_NAMES * options.connect_timeout_s
+    )
+    return kind(options.connect_timeout_s, servers, options.resolve, "[upstream] resolver")
 
 
 def _session(options: UpstreamOptions, resolver: Names) -> ClientSession:

@@ -38,6 +38,17 @@ def test_without_one_all_are_explained(tmp_path: Path) -> None:
         assert part in result.output, part
 
 
+def test_it_says_how_the_proxy_itself_is_not_led_here(tmp_path: Path) -> None:
+    result = dns("--address", "192.0.2.7", config=OWN, folder=tmp_path)
+    assert "resolver = [" in result.output
+    assert '"two.example" = ["ADDRESS"]' in result.output
+    named = dns(
+        "--address", "192.0.2.7", config=OWN + '[upstream]\nresolver = ["9.9.9.9"]\n', folder=tmp_path
+    )
+    assert "The proxy itself asks 9.9.9.9" in named.output
+    assert "ADDRESS" not in named.output
+
+
 def test_it_says_to_listen_where_the_addresses_lead(tmp_path: Path) -> None:
     """An address of IPv6 that no socket has makes each client wait, or fail."""
     config = 'listen = ["[::]:8080"]\n' + OWN.replace("two.example", "two.example:8000")

@@ -18,6 +18,7 @@ from proxy.config.load import default_data_dir, find_config_file, load_config
 from proxy.config.toml_reader import Fault, Faults, read, values
 from proxy.documents.freshness import FreshnessPolicy
 from proxy.mirror import Mirror, Trust
+from proxy.sources.addresses import name_server_of
 from proxy.web.access.gate import AccessOptions, User
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
@@ -831,9 +832,52 @@ def test_what_is_no_address_of_a_name_is_a_fault(tmp_path: Path, resolve: str, k
     assert faults(tmp_path, f"[upstream]\nresolve = {resolve}\n").keys() == {key}
 
 
+def test_name_servers_are_read(tmp_path: Path) -> None:
+    servers = ("9.9.9.9", "192.0.2.53:5353", "2620:fe::fe", "[2620:fe::fe]", "[2620:fe::fe]:5353")
+    assert load(tmp_path, f"[upstream]\nresolver = {list(servers)}\n").upstream.resolver == servers
+    assert load(tmp_path, "").upstream.resolver == ()
+    assert [name_server_of(text) for text in servers] == [
+        ("9.9.9.9", 53),
+        ("192.0.2.53", 5353),
+        ("2620:fe::fe", 53),
+        ("2620:fe::fe", 53),
+        ("2620:fe::fe", 5353),
+    ]
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "",
+        "dns.example.org",
+        "localhost:53",
+        "192.0.2.300",
+        "192.0.2.53:",
+        "192.0.2.53:0",
+        "192.0.2.53:65536",
+        "192.0.2.53:dns",
+        "0.0.0.0",
+        "224.0.0.251:5353",
+        "[::]:53",
+        "[2620:fe::fe",
+        "udp://192.0.2.53",
+    ],
+)
+def test_what_is_no_name_server_is_a_fault(tmp_path: Path, server: str) -> None:
+    said = faults(tmp_path, f'[upstream]\nresolver = ["9.9.9.9", "{server}"]\n')
+    assert said.keys() == {"upstream.resolver[1]"}
+    assert '"192.0.2.53:5353"' in said["upstream.resolver[1]"]
+    assert faults(tmp_path, f'[upstream]\nresolver = "{server}"\n').keys() == {"upstream.resolver"}
+
+
 def test_that_a_parent_proxy_looks_names_up_itself_is_told() -> None:
     pinned = {"images.maas.io": ("192.0.2.7",)}
-    assert list(unused_pins(pinned, "", ())) == list(unused_pins({}, "http://proxy:3128", ())) == []
-    assert list(unused_pins(pinned, "http://proxy:3128", ("images.maas.io",))) == []
-    (said,) = unused_pins(pinned, "http://proxy:3128", ())
+    parent = "http://proxy:3128"
+    assert list(unused_pins(pinned, ("9.9.9.9",), "", ())) == list(unused_pins({}, (), parent, ())) == []
+    assert list(unused_pins(pinned, ("9.9.9.9",), parent, ("images.maas.io",))) == []
+    (said,) = unused_pins(pinned, (), parent, ())
+    assert "upstream.resolve is" in said
+    assert "parent_proxy looks up itself" in said
+    (said,) = unused_pins({}, ("9.9.9.9",), parent, ())
+    assert "upstream.resolver is" in said
     assert "parent_proxy looks up itself" in said

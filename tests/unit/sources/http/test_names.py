@@ -94,8 +94,11 @@ async def test_each_failure_has_words_of_its_own(number: int, says: str) -> None
 
 async def test_a_silent_name_server_is_waited_for_so_long(silent: SilentServers) -> None:
     resolver = Names(0.05, silent)
-    with pytest.raises(NameNotResolved, match=r"for 0\.05 s"):
+    with pytest.raises(NameNotResolved, match=r"for 0\.05 s; check /etc/resolv\.conf"):
         await resolver.resolve("hanging", 80)
+    named = Names(0.05, silent, servers_from="[upstream] resolver")
+    with pytest.raises(NameNotResolved, match=r"for 0\.05 s; check \[upstream\] resolver"):
+        await named.resolve("hanging", 80)
     silent.end()
 
 
