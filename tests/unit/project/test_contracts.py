@@ -22,6 +22,7 @@ DISKCACHE = "diskcache is known to the ledger's table"
 SCHEMAS = "msgspec is known to the schemas of records"
 SQLITE = "SQLite is known to the ledger"
 PLACES = "Where blobs lie is known to the store"
+DNSPYTHON = "dnspython is known to the client of name servers"
 GNUPG = "gnupg is known to the keyring"
 TERMINALS = "Terminals are known to the command line"
 TEMPLATES = "Templates are known to the operator's pages"
@@ -41,6 +42,8 @@ FORBIDDEN = [
     # A package: its `__init__`, which every tree has, imports what it may not.
     ("jobs", "import diskcache", DISKCACHE),
     ("store", "import diskcache", DISKCACHE),
+    ("config", "import dns.name", DNSPYTHON),
+    ("sources/http", "from dns.resolver import Resolver", DNSPYTHON),
     ("reporting", "import gnupg", GNUPG),
     ("signatures", "import gnupg", GNUPG),
     ("store", "from aiohttp import web", AIOHTTP),
