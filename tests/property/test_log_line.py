@@ -54,6 +54,8 @@ def all_ready_and_usual(
     with pytest.MonkeyPatch.context() as patch:
         clock = [MOMENT_S]
         patch.setattr(time, "time", lambda: clock[0])
+        # Python 3.13 dates records by this one.
+        patch.setattr(time, "time_ns", lambda: int(clock[0] * 1000) * 1_000_000)
         write = RequestLog(logger, handler).prepare(ended._replace(client=None, sent_bytes=0, request_id=""))
         for one in times:
             clock[0] = one.moment_s
