@@ -7,7 +7,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -108,12 +108,7 @@ class MaasV2:
     async def make_source(self, values: Mapping[str, Any]) -> Source:
         """Make a source."""
         reply = await self._ask("POST", "boot-sources/", "make a boot source", _parts(values))
-        with suppress(KeyError, TypeError, ValueError):
-            return Source.read(json.loads(reply.body))
-        for one in await self._sources():
-            if is_same_source(one.url, values["url"]):
-                return one
-        raise MaasFault("MAAS does not tell which boot source it has made")
+        return await source_made(reply.body, values["url"], self._sources)
 
     async def change_source(self, source_id: int, values: Mapping[str, Any]) -> None:
         """Change some fields of a source."""
@@ -247,3 +242,16 @@ def _parts(values: Mapping[str, Any]) -> list[tuple[str, str | bytes]]:
             case _:
                 parts.append((name, str(value)))
     return parts
+
+
+async def source_made(body: bytes, url: str, sources: Callable[[], Awaitable[Sequence[Source]]]) -> Source:
+    """Return the source that MAAS has just made: of its reply, or else of all sources, by its URL.
+
+    Raises MaasFault where neither tells.
+    """
+    with suppress(KeyError, TypeError, ValueError):
+        return Source.read(json.loads(body))
+    for one in await sources():
+        if is_same_source(one.url, url):
+            return one
+    raise MaasFault("MAAS does not tell which boot source it has made")

@@ -4,17 +4,15 @@ It cannot change a source's URL, and what it is handed as a keyring it keeps in 
 with which MAAS then cannot verify anything: keyrings are named as files of the region's.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from proxy.connect.addresses import is_same_source
 from proxy.connect.errors import KeyFault, MaasFault, MaasLacks, MaasRefused
 from proxy.connect.maas_api.http import MaasHttp, Reply
 from proxy.connect.maas_api.model import NO_PROXY, Choice, Image, Site, Source, Version
 from proxy.connect.maas_api.told import items, truth
-from proxy.connect.maas_api.v2 import read_version
+from proxy.connect.maas_api.v2 import read_version, source_made
 
 _API = "a/v3/"
 _PAGE = 100
@@ -91,12 +89,7 @@ class MaasV3:
     async def make_source(self, values: Mapping[str, Any]) -> Source:
         """Make a source."""
         reply = await self._ask("POST", "boot_sources", "make a boot source", dict(values))
-        with suppress(KeyError, TypeError, ValueError):
-            return Source.read(json.loads(reply.body))
-        for one in await self._sources():
-            if is_same_source(one.url, values["url"]):
-                return one
-        raise MaasFault("MAAS does not tell which boot source it has made")
+        return await source_made(reply.body, values["url"], self._sources)
 
     async def change_source(self, source_id: int, values: Mapping[str, Any]) -> None:
         """Change some fields of a source: all that can be set are sent, as version 3 wants them."""
