@@ -6,7 +6,7 @@ The one place that knows all concrete classes.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -47,7 +47,7 @@ from proxy.sources.http.sessions import Sessions
 from proxy.sources.limits.limits import Limits
 from proxy.sources.limits.opened import OpenLimits
 from proxy.sources.loops import Loops
-from proxy.sources.offline import OfflineSwitch
+from proxy.sources.offline import CarriedHere, OfflineSwitch
 from proxy.sources.origin import Origin
 from proxy.sources.route import Route
 from proxy.sources.segments.hosts import Hosts
@@ -70,16 +70,21 @@ class _Parts(NamedTuple):
     readers: Readers
     offline: OfflineSwitch
     limits: OpenLimits
+    carried: Mapping[str, Origin]
 
 
 @contextlib.asynccontextmanager
 async def open_runtime(
-    config: Config, clock: Callable[[], float] = time.time, keyrings: Keyrings | None = None
+    config: Config,
+    clock: Callable[[], float] = time.time,
+    keyrings: Keyrings | None = None,
+    carried: Mapping[str, Origin] | None = None,
 ) -> AsyncIterator[Cache]:
     """Open the store and all mirrors; everything stops when the context ends.
 
     `clock` gives Unix seconds and decides what is fresh. `keyrings` are opened
-    unless given. Raises what `open_keyrings` raises.
+    unless given. `carried` are asked in the place of a mirror's configured origins,
+    also while the proxy is offline. Raises what `open_keyrings` raises.
     """
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
@@ -100,7 +105,9 @@ async def open_runtime(
         limits = OpenLimits(_boards(config), config.worker_count(), time.monotonic)
         stack.callback(limits.close)
         await threads.disk(limits.limit_all, config.upstream.limit_bytes_s)
-        parts = _Parts(config, clock, storage, reading, sessions, loops, readers, offline, limits)
+        parts = _Parts(
+            config, clock, storage, reading, sessions, loops, readers, offline, limits, carried or {}
+        )
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
             documents[mirror.name] = one = await _open_documents(mirror, keyrings.get(mirror.name), parts)
@@ -151,12 +158,14 @@ async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts
         await storage.threads.disk(SharedFacts, _boards(parts.config) / mirror.name),
         parts.config.freshness,
         clock,
-        parts.offline,
+        CarriedHere() if mirror.name in parts.carried else parts.offline,
     )
 
 
 def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
-    """Return the way to a mirror's origins, servers and folders alike."""
+    """Return the way to a mirror's origins, servers and folders alike, or to what was carried here."""
+    if mirror.name in parts.carried:
+        return Route([parts.carried[mirror.name]], time.monotonic)
     servers = [url for url in mirror.origins if not is_folder(url)]
     guard = RedirectGuard(servers, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
     counters = parts.storage.counters

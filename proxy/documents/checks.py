@@ -26,7 +26,7 @@ from proxy.documents.trouble import Trouble
 from proxy.documents.unforeseen import UnforeseenError
 from proxy.errors import ProxyError
 from proxy.moments import NO_PAUSE, Pause, within
-from proxy.sources.offline import OfflineSwitch
+from proxy.sources.offline import Offline
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Checks:
         shared: SharedFacts,
         policy: FreshnessPolicy,
         clock: Callable[[], float],
-        offline: OfflineSwitch,
+        offline: Offline,
     ) -> None:
         self._mirror = mirror
         self._check = check

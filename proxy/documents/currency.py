@@ -13,13 +13,13 @@ from proxy.documents.generation import Edition
 from proxy.documents.loaded import Readers
 from proxy.simplestreams.listing import ListingDamaged
 from proxy.simplestreams.model import Item
-from proxy.sources.offline import OfflineSwitch
+from proxy.sources.offline import Offline
 
 
 class Currency:
     """Answers for one mirror."""
 
-    def __init__(self, editions: Editions, readers: Readers, offline: OfflineSwitch) -> None:
+    def __init__(self, editions: Editions, readers: Readers, offline: Offline) -> None:
         self._editions = editions
         self._readers = readers
         self._offline = offline

@@ -28,7 +28,7 @@ from proxy.simplestreams.model import Item, Products
 from proxy.sources.document import FetchOptions, Validators
 from proxy.sources.errors import OriginError
 from proxy.sources.freshness import Freshness
-from proxy.sources.offline import OfflineSwitch
+from proxy.sources.offline import Offline
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
 
@@ -64,7 +64,7 @@ class Documents:
         shared: SharedFacts,
         policy: FreshnessPolicy,
         clock: Callable[[], float],
-        offline: OfflineSwitch,
+        offline: Offline,
     ) -> None:
         self.mirror = mirror
         self.route = route

@@ -5,10 +5,25 @@ all of them at once and lasts over restarts.
 """
 
 from pathlib import Path
+from typing import Protocol
 
 from proxy.system.mapped_files import map_file
 
 _SIZE = 1
+
+
+class Offline(Protocol):
+    """Says whether origins may be asked."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether no origin may be asked now."""
+
+
+class CarriedHere:
+    """What has been carried here may be read, whether or not the network may be used."""
+
+    is_on = False
 
 
 class OfflineSwitch:

@@ -24,6 +24,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
+from proxy.errors import ProxyError
+
 _VERSION = "version"
 _LARGEST = 2**63 - 1
 _LAST_MOMENT = 1e12
@@ -73,7 +75,7 @@ class Schema(Generic[T]):
             )
         try:
             return msgspec.convert(value, self._type)
-        except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
+        except (msgspec.MsgspecError, ProxyError, ValueError, OverflowError, RecursionError) as error:
             return Unreadable(str(error))
 
     def decode_text(self, text: str | bytes) -> T | Unreadable:

@@ -13,6 +13,7 @@ from support.tree import MAAS_CONTENT_ID, SignedTree
 from proxy.documents.documents import FlavourUnknown, NoGeneration
 from proxy.documents.mirror_status import Refusal
 from proxy.simplestreams.model import Item
+from proxy.sources.offline import OfflineSwitch
 
 PLAIN = LIST.replace(".sjson", ".json")
 PLAIN_INDEX = INDEX.replace(".sjson", ".json")
@@ -112,7 +113,9 @@ async def test_a_flavour_nobody_can_be_asked_for_is_not_said_to_be_missing(
     with pytest.raises(FlavourUnknown, match="cannot be asked for now") as caught:
         await worker.documents.find(PLAIN, CLIENT)
     assert caught.value.path == PLAIN
-    worker.documents._offline.turn(on=True)
+    switch = worker.documents._offline
+    assert isinstance(switch, OfflineSwitch)
+    switch.turn(on=True)
     assert await worker.documents.find(PLAIN, CLIENT) is None
 
 

@@ -1,0 +1,1 @@
+"""Documents that somebody has carried here, in a bundle or a lockfile, as an origin."""
