@@ -46,6 +46,9 @@ class Limit:
         self._left_bytes = 0
         """Of the latest chunk."""
         self._timer: asyncio.Handle | None = None
+        """When those that wait are served next."""
+        self._awaited = Priority.DOCUMENT
+        """Who is served then: for whoever comes before that, there may be bytes now."""
 
     def __repr__(self) -> str:
         waiting = [f"{flow.priority().name} {len(line)}" for flow, line in self._lines.items()]
@@ -65,8 +68,8 @@ class Limit:
         waiter = _Waiter(most_bytes, loop)
         line = self._lines.setdefault(flow, deque())
         line.append(waiter)
-        if self._timer is None:
-            self._timer = loop.call_soon(self._serve)
+        if self._timer is None or flow.priority() < self._awaited:
+            self._serve_soon(loop)
         try:
             return await waiter.granted
         except asyncio.CancelledError:
@@ -86,6 +89,12 @@ class Limit:
             self._timer.cancel()
             self._timer = None
 
+    def _serve_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._awaited = Priority.DOCUMENT
+        self._timer = loop.call_soon(self._serve)
+
     def _serve(self) -> None:
         """Grant what may be received now, and come back when there is more."""
         self._timer = None
@@ -97,6 +106,7 @@ class Limit:
             if not self._left_bytes:
                 taken = self._purse.take(first, sum(rank == first for rank in ranks.values()))
                 if not taken.size_bytes:
+                    self._awaited = first
                     self._timer = loop.call_later(taken.wait_s, self._serve)
                     return
                 self._left_bytes = taken.size_bytes

@@ -41,6 +41,13 @@ class Trickle(Purse):
         return Taken(CHUNK) if self.chunks else Taken(0, 0.001)
 
 
+class Sparing(Purse):
+    """Holds chunks that it keeps for clients, and has anybody else wait for an hour."""
+
+    def take(self, priority: Priority, waiting: int) -> Taken:
+        return super().take(priority, waiting) if priority <= Priority.CLIENT else Taken(0, 3600)
+
+
 def flow(priority: Priority) -> Flow:
     return Flow(lambda: priority)
 
@@ -113,6 +120,20 @@ async def test_nobody_overtakes_those_who_wait() -> None:
     purse.chunks = 1
     assert limit.take_now(1, flow(Priority.CLIENT)) == 0
     assert await line.all() == ["first"]
+
+
+async def test_a_client_that_comes_is_served_at_once_however_long_a_prefetch_still_has_to_wait() -> None:
+    """What a prefetch waits for is more than what a client needs."""
+    line = Line(limit := Limit(Sparing(2)))
+    await line.join("prefetch", flow(Priority.BACKGROUND))
+    await asyncio.sleep(0)  # Served once: it waits for an hour now.
+    for name in ("first", "second"):
+        await line.join(name, flow(Priority.CLIENT))
+        async with asyncio.timeout(60):
+            await line.tasks[-1]
+    assert line.served == ["first", "second"]
+    line.tasks[0].cancel()
+    limit.close()
 
 
 async def test_a_prefetch_that_a_client_joins_goes_first() -> None:
