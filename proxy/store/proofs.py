@@ -6,6 +6,7 @@ hashed again. All methods block.
 """
 
 import logging
+from collections.abc import Mapping
 
 from proxy.digest import Digest
 from proxy.store.blob_records import BlobRecords, Proof
@@ -29,6 +30,17 @@ class Proofs:
         changed_ns = self._store.changed_ns(digest)
         if changed_ns is not None:
             self._blobs.record_proof(digest, Proof(self._clock(), changed_ns))
+
+    def carry_over(self, changed_before: Mapping[Digest, int]) -> None:
+        """Let the proofs of blobs count on, whose files only got or lost a name since they looked like that.
+
+        The kernel calls that a change as any other. `changed_before` is what `changed_ns` said before it.
+        """
+        with self._blobs.transaction():
+            for digest, before_ns in changed_before.items():
+                proof, changed_ns = self._blobs.proof(digest), self._store.changed_ns(digest)
+                if proof is not None and proof.changed_ns == before_ns and changed_ns is not None:
+                    self._blobs.record_proof(digest, Proof(proof.hashed_at, changed_ns))
 
     def is_recent(self, digest: Digest, within_s: float = RECENT_S) -> bool:
         """Whether a blob was hashed in the last `within_s` seconds, and its file not touched since."""

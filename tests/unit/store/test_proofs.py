@@ -1,5 +1,6 @@
 """What counts as proved, and for how long."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,13 @@ def rot(store: LocalStore) -> None:
     path = layout_of(store).path(DIGEST)
     path.chmod(0o644)
     path.write_bytes(b"A blob")
+
+
+def changed_ns(store: LocalStore) -> int:
+    """Return when the blob's file was touched last."""
+    found = store.changed_ns(DIGEST)
+    assert found is not None
+    return found
 
 
 def test_a_blob_without_a_proof_is_hashed_and_then_has_one(proofs: Proofs) -> None:
@@ -91,3 +99,28 @@ def test_a_blob_that_cannot_be_read_is_not_set_aside(
     monkeypatch.setattr("proxy.store.local.reader.hashlib.file_digest", fail)
     assert proofs.problem(DIGEST, len(DATA), deep=True) == "cannot be read: Too many open files"
     assert store.has(DIGEST)
+
+
+def test_a_proof_counts_on_when_the_file_got_another_name(
+    proofs: Proofs, store: LocalStore, tmp_path: Path
+) -> None:
+    proofs.record(DIGEST)
+    before_ns = changed_ns(store)
+    while changed_ns(store) == before_ns:  # Kernel time is coarse.
+        (tmp_path / "another-name").unlink(missing_ok=True)
+        os.link(layout_of(store).path(DIGEST), tmp_path / "another-name")
+    assert not proofs.is_recent(DIGEST)
+    proofs.carry_over({DIGEST: before_ns})
+    assert proofs.is_recent(DIGEST)
+
+
+def test_no_proof_counts_on_of_what_had_changed_before_that(
+    proofs: Proofs, store: LocalStore, tmp_path: Path
+) -> None:
+    proofs.record(DIGEST)
+    recorded_ns = changed_ns(store)
+    while (before_ns := changed_ns(store)) == recorded_ns:
+        layout_of(store).path(DIGEST).chmod(0o644)
+    os.link(layout_of(store).path(DIGEST), tmp_path / "another-name")
+    proofs.carry_over({DIGEST: before_ns})
+    assert not proofs.is_recent(DIGEST)
