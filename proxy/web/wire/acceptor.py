@@ -3,8 +3,9 @@
 All of them see a client that waits. One that has more than its share of the
 connections leaves it to another for a moment, and takes it if nobody else does: so a
 process that hangs, or is busy, makes no client wait for long. The next ones that it takes
-so it takes one by one, for a process that is merely late. Knows nothing of what is
-spoken on a connection.
+so it takes one by one, for a process that is merely late. Connections that ended just before
+are no part of its share: their ends are dealt with first. Knows nothing of what is spoken on
+a connection.
 """
 
 import asyncio
@@ -76,7 +77,7 @@ class Acceptor:
         """Told of each connection: by which listening socket it came, and the connection."""
         self._loop = asyncio.get_running_loop()
         self._is_listening = False
-        self._later: asyncio.TimerHandle | None = None
+        self._later: asyncio.Handle | None = None
         self._left_at_s: float | None = None
         """When a client that waits was left to others."""
         self._waiting = select.poll()
@@ -96,15 +97,24 @@ class Acceptor:
         self._left_at_s = None
         if not self._is_listening:
             self._is_listening = True
-            self._loop.add_reader(self._listener, self._take)
+            self._loop.add_reader(self._listener, self._come)
 
     def _cease(self) -> None:
         if self._is_listening:
             self._is_listening = False
             self._loop.remove_reader(self._listener)
 
+    def _come(self) -> None:
+        """Take those who wait, but not in the next turn of the event loop, in which connections end."""
+        if self._later is None:
+            self._later = self._loop.call_soon(self._come_nearer)
+
+    def _come_nearer(self) -> None:
+        self._later = self._loop.call_soon(self._take)
+
     def _take(self) -> None:
         """Take those who wait, as far as it is our turn."""
+        self._later = None
         for _ in range(_MOST_IN_A_TURN):
             patience_s = self._share.leaves_for_s()
             if patience_s:
@@ -141,8 +151,8 @@ class Acceptor:
         self._later = self._loop.call_later(seconds, self._look_again)
 
     def _look_again(self) -> None:
-        self._later = None
         if self._waiting.poll(0):
             self._take()
         else:
+            self._later = None
             self._listen()

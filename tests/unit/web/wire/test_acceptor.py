@@ -7,9 +7,10 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 
 from proxy.processes.connection_shares import ConnectionShares
 from proxy.web.wire.acceptor import Acceptor, Alone, Share
@@ -66,6 +67,50 @@ async def two(listener: socket.socket, stack: contextlib.ExitStack) -> list[Take
     for one in takers:
         stack.callback(one.close)
     return takers
+
+
+class Noting(Alone):
+    """Notes when it is asked."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self._seen = seen
+
+    def leaves_for_s(self) -> float:
+        self._seen.append("whose turn is it")
+        return 0.0
+
+
+class Ending(asyncio.Protocol):
+    """A connection that notes its end."""
+
+    def __init__(self, seen: list[str]) -> None:
+        self._seen = seen
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._seen.append("one less")
+
+
+@pytest.mark.parametrize("kind", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_connections_that_have_ended_do_not_count_when_new_ones_come(
+    kind: Callable[[], asyncio.AbstractEventLoop], listener: socket.socket, stack: contextlib.ExitStack
+) -> None:
+    """A client that comes back at once would find its old connections counted, here or elsewhere."""
+    seen: list[str] = []
+
+    async def come_back() -> None:
+        taker = Taker(listener, Noting(seen))
+        stack.callback(taker.close)
+        first = socket.create_connection(listener.getsockname())
+        await all_taken([taker], 1)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: Ending(seen), taker.taken[0])
+        seen.clear()
+        first.close()
+        connect(listener, stack)
+        await all_taken([taker], 2)
+
+    with asyncio.Runner(loop_factory=kind) as runner:
+        runner.run(come_back())
+    assert seen[:2] == ["one less", "whose turn is it"]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
