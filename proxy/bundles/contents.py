@@ -39,13 +39,19 @@ class File:
     size: Count
     """Bytes."""
     is_carried: bool = True
-    """Whether the bundle has its bytes; if not, the far side was known to have them."""
+    """Whether the bundle has its bytes; if not, the far side was known to have them, or it is missing."""
+    is_missing: bool = False
+    """Whether the site that wrote this had not got it: it is not carried, and nobody is known to have it."""
+    part: Count = 0
+    """The part of the bundle that carries it, from 1; 0 is every part."""
 
     def __post_init__(self) -> None:
         if canonical_path(self.path.replace("%", "%25")) != self.path:
             raise ValueError(f"{self.path!r:.200} is not a path in its one form")
         if parse_digest(self.sha256) != self.sha256:
             raise ValueError(f"{self.sha256!r:.80} is not a SHA-256 in its one form")
+        if self.is_missing and self.is_carried:
+            raise ValueError(f"{self.path!r:.200} is said to be missing, and to be carried")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +69,16 @@ class Contents:
     """When the site that wrote this accepted it."""
     origins: tuple[str, ...] = ()
     """The URLs that it came from, without credentials."""
-    written_at: Moment
+    written_at: Moment | None = None
+    """Left out of bundles: the same selection makes the same bytes, so that a lost part can be made again."""
     written_by: str = ""
     """The program and its version."""
     selection: str = ""
     """What was selected, in words."""
     since: str = ""
     """What was known of the far side, in words: files that were there are not carried."""
+    parts: Count = 1
+    """How many parts the bundle has."""
     documents: tuple[File, ...]
     items: tuple[File, ...]
 
@@ -94,6 +103,7 @@ class Contents:
 
 
 _SCHEMA: Schema[Contents] = Schema(Contents)
+_OF_MOST = {"is_carried": True, "is_missing": False, "part": 0}
 
 
 def write_contents(contents: Contents) -> bytes:
@@ -119,7 +129,7 @@ def read_contents(data: bytes) -> Contents:
 
 def _row(file: dict[str, object]) -> dict[str, object]:
     """Return a file as it is written: what is true of most is left out."""
-    return {name: one for name, one in file.items() if name != "is_carried" or one is False}
+    return {name: one for name, one in file.items() if _OF_MOST.get(name) != one}
 
 
 def _first_double(paths: list[str]) -> str:

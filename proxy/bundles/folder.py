@@ -1,0 +1,156 @@
+"""A part of a bundle as a folder, which becomes whole when `index.json` gets its name, last of all.
+
+Until then that file is called `index.json.part`, by which a later run knows the bundle again
+and goes on: what is there already is hashed, and what is good stays.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.bundles.bundle import Blob, Part, Text
+from proxy.bundles.destination import PART_SUFFIX, DestinationFault, DestinationTaken, Moved
+from proxy.system.file_copies import Placer, Way, sync_file_system
+
+_OF_DISKS = {
+    "lost+found", "system volume information", "$recycle.bin", ".trashes", ".fseventsd", ".spotlight-v100",
+}  # fmt: skip
+"""What an empty disk has."""
+
+
+class FolderDestination:
+    """A folder that gets one part."""
+
+    def __init__(self, folder: Path, part: Part, *, may_link: bool, source: Path) -> None:
+        """Know the part; `may_link` lets blobs be second names of the files below `source`."""
+        self._folder = folder
+        self._source = source if may_link else None
+        self._part = part
+        self._placer = Placer(may_link=may_link)
+        self._index = folder / part.index.path
+        self._unfinished = self._beside(self._index)
+        self._has_copied = False
+        self._done_bytes = 0
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self._folder)
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self._folder
+
+    def check(self) -> int:
+        """Return how many bytes are to be written. Raises DestinationTaken if others' files are there."""
+        with self._faults():
+            self._check_free()
+            if self._source is not None and _device(self._folder) == _device(self._source):
+                return 0
+            there = (self._folder / one.path for one in self._part.blobs)
+            return self._part.blob_bytes - sum(path.stat().st_size for path in there if path.is_file())
+
+    def begin(self) -> None:
+        """Write all that is no blob. Raises what `check` raises."""
+        with self._faults():
+            self._check_free()
+            for text in (self._part.layout, *self._part.texts, *self._part.blobs):
+                (self._folder / text.path).parent.mkdir(parents=True, exist_ok=True)
+            if self._index.exists():
+                self._index.replace(self._unfinished)
+            else:
+                self._write(self._unfinished, self._part.index)
+            for text in (self._part.layout, *self._part.texts):
+                self._write(self._folder / text.path, text)
+
+    def put(self, blob: Blob, source: int, moved: Moved) -> Way | None:
+        """Write a blob from an open file; None if it was there already."""
+        path = self._folder / blob.path
+        with self._faults():
+            way = None
+            if self._is_there(path, blob, source):
+                moved(blob.size_bytes)
+            else:
+                draft = self._beside(path)
+                draft.unlink(missing_ok=True)
+                way = self._placer.place(source, blob.size_bytes, draft, moved)
+                draft.replace(path)
+                self._has_copied = self._has_copied or way is not Way.LINK
+            self._done_bytes += blob.size_bytes
+            return way
+
+    def finish(self) -> None:
+        """Have the disk take it all, and name the index."""
+        with self._faults():
+            sync_file_system(self._folder)
+            self._unfinished.replace(self._index)
+            sync_file_system(self._folder)
+
+    def close(self) -> None:
+        """Do nothing: no file is open between calls."""
+
+    def _check_free(self) -> None:
+        try:
+            names = sorted(os.listdir(self._folder))
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            raise DestinationTaken(
+                f"{self._folder} is a file: name a folder, or a tar file (*.tar), that is not there yet"
+            ) from None
+        for index in (self._index, self._unfinished):
+            with contextlib.suppress(FileNotFoundError):
+                if index.read_bytes() == self._part.index.data:
+                    return
+                what = "another bundle" if index is self._index else "another bundle, which is not whole"
+                raise DestinationTaken(
+                    f"{self._folder} holds {what}, and nothing of it is changed: name another folder, or remove"
+                    f" that one first; `--like {self._folder}` makes the rest of that one"
+                )
+        strangers = [one for one in names if one.lower() not in _OF_DISKS and not one.startswith(".Trash-")]
+        if strangers:
+            raise DestinationTaken(
+                f"{self._folder} holds other files, such as {strangers[0]!r:.80}, and nothing of them is"
+                f" changed: name a folder that is not there yet, such as {self._folder / 'bundle'}"
+            )
+
+    def _is_there(self, path: Path, blob: Blob, source: int) -> bool:
+        """Whether a blob is there from an earlier run, and good."""
+        try:
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if os.path.samestat(status, os.fstat(source)):
+                    return True
+                if status.st_size != blob.size_bytes:
+                    return False
+                return hashlib.file_digest(file, "sha256").hexdigest() == blob.digest
+        except FileNotFoundError:
+            return False
+
+    def _write(self, path: Path, text: Text) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_bytes() == text.data:
+                return
+        draft = self._beside(path)
+        draft.write_bytes(text.data)
+        draft.replace(path)
+
+    @staticmethod
+    def _beside(path: Path) -> Path:
+        return path.with_name(path.name + PART_SUFFIX)
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            missing_bytes = self._part.blob_bytes - self._done_bytes
+            raise DestinationFault.of(self._folder, error, missing_bytes) from error
+
+
+def _device(path: Path) -> int:
+    """Return on which file system a path is, or would be."""
+    return next(one for one in (path, *path.absolute().parents) if one.exists()).stat().st_dev
