@@ -69,6 +69,8 @@ class Part:
     """All other small files."""
     blobs: tuple[Blob, ...]
     """Documents first."""
+    moment: float
+    """Unix seconds: what is in a tar is dated so, and no later run dates it otherwise."""
 
     @property
     def small_files(self) -> tuple[Text, ...]:
@@ -107,9 +109,7 @@ class Bundle:
         return sum(one.size_bytes for one in self._blobs(None))
 
     @classmethod
-    def of(
-        cls, contents: Sequence[Contents], importer: bytes = b"", sign: Sign | None = None
-    ) -> Self:
+    def of(cls, contents: Sequence[Contents], importer: bytes = b"", sign: Sign | None = None) -> Self:
         """Return the bundle with these contents, as `divided` returns them."""
         texts: dict[str, Text] = {}
         manifests = []
@@ -145,6 +145,7 @@ class Bundle:
             index=index,
             texts=(*self.head, *texts, Text(SUMS_PATH, sums(summed))),
             blobs=blobs,
+            moment=max(one.accepted_at for one in self.contents),
         )
 
     def all_parts(self) -> Iterator[Part]:
@@ -187,7 +188,8 @@ def divided(
     # How long the contents are depends on how many digits the numbers of parts have.
     most = 9
     while True:
-        drafted = [_numbered(one, dict.fromkeys((digest for _, digest, _ in items), most), most) for one in contents]
+        widest = dict.fromkeys((digest for _, digest, _ in items), most)
+        drafted = [_numbered(one, widest, most) for one in contents]
         in_each_bytes = _in_each_bytes(Bundle.of(drafted, importer), len(drafted) if is_signed else 0)
         parts = pack(items, part_bytes, in_each_bytes)
         count = max(parts.values(), default=1)

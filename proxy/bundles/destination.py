@@ -2,7 +2,6 @@
 
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -10,10 +9,8 @@ from proxy.bundles.bundle import Blob
 from proxy.errors import ProxyError
 from proxy.readable import size
 from proxy.store.owners import Owner
-from proxy.system.file_copies import Way
-
-Moved = Callable[[int], None]
-"""Is told how many bytes more of a blob are there; what it raises ends the writing."""
+from proxy.system.file_copies import Moved
+from proxy.system.same_bytes import Way
 
 PART_SUFFIX = ".part"
 """Of what is not whole yet."""
@@ -48,7 +45,7 @@ class Destination(Protocol):
         """Where it is; None if it is no place in a file system."""
 
     def check(self) -> int:
-        """Return how many bytes are still to be written. Raises DestinationTaken if anything else is there."""
+        """Return how many bytes are to be written. Raises DestinationTaken if others' files are there."""
 
     def begin(self) -> None:
         """Write all that is no blob; go on with what an earlier run left."""
@@ -86,8 +83,7 @@ def _advice(error: OSError, missing_bytes: int) -> str:
     if number == errno.EROFS:
         return ": it is mounted read-only: mount it for writing, or name another place"
     if number in _GONE:
-        return ": was it pulled out? See dmesg; plug it in again, and run the same again: it goes on from there"
+        return ": was it pulled out? See dmesg; plug it in, and run the same again: it goes on from there"
     if number in _BARRED:
         return f": {Owner.running()} may not write there: change its owner or mode, or name another place"
     return ""
-

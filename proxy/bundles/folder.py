@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.bundles.bundle import Blob, Part, Text
-from proxy.bundles.destination import PART_SUFFIX, DestinationFault, DestinationTaken, Moved
-from proxy.system.file_copies import Placer, Way, sync_file_system
+from proxy.bundles.destination import PART_SUFFIX, DestinationFault, DestinationTaken
+from proxy.bundles.oci import BLOBS
+from proxy.system.file_copies import Moved, Placer, sync_file_system
+from proxy.system.same_bytes import Way
 
 _OF_DISKS = {
     "lost+found", "system volume information", "$recycle.bin", ".trashes", ".fseventsd", ".spotlight-v100",
@@ -57,8 +59,7 @@ class FolderDestination:
         """Write all that is no blob. Raises what `check` raises."""
         with self._faults():
             self._check_free()
-            for text in (self._part.layout, *self._part.texts, *self._part.blobs):
-                (self._folder / text.path).parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / BLOBS).mkdir(parents=True, exist_ok=True)
             if self._index.exists():
                 self._index.replace(self._unfinished)
             else:
@@ -78,7 +79,7 @@ class FolderDestination:
                 draft.unlink(missing_ok=True)
                 way = self._placer.place(source, blob.size_bytes, draft, moved)
                 draft.replace(path)
-                self._has_copied = self._has_copied or way is not Way.LINK
+                self._has_copied = self._has_copied or way is not Way.LINKED
             self._done_bytes += blob.size_bytes
             return way
 
@@ -94,7 +95,7 @@ class FolderDestination:
 
     def _check_free(self) -> None:
         try:
-            names = sorted(os.listdir(self._folder))
+            names = sorted(one.name for one in self._folder.iterdir())
         except FileNotFoundError:
             return
         except NotADirectoryError:
@@ -107,8 +108,8 @@ class FolderDestination:
                     return
                 what = "another bundle" if index is self._index else "another bundle, which is not whole"
                 raise DestinationTaken(
-                    f"{self._folder} holds {what}, and nothing of it is changed: name another folder, or remove"
-                    f" that one first; `--like {self._folder}` makes the rest of that one"
+                    f"{self._folder} holds {what}, and nothing of it is changed: name another folder,"
+                    " or remove that one first"
                 )
         strangers = [one for one in names if one.lower() not in _OF_DISKS and not one.startswith(".Trash-")]
         if strangers:

@@ -42,7 +42,7 @@ def room_for(file_bytes: int) -> int:
 
 
 def pack(files: Iterable[tuple[str, Digest, int]], part_bytes: int, in_each_bytes: int) -> dict[Digest, int]:
-    """Return the part of each digest, from 1, given paths, digests and sizes, and what every part has besides.
+    """Return the part of each digest, from 1, given paths, digests, sizes, and what every part has besides.
 
     Raises DoesNotFit.
     """

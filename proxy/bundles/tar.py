@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.bundles.bundle import Blob, Part
-from proxy.bundles.destination import PART_SUFFIX, DestinationFault, DestinationTaken, Moved
+from proxy.bundles.destination import PART_SUFFIX, DestinationFault, DestinationTaken
 from proxy.bundles.texts import SUMS_PATH
 from proxy.digest import Digest
 from proxy.system.durable import sync_directory
-from proxy.system.file_copies import Way, copy_bytes
+from proxy.system.file_copies import Moved, copy_bytes
+from proxy.system.same_bytes import Way
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
@@ -27,18 +28,17 @@ _MODE = 0o644
 
 def tar_bytes(part: Part) -> int:
     """Return how large a part is as a tar."""
-    head = len(_head(part, 0))
+    head = len(_head(part))
     return head + sum(map(_blob_bytes, part.blobs)) + len(_END)
 
 
 class PipeDestination:
     """A pipe, or whatever standard output is, that gets one part as a tar."""
 
-    def __init__(self, target: int, part: Part, moment: float) -> None:
-        """Write to an open file; `moment` (Unix seconds) is what its entries are dated."""
+    def __init__(self, target: int, part: Part) -> None:
+        """Write to an open file."""
         self._target = target
         self._part = part
-        self._moment = moment
 
     @property
     def name(self) -> str:
@@ -56,15 +56,15 @@ class PipeDestination:
 
     def begin(self) -> None:
         """Write all that is no blob."""
-        self._write(_head(self._part, self._moment))
+        self._write(_head(self._part))
 
     def put(self, blob: Blob, source: int, moved: Moved) -> Way | None:
         """Write a blob from an open file."""
-        self._write(_header(blob.path, blob.size_bytes, self._moment))
+        self._write(_header(blob.path, blob.size_bytes, self._part.moment))
         with self._faults():
             copy_bytes(source, blob.size_bytes, self._target, moved)
         self._write(_padding(blob.size_bytes))
-        return Way.COPY
+        return Way.COPIED
 
     def finish(self) -> None:
         """Write the end of the tar."""
@@ -93,13 +93,11 @@ class PipeDestination:
 class TarDestination:
     """A tar file that gets one part, and beside it a file of its digest."""
 
-    def __init__(self, path: Path, part: Part, moment: float) -> None:
-        """Know the part; `moment` (Unix seconds) is what its entries are dated."""
+    def __init__(self, path: Path, part: Part) -> None:
         self._path = path
         self._draft = path.with_name(path.name + PART_SUFFIX)
         self._part = part
-        self._moment = moment
-        self._head = _head(part, moment)
+        self._head = _head(part)
         self._fd = -1
         self._is_whole = False
         self._there_bytes = 0
@@ -125,7 +123,8 @@ class TarDestination:
             for path in (self._path, self._draft):
                 with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                     beginning = file.read(len(self._head))
-                    if not self._head.startswith(beginning) or (path == self._path and beginning != self._head):
+                    is_cut = path == self._draft and self._head.startswith(beginning)
+                    if beginning != self._head and not is_cut:
                         raise DestinationTaken(
                             f"{path} is another file, or another bundle, and nothing of it is changed: name"
                             " another file, or remove that one first"
@@ -155,7 +154,7 @@ class TarDestination:
                 return None
             if self._is_whole:
                 raise DestinationTaken(f"{self._path} is damaged: remove it, and run the same again")
-            self._write(_header(blob.path, blob.size_bytes, self._moment))
+            self._write(_header(blob.path, blob.size_bytes, self._part.moment))
             offset = 0
             while offset < blob.size_bytes:
                 data = os.pread(source, min(_READ_BYTES, blob.size_bytes - offset), offset)
@@ -165,7 +164,7 @@ class TarDestination:
                 offset += len(data)
                 moved(len(data))
             self._write(_padding(blob.size_bytes))
-            return Way.COPY
+            return Way.COPIED
 
     def finish(self) -> None:
         """Have the disk take it, give it its name, and write its digest beside it."""
@@ -192,7 +191,7 @@ class TarDestination:
         entry_bytes = _blob_bytes(blob)
         if self._written_bytes + entry_bytes > self._there_bytes:
             return False
-        header = _header(blob.path, blob.size_bytes, self._moment)
+        header = _header(blob.path, blob.size_bytes, self._part.moment)
         if self._pread(len(header), self._written_bytes) != header:
             return False
         of_blob, of_tar = hashlib.sha256(), self._hash.copy()
@@ -234,13 +233,15 @@ class TarDestination:
         try:
             yield
         except OSError as error:
-            raise DestinationFault.of(self._path, error, tar_bytes(self._part) - self._written_bytes) from error
+            raise DestinationFault.of(
+                self._path, error, tar_bytes(self._part) - self._written_bytes
+            ) from error
 
 
-def _head(part: Part, moment: float) -> bytes:
+def _head(part: Part) -> bytes:
     """Return the beginning of a part's tar, up to the blobs."""
     return b"".join(
-        _header(one.path, len(one.data), moment) + one.data + _padding(len(one.data))
+        _header(one.path, len(one.data), part.moment) + one.data + _padding(len(one.data))
         for one in part.small_files
     )
 

@@ -22,6 +22,7 @@ _COMMANDS = {
     "prefetch": "proxy.cli.prefetch",
     "sync": "proxy.cli.sync",
     "ready": "proxy.cli.ready",
+    "export": "proxy.cli.export",
     "query": "proxy.cli.query",
     "stats": "proxy.cli.stats",
     "pin": "proxy.cli.actions",

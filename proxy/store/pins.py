@@ -1,7 +1,7 @@
 """Pins: named wishes to keep blobs, which eviction obeys. Whoever was told of one relies on it.
 
     pin/<digest>    the names of the pins that keep the blob, a JSON list
-    held/<digest>   a pin has let go of it a short while ago, or an export is about to read it; expires by itself
+    held/<digest>   a pin has let go of it lately, or an export is about to read it; expires by itself
 
 A pin may come before its blob. A record that this release cannot read protects its blob, and is kept
 as an entry of the list that takes its place; so is an entry that is no name. Another release

@@ -1,84 +1,70 @@
-"""Giving bytes that are on this machine another name or another file: at no cost where the disk can."""
+"""Putting the bytes of open files at paths, in the first way that goes: at no cost where the disk can."""
 
+import contextlib
 import ctypes
 import errno
-import fcntl
 import os
-from collections.abc import Callable
-from enum import Enum
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_FICLONE = 0x40049409
-"""linux/fs.h"""
-_SLICE_BYTES = 32 * 1024**2
-
-_CANNOT = {
-    errno.EXDEV, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES,
-    errno.EMLINK, errno.EBADF, errno.ETXTBSY, errno.ENOENT, errno.ELOOP,
-}  # fmt: skip
-"""What says that a way does not go here; any other error is one of the disk."""
+from proxy.system.same_bytes import Way, clone, link
 
 Moved = Callable[[int], None]
 """Is told of each further piece; what it raises ends the copying."""
 
-
-class Way(Enum):
-    """How bytes came to be under another name. In the order in which ways are tried."""
-
-    REFLINK = "shared"
-    """Another file, whose bytes are on the disk once until one of the two is changed."""
-    LINK = "linked"
-    """The same file under a second name."""
-    COPY = "copied"
+_SLICE_BYTES = 32 * 1024**2
+_PIECE_BYTES = 1024**2
+_CANNOT = {errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EBADF}
+"""What says that the kernel copies otherwise between these two files; EBADF of what is opened to append."""
 
 
 class Placer:
-    """Puts the bytes of open files at paths, in the first of some ways that goes."""
+    """Puts bytes at paths of one file system, and remembers which ways do not go there."""
 
     def __init__(self, *, may_link: bool) -> None:
         """Know whether a second name will do; whoever changes the file there changes it here."""
-        self._ways = [Way.REFLINK, Way.LINK] if may_link else [Way.REFLINK]
+        self._may_clone = True
+        self._may_link = may_link
 
     def place(self, source: int, size_bytes: int, path: Path, moved: Moved) -> Way:
         """Put an open file's bytes at a path where nothing is. Raises OSError, and then nothing is there."""
-        for way in list(self._ways):
-            try:
-                _clone(source, path) if way is Way.REFLINK else _link(source, path)
-            except OSError as error:
-                if error.errno not in _CANNOT:
-                    raise
-                if error.errno != errno.EMLINK:
-                    self._ways.remove(way)
-            else:
+        if self._may_clone:
+            if _clone(source, path):
                 moved(size_bytes)
-                return way
-        _copy(source, size_bytes, path, moved)
-        return Way.COPY
+                return Way.CLONED
+            self._may_clone = False
+        if self._may_link:
+            if link(source, path):
+                moved(size_bytes)
+                return Way.LINKED
+            self._may_link = False
+        with _created(path) as target:
+            copy_bytes(source, size_bytes, target, moved)
+        return Way.COPIED
 
 
 def copy_bytes(source: int, size_bytes: int, target: int, moved: Moved) -> None:
-    """Append an open file's bytes to another, by the kernel's own means. Raises OSError."""
-    offset = 0
+    """Append an open file's bytes to another, or send them through a pipe. Raises OSError."""
     ways = [_by_copy_file_range, _by_sendfile, _by_write]
+    offset = 0
     while offset < size_bytes:
+        count = 0
         try:
             count = ways[0](source, target, offset, min(_SLICE_BYTES, size_bytes - offset))
         except OSError as error:
             if error.errno not in _CANNOT or len(ways) == 1:
                 raise
-            del ways[0]
-            continue
-        if count == 0:
-            if len(ways) == 1:
-                raise OSError(errno.EIO, "the file is shorter than it was")
-            del ways[0]  # Some file systems say so of what they cannot copy.
-            continue
-        offset += count
-        moved(count)
+        if count:
+            offset += count
+            moved(count)
+        elif len(ways) == 1:
+            raise OSError(errno.EIO, "the file became shorter while it was read")
+        else:
+            del ways[0]  # Some file systems copy nothing, and call that no error.
 
 
 def sync_file_system(folder: Path) -> None:
-    """Have the disk take all that was written below a folder. Raises OSError."""
+    """Have the disk take all that was written on the file system of a folder. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
@@ -88,39 +74,25 @@ def sync_file_system(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _clone(source: int, path: Path) -> None:
-    target = _create(path)
+def _clone(source: int, path: Path) -> bool:
+    with _created(path) as target:
+        if clone(source, target):
+            return True
+    path.unlink()
+    return False
+
+
+@contextlib.contextmanager
+def _created(path: Path) -> Iterator[int]:
+    """Open a new file, which goes again if anything fails."""
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        yield target
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     finally:
         os.close(target)
-
-
-def _link(source: int, path: Path) -> None:
-    # With a folder's descriptor Python asks the kernel to follow the link that this path is.
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    try:
-        os.link(f"/proc/self/fd/{source}", path.name, dst_dir_fd=folder, follow_symlinks=True)
-    finally:
-        os.close(folder)
-
-
-def _copy(source: int, size_bytes: int, path: Path, moved: Moved) -> None:
-    target = _create(path)
-    try:
-        copy_bytes(source, size_bytes, target, moved)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(target)
-
-
-def _create(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
 
 
 def _by_copy_file_range(source: int, target: int, offset: int, count: int) -> int:
@@ -132,7 +104,7 @@ def _by_sendfile(source: int, target: int, offset: int, count: int) -> int:
 
 
 def _by_write(source: int, target: int, offset: int, count: int) -> int:
-    data = memoryview(os.pread(source, min(count, 1024**2), offset))
+    data = memoryview(os.pread(source, min(count, _PIECE_BYTES), offset))
     written = 0
     while written < len(data):
         written += os.write(target, data[written:])

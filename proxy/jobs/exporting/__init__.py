@@ -1,1 +1,1 @@
-"""Writing what is here so that it can be carried elsewhere: what is selected, proved, and put into a bundle."""
+"""Writing what is here so that it can be carried elsewhere: it is selected, proved, and put into a bundle."""

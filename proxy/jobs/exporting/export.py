@@ -17,10 +17,10 @@ from proxy.bundles.destination import Destination, DestinationFault, free_bytes
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.progress import Progress
-from proxy.readable import size
+from proxy.readable import counted, size
 from proxy.service.cache import Cache
 from proxy.store.protocols import DAMAGED
-from proxy.system.file_copies import Way
+from proxy.system.same_bytes import Way
 from proxy.system.threads import ended
 
 _Result = TypeVar("_Result")
@@ -34,7 +34,14 @@ class DocumentsMissing(ProxyError):
     """Documents without which nobody can import anything."""
 
 
-class _Stopped(Exception):  # noqa: N818 - no error: the export was interrupted
+class NoSuchPart(ProxyError):
+    """A part beyond the last one."""
+
+    def __init__(self, number: int, parts: int) -> None:
+        super().__init__(f"there is no part {number}: the bundle has {counted(parts, 'part')}")
+
+
+class _Stopped(Exception):
     pass
 
 
@@ -76,10 +83,21 @@ class Survey:
     known_bytes: int
     """What is left out because the far side has it."""
 
+    parts: tuple[Part, ...]
+    """As they would be without a signature."""
+
     @property
-    def parts(self) -> tuple[Part, ...]:
-        """The parts, as they would be without a signature."""
-        return tuple(Bundle.of(self.contents).all_parts())
+    def carried_files(self) -> int:
+        """How many different files are to be carried."""
+        return len(self._carried())
+
+    @property
+    def carried_bytes(self) -> int:
+        """How large they are."""
+        return sum(self._carried().values())
+
+    def _carried(self) -> dict[Digest, int]:
+        return {file.sha256: file.size for one in self.contents for file in one.files() if file.is_carried}
 
 
 @dataclass(slots=True)
@@ -135,7 +153,7 @@ class Export:
             return report
         slow = self._cache.storage.threads.slow
         bundle = await slow(self._bundle, survey)
-        parts = [one for one in bundle.all_parts() if self._order.only_part in {None, one.number}]
+        parts = self._chosen(bundle)
         destinations = [destination(part) for part in parts]
         await slow(_check_room, destinations)
         await self._hold(parts)
@@ -170,8 +188,10 @@ class Export:
             )
             for one in order.contents
         ]
+        of_parts = divided(contents, order.part_bytes, order.importer, is_signed=order.sign is not None)
         return Survey(
-            contents=divided(contents, order.part_bytes, order.importer, is_signed=order.sign is not None),
+            contents=of_parts,
+            parts=self._chosen(Bundle.of(of_parts, order.importer)),
             missing=tuple(missing),
             known_files=len(known),
             known_bytes=sum(known.values()),
@@ -189,8 +209,17 @@ class Export:
                 self._damaged[digest] = f"{problem}; it was set aside" if problem == DAMAGED else problem
 
     def _bundle(self, survey: Survey) -> Bundle:
-        """Return what is written, signed if that is ordered. Blocks for as long as a person types a password."""
+        """Return what is written, signed if that is ordered. Blocks while a person types a password."""
         return Bundle.of(survey.contents, self._order.importer, self._order.sign)
+
+    def _chosen(self, bundle: Bundle) -> tuple[Part, ...]:
+        """Return the parts that are ordered. Raises NoSuchPart."""
+        number = self._order.only_part
+        if number is None:
+            return tuple(bundle.all_parts())
+        if number > bundle.parts:
+            raise NoSuchPart(number, bundle.parts)
+        return (bundle.part(number),)
 
     async def _hold(self, parts: Sequence[Part]) -> None:
         """Keep from eviction what is to be written, for as long as that takes to a slow stick."""
@@ -211,7 +240,7 @@ class Export:
                     report.reused_files += 1
                     continue
                 report.ways[way] = report.ways.get(way, 0) + blob.size_bytes
-                if way is Way.LINK and before_ns is not None:
+                if way is Way.LINKED and before_ns is not None:
                     touched[blob.digest] = before_ns
             await storage.threads.ledger(storage.proofs.carry_over, touched)
             await self._in_thread(place.finish)
@@ -221,7 +250,9 @@ class Export:
     def _put(self, place: Destination, blob: Blob) -> Way | None:
         opened = self._cache.storage.store.open(blob.digest, blob.size_bytes)
         if opened is None:
-            raise DestinationFault(f"{blob.mirror} {blob.name} was removed here meanwhile: run the same again")
+            raise DestinationFault(
+                f"{blob.mirror} {blob.name} was removed here meanwhile: run the same again"
+            )
         with opened:
             return place.put(blob, opened.fd, lambda count: self._moved(blob, count))
 

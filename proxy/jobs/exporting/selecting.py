@@ -1,4 +1,4 @@
-"""From a selection to the contents of a bundle: the documents of each mirror, and the items that are meant."""
+"""From a selection to the contents of a bundle: the documents of each mirror, and the items meant."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -101,4 +101,3 @@ def _contents(
 
 def _file(item: Item) -> File:
     return File(path=item.path, sha256=item.digest, size=item.size_bytes)
-
