@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from proxy.digest import Digest
+from proxy.system.same_bytes import Way
 
 DAMAGED = "is damaged: its bytes do not match its sha256"
 """What `ReadStore.problem` says of a blob that should be set aside."""
@@ -154,6 +155,26 @@ class Incoming(Protocol):
         """Stop being the writer; what has arrived stays, unless committed or discarded."""
 
 
+class Adoption(Protocol):
+    """A file of somebody else, open for reading, whose bytes are to become a blob, whatever its digest."""
+
+    way: Way
+    """How the bytes come here: what is linked takes no room, and its file is read-only from then on."""
+
+    def step(self) -> int:
+        """Hash the next piece; return how long it was, 0 at the end. Raises OSError."""
+
+    @property
+    def digest(self) -> Digest:
+        """The SHA-256 of what was hashed so far."""
+
+    def commit(self) -> None:
+        """Make what was hashed a blob, durably. Raises OSError, also if the file was written meanwhile."""
+
+    def close(self) -> None:
+        """Let go of the file, and remove what was not committed. The descriptor stays open."""
+
+
 class Inspection(Protocol):
     """A blob that is hashed again piece by piece, at whatever pace. It may be removed meanwhile."""
 
@@ -226,6 +247,9 @@ class WriteStore(ReadStore, Protocol):
         Bytes that are already there are hashed again. A partial file longer than the
         blob is worthless and starts anew. Raises OSError.
         """
+
+    def adopt(self, fd: int) -> Adoption:
+        """Begin to take over the bytes of a file that is open for reading. Raises OSError."""
 
     def follow(self, digest: Digest) -> Partial | None:
         """Open the partial file of a digest for reading; None when there is none."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 from support.layout import Layout
@@ -81,6 +82,19 @@ def fill(store: PruneStore) -> None:
         incoming.commit()
 
 
+def adopt(store: PruneStore, *, commits: bool = True) -> Digest:
+    """Bring the blob in from a file of somebody else."""
+    with NamedTemporaryFile() as file:
+        file.write(DATA)
+        file.flush()
+        with closing(store.adopt(file.fileno())) as adoption:
+            while adoption.step():
+                pass
+            if commits:
+                adoption.commit()
+            return adoption.digest
+
+
 # Reading
 
 
@@ -97,7 +111,9 @@ def test_what_is_not_there_is_missing_everywhere(store: PruneStore) -> None:
     assert not list(store.partial_digests())
 
 
-@pytest.mark.parametrize("bring", [lambda store: store.put(DATA), fill], ids=["put", "filled"])
+@pytest.mark.parametrize(
+    "bring", [lambda store: store.put(DATA), fill, adopt], ids=["put", "filled", "adopted"]
+)
 def test_what_was_stored_is_read_in_every_way(
     store: PruneStore, bring: Callable[[PruneStore], object]
 ) -> None:
@@ -134,6 +150,12 @@ def test_a_blob_of_another_size_than_asked_for_is_not_opened(store: PruneStore) 
     assert store.problem(DIGEST, SIZE - 1, deep=False) == f"has {SIZE} bytes instead of {SIZE - 1}"
     assert "wrong size" in str(store.audit(DIGEST, SIZE - 1))
     assert store.has(DIGEST)
+
+
+def test_what_was_adopted_and_not_committed_leaves_nothing(store: PruneStore) -> None:
+    assert adopt(store, commits=False) == DIGEST
+    assert not store.has(DIGEST)
+    assert not list(store.partial_digests())
 
 
 def test_storing_again_changes_nothing(store: PruneStore) -> None:

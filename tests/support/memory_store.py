@@ -13,6 +13,7 @@ from typing import Self
 
 from proxy.digest import Digest, Verifier, digest_of
 from proxy.store.protocols import DAMAGED, FoundBlob, PartialStatus, Progress
+from proxy.system.same_bytes import Way
 
 _READ_BYTES = 1000
 
@@ -187,6 +188,32 @@ class MemoryRemoval:
         pass
 
 
+class MemoryAdoption:
+    """A file that is read into memory."""
+
+    way = Way.COPIED
+
+    def __init__(self, store: "MemoryStore", fd: int) -> None:
+        self._store = store
+        self._fd = fd
+        self._data = b""
+
+    def step(self) -> int:
+        piece = os.pread(self._fd, _READ_BYTES, len(self._data))
+        self._data += piece
+        return len(piece)
+
+    @property
+    def digest(self) -> Digest:
+        return digest_of(self._data)
+
+    def commit(self) -> None:
+        self._store.put(self._data)
+
+    def close(self) -> None:
+        self._data = b""
+
+
 class MemoryStore:
     """Blobs in memory. A PruneStore."""
 
@@ -265,6 +292,9 @@ class MemoryStore:
                 file.is_named = False
             file = self.partials[digest] = _File()
         return MemoryIncoming(self, file, digest, size_bytes)
+
+    def adopt(self, fd: int) -> "MemoryAdoption":
+        return MemoryAdoption(self, fd)
 
     def follow(self, digest: Digest) -> MemoryPartial | None:
         return MemoryPartial(self.partials[digest], is_kept=False) if digest in self.partials else None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from proxy.digest import Digest, digest_of
 from proxy.store.files import StoreFault, publish, remove
+from proxy.store.local.adoption import LocalAdoption
 from proxy.store.local.folders import DRAFT_PREFIX, VERIFIED_MODE
 from proxy.store.local.incoming import LocalIncoming
 from proxy.store.local.partial import LocalPartial
@@ -65,6 +66,11 @@ class LocalWriter(LocalReader):
         return LocalIncoming.acquire(
             self._folders.partial(digest), self._folders.blob(digest), digest, size_bytes
         )
+
+    def adopt(self, fd: int) -> LocalAdoption:
+        """Begin to take over the bytes of a file that is open for reading. Raises OSError."""
+        self._make_if_missing()
+        return LocalAdoption(self._folders, fd)
 
     def follow(self, digest: Digest) -> LocalPartial | None:
         """Open the partial file of a digest for reading; None when there is none."""

@@ -1,0 +1,44 @@
+"""Why a tree cannot be written or read, in words for whoever named it."""
+
+import errno
+import os
+from pathlib import Path
+
+from proxy.errors import ProxyError
+
+_MOST_LISTED = 5
+_ADVICE = {
+    errno.ENOSPC: "; free disk space, and run it again: it goes on where it stopped",
+    errno.EDQUOT: "; free disk space or raise the quota, and run it again: it goes on where it stopped",
+    errno.EROFS: "; the file system is read-only",
+    errno.EIO: "; the disk fails: see dmesg",
+}
+_BARRED = {errno.EACCES, errno.EPERM}
+
+
+class TreeRefused(ProxyError):
+    """A folder into which no tree is written, or from which none is read, and what to do about it."""
+
+
+class TreeFault(ProxyError):
+    """A disk, or the folder's modes, keep a tree from being written or read."""
+
+    @classmethod
+    def of(cls, folder: Path, error: OSError) -> "TreeFault":
+        """Return an error of this machine in words."""
+        name = os.fsdecode(error.filename) if error.filename else str(folder)
+        advice = _ADVICE.get(error.errno or 0, "")
+        if error.errno in _BARRED:
+            advice = f"; user number {os.geteuid()} has to be allowed to write in {folder}"
+        elif error.errno in {errno.EINVAL, errno.EILSEQ} and ":" in name:
+            advice = (
+                "; its file system (FAT, exFAT or NTFS?) holds no names with a colon, and lists have such: "
+                "export to another file system, or a bundle, whose files have no such names"
+            )
+        return cls(f"{name}: {error.strerror or error}{advice}")
+
+
+def listed(names: list[str]) -> str:
+    """Return the first few of some names."""
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
