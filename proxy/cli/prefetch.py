@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from proxy.cli.going_on import go_on_text
 from proxy.cli.maas_access import MaasAccess, maas_at, maas_options
 from proxy.cli.options import (
     Asked,
@@ -18,7 +19,7 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import COMPLETE, PARTIAL, run_as_owner, run_with_cache
-from proxy.cli.show import View, make_view, plan_event, plan_lines, summary_event, summary_lines, tell
+from proxy.cli.show import FetchView, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
 from proxy.connect.maas_api.model import Site
 from proxy.errors import ProxyError
@@ -122,7 +123,7 @@ def _carry_out(config: Config, order: Order, *, dry_run: bool, as_json: bool) ->
                     await asyncio.shield(unpin_if_nothing_came(cache, order.pin))
         return COMPLETE if run.is_complete else PARTIAL
 
-    return run_with_cache(config, work)
+    return run_with_cache(config, work, if_interrupted=go_on_text())
 
 
 def _order(config: Config, mirrors: list[str], selection: Selection, transfers: int) -> Order:
@@ -143,7 +144,7 @@ class _Shown(Watcher):
         self._order = order
         self._as_json = as_json
         self._began: float | None = None
-        self._view: View | None = None
+        self._view: FetchView | None = None
 
     def unchecked(self, mirror: str, problem: str) -> None:
         """Warn."""
@@ -167,7 +168,7 @@ class _Shown(Watcher):
     def begun(self, plan: Plan) -> None:
         """Show progress from now on."""
         self._began = time.monotonic()
-        self._view = make_view(as_json=self._as_json)
+        self._view = FetchView(as_json=self._as_json)
         self._view.begun(plan)
 
     def moved(self, wanted: Wanted, filled_bytes: int) -> None:

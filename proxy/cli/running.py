@@ -1,6 +1,7 @@
 """Running a command's work with an open cache, and turning its end into an exit code."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -20,15 +21,21 @@ from proxy.store.owners import Owner
 COMPLETE = 0
 FAILED = 1
 PARTIAL = 3
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+_GOES_ON = "what has arrived is kept, the next run goes on from there"
 
 _Result = TypeVar("_Result")
 
 
-def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) -> _Result:
+def run_with_cache(
+    config: Config, work: Callable[[Cache], Awaitable[_Result]], *, if_interrupted: str = _GOES_ON
+) -> _Result:
     """Run `work` with the configured cache open, and return what it returns.
 
-    What it raises becomes a message and an exit code. Events that the result tells of
+    What it raises becomes a message and an exit code; `if_interrupted` is told if it is
+    interrupted, which cancels it. Events that the result tells of
     anyway, such as an origin that failed, are not logged besides.
     """
 
@@ -36,7 +43,7 @@ def run_with_cache(config: Config, work: Callable[[Cache], Awaitable[_Result]]) 
         async with open_runtime(config) as cache:
             return await work(cache)
 
-    return run_as_owner(config, run, "what has arrived is kept, the next run goes on from there")
+    return run_as_owner(config, run, if_interrupted)
 
 
 def run_as_owner(config: Config, work: Callable[[], Awaitable[_Result]], if_interrupted: str) -> _Result:
@@ -46,17 +53,33 @@ def run_as_owner(config: Config, work: Callable[[], Awaitable[_Result]], if_inte
     warn_of_strangers(config.data_dir, Owner.running())
 
     async def run() -> _Result:
+        _cancel_at_sigterm()
         return await work()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(run())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError) as interruption:
         click.echo(f"interrupted; {if_interrupted}", err=True)
-        raise SystemExit(INTERRUPTED) from None
+        is_by_person = isinstance(interruption, KeyboardInterrupt)
+        raise SystemExit(INTERRUPTED if is_by_person else TERMINATED) from None
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         if is_of_output(error):
             raise
         raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error
+
+
+def _cancel_at_sigterm() -> None:
+    """Let SIGTERM end the work as an interruption does; the second ends the program at once."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return  # Whoever started the program wants it ignored.
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def cancel() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, cancel)

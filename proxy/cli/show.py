@@ -1,12 +1,11 @@
-"""Showing a plan and its progress: bars on a terminal, plain lines elsewhere, or JSON lines."""
+"""Showing a plan of what is to be fetched, its progress, and what came of it: in words or as JSON lines."""
 
 import json
-import sys
-import time
 from typing import Any
 
 import click
 
+from proxy.cli.progress import make_progress
 from proxy.jobs.plan import Forecast, Plan, Wanted
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted, duration, size
@@ -85,52 +84,34 @@ def summary_lines(report: FetchReport, seconds: float) -> list[str]:
     return lines
 
 
-class View(Watcher):
-    """A watcher that shows what it sees, and may hold the terminal until it is closed."""
+class FetchView(Watcher):
+    """A watcher of transfers that shows what it sees, until it is closed."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._progress = make_progress("fetching", as_json=as_json)
+        self._filled: dict[Wanted, int] = {}
+        """How much of an item is here, of those under way."""
+
+    def begun(self, plan: Plan) -> None:
+        """Show what is missing."""
+        self._progress.begun(len(plan.missing), plan.fetch_bytes)
+
+    def moved(self, wanted: Wanted, filled_bytes: int) -> None:
+        """Show what has come since the last time; what was here at the first is nothing that came."""
+        self._progress.moved(wanted.item.path, filled_bytes - self._filled.get(wanted, filled_bytes))
+        self._filled[wanted] = filled_bytes
+
+    def ended(self, wanted: Wanted, problem: str | None) -> None:
+        """Show what has become of an item."""
+        item, filled_bytes = wanted.item, self._filled.pop(wanted, 0)
+        missing_bytes = 0 if problem is None else item.size_bytes - filled_bytes
+        self._progress.ended(item.path, problem, mirror=wanted.mirror, missing_bytes=missing_bytes)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
+        self._progress.close()
 
 
-class Lines(View):
-    """A plain line for each finished item."""
-
-    def ended(self, wanted: Wanted, problem: str | None) -> None:
-        """Write one line."""
-        state = "ok" if problem is None else f"FAILED ({problem})"
-        click.echo(f"{state:6} {size(wanted.item.size_bytes):>10}  {wanted.item.path}", err=True)
-
-
-class JsonLines(View):
-    """One JSON object a line on standard output."""
-
-    def __init__(self) -> None:
-        self._told_at: dict[str, float] = {}
-
-    def moved(self, wanted: Wanted, filled_bytes: int) -> None:
-        """Tell of an item once a second at most."""
-        now = time.monotonic()
-        if now - self._told_at.get(wanted.item.path, 0.0) >= 1.0:
-            self._told_at[wanted.item.path] = now
-            tell({"event": "progress", "path": wanted.item.path, "filled_bytes": filled_bytes})
-
-    def ended(self, wanted: Wanted, problem: str | None) -> None:
-        """Tell of a finished item."""
-        tell({"event": "item", "mirror": wanted.mirror, "path": wanted.item.path, "problem": problem})
-
-
-def tell(event: dict[str, Any]) -> None:
+def tell(event: dict[str, Any], *, err: bool = False) -> None:
     """Write one JSON line."""
-    click.echo(json.dumps(event))
-
-
-def make_view(*, as_json: bool) -> View:
-    """Return the way to show progress that fits where the output goes."""
-    if as_json:
-        return JsonLines()
-    if not sys.stderr.isatty():
-        return Lines()
-    # Late: rich takes longer to import than a run with nothing to do.
-    from proxy.cli.bars import Bars  # noqa: PLC0415
-
-    return Bars()
+    click.echo(json.dumps(event), err=err)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
+from proxy.cli.going_on import go_on_text
 from proxy.cli.options import UsageFault, chosen_rules, config_option, data_dir_option, load
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_with_cache
-from proxy.cli.show import make_view, tell
+from proxy.cli.show import FetchView, tell
 from proxy.config.advice.surroundings import oddities
 from proxy.config.config import Config
 from proxy.jobs.rulebook import Page, Result, RuleBusy
@@ -62,7 +63,9 @@ def sync(
     for problem in oddities(os.environ, config.upstream.parent_proxy):
         click.echo(f"warning: {problem}", err=True)
     work = _Sync(config, rules, is_anytime=anytime, as_json=as_json)
-    raise SystemExit(run_with_cache(config, work.show if is_list else work.run))
+    if is_list:
+        raise SystemExit(run_with_cache(config, work.show))
+    raise SystemExit(run_with_cache(config, work.run, if_interrupted=go_on_text()))
 
 
 class _Sync:
@@ -112,7 +115,7 @@ class _Sync:
         if opens_at > now and not self._is_anytime:
             self._tell(rule, _PASSED_OVER, f"its window opens at {_moment(opens_at)}; --anytime runs it now")
             return _PASSED_OVER
-        view = make_view(as_json=self._as_json)
+        view = FetchView(as_json=self._as_json)
         try:
             result = await runner.run(rule, view, None if self._is_anytime else window.closes_at(now))
         except RuleBusy as busy:

@@ -60,6 +60,7 @@ async def _work(
         wanted = queue.get_nowait()
         item, storage = wanted.item, cache.storage
         held_bytes = await storage.threads.disk(storage.store.stored_bytes, item.digest, item.size_bytes)
+        watcher.moved(wanted, held_bytes)
         problem = None
         try:
             async for filled_bytes in cache.ensure(wanted.mirror, item, pace):

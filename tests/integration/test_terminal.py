@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import Commands, Result, run_program
+from support.faults import Fault
 from support.origin import Origin
 from support.tree import SignedTree
 
@@ -75,6 +77,65 @@ async def test_progress_whose_reader_leaves_ends_a_prefetch_and_a_disk_that_is_f
     full = await in_shell(commands, "proxy prefetch $C 2>/dev/full")
     assert full.returncode == 0
     assert "fetched" in full.stdout
+
+
+@pytest.mark.parametrize(("sent", "ends"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_an_interruption_says_what_to_type_and_that_goes_on(
+    commands: Commands, tree: SignedTree, origin: Origin, sent: signal.Signals, ends: int
+) -> None:
+    items = [tree.add_item("p", "1", f"item{n}", size=400_000) for n in range(2)]
+    tree.publish()
+    stall = origin.fault("*item*", Fault(stall_after=250_000))
+    command = await commands.start("prefetch", "product_name~^(p)$", "--jobs", "2")
+    await commands.arrived_bytes(500_000)
+    command.send_signal(sent)
+    _, told = await command.communicate()
+    stall.remove()
+    await origin.idle()
+
+    assert command.returncode == ends
+    problem, again = told.decode().splitlines()[-2:]
+    assert problem == "interrupted; what has arrived is kept; to go on from there, type again:"
+    done = await in_shell(commands, again)
+    assert done.returncode == 0, done.stderr
+    assert "fetching 293.0 KiB in 2 files" in done.stderr
+    assert await commands.held(items) == items
+
+
+async def test_a_terminal_sees_progress_that_waits_and_is_left_as_it_was(
+    commands: Commands, tree: SignedTree, origin: Origin
+) -> None:
+    tree.add_item("p", "1", "item", size=400_000)
+    tree.publish()
+    stall = origin.fault("*item*", Fault(stall_after=200_000))
+    terminal, theirs = os.openpty()
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy", "prefetch", "--config", str(commands.config), "product_name=p"),
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = await asyncio.to_thread(_read_until, terminal, b"195.3 KiB of 390.6 KiB")
+    stall.remove()
+    command.terminate()
+    await command.communicate()
+    shown += await asyncio.to_thread(_read_until, terminal, b"type again:")
+    os.close(terminal)
+
+    assert command.returncode == 143
+    assert b"\r 50%" in shown
+    before, _, after = shown.rpartition(b"\r\x1b[K")
+    assert after.startswith(b"interrupted; ")
+    assert b"\n" not in before
+    assert set(re.findall(rb"\x1b[^a-zA-Z]*[a-zA-Z]", before)) == {b"\x1b[K"}, "there is no colour"
+
+
+def _read_until(terminal: int, wanted: bytes) -> bytes:
+    shown = b""
+    while wanted not in shown:
+        shown += os.read(terminal, 4096)
+    return shown
 
 
 @FULL_DISK

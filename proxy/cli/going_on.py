@@ -1,0 +1,34 @@
+"""What to say when a command is interrupted: what has become of the work, and what to type to go on."""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+def go_on_text(kept: str = "what has arrived is kept") -> str:
+    """Return what is kept, and the command line that goes on from there."""
+    return f"{kept}; to go on from there, type again:\n  {typed_again(sys.argv, os.environ)}"
+
+
+def typed_again(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
+    """Return the command line that started a program, as a shell takes it.
+
+    Credentials within URLs are left out: it may be shown to more people than have typed it.
+    """
+    typed = shlex.join([*_program(arguments[0]), *(_CREDENTIALS.sub("...@", one) for one in arguments[1:])])
+    by_sudo = environ.get("SUDO_COMMAND", "").split(" ")[1:]
+    return f"sudo {typed}" if by_sudo == " ".join(arguments[1:]).split(" ") and by_sudo else typed
+
+
+def _program(path: str) -> list[str]:
+    """Return how the program was called: by its name if that finds it."""
+    if Path(path).name == "__main__.py":
+        return [sys.executable, "-m", "proxy"]
+    name = Path(path).name
+    return [name] if shutil.which(name) in {path, None} else [path]
