@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from proxy.counting.counters import Counters
 from proxy.counting.subjects import OriginMeter
 from proxy.documents.assembling import Assembler
 from proxy.documents.documents import Documents
+from proxy.documents.freshness import FreshnessPolicy
 from proxy.documents.mirror_records import MirrorRecords
 from proxy.documents.reading import Reading
 from proxy.documents.records import documents_in_use
@@ -39,6 +41,7 @@ from proxy.service.delivery import Delivery
 from proxy.service.usage import UsageNotes
 from proxy.signatures.keyring import Keyring
 from proxy.sources.addresses import folder_of, is_folder, shown_url
+from proxy.sources.carried.carrier import Carrier
 from proxy.sources.folder.origin import FolderOrigin
 from proxy.sources.folder.reader import Readers
 from proxy.sources.http.origin import HttpOrigin
@@ -47,7 +50,7 @@ from proxy.sources.http.sessions import Sessions
 from proxy.sources.limits.limits import Limits
 from proxy.sources.limits.opened import OpenLimits
 from proxy.sources.loops import Loops
-from proxy.sources.offline import CarriedHere, OfflineSwitch
+from proxy.sources.offline import CarriedHere, Offline, OfflineSwitch
 from proxy.sources.origin import Origin
 from proxy.sources.route import Route
 from proxy.sources.segments.hosts import Hosts
@@ -156,10 +159,24 @@ async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts
         Assembler(mirror.trust, Vetting(keyring, storage, reading, clock)),
         MirrorRecords(mirror.name, reverifier, storage, reading),
         await storage.threads.disk(SharedFacts, _boards(parts.config) / mirror.name),
-        parts.config.freshness,
+        _freshness(mirror, parts),
         clock,
-        CarriedHere() if mirror.name in parts.carried else parts.offline,
+        _offline(mirror, parts),
     )
+
+
+def _freshness(mirror: Mirror, parts: _Parts) -> FreshnessPolicy:
+    """Return the policy of a mirror: nobody is about to publish what something carried here lacks."""
+    policy = parts.config.freshness
+    return replace(policy, hold_back_s=0.0) if mirror.name in parts.carried else policy
+
+
+def _offline(mirror: Mirror, parts: _Parts) -> Offline:
+    """Return what says whether a mirror's origins may be asked."""
+    carried = parts.carried.get(mirror.name)
+    if carried is None:
+        return parts.offline
+    return carried if isinstance(carried, Carrier) else CarriedHere()
 
 
 def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:

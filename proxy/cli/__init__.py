@@ -1,12 +1,13 @@
 """The command line: what a person types, and the exit code that comes back.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done in part,
-130 interrupted.
+4 refused, 130 interrupted.
 """
 
 import gc
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,7 @@ _COMMANDS = {
     "sync": "proxy.cli.sync",
     "ready": "proxy.cli.ready",
     "export": "proxy.cli.export",
+    "import": "proxy.cli.import_",
     "query": "proxy.cli.query",
     "stats": "proxy.cli.stats",
     "pin": "proxy.cli.actions",
@@ -81,7 +83,8 @@ class Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(_imported(module), cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        command = getattr(_imported(module), f"{name}_" if iskeyword(name) else name)
         assert isinstance(command, click.Command)  # noqa: S101 - a mistake in the table above
         return command
 

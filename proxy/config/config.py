@@ -13,6 +13,7 @@ from proxy.config.addresses import is_plain, split_address
 from proxy.config.tls import Tls
 from proxy.documents.freshness import FreshnessPolicy
 from proxy.fills.feed import FeedOptions
+from proxy.jobs.importing.options import BundleOptions
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import ScrubPolicy
 from proxy.mirror import Mirror
@@ -70,6 +71,7 @@ class Config:
     """Who has a password for mirrors."""
     admin: AdminOptions = field(default_factory=AdminOptions)
     log: LogOptions = field(default_factory=LogOptions)
+    bundles: BundleOptions = field(default_factory=BundleOptions)
     mirrors: tuple[Mirror, ...] = MAAS_MIRRORS
     prefetch: tuple[Rule, ...] = ()
     """What the server fetches by itself."""

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from proxy.documents.editions import Editions
 from proxy.documents.flavours import flavour_of
 from proxy.documents.freshness import FreshnessPolicy, Verdict, decide, recheck_after_s, retry_pause_s
+from proxy.documents.generation import Edition
 from proxy.documents.mirror_status import lists_in_trouble
 from proxy.documents.origin_check import OriginCheck
 from proxy.documents.shared_facts import SharedFacts
@@ -27,6 +28,7 @@ from proxy.documents.unforeseen import UnforeseenError
 from proxy.errors import ProxyError
 from proxy.moments import NO_PAUSE, Pause, within
 from proxy.sources.offline import Offline
+from proxy.sources.origin import Origin
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +142,15 @@ class Checks:
         if generation is not None and generation is not before and not self.trouble.failures:
             return "; ".join(lists_in_trouble(generation).values()) or None
         return self.reason()
+
+    async def examine(self, origin: Origin, *, accept_older: bool = False) -> Edition:
+        """Return what an origin publishes, verified as by `confirm`; accept nothing.
+
+        Raises RollbackError for what is older than what was accepted, unless that is accepted now, and
+        whatever else keeps it from being accepted.
+        """
+        await self._editions.adopt()
+        return await self._check.examine(origin, accepts_older=accept_older)
 
     def reason(self) -> str:
         """Return why checks do not succeed, and why what was accepted before is not served."""

@@ -5,7 +5,7 @@ replaced lately. What keeps that current is the business of `checks.py`.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from proxy.digest import Digest, digest_of
@@ -13,7 +13,7 @@ from proxy.documents.assembling import Assembler
 from proxy.documents.checks import Checks
 from proxy.documents.currency import Currency
 from proxy.documents.editions import Editions
-from proxy.documents.flavours import INDEX_PATHS, PLAIN_SUFFIX, flavour_of
+from proxy.documents.flavours import FLAVOURS, INDEX_PATHS, PLAIN_SUFFIX, SIGNED_FLAVOURS, flavour_of
 from proxy.documents.freshness import FreshnessPolicy, Verdict, decide
 from proxy.documents.generation import Edition, Generation, GenerationLost
 from proxy.documents.loaded import Readers
@@ -204,6 +204,13 @@ class Documents:
     async def add_plain_flavours(self) -> None:
         """From the next check on, fetch plain flavours of the documents too."""
         await self._records.add_flavours(PLAIN_SUFFIX)
+
+    async def add_flavours_of(self, paths: Collection[str]) -> None:
+        """From the next check on, fetch the flavours too that are among these documents."""
+        suffixes = SIGNED_FLAVOURS if self.mirror.trust is Trust.TLS else FLAVOURS
+        found = [suffix for suffix in suffixes if any(path.endswith(suffix) for path in paths)]
+        if found:
+            await self._records.add_flavours(*found)
 
     async def status(self) -> dict[str, Any]:
         """Return the mirror's state as JSON values, the same from every worker."""

@@ -5,6 +5,7 @@ replaces another as a whole. A check that fails changes nothing but the record o
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from proxy.documents.assembling import Assembler
 from proxy.documents.draft import Draft, Offer, choose_offer
 from proxy.documents.editions import Editions
 from proxy.documents.freshness import FreshnessPolicy
-from proxy.documents.generation import Generation, GenerationLost
+from proxy.documents.generation import Edition, Generation, GenerationLost
 from proxy.documents.mirror_records import MirrorRecords
 from proxy.documents.trouble import Trouble, rollbacks
 from proxy.documents.unforeseen import blamed_on
@@ -21,7 +22,7 @@ from proxy.errors import ProxyError
 from proxy.sources.document import FetchOptions
 from proxy.sources.errors import OriginError
 from proxy.sources.freshness import Freshness
-from proxy.sources.origin import DocumentSource
+from proxy.sources.origin import DocumentSource, Origin
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
 
@@ -143,6 +144,29 @@ class OriginCheck:
                 return True
         await self.note_failure(problems)
         return False
+
+    async def examine(self, origin: Origin, *, accepts_older: bool) -> Edition:
+        """Return what an origin publishes, verified and compared as for `run`, and accept nothing.
+
+        Raises RollbackError for what is older than what was accepted, unless that is accepted now, and
+        whatever else keeps it from being accepted.
+        """
+        unknown = self._editions.why_unknown()
+        if unknown and not accepts_older:
+            raise AcceptedUnknown(self._mirror, unknown)
+        known = self._editions.accepted_before()
+        if known is not None and accepts_older:
+            known = known.unbound()
+        flavours = await self._records.flavours()
+        route = Route([origin], time.monotonic)
+        answers = await ask_origins(route, self._assembler, known, flavours, Freshness.ANEW)
+        if not answers.offers:
+            raise answers.problems[0]
+        draft = answers.offers[0].draft
+        if older := rollbacks(draft.problems):
+            raise older[0]
+        number, keyring = self._editions.next_number(), self._records.keyring_identity
+        return await self._records.load(draft.accepted(number, keyring, self._clock(), known))
 
     async def note_failure(self, problems: Sequence[ProxyError]) -> None:
         """Record why a check failed."""

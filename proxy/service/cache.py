@@ -1,6 +1,6 @@
 """The cache as jobs and reporting see it: its mirrors by name, what they list, and what is stored."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 from proxy.digest import Digest
@@ -14,6 +14,7 @@ from proxy.service.target import OfflineMiss
 from proxy.simplestreams.model import Item, Products
 from proxy.sources.loops import Loops
 from proxy.sources.offline import OfflineSwitch
+from proxy.sources.origin import Origin
 from proxy.store.storage import Storage
 
 
@@ -54,6 +55,17 @@ class Cache:
         """
         await self._documents[mirror].add_plain_flavours()
         return await self.refresh(mirror)
+
+    async def examine(
+        self, mirror: str, origin: Origin, flavours_of: Collection[str], *, accept_older: bool = False
+    ) -> Edition:
+        """Return what an origin publishes of a mirror, verified as by `refresh`, and accept nothing.
+
+        Flavours of documents that are among these paths are fetched from now on. Raises RollbackError
+        for what is older than what was accepted, and whatever else keeps it from being accepted.
+        """
+        await self._documents[mirror].add_flavours_of(flavours_of)
+        return await self._documents[mirror].checks.examine(origin, accept_older=accept_older)
 
     def wake(self, mirror: str) -> None:
         """Have a mirror checked soon, without waiting for it."""

@@ -84,6 +84,11 @@ SAMPLES: dict[str, Sample] = {
     "scrub": Sample(lambda _: "", {"asked_at": 0.0, "completed_at": 1.0, "due_blobs": 0, "damaged": []}),
     "asked scrub": Sample(lambda _: "", 1.0),
     "sha512/": Sample(lambda _: "0" * 128, "0" * 64, is_read=False),
+    "waiting/": Sample(
+        lambda _: MIRROR,
+        [{"contents": "0" * 64, "generation": 1, "accepted_at": 1.0, "pin": "x", "since": 1.0}],
+        is_read=False,
+    ),
     "rate/": Sample(lambda _: MIRROR, 1e6),
 }
 """By the beginning of keys, and whose they are if two kinds begin alike. A new kind needs a row here."""

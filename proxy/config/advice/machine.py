@@ -69,14 +69,16 @@ def try_keyrings(config: Config) -> tuple[list[str], list[str]]:
     Raises OSError when there is no temporary folder to do that in.
     """
     faults, oddities = [], []
-    files = keyring_files(config)
+    files = {f'mirror "{name}"': file for name, file in keyring_files(config).items()}
+    if config.bundles.keyring is not None:
+        files["[bundles]"] = config.bundles.keyring
     with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
         for path in sorted(set(files.values())):
-            names = " and ".join(f'"{name}"' for name, file in files.items() if file == path)
+            names = " and ".join(name for name, file in files.items() if file == path)
             try:
                 found = Keyring.open(path, Path(folder)).oddities
             except ProxyError as error:
-                faults.append(f"mirror {names}: {error}")
+                faults.append(f"{names}: {error}")
             else:
-                oddities += [f"mirror {names}: keyring {path}: {oddity}" for oddity in found]
+                oddities += [f"{names}: keyring {path}: {oddity}" for oddity in found]
     return faults, oddities

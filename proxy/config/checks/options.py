@@ -27,6 +27,7 @@ from proxy.config.keyrings import bundled_keyrings
 from proxy.config.tls import Tls
 from proxy.config.toml_reader import Fault, Faults, values
 from proxy.config.wording import quoted
+from proxy.jobs.importing.options import BundleOptions
 from proxy.jobs.rules import Rule
 from proxy.jobs.schedule import Window, parse_schedule
 from proxy.mirror import ORIGINS, Mirror, Trust
@@ -101,7 +102,8 @@ class OptionChecks:
         self._check_rules(config.prefetch, {mirror.name for mirror in mirrors})
         rules = tuple(self._rule(rule, f"prefetch[{i}]") for i, rule in enumerate(config.prefetch))
         tls = self._tls(config.tls)
-        return replace(config, data_dir=data_dir, tls=tls, mirrors=mirrors, prefetch=rules)
+        bundles = self._bundles(config.bundles)
+        return replace(config, data_dir=data_dir, tls=tls, bundles=bundles, mirrors=mirrors, prefetch=rules)
 
     def _add_all(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
@@ -143,6 +145,11 @@ class OptionChecks:
                 self._add(f"tls.{name}", f"there is no file {quoted(str(path))}: correct the path")
         return replace(tls, certificate=certificate, key=key, client_ca=client_ca)
 
+    def _bundles(self, bundles: BundleOptions) -> BundleOptions:
+        if bundles.keyring is None:
+            return bundles
+        return replace(bundles, keyring=self._readable(bundles.keyring, "bundles.keyring"))
+
     def _mirror(self, mirror: Mirror, at: str) -> Mirror:
         if not _NAME.fullmatch(mirror.name):
             self._add(f"{at}.name", f"is {quoted(mirror.name)}: write a name of {_NAME_SHAPE}")
@@ -178,12 +185,15 @@ class OptionChecks:
             names = ", ".join(f'"{name}"' for name in bundled_keyrings())
             self._add(at, f"is no bundled keyring: write one of {names}, or the path of a keyring file")
             return keyring
-        path = self._absolute(Path(keyring))
+        return str(self._readable(Path(keyring), at))
+
+    def _readable(self, file: Path, at: str) -> Path:
+        path = self._absolute(file)
         if not (_is(path, Path.is_file) and os.access(path, os.R_OK, effective_ids=True)):
             self._add(
                 at, f"there is no readable file {quoted(str(path))}: correct the path or its permissions"
             )
-        return str(path)
+        return path
 
     def _check_together(self, mirrors: tuple[Mirror, ...]) -> None:
         if not mirrors:

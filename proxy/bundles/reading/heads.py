@@ -1,0 +1,99 @@
+"""What a bundle says of itself: for which mirrors it has something, and what.
+
+All of it is a claim. Only what hashes as it is named is returned.
+"""
+
+from dataclasses import dataclass
+
+from proxy.bundles.contents import LARGEST_BYTES, Contents, File, read_contents
+from proxy.bundles.oci import (
+    INDEX_PATH,
+    LAYOUT_PATH,
+    SIGNATURE_TITLE,
+    Descriptor,
+    LayoutUnreadable,
+    check_layers,
+    read_index,
+    read_layout,
+    read_manifest,
+)
+from proxy.bundles.reading.layouts import Layout
+from proxy.digest import Digest, digest_of
+from proxy.errors import ProxyError
+
+_LARGEST_LAYOUT = 4096
+_LARGEST_INDEX = 1024 * 1024
+_LARGEST_SIGNATURE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What one layout says of one mirror."""
+
+    layout: Layout
+    contents: Contents
+    text: bytes
+    """The contents as they are written, over which an operator's signature is made."""
+    digest: Digest
+    """Of that text: the same in all parts of a bundle."""
+    signature: bytes | None
+    """An operator's, that nobody has checked."""
+    named: frozenset[Digest]
+    """All blobs that the bundle has of this mirror, what says so included."""
+
+
+def read_heads(layout: Layout) -> list[Head]:
+    """Return what a layout says. Raises LayoutUnreadable, ContentsUnreadable and MediumFault."""
+    read_layout(layout.small(LAYOUT_PATH, _LARGEST_LAYOUT))
+    left_bytes = LARGEST_BYTES
+    heads = []
+    for named in read_index(layout.small(INDEX_PATH, _LARGEST_INDEX)):
+        manifest = read_manifest(read_blob(layout, named, "a manifest", left_bytes))
+        left_bytes -= named.size_bytes
+        text = read_blob(layout, manifest.contents, "what says what it holds", left_bytes)
+        left_bytes -= len(text)
+        contents = read_contents(text)
+        check_layers(contents, manifest)
+        signatures = [one for one in manifest.layers if one.name == SIGNATURE_TITLE]
+        signature = (
+            read_blob(layout, signatures[0], "its signature", _LARGEST_SIGNATURE) if signatures else None
+        )
+        digest = manifest.contents.digest
+        blobs = frozenset((named.digest, digest, *(one.digest for one in manifest.layers)))
+        heads.append(
+            Head(
+                layout=layout,
+                contents=contents,
+                text=text,
+                digest=digest,
+                signature=signature,
+                named=blobs,
+            )
+        )
+    return heads
+
+
+def read_blob(layout: Layout, named: Descriptor, what: str, most_bytes: int) -> bytes:
+    """Return a small blob that hashes as it is named. Raises LayoutUnreadable and MediumFault."""
+    if named.size_bytes > most_bytes:
+        raise LayoutUnreadable(f"{what} is too large: {named.size_bytes} bytes")
+    found = layout.size_bytes(named.digest)
+    if found is None:
+        raise LayoutUnreadable(f"it lacks {what} ({named.digest}){layout.damage and f': {layout.damage}'}")
+    if found == named.size_bytes:
+        with layout.open(named.digest) as blob:
+            data = blob.read()
+        if digest_of(data) == named.digest:
+            return data
+    raise LayoutUnreadable(f"{what} is damaged: it is not what it is named by ({named.digest})")
+
+
+def read_file(layout: Layout, file: File) -> bytes | None:
+    """Return a document that a layout has, None if it has not. Raises as `read_blob` does."""
+    if layout.size_bytes(file.sha256) is None:
+        return None
+    return read_blob(layout, Descriptor(digest=file.sha256, size_bytes=file.size), file.path, LARGEST_BYTES)
+
+
+class NoBundle(ProxyError):
+    """A path at which there is no bundle."""

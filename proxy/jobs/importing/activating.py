@@ -1,0 +1,197 @@
+"""Serving generations that were imported: each as a whole, once all that it names is here, oldest first.
+
+Until then a generation waits. One waits no longer once something newer is served.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from proxy.bundles.contents import Contents, ContentsUnreadable, File, read_contents
+from proxy.digest import Digest
+from proxy.documents.generation import Edition, Generation
+from proxy.documents.rollback import RollbackError
+from proxy.errors import ProxyError
+from proxy.jobs.importing.bundles import CarriedDocuments, stored_reader
+from proxy.jobs.importing.outcomes import Outcome, Report, State
+from proxy.jobs.importing.waiting import Waiting, end_waiting, keep_waiting, waiting_generations
+from proxy.service.cache import Cache
+from proxy.sources.carried.carrier import Carrier
+
+
+class Activation:
+    """The generations that wait, of all mirrors, and what becomes of them in one import."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        carriers: Mapping[str, Carrier],
+        report: Report,
+        hold_s: float,
+        *,
+        is_forced: bool,
+    ) -> None:
+        """Serve by these carriers.
+
+        `hold_s` is how long items stay that an earlier bundle brought and that are not wanted any more.
+        `is_forced` has what was given to this import served although items of it are missing.
+        """
+        self._cache = cache
+        self._carriers = carriers
+        self._report = report
+        self._hold_s = hold_s
+        self._is_forced = is_forced
+        self._storage = cache.storage
+        self._threads = cache.storage.threads
+
+    async def keep(self, mirror: str, one: Waiting) -> None:
+        """Have a generation wait."""
+        await self._threads.ledger(keep_waiting, self._storage.ledger, mirror, one)
+
+    async def serve_complete(self, mirror: str) -> None:
+        """Serve those generations of a mirror that are complete, the oldest first."""
+        is_changed = False
+        for waiting in await self._waiting(mirror):
+            contents = await self._contents_of(waiting)
+            if contents is None:
+                await self._end(mirror, waiting)  # The store has lost what says what it needs.
+                continue
+            missing = await self.missing(contents)
+            recorded = await self._cache.recorded(mirror)
+            given = self._given(mirror, waiting)
+            if missing and recorded is not None and is_of(recorded, contents):
+                (given or self._told(mirror, waiting, contents)).state = State.SERVED
+                await self._end(mirror, waiting)
+            elif missing and recorded is not None and not (self._is_forced and given):
+                sizes = {one.sha256: one.size for one in missing}
+                size_bytes = sum(sizes.values())
+                await self.keep(mirror, replace(waiting, missing_files=len(sizes), missing_bytes=size_bytes))
+            else:
+                is_changed |= await self._serve(mirror, waiting, contents)
+        if is_changed:
+            await self._end_replaced(mirror)
+
+    async def missing(self, contents: Contents) -> list[File]:
+        """Return the items that a generation names and that are not in the store."""
+        store = self._storage.store
+
+        def look() -> list[File]:
+            return [one for one in contents.items if not store.is_whole(one.sha256, one.size)]
+
+        return await self._threads.slow(look)
+
+    async def editions(self, mirror: str) -> list[Edition]:
+        """Return the generations of a mirror that wait, ready to be asked what they name."""
+        found = [await self._edition_of(mirror, waiting) for waiting in await self._waiting(mirror)]
+        return [one for one in found if one is not None]
+
+    async def _serve(self, mirror: str, waiting: Waiting, contents: Contents) -> bool:
+        """Serve a generation that waits; say whether it is served now."""
+        before = await self._cache.recorded(mirror)
+        with self._carriers[mirror].carrying(self._stored(waiting, contents).origin):
+            problem = await self._cache.refresh(mirror, accept_older=waiting.accepts_older)
+        after = await self._cache.recorded(mirror)
+        if after is None or not is_of(after, contents):
+            if not await self._end_if_replaced(mirror, waiting):
+                outcome = self._told(mirror, waiting, contents)
+                outcome.why = f"it is complete, and cannot be served: {problem or 'it was not accepted'}"
+            return False
+        outcome = self._told(mirror, waiting, contents)
+        outcome.state = State.SERVED
+        outcome.is_new = before is None or before.number != after.number
+        await self._end(mirror, waiting)
+        await self._let_go(mirror, waiting.pin, contents)
+        return True
+
+    async def _end_replaced(self, mirror: str) -> None:
+        for waiting in await self._waiting(mirror):
+            await self._end_if_replaced(mirror, waiting)
+
+    async def _end_if_replaced(self, mirror: str, waiting: Waiting) -> bool:
+        """Have a generation wait no longer if something newer is served; say whether that is so."""
+        contents = await self._contents_of(waiting)
+        if contents is None:
+            return False
+        try:
+            await self._examine(mirror, waiting, contents)
+        except RollbackError:
+            outcome = self._told(mirror, waiting, contents)
+            outcome.state, outcome.why = State.REPLACED, "something newer is served"
+            await self._end(mirror, waiting)
+            return True
+        except ProxyError:
+            return False
+        return False
+
+    async def _end(self, mirror: str, waiting: Waiting) -> None:
+        await self._threads.ledger(end_waiting, self._storage.ledger, mirror, [waiting.contents])
+
+    async def _let_go(self, mirror: str, pin: str, served: Contents) -> None:
+        """Have a pin keep what is served now, and what still waits, of what was imported by that name."""
+        kept = {one.sha256 for one in served.items}
+        for waiting in await self._waiting(mirror):
+            contents = await self._contents_of(waiting)
+            if waiting.pin == pin and contents is not None:
+                kept |= {waiting.contents, *(one.sha256 for one in contents.files())}
+                edition = await self._edition_of(mirror, waiting)
+                kept |= blobs_of(edition.generation) if edition is not None else set()
+        await self._threads.ledger(self._storage.pins.repin, pin, kept, self._hold_s)
+
+    # What waits
+
+    async def _waiting(self, mirror: str) -> tuple[Waiting, ...]:
+        return await self._threads.ledger(waiting_generations, self._storage.ledger, mirror)
+
+    async def _contents_of(self, waiting: Waiting) -> Contents | None:
+        """Return what a generation that waits needs; None if the store has lost that."""
+        text = await self._threads.slow(self._storage.store.read, waiting.contents)
+        try:
+            return None if text is None else await self._threads.slow(read_contents, text)
+        except ContentsUnreadable:
+            return None
+
+    async def _edition_of(self, mirror: str, waiting: Waiting) -> Edition | None:
+        contents = await self._contents_of(waiting)
+        try:
+            return None if contents is None else await self._examine(mirror, waiting, contents)
+        except ProxyError:
+            return None
+
+    async def _examine(self, mirror: str, waiting: Waiting, contents: Contents) -> Edition:
+        origin = self._stored(waiting, contents).origin
+        return await self._cache.examine(mirror, origin, (), accept_older=waiting.accepts_older)
+
+    def _stored(self, waiting: Waiting, contents: Contents) -> CarriedDocuments:
+        name = f"bundle {waiting.bundle}: "
+        return CarriedDocuments(name, contents, stored_reader(self._storage.store), self._threads)
+
+    # What is told
+
+    def _given(self, mirror: str, waiting: Waiting) -> Outcome | None:
+        """Return the outcome of a generation that was given to this import."""
+        found = (one for one in self._report.outcomes if one.mirror == mirror)
+        return next((one for one in found if one.digest == waiting.contents), None)
+
+    def _told(self, mirror: str, waiting: Waiting, contents: Contents) -> Outcome:
+        """Return the outcome of a generation, which may be from an earlier import."""
+        outcome = self._given(mirror, waiting)
+        if outcome is None:
+            outcome = Outcome(
+                mirror=mirror,
+                bundle=waiting.bundle,
+                contents=contents,
+                digest=waiting.contents,
+                state=State.WAITING,
+            )
+            self._report.outcomes.append(outcome)
+        return outcome
+
+
+def blobs_of(generation: Generation) -> set[Digest]:
+    """Return the blobs of a generation's documents."""
+    return {digest for one in generation.documents.values() for digest in (one.digest, one.text)}
+
+
+def is_of(generation: Generation, contents: Contents) -> bool:
+    """Whether all documents of a generation are those of a bundle."""
+    carried = {one.path: one.sha256 for one in contents.documents}
+    return all(carried.get(path) == one.digest for path, one in generation.documents.items())

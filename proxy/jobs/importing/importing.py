@@ -1,0 +1,257 @@
+"""An import step by step: read what is claimed, verify documents, take items, serve what is complete.
+
+Each generation waits until all that its bundle selected is here, and is served as a whole. What
+waits is tried again after each import, so bundles and their parts may come in any order.
+What arrived stays when the work is interrupted, and the next run goes on from there.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from proxy.bundles.contents import ContentsUnreadable
+from proxy.bundles.oci import LayoutUnreadable
+from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
+from proxy.bundles.reading.heads import Head, read_heads
+from proxy.bundles.reading.layouts import Blob, Layout
+from proxy.digest import Digest
+from proxy.jobs.importing.activating import Activation, blobs_of
+from proxy.jobs.importing.bundles import Bundle, UnknownMirror, joined
+from proxy.jobs.importing.examining import Examined, Examiner, NotTaken
+from proxy.jobs.importing.outcomes import Outcome, Report, State
+from proxy.jobs.importing.taking import Taking
+from proxy.jobs.importing.trust import Operators
+from proxy.jobs.importing.waiting import Waiting
+from proxy.jobs.plan import Forecast
+from proxy.jobs.prefetch import NoSpace
+from proxy.progress import Progress
+from proxy.readable import counted
+from proxy.service.cache import Cache
+from proxy.simplestreams.model import Item
+from proxy.sources.carried.carrier import Carrier
+
+_WAITS = "it is served once all that it names is here, or with --activate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """How somebody wants things imported."""
+
+    renamed: str | None = None
+    """The mirror that is meant, whatever the bundle calls it."""
+    accepts_older: bool = False
+    """Whether what is older may replace what is served, this once."""
+    activates: bool = False
+    """Whether a generation is served although items of it are missing."""
+    hold_s: float
+    """How long items stay that an earlier bundle brought and that are not wanted any more."""
+
+
+class Importing:
+    """One import, and what has come of it so far."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        carriers: Mapping[str, Carrier],
+        operators: Operators,
+        order: Order,
+        progress: Progress,
+    ) -> None:
+        """Import for the mirrors that have a carrier."""
+        self.report = Report()
+        self._storage = cache.storage
+        self._threads = cache.storage.threads
+        self._trusts = {name: f"trust {one.value}" for name, one in operators.trusts.items()}
+        self._order = order
+        self._progress = progress
+        forced, hold_s = order.activates, order.hold_s
+        self._activation = Activation(cache, carriers, self.report, hold_s, is_forced=forced)
+        self._examiner = Examiner(cache, operators, self._activation, accepts_older=order.accepts_older)
+        self._taking = Taking(cache.storage, progress, self.report.taken)
+
+    async def take(self, layouts: Sequence[Layout]) -> None:
+        """Take what is in some bundles, or parts of them, and serve what is complete.
+
+        Raises NoSpace before anything is taken that does not fit, StoreFault and OSError.
+        """
+        found: list[tuple[Examined, Outcome]] = []
+        heads = await self._read_heads(layouts)
+        for bundle in self._joined(heads):
+            outcome = _begun(bundle)
+            self.report.outcomes.append(outcome)
+            try:
+                found.append((await self._examined(bundle, outcome), outcome))
+            except NotTaken as error:
+                outcome.state, outcome.why, outcome.missing = error.state, str(error), error.missing
+        wanted = {digest: item for one, _ in found for digest, item in one.wanted.items()}
+        await self._make_sure_of_room(layouts, wanted)
+        for one, _ in found:
+            await self._keep(one)
+        await self._take_items(_named(heads), wanted)
+        for mirror in dict.fromkeys(one.bundle.mirror for one, _ in found):
+            await self._activation.serve_complete(mirror)
+        for _, outcome in found:
+            if outcome.state in {State.WAITING, State.SERVED}:
+                outcome.missing = tuple(await self._activation.missing(outcome.contents))
+            if outcome.state is State.WAITING:
+                outcome.why = outcome.why or _WAITS
+
+    # What is claimed
+
+    async def _read_heads(self, layouts: Sequence[Layout]) -> list[Head]:
+        heads: list[Head] = []
+        for layout in layouts:
+            try:
+                heads += await self._threads.slow(read_heads, layout)
+            except (LayoutUnreadable, ContentsUnreadable, ArchiveRefused) as error:
+                self.report.problems.append((layout.name, str(error)))
+            except (MediumFault, ArchiveCut) as error:
+                self.report.cut.append((layout.name, str(error)))
+            else:
+                if layout.damage:
+                    self.report.cut.append((layout.name, layout.damage))
+        return heads
+
+    def _joined(self, heads: Iterable[Head]) -> list[Bundle]:
+        """Return the generations that were carried here, of all mirrors, the oldest first."""
+        found: dict[str, list[Head]] = {}
+        for head in heads:
+            found.setdefault(head.contents.mirror, []).append(head)
+        bundles: list[Bundle] = []
+        for of_mirror in found.values():
+            try:
+                bundles += joined(of_mirror, self._trusts, self._order.renamed)
+            except UnknownMirror as error:
+                self.report.problems.append((of_mirror[0].layout.name, str(error)))
+        return sorted(bundles, key=lambda one: one.age)
+
+    async def _examined(self, bundle: Bundle, outcome: Outcome) -> Examined:
+        """Return what may be taken of a bundle, and report what not. Raises NotTaken and StoreFault."""
+        examined = await self._examiner.examine(bundle)
+        outcome.vouched = "" if examined.vouched is None else str(examined.vouched)
+        outcome.unprovable = tuple(examined.unprovable)
+        self.report.mislabelled += examined.mislabelled
+        if examined.too_old:
+            count = len(examined.wanted)
+            taken = f"; {counted(count, 'file')} of it are wanted all the same" if count else ""
+            outcome.state, outcome.why = State.OLDER, examined.too_old + taken
+        return examined
+
+    # Items
+
+    async def _make_sure_of_room(self, layouts: Sequence[Layout], wanted: Mapping[Digest, Item]) -> None:
+        """Raise NoSpace if what is to be taken does not fit."""
+        store, room = self._storage.store, self._storage.room
+
+        def look() -> tuple[int, int]:
+            missing = [one for one in wanted.values() if not store.is_whole(one.digest, one.size_bytes)]
+            carried = [one for one in missing if any(_has(layout, one) for layout in layouts)]
+            here = sum(store.stored_bytes(one.digest, one.size_bytes) for one in carried)
+            return len(carried), sum(one.size_bytes for one in carried) - here
+
+        files, needed_bytes = await self._threads.slow(look)
+        free_bytes, evicted, missing_bytes = await self._threads.ledger(room.foresee, needed_bytes, wanted)
+        if missing_bytes > 0:
+            forecast = Forecast(
+                free_bytes=free_bytes,
+                evicted=tuple(evicted),
+                missing_bytes=missing_bytes,
+                min_free_bytes=room.min_free_bytes,
+                seconds=None,
+            )
+            raise NoSpace(forecast)
+        self._progress.begun(files, needed_bytes)
+
+    async def _keep(self, one: Examined) -> None:
+        """Have what is about to be taken stay, and a generation wait until it is complete."""
+        bundle, edition = one.bundle, one.edition
+        digests = set(one.wanted)
+        if edition is not None:
+            contents = await self._threads.slow(self._storage.store.put, bundle.text)
+            digests |= {contents, *blobs_of(edition.generation)}
+        await self._threads.ledger(self._storage.pins.pin_all, bundle.pin, digests)
+        if edition is not None:
+            waiting = Waiting(
+                contents=bundle.digest,
+                generation=bundle.contents.generation,
+                updated=bundle.contents.updated,
+                accepted_at=bundle.contents.accepted_at,
+                pin=bundle.pin,
+                bundle=bundle.sources,
+                since=self._storage.ledger.clock(),
+                accepts_older=self._order.accepts_older,
+            )
+            await self._activation.keep(bundle.mirror, waiting)
+
+    async def _take_items(
+        self, layouts: Sequence[tuple[Layout, set[Digest]]], wanted: Mapping[Digest, Item]
+    ) -> None:
+        """Take what is wanted of bundles that could be read, each with the blobs that it names."""
+        try:
+            for layout, named in layouts:
+                await self._take_from(layout, named, wanted)
+            await self._taking.finish()
+        finally:
+            await self._taking.stop()
+
+    async def _take_from(self, layout: Layout, named: set[Digest], wanted: Mapping[Digest, Item]) -> None:
+        blobs = layout.blobs()
+        turn = asyncio.Lock()
+
+        async def work() -> None:
+            while True:
+                async with turn:
+                    blob = await self._threads.slow(next, blobs, None)
+                if blob is None:
+                    return
+                try:
+                    if blob.digest in wanted:
+                        await self._take_blob(blob, wanted[blob.digest])
+                    elif blob.digest not in named:
+                        self.report.taken.unnamed_files += 1
+                        self.report.taken.unnamed_bytes += blob.size_bytes
+                finally:
+                    await self._threads.disk(blob.close)
+
+        workers = [asyncio.create_task(work()) for _ in range(layout.blobs_at_once)]
+        try:
+            await asyncio.gather(*workers)
+        except (MediumFault, ArchiveCut) as error:
+            self.report.cut.append((layout.name, str(error)))
+        except (LayoutUnreadable, ArchiveRefused) as error:
+            self.report.problems.append((layout.name, str(error)))
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _take_blob(self, blob: Blob, item: Item) -> None:
+        store = self._storage.store
+        if await self._threads.disk(store.is_whole, item.digest, item.size_bytes):
+            self.report.taken.held_files += 1
+            self.report.taken.held_bytes += item.size_bytes
+        else:
+            await self._taking.take(blob, item)
+
+
+def _named(heads: Sequence[Head]) -> list[tuple[Layout, set[Digest]]]:
+    """Return bundles, or parts of them, each with the blobs that it names."""
+    named: dict[int, tuple[Layout, set[Digest]]] = {}
+    for head in heads:
+        named.setdefault(id(head.layout), (head.layout, set()))[1].update(head.named)
+    return list(named.values())
+
+
+def _begun(bundle: Bundle) -> Outcome:
+    return Outcome(
+        mirror=bundle.mirror,
+        bundle=bundle.sources,
+        contents=bundle.contents,
+        digest=bundle.digest,
+        state=State.WAITING,
+    )
+
+
+def _has(layout: Layout, item: Item) -> bool:
+    return layout.size_bytes(item.digest) == item.size_bytes

@@ -1,0 +1,89 @@
+"""What an import came to. Pure."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from proxy.bundles.contents import Contents, File
+from proxy.digest import Digest
+from proxy.jobs.importing.taken import Taken
+
+
+class State(Enum):
+    """What has become of one generation."""
+
+    SERVED = "served"
+    """It is served from now on, or was before."""
+    WAITING = "waiting"
+    """It is kept until all that it needs is here."""
+    REFUSED = "refused"
+    OLDER = "older"
+    """Something newer is served; what that names was taken."""
+    UNREADABLE = "unreadable"
+    """Its documents are not all here, so nobody can say what it is."""
+    REPLACED = "replaced"
+    """It waited until something newer was served."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What has become of one generation of a mirror."""
+
+    mirror: str
+    bundle: str
+    """Where it was read from."""
+    contents: Contents
+    digest: Digest
+    """Of the text of its contents, by which it is known."""
+    state: State
+    why: str = ""
+    """In words, where it is not served; what there is to do."""
+    vouched: str = ""
+    """Who signed it, and when."""
+    is_new: bool = False
+    """Whether clients did not get it before."""
+    missing: tuple[File, ...] = ()
+    """What it names and is not here."""
+    unprovable: tuple[str, ...] = ()
+    """Items that the lists name without saying what proves them."""
+
+    @property
+    def missing_bytes(self) -> int:
+        """The sizes of what is missing, each digest once."""
+        return sum({one.sha256: one.size for one in self.missing}.values())
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether something of it was refused."""
+        return self.state in {State.REFUSED, State.OLDER}
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something is still to be carried here."""
+        return self.state in {State.WAITING, State.UNREADABLE} or bool(self.missing)
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """What came of all that was given to one import."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    """What could not be read at all, or was refused as a whole, and why."""
+    cut: list[tuple[str, str]] = field(default_factory=list)
+    """What ends before it should."""
+    mislabelled: list[str] = field(default_factory=list)
+    """Items of which a bundle says what its signed list does not."""
+    taken: Taken = field(default_factory=Taken)
+    """What came of the blobs of all media."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether something was refused."""
+        return bool(self.problems or self.mislabelled or self.taken.wrong) or any(
+            one.is_refused for one in self.outcomes
+        )
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something is still to be carried here."""
+        return bool(self.cut or self.taken.unread) or any(one.is_incomplete for one in self.outcomes)

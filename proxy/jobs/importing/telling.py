@@ -1,0 +1,178 @@
+"""Saying what an import came to: in lines for people, as JSON values, and for the audit log. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from proxy.bundles.contents import Contents, File
+from proxy.jobs.importing.outcomes import Outcome, Report, State
+from proxy.readable import counted, date, printable, size
+
+_MOST_NAMED = 5
+_WORDS = {
+    State.SERVED: "is served",
+    State.WAITING: "waits",
+    State.REFUSED: "is REFUSED",
+    State.OLDER: "is OLDER than what is served, and refused",
+    State.UNREADABLE: "cannot be verified yet",
+    State.REPLACED: "waits no longer",
+}
+
+
+def lines(report: Report) -> Iterator[str]:
+    """Yield what came of an import, for people."""
+    for line in _lines(report):
+        yield printable(line)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    for where, problem in report.problems:
+        yield f"REFUSED {where}: {problem}"
+    for where, problem in report.cut:
+        yield f"INCOMPLETE {where}: {problem}"
+    for outcome in report.outcomes:
+        yield from _of_outcome(outcome)
+    if report.mislabelled:
+        yield f"REFUSED {_several(report.mislabelled)}: the bundle says of it what its signed list does not"
+    for problem, paths in _by_problem(report.taken.wrong):
+        yield f"REFUSED {_several(paths)}: {problem}"
+    for problem, paths in _by_problem(report.taken.unread):
+        yield f"INCOMPLETE {_several(paths)}: {problem}"
+    taken = report.taken
+    yield (
+        f"took {counted(taken.files, 'file')} ({size(taken.bytes)}); "
+        f"{counted(taken.held_files, 'file was', 'files were')} here already ({size(taken.held_bytes)})"
+    )
+    if taken.unnamed_files:
+        yield (
+            f"passed over {counted(taken.unnamed_files, 'file')} ({size(taken.unnamed_bytes)}) "
+            "that the bundle itself does not name"
+        )
+
+
+def _of_outcome(outcome: Outcome) -> Iterator[str]:
+    state = _WORDS[outcome.state]
+    if outcome.state is State.SERVED:
+        state = f"{state} now" if outcome.is_new else f"{state} already"
+        if outcome.missing:
+            state = f"{state}, and is not complete"
+    yield f"{_name(outcome)} {state}{outcome.why and f': {outcome.why}'}"
+    if outcome.vouched:
+        yield f"  {outcome.vouched}"
+    if outcome.missing:
+        count = counted(len(outcome.missing), "file is", "files are")
+        yield f"  {count} missing ({size(outcome.missing_bytes)}):"
+    for line in missing_lines(outcome):
+        yield f"  {line}"
+    if outcome.unprovable:
+        told = "its list gives no sha256 and size to prove it with"
+        yield f"  not taken: {_several(outcome.unprovable)}: {told}"
+
+
+def _name(outcome: Outcome) -> str:
+    contents = outcome.contents
+    return f"{outcome.mirror} generation {contents.generation} of {date(contents.updated)} ({outcome.bundle})"
+
+
+def missing_lines(outcome: Outcome) -> Iterator[str]:
+    """Yield where what a generation lacks can be found, with sizes."""
+    places: dict[str, list[File]] = {}
+    for file in outcome.missing:
+        places.setdefault(_place(file, outcome.contents), []).append(file)
+    for place, files in places.items():
+        total_bytes = sum({one.sha256: one.size for one in files}.values())
+        yield f"{place}: {counted(len(files), 'file')} ({size(total_bytes)})"
+        for one in files[:_MOST_NAMED]:
+            yield f"  {one.path} ({size(one.size)})"
+        if len(files) > _MOST_NAMED:
+            yield f"  and {len(files) - _MOST_NAMED} more"
+
+
+def _place(file: File, contents: Contents) -> str:
+    """Say where a file is that a bundle names and that is not here."""
+    if file.is_missing:
+        return "the site that wrote the bundle had not got it either"
+    if file.is_carried and contents.parts > 1 and file.part:
+        return f"in part {file.part} of {contents.parts}"
+    if file.is_carried:
+        return "in the bundle, or another part of it"
+    since = f" ({contents.since})" if contents.since else ""
+    return f"in an earlier bundle{since}"
+
+
+def event(report: Report, code: int) -> dict[str, Any]:
+    """Return what came of an import as JSON values."""
+    taken = report.taken
+    return {
+        "event": "summary",
+        "exit_code": code,
+        "taken_files": taken.files,
+        "taken_bytes": taken.bytes,
+        "held_files": taken.held_files,
+        "held_bytes": taken.held_bytes,
+        "unnamed_files": taken.unnamed_files,
+        "unnamed_bytes": taken.unnamed_bytes,
+        "generations": [_generation(one) for one in report.outcomes],
+        "refused": [
+            *({"path": where, "problem": problem} for where, problem in report.problems),
+            *({"path": path, "problem": "mislabelled"} for path in report.mislabelled),
+            *({"path": path, "problem": problem} for path, problem in taken.wrong.items()),
+        ],
+        "incomplete": [
+            *({"path": where, "problem": problem} for where, problem in report.cut),
+            *({"path": path, "problem": problem} for path, problem in taken.unread.items()),
+        ],
+    }
+
+
+def _generation(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "mirror": outcome.mirror,
+        "bundle": outcome.bundle,
+        "generation": outcome.contents.generation,
+        "updated": outcome.contents.updated,
+        "state": outcome.state.value,
+        "is_new": outcome.is_new,
+        "why": outcome.why,
+        "signed": outcome.vouched,
+        "missing_bytes": outcome.missing_bytes,
+        "missing": [
+            {"path": one.path, "sha256": one.sha256, "size": one.size, "is_carried": one.is_carried}
+            for one in outcome.missing
+        ],
+        "unprovable": list(outcome.unprovable),
+    }
+
+
+def audited(report: Report, by: str, now: float) -> list[dict[str, Any]]:
+    """Return lines for the audit log: one for each generation, and one for what was no bundle at all."""
+    taken = report.taken
+    told = [
+        (one.bundle, f"{_name(one)} {_WORDS[one.state]}", one.vouched, one.why) for one in report.outcomes
+    ]
+    told += [(where, "REFUSED", "", problem) for where, problem in report.problems]
+    return [
+        {
+            "time": round(now, 3),
+            "by": by,
+            "what": what,
+            "action": "import",
+            "text": "; ".join(filter(None, (text, vouched))),
+            "blobs": taken.files if number == 0 else 0,
+            "bytes": taken.bytes if number == 0 else 0,
+            "pins": [],
+            "problem": problem,
+        }
+        for number, (what, text, vouched, problem) in enumerate(told)
+    ]
+
+
+def _by_problem(found: dict[str, str]) -> list[tuple[str, list[str]]]:
+    """Return each kind of problem once, with what has it."""
+    kinds: dict[str, list[str]] = {}
+    for path, problem in found.items():
+        kinds.setdefault(problem, []).append(path)
+    return list(kinds.items())
+
+
+def _several(paths: Sequence[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
