@@ -81,3 +81,54 @@ async def test_a_bundle_is_served_by_a_running_server_at_once(
     assert (line["action"], line["what"], line["blobs"]) == ("import", "usb", 2)
     code, summary, _ = await imported(commands, folder)
     assert (code, summary["held_files"], summary["taken_files"]) == (COMPLETE, 2, 0)
+
+
+async def test_parts_come_in_any_order_and_a_generation_waits_for_the_last(
+    commands: Commands, server: Service, tree: SignedTree, tmp_path: Path
+) -> None:
+    first = add(tree, "20250701")
+    write_bundle(tmp_path / "full", tree, contents_of(tree))
+    await imported(commands, tmp_path / "full")
+    before = await got(server, INDEX)
+    second = add(tree, "20250801")
+    contents = contents_of(tree, known=first, generation=2)
+    parts = [
+        write_tar(
+            tmp_path / f"{number}.tar",
+            write_bundle(tmp_path / f"{number}", tree, contents, without=[missing.path]),
+        )
+        for number, missing in enumerate(second)
+    ]
+
+    code, summary, _ = await imported(commands, parts[1])
+
+    assert (code, states(summary)) == (INCOMPLETE, [(2, "waiting")])
+    assert [one["path"] for one in summary["generations"][0]["missing"]] == [second[1].path]
+    assert await got(server, INDEX) == before
+    code, summary, _ = await imported(commands, parts[0])
+    assert (code, states(summary)) == (COMPLETE, [(2, "served")])
+    assert await got(server, INDEX) == (200, (tree.root / INDEX).read_bytes())
+    assert await commands.held(tree.items) == tree.items
+
+
+async def test_bundles_in_odd_order_are_served_once_the_gap_is_closed(
+    commands: Commands, server: Service, tree: SignedTree, tmp_path: Path
+) -> None:
+    items = add(tree, "20250701")
+    write_bundle(tmp_path / "1", tree, contents_of(tree))
+    await imported(commands, tmp_path / "1")
+    for number in (2, 3):
+        more = add(tree, f"2025080{number}")
+        write_bundle(tmp_path / f"{number}", tree, contents_of(tree, known=items, generation=number))
+        items += more
+
+    code, summary, result = await imported(commands, tmp_path / "3")
+    assert (code, states(summary)) == (INCOMPLETE, [(3, "waiting")])
+    code, summary, result = await imported(commands, tmp_path / "2")
+
+    assert (code, states(summary)) == (COMPLETE, [(2, "served"), (3, "served")]), result.stdout
+    assert await got(server, INDEX) == (200, (tree.root / INDEX).read_bytes())
+    code, summary, _ = await imported(commands, tmp_path / "1")
+    assert (code, states(summary)) == (REFUSED, [(1, "older")])
+    code, summary, _ = await imported(commands, tmp_path / "1", "--accept-older")
+    assert (code, states(summary)) == (COMPLETE, [(1, "served")])
