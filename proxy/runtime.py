@@ -35,6 +35,9 @@ from proxy.fills.places import Places, places_by_files
 from proxy.fills.wrong_bytes import WrongBytes
 from proxy.jobs.rulebook import RuleBook
 from proxy.mirror import Mirror, Trust
+from proxy.recordings.board import Board
+from proxy.recordings.recorder import Recorder
+from proxy.recordings.shelf import Shelf
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
 from proxy.service.delivery import Delivery
@@ -127,7 +130,8 @@ async def open_runtime(
         ]
         stack.push_async_callback(_cancel, tasks)
         delivery = Delivery(documents, flights, storage, usage, offline, clock)
-        yield Cache(documents, reading, storage, flights, offline, delivery, loops)
+        recorder = await _open_recorder(config, documents, storage, clock, stack)
+        yield Cache(documents, reading, storage, flights, offline, delivery, loops, recorder)
 
 
 async def _open_storage(
@@ -230,6 +234,29 @@ async def _open_flights(
     flights = Flights(facilities, pace)
     stack.push_async_callback(flights.close)
     return flights
+
+
+async def _open_recorder(
+    config: Config,
+    documents: Mapping[str, Documents],
+    storage: Storage,
+    clock: Callable[[], float],
+    stack: contextlib.AsyncExitStack,
+) -> Recorder:
+    """Return what notes what clients ask for; the stack has it write down the rest, and closes it."""
+    shelf = await storage.threads.disk(open_shelf, config)
+    stack.callback(shelf.board.close)
+    await storage.threads.disk(shelf.settle, clock())
+    recorder = Recorder(
+        shelf, storage.threads, storage.pins, lambda mirror, item: documents[mirror].naming(item), clock
+    )
+    stack.push_async_callback(recorder.close)
+    return recorder
+
+
+def open_shelf(config: Config) -> Shelf:
+    """Return the recordings of a data directory, for those who begin and end some. Blocks."""
+    return Shelf(config.data_dir / "recordings", Board(_boards(config) / ".recordings"))
 
 
 def _instance_token(config: Config) -> str:

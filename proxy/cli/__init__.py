@@ -25,6 +25,7 @@ _COMMANDS = {
     "ready": "proxy.cli.ready",
     "export": "proxy.cli.export",
     "import": "proxy.cli.import_",
+    "record": "proxy.cli.record",
     "query": "proxy.cli.query",
     "stats": "proxy.cli.stats",
     "pin": "proxy.cli.actions",

@@ -3,8 +3,6 @@
 They act on the data directory, beside a running server or without one.
 """
 
-import getpass
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import run_with_cache
+from proxy.cli.who import user
 from proxy.config.config import Config
 from proxy.digest import InvalidDigest, parse_digest
 from proxy.jobs.actions import BY_HAND, Actions, Aim, Done
@@ -186,7 +185,7 @@ def _act(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:
     async def work(cache: Cache) -> Done:
         book = await open_rulebook(config, cache)
         scrubber = Scrubber(cache, config.scrub, time.time)
-        return await act(Actions(cache, config.prefetch, book, scrubber, f"{BY_COMMAND}{_user()}"))
+        return await act(Actions(cache, config.prefetch, book, scrubber, f"{BY_COMMAND}{user()}"))
 
     done = run_with_cache(config, work)
     if done.problem:
@@ -194,11 +193,3 @@ def _act(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:
     click.echo(f"{done.text} ({size(done.bytes)})" if done.blobs else done.text)
     if done.pins:
         click.echo(f"kept by the pins {', '.join(map(repr, done.pins))}", err=True)
-
-
-def _user() -> str:
-    """Return who runs this: a name, or in a container that knows none, a number."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

@@ -29,6 +29,7 @@ from proxy.sources.document import FetchOptions, Validators
 from proxy.sources.errors import OriginError
 from proxy.sources.freshness import Freshness
 from proxy.sources.offline import Offline
+from proxy.sources.origin import DocumentSource, Origin
 from proxy.sources.route import Route
 from proxy.store.files import StoreFault
 
@@ -68,6 +69,7 @@ class Documents:
     ) -> None:
         self.mirror = mirror
         self.route = route
+        self._assembler = assembler
         self._records = records
         self._shared = shared
         self._policy = policy
@@ -139,6 +141,10 @@ class Documents:
             self._editions.drop_damaged()
             raise
 
+    def naming(self, item: Item) -> Edition | None:
+        """Return the newest edition that names an item, None when none does. Raises ListingDamaged."""
+        return self._editions.loaded.naming(item)
+
     def refusal(self, path: str) -> Refusal | None:
         """Return why the served generation has to do without a list or flavour, None when it has not."""
         return None if self._generation is None else refusal(path, self._generation)
@@ -185,6 +191,16 @@ class Documents:
         except GenerationLost as error:
             self.checks.check_soon()
             raise NoGeneration(self.mirror.name, str(error)) from error
+
+    async def vet(self, origin: Origin, flavours: frozenset[str]) -> Edition:
+        """Return what an origin publishes, verified by the keys of now and put into the store.
+
+        Nothing of it is accepted or served, and it may be older than what is. Raises what
+        `Assembler.assemble` raises, and GenerationLost.
+        """
+        draft = await self._assembler.assemble(DocumentSource(origin, FetchOptions()), None, flavours)
+        generation = draft.accepted(0, self._records.keyring_identity, self._clock(), None)
+        return await self._records.load(generation)
 
     async def recorded(self) -> Generation | None:
         """Return what may be served of the generation to serve, whether or not it is still in the store."""

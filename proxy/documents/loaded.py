@@ -63,6 +63,10 @@ class LoadedEditions:
         found = (edition.catalog.find(path) for edition in self._lately())
         return next((item for item in found if item is not None), None)
 
+    def naming(self, item: Item) -> Edition | None:
+        """Return the newest edition that names an item, of those whose files are served; None without one."""
+        return next((one for one in self._lately() if one.catalog.find(item.path) == item), None)
+
     def find_digest(self, digest: Digest) -> tuple[Item, bool] | None:
         """Return the document or item with a digest, and whether it is a document."""
         found = (edition.find_digest(digest) for edition in self._lately())

@@ -9,6 +9,7 @@ from proxy.documents.generation import Edition, Generation
 from proxy.documents.reading import Reading
 from proxy.fills.flights import Flights
 from proxy.fills.pace import Pace
+from proxy.recordings.recorder import Recorder
 from proxy.service.delivery import Delivery
 from proxy.service.target import OfflineMiss
 from proxy.simplestreams.model import Item, Products
@@ -30,6 +31,7 @@ class Cache:
         offline: OfflineSwitch,
         delivery: Delivery,
         loops: Loops,
+        recorder: Recorder,
     ) -> None:
         self._documents = documents
         self._flights = flights
@@ -40,6 +42,8 @@ class Cache:
         """What clients get."""
         self.loops = loops
         """Which requests must not be fetched for."""
+        self.recorder = recorder
+        """Notes what clients ask for, while somebody wants that recorded."""
 
     async def refresh(self, mirror: str, *, accept_older: bool = False) -> str | None:
         """Check a mirror with its origins now; return why they did not confirm its lists, or None.
@@ -78,6 +82,13 @@ class Cache:
     def why_unverified(self, mirror: str) -> str:
         """Return why nothing of the generation to serve may be served, "" when something may."""
         return self._documents[mirror].why_unverified()
+
+    async def vet(self, mirror: str, origin: Origin, flavours: frozenset[str]) -> Edition:
+        """Return what an origin publishes of a mirror, verified and stored, and neither accepted nor served.
+
+        Raises ProxyError when that cannot be verified.
+        """
+        return await self._documents[mirror].vet(origin, flavours)
 
     async def edition(self, mirror: str) -> Edition:
         """Return a mirror's current edition. Raises NoGeneration."""

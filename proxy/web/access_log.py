@@ -45,10 +45,15 @@ def shown_path(raw_path: str) -> str:
     return _CREDENTIALS.sub(r"\1", raw_path)
 
 
+def client_name(request: web.BaseRequest) -> str:
+    """Return the address of who asks, or what stands for it."""
+    return request.remote or _LOCAL
+
+
 def visit_of(request: web.BaseRequest, mirror: str) -> Visit:
     """Return what the table of clients records of a request."""
     agent = request.headers.get("User-Agent", "")
-    return Visit(request.remote or _LOCAL, mirror, agent, shown_path(request.raw_path))
+    return Visit(client_name(request), mirror, agent, shown_path(request.raw_path))
 
 
 class AccessLog(AbstractAccessLogger):
@@ -80,7 +85,7 @@ class AccessLog(AbstractAccessLogger):
                 visit_of(request, mirror), outcome, sent_bytes, is_left=is_aborted, is_cut=is_cut
             )
             if DIGEST in response:
-                counters.files.asked(response[DIGEST], request.remote or _LOCAL)
+                counters.files.asked(response[DIGEST], client_name(request))
         self._requests.write(
             Ended(
                 client=request.remote,

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from proxy.fills.bodies import Body, Outcome
+from proxy.recordings.recorder import Recorder
 from proxy.service.delivery import Delivery
 from proxy.service.target import Target
 from proxy.web.access.gate import Gate
@@ -18,6 +19,7 @@ from proxy.web.access_log import COUNTERS, OUTCOME, shown_path, visit_of
 from proxy.web.blob_response import BlobResponse
 from proxy.web.log_line import Ended
 from proxy.web.negotiate import Answer
+from proxy.web.recorded import recorded_request
 from proxy.web.wire.connection import Connection
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, WholeReply, shared_head
 from proxy.web.wire.reply_cache import CachedReply
@@ -29,6 +31,7 @@ def cache_reply(
     target: Target,
     delivery: Delivery,
     gate: Gate,
+    recorder: Recorder,
     answer: Answer | None = None,
     body: Body | None = None,
 ) -> None:
@@ -52,6 +55,8 @@ def cache_reply(
             is_current=_currency(delivery, gate, target),
             is_for_all=not target.is_document and not gate.asks_networks(target.mirror),
             on_used=partial(delivery.note_use, target),
+            recorder=recorder,
+            request=recorded_request(request.method, target),
             ended=Ended(
                 client=None,
                 method=request.method,

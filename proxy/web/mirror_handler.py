@@ -18,17 +18,29 @@ from proxy.documents.documents import NoGeneration
 from proxy.errors import ProxyError
 from proxy.fills.bodies import Outcome
 from proxy.mirror import Mirror
+from proxy.recordings.recorder import Recorder
 from proxy.service.delivery import Delivery
 from proxy.service.target import NothingKnown, Target
 from proxy.sources.loops import CHAIN, REPLY_FIELD, REQUEST_FIELD, LoopDetected, Loops, chain_of
 from proxy.system.ip_addresses import parse_address
 from proxy.web import SERVER_NAME
 from proxy.web.access.gate import Gate, PasswordNeeded
-from proxy.web.access_log import CUT, DIGEST, FIRST_BYTE_S, HAS_LEFT, MIRROR, OUTCOME, request_id, shown_path
+from proxy.web.access_log import (
+    CUT,
+    DIGEST,
+    FIRST_BYTE_S,
+    HAS_LEFT,
+    MIRROR,
+    OUTCOME,
+    client_name,
+    request_id,
+    shown_path,
+)
 from proxy.web.blob_response import BlobResponse
 from proxy.web.cache_reply import cache_reply
 from proxy.web.mounts import Place
 from proxy.web.negotiate import negotiate
+from proxy.web.recorded import absent_request, recorded_request
 from proxy.web.status import cut_for, fate_of
 from proxy.web.wire.client_presence import ClientLeft, presence_of
 from proxy.web.wire.connection_limits import client_of
@@ -59,10 +71,11 @@ _CIRCLE_PATIENCE_S = 0.5
 class MirrorHandler:
     """Answers for all mirrors."""
 
-    def __init__(self, delivery: Delivery, gate: Gate, loops: Loops) -> None:
+    def __init__(self, delivery: Delivery, gate: Gate, loops: Loops, recorder: Recorder) -> None:
         self._delivery = delivery
         self._gate = gate
         self._loops = loops
+        self._recorder = recorder
 
     async def get_path(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for a document or item."""
@@ -91,10 +104,12 @@ class MirrorHandler:
                     target = await self._resolve_unless_circular(mirror, place.url_path, address)
                 else:
                     target = await self._delivery.resolve(mirror, place.url_path, address)
+                self._note_found(request, target)
                 response = await self._reply(request, target)
             response[DIGEST] = target.item.digest
         except ProxyError as error:
             response = _translate(request, error)
+            self._note_absent(request, mirror, place.url_path, response.status)
         except ClientLeft:
             response = _ConnectionCut()
             response[OUTCOME] = Outcome.MISS.value
@@ -103,6 +118,14 @@ class MirrorHandler:
             response.headers[REPLY_FIELD] = self._loops.reply_field(mirror.name)
         response[MIRROR] = mirror.name
         return response
+
+    def _note_found(self, request: web.Request, target: Target) -> None:
+        if self._recorder.is_on:
+            self._recorder.note(recorded_request(request.method, target), client_name(request))
+
+    def _note_absent(self, request: web.Request, mirror: Mirror, url_path: str, status: int) -> None:
+        if self._recorder.is_on and status == HTTPStatus.NOT_FOUND:
+            self._recorder.note(absent_request(mirror, url_path), client_name(request))
 
     async def _resolve_unless_circular(self, mirror: Mirror, url_path: str, address: str) -> Target:
         """Return what a path names, once there is something to tell; meanwhile ask who asks whom.
@@ -144,7 +167,9 @@ class MirrorHandler:
         if not has_body:
             bodiless = _Bodiless(status=answer.status, headers=headers)
             bodiless[OUTCOME] = self._outcome(target).value
-            bodiless.on_complete = partial(cache_reply, request, bodiless, target, self._delivery, self._gate)
+            bodiless.on_complete = partial(
+                cache_reply, request, bodiless, target, self._delivery, self._gate, self._recorder
+            )
             return bodiless
         began = time.monotonic()
         opened = await self._delivery.open(target, client_of(request.remote or ""))
@@ -152,7 +177,9 @@ class MirrorHandler:
         response = BlobResponse(answer, opened, headers)
         response[OUTCOME] = opened.outcome.value
         response[FIRST_BYTE_S] = time.monotonic() - began
-        response.on_complete = partial(cache_reply, request, response, target, self._delivery, self._gate)
+        response.on_complete = partial(
+            cache_reply, request, response, target, self._delivery, self._gate, self._recorder
+        )
         return response
 
     def _outcome(self, target: Target) -> Outcome:

@@ -18,6 +18,7 @@ from support.tree import SignedTree, TreeItem
 from support.wire import Wire, WireReply, request
 
 from proxy.counting.client_table import Client, Visit, read_clients
+from proxy.recordings.asked import Kind, Request
 from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire import connection, direct_socket
 from proxy.web.wire.connection import Connection
@@ -538,6 +539,8 @@ def hot(content: WholeReply | RangeReplies) -> CachedReply:
         is_for_all=False,
         on_used=lambda: None,
         ended=Ended(None, "GET", "/", 200, "hit", 0, 0.0, "", is_aborted=False, request_id=""),
+        recorder=None,  # type: ignore[arg-type]
+        request=Request(Kind.GOT, "", ""),
     )
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 from proxy.counting.client_table import ClientTable, Visit
 from proxy.counting.subjects import MirrorTally
+from proxy.recordings.asked import Request
+from proxy.recordings.recorder import Recorder
 from proxy.web.log_line import Ended, RequestLog
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head
 
@@ -49,6 +51,9 @@ class CachedReply:
     """Notes that what it carries is in use."""
     ended: Ended
     """What is noted of each time, but for the client."""
+    recorder: Recorder
+    request: Request
+    """What is recorded of it, while somebody wants that."""
     write_line: Callable[[str, int], None] = field(default=lambda *_: None)
     """Writes the log's line of a time: to which client, and how much body. Of the cache that keeps it."""
     is_renewed: bool = False
@@ -207,4 +212,6 @@ def _count(reply: CachedReply) -> None:
         visit = reply.visit._replace(client=reply.client)
         reply.clients.ended(visit, ended.outcome, reply.sent_bytes, reply.times)
         reply.on_used()
+        if reply.recorder.is_on:
+            reply.recorder.note(reply.request, reply.client)
         reply.times = reply.sent_bytes = 0
