@@ -14,6 +14,7 @@ from proxy.bundles.destination import Destination, DestinationTaken
 from proxy.bundles.folder import FolderDestination
 from proxy.bundles.packing import LEAST_PART_BYTES, PRESETS
 from proxy.bundles.tar import PipeDestination, TarDestination, tar_bytes
+from proxy.cli.export_tree import export_tree
 from proxy.cli.options import (
     Asked,
     GivenPath,
@@ -73,6 +74,15 @@ class PartSize(click.ParamType[int]):
 )
 @option_once("--only-part", metavar="N", type=click.IntRange(1), help="Write this part and no other.")
 @click.option("--incomplete", is_flag=True, help="Write what is here, though some of the selection is not.")
+@option_once(
+    "--tree",
+    metavar="DIR",
+    type=GivenPath(path_type=Path),
+    help="Write a static tree for a web server instead of a bundle.",
+)
+@click.option(
+    "--delete", is_flag=True, help="With --tree: remove what earlier exports wrote there and this not."
+)
 @click.option("--copy", is_flag=True, help="Make no hard links: copies, also on the same file system.")
 @click.option("--dry-run", is_flag=True, help="Tell bytes, parts and what is not here, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: plan, summary.")
@@ -85,6 +95,8 @@ def export(
     part_size: int | None,
     only_part: int | None,
     incomplete: bool,
+    tree: Path | None,
+    delete: bool,
     copy: bool,
     dry_run: bool,
     as_json: bool,
@@ -97,15 +109,35 @@ def export(
       sstream-proxy export --maas noble --arch amd64 --to /media/stick/images
       sstream-proxy export maas-stable --to images.tar --part-size dvd
       sstream-proxy export --rule lab --to - | ssh elsewhere sstream-proxy import -
+      sstream-proxy export --maas noble --tree /var/www/html/maas
 
     It works beside a running server, and asks nothing of upstream. Every file is proved before
     anything is written. An interrupted export goes on when the same is run again.
 
+    --tree writes the lists and items as files that Apache or nginx can serve to sstream-mirror, MAAS
+    or LXD: each whole, `streams/` last and at one moment, and the next time only what has changed.
+
     Exit codes: 0 complete, 1 failed, 2 wrong usage, 3 not complete: some of the selection is not
-    here; 130 interrupted.
+    here; 4 refused: a folder with files that are not ours; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=True)
     select = selected_by(config, naming_mirrors(asked), rule)
+    if tree is not None:
+        if to is not None or part_size is not None or only_part is not None or incomplete:
+            raise UsageFault("--tree goes without --to, --part-size, --only-part and --incomplete")
+        raise SystemExit(
+            export_tree(
+                config,
+                select,
+                tree,
+                deletes=delete,
+                may_link=not copy,
+                dry_run=dry_run,
+                as_json=as_json,
+            )
+        )
+    if delete:
+        raise UsageFault("--delete goes with --tree")
     _check(to, part_size, only_part, dry_run=dry_run)
     told = _Told(as_json=as_json, to_errors=to == _PIPE)
 

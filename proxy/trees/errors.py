@@ -2,9 +2,11 @@
 
 import errno
 import os
+import shlex
 from pathlib import Path
 
 from proxy.errors import ProxyError
+from proxy.store.owners import Owner
 
 _MOST_LISTED = 5
 _ADVICE = {
@@ -29,7 +31,12 @@ class TreeFault(ProxyError):
         name = os.fsdecode(error.filename) if error.filename else str(folder)
         advice = _ADVICE.get(error.errno or 0, "")
         if error.errno in _BARRED:
-            advice = f"; user number {os.geteuid()} has to be allowed to write in {folder}"
+            running = Owner.running()
+            user = running.for_chown.partition(":")[0]
+            advice = (
+                f"; {running}, as whom this runs, may not write there: "
+                f"sudo install -d -o {user} {shlex.quote(str(folder))}"
+            )
         elif error.errno in {errno.EINVAL, errno.EILSEQ} and ":" in name:
             advice = (
                 "; its file system (FAT, exFAT or NTFS?) holds no names with a colon, and lists have such: "

@@ -37,7 +37,7 @@ class TreeWriter:
     Everything may raise OSError; what is there by then is whole, and the next run goes on.
     """
 
-    def __init__(self, root: Path, store: ReadStore) -> None:
+    def __init__(self, root: Path, store: ReadStore, *, may_link: bool = True) -> None:
         self.root = root
         self._store = store
         self._own = OwnFolder(root)
@@ -45,7 +45,7 @@ class TreeWriter:
         self._files: dict[str, Placed] = {}
         """What is ours in the end."""
         self._plan = TreePlan()
-        self._may_link = True
+        self._may_link = may_link
         self._folders: set[Path] = set()
 
     def look(self, wanted: Iterable[TreeFile]) -> TreePlan:
