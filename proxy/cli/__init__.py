@@ -24,6 +24,7 @@ _COMMANDS = {
     "sync": "proxy.cli.sync",
     "ready": "proxy.cli.ready",
     "export": "proxy.cli.export",
+    "inventory": "proxy.cli.inventory",
     "import": "proxy.cli.import_",
     "record": "proxy.cli.record",
     "query": "proxy.cli.query",

@@ -1,20 +1,19 @@
 """`export`: write a selection to a folder, to tar files or through a pipe, to be carried to another site."""
 
-import json
 import os
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from proxy.bundles.bundle import Part
-from proxy.bundles.destination import Destination, DestinationTaken
-from proxy.bundles.folder import FolderDestination
+from proxy import bundles
 from proxy.bundles.packing import LEAST_PART_BYTES, PRESETS
-from proxy.bundles.tar import PipeDestination, TarDestination, tar_bytes
+from proxy.bundles.signing import Signer
+from proxy.cli.export_places import PIPE, STANDARD_OUTPUT, Places
+from proxy.cli.export_told import Told
 from proxy.cli.export_tree import export_tree
+from proxy.cli.going_on import go_on_text
+from proxy.cli.known import earlier_bundle, known_there
 from proxy.cli.options import (
     Asked,
     GivenPath,
@@ -25,19 +24,14 @@ from proxy.cli.options import (
     option_once,
     selection_options,
 )
+from proxy.cli.progress import open_progress
 from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
 from proxy.cli.selecting import naming_mirrors, selected_by
-from proxy.config.config import Config
 from proxy.config.quantities import parse_size
-from proxy.jobs.exporting.export import Export, Order, Report, Survey
+from proxy.jobs.exporting.export import Export, Order
 from proxy.progress import Unwatched
-from proxy.readable import counted, printable, size
+from proxy.readable import printable, size
 from proxy.service.cache import Cache
-
-_PIPE = Path("-")
-_TAR = ".tar"
-_STANDARD_OUTPUT = 1
-_MOST_SHOWN = 20
 
 
 class PartSize(click.ParamType[int]):
@@ -73,6 +67,21 @@ class PartSize(click.ParamType[int]):
     "--part-size", metavar="SIZE", type=PartSize(), help="Divide it: most bytes of a part, or fat32, dvd, bd."
 )
 @option_once("--only-part", metavar="N", type=click.IntRange(1), help="Write this part and no other.")
+@option_once("--sign", metavar="KEY", help="Sign it by this key of yours, as mirrors with trust = tls need.")
+@click.option(
+    "--since",
+    "since",
+    multiple=True,
+    metavar="FILE",
+    type=GivenPath(path_type=Path),
+    help="Leave out what this inventory or earlier bundle has; may be given several times.",
+)
+@option_once(
+    "--like",
+    metavar="BUNDLE",
+    type=GivenPath(path_type=Path),
+    help="Make the parts of this bundle again, of which some part is here, or with --only-part one of them.",
+)
 @click.option("--incomplete", is_flag=True, help="Write what is here, though some of the selection is not.")
 @option_once(
     "--tree",
@@ -94,6 +103,9 @@ def export(
     to: Path | None,
     part_size: int | None,
     only_part: int | None,
+    sign: str | None,
+    since: tuple[Path, ...],
+    like: Path | None,
     incomplete: bool,
     tree: Path | None,
     delete: bool,
@@ -110,6 +122,7 @@ def export(
       sstream-proxy export maas-stable --to images.tar --part-size dvd
       sstream-proxy export --rule lab --to - | ssh elsewhere sstream-proxy import -
       sstream-proxy export --maas noble --tree /var/www/html/maas
+      sstream-proxy export --like images-1of3.tar --only-part 2 --to images.tar
 
     It works beside a running server, and asks nothing of upstream. Every file is proved before
     anything is written. An interrupted export goes on when the same is run again.
@@ -123,8 +136,8 @@ def export(
     config = load(config_file, data_dir=data_dir, offline=True)
     select = selected_by(config, naming_mirrors(asked), rule)
     if tree is not None:
-        if to is not None or part_size is not None or only_part is not None or incomplete:
-            raise UsageFault("--tree goes without --to, --part-size, --only-part and --incomplete")
+        if any((to, part_size, only_part, incomplete, sign, since, like)):
+            raise UsageFault("--tree goes with selections, --delete, --copy, --dry-run and --json only")
         raise SystemExit(
             export_tree(
                 config,
@@ -138,168 +151,62 @@ def export(
         )
     if delete:
         raise UsageFault("--delete goes with --tree")
-    _check(to, part_size, only_part, dry_run=dry_run)
-    told = _Told(as_json=as_json, to_errors=to == _PIPE)
+    _check(to, part_size, only_part, like, dry_run=dry_run)
+    if like is not None and (asked.is_selecting or asked.filters or rule or since or sign or part_size):
+        raise UsageFault(
+            "--like says it all but --to and --only-part: leave other selections and options out"
+        )
+    known = known_there(since)
+    earlier = None if like is None else earlier_bundle(like)
+    told = Told(as_json=as_json, to_errors=to == PIPE)
 
-    async def work(cache: Cache) -> int:
+    async def order(cache: Cache, places: Places | None) -> Order:
+        if earlier is not None:
+            return Order(contents=earlier.contents, like=earlier, only_part=only_part)
         selected = await select(cache)
         for warning in selected.warnings:
             click.echo(f"warning: {printable(warning)}", err=True)
-        order = Order(
+        signer = None if sign is None else Signer.of(sign, os.environ)
+        return Order(
             contents=selected.contents,
+            known=known,
+            since=", ".join(one.name for one in since),
+            sign=signer if places is None or signer is None else places.signing(signer),
+            importer=importer(),
             part_bytes=part_size,
             only_part=only_part,
             allows_missing=incomplete,
         )
-        run = Export(cache, order, Unwatched())
+
+    async def work(cache: Cache) -> int:
         if dry_run or to is None:
-            told.survey(survey := await run.survey())
+            survey = await Export(cache, await order(cache, None), Unwatched()).survey()
+            told.survey(survey)
             return PARTIAL if survey.missing else COMPLETE
-        report = await run.run(_destinations(config, to, may_link=not copy))
+        places = Places(to, config.data_dir, may_link=not copy)
+        ordered = await order(cache, places)
+        with open_progress("exporting", as_json=as_json, is_stdout_data=to == PIPE) as progress:
+            report = await Export(cache, ordered, progress).run(places.of)
         told.report(report)
         return COMPLETE if report.is_complete else PARTIAL
 
-    raise SystemExit(run_with_cache(config, work))
+    raise SystemExit(run_with_cache(config, work, if_interrupted=go_on_text("what is written is kept")))
 
 
-def _check(to: Path | None, part_size: int | None, only_part: int | None, *, dry_run: bool) -> None:
+def importer() -> bytes:
+    """Return the program that each bundle carries, for sites that have nothing of ours."""
+    return Path(bundles.__file__).with_name("plain_importer.py").read_bytes()
+
+
+def _check(
+    to: Path | None, part_size: int | None, only_part: int | None, like: Path | None, *, dry_run: bool
+) -> None:
     """Raise UsageFault if options do not go together."""
     if to is None and not dry_run:
         raise UsageFault("--to says where to: a folder, a tar file (*.tar), or - for standard output")
-    if only_part is not None and part_size is None:
-        raise UsageFault("--only-part goes with --part-size, and with the same as the other parts were made")
-    if to == _PIPE and part_size is not None and only_part is None:
+    if only_part is not None and part_size is None and like is None:
+        raise UsageFault("--only-part goes with --like, or with the --part-size that made the other parts")
+    if to == PIPE and part_size is not None and only_part is None:
         raise UsageFault("a pipe takes one part: choose it with --only-part, or leave --part-size out")
-    if to == _PIPE and os.isatty(_STANDARD_OUTPUT) and not dry_run:
+    if to == PIPE and os.isatty(STANDARD_OUTPUT) and not dry_run:
         raise UsageFault("a terminal is no place for images: send standard output to a file or a program")
-
-
-def _destinations(config: Config, to: Path, *, may_link: bool) -> Callable[[Part], Destination]:
-    """Return what says where each part goes."""
-
-    def destination(part: Part) -> Destination:
-        if to == _PIPE:
-            os.set_blocking(_STANDARD_OUTPUT, True)
-            return PipeDestination(_STANDARD_OUTPUT, part)
-        suffix = _TAR if to.name.endswith(_TAR) else ""
-        name = to.name.removesuffix(_TAR) if suffix else to.name
-        _check_siblings(to.parent, name, suffix, part.of)
-        path = to.with_name(part.name(name, suffix))
-        if suffix:
-            return TarDestination(path, part)
-        return FolderDestination(path, part, may_link=may_link, source=config.data_dir)
-
-    return destination
-
-
-def _check_siblings(folder: Path, name: str, suffix: str, parts: int) -> None:
-    """Raise DestinationTaken if there are parts of a bundle with another number of them."""
-    form = re.compile(rf"{re.escape(name)}(?:-\d+of(\d+))?{re.escape(suffix)}(?:\.part)?")
-    try:
-        names = sorted(one.name for one in folder.iterdir())
-    except OSError:
-        return  # Whoever writes there tells.
-    for one in names:
-        found = form.fullmatch(one)
-        there = int(found[1] or 1) if found else parts
-        if there != parts:
-            raise DestinationTaken(
-                f"{folder / one} is of an earlier bundle of {counted(there, 'part')}, and this one has"
-                f" {parts}: remove what is left of that one, or name another place"
-            )
-
-
-class _Told:
-    """What a person or a program is told of an export."""
-
-    def __init__(self, *, as_json: bool, to_errors: bool) -> None:
-        self._as_json = as_json
-        self._to_errors = to_errors
-
-    def survey(self, survey: Survey) -> None:
-        """Tell what would be written, and what is not here."""
-        parts = survey.parts
-        if self._as_json:
-            self._tell(
-                {
-                    "event": "plan",
-                    "carried_files": survey.carried_files,
-                    "carried_bytes": survey.carried_bytes,
-                    "known_files": survey.known_files,
-                    "known_bytes": survey.known_bytes,
-                    "parts": [{"files": len(one.blobs), "bytes": tar_bytes(one)} for one in parts],
-                    "missing": _missing(survey),
-                }
-            )
-            return
-        for one in survey.contents:
-            self._say(f"{one.mirror}: {one.selection}, generation {one.generation}")
-        self._say(
-            f"  to be carried   {size(survey.carried_bytes)} in {counted(survey.carried_files, 'file')}"
-        )
-        if survey.known_files:
-            self._say(
-                f"  there already   {size(survey.known_bytes)} in {counted(survey.known_files, 'file')}"
-            )
-        for part in parts:
-            self._say(f"  part {part.number} of {part.of:<7} {_amount(tar_bytes(part), len(part.blobs))}")
-        self._name_missing(survey)
-
-    def report(self, report: Report) -> None:
-        """Tell what was written, and what could not be."""
-        if self._as_json:
-            self._tell(
-                {
-                    "event": "summary",
-                    "is_written": report.is_written,
-                    "parts": report.written,
-                    "carried_bytes": report.survey.carried_bytes,
-                    "reused_files": report.reused_files,
-                    **{f"{way.value}_bytes": count for way, count in report.ways.items()},
-                    "missing": _missing(report.survey),
-                }
-            )
-            return
-        self._name_missing(report.survey)
-        for name in report.written:
-            self._say(f"wrote {name}")
-        how = [f"{size(count)} {way.value}" for way, count in report.ways.items()]
-        if report.reused_files:
-            how.append(f"{counted(report.reused_files, 'file')} there already from an earlier run")
-        if report.is_written:
-            self._say(f"  {', '.join(how) or 'nothing was new'}")
-
-    def _name_missing(self, survey: Survey) -> None:
-        for one in survey.missing[:_MOST_SHOWN]:
-            self._say(
-                printable(f"NOT HERE {one.mirror} {one.file.path} {one.problem} ({size(one.file.size)})")
-            )
-        if not survey.missing:
-            return
-        lacking = {one.file.sha256: one.file.size for one in survey.missing}
-        more = len(survey.missing) - _MOST_SHOWN
-        if more > 0:
-            self._say(f"and {more} more")
-        what = f"{counted(len(lacking), 'file is', 'files are')} not here, {size(sum(lacking.values()))}"
-        click.echo(
-            f"not complete: {what}; `prefetch` with the same words fetches what can be had,"
-            " --incomplete writes a bundle without",
-            err=True,
-        )
-
-    def _say(self, text: str) -> None:
-        click.echo(text, err=self._to_errors)
-
-    def _tell(self, event: dict[str, Any]) -> None:
-        click.echo(json.dumps(event), err=self._to_errors)
-
-
-def _amount(count: int, files: int) -> str:
-    return f"{size(count)} in {counted(files, 'file')}"
-
-
-def _missing(survey: Survey) -> list[dict[str, Any]]:
-    return [
-        {"mirror": one.mirror, "path": one.file.path, "bytes": one.file.size, "problem": one.problem}
-        for one in survey.missing
-    ]

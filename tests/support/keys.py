@@ -60,6 +60,11 @@ class SigningKey:
     ) -> None:
         self.close()
 
+    @property
+    def home(self) -> Path:
+        """Where gpg has the key, as an operator has theirs."""
+        return self._home
+
     def close(self) -> None:
         """End the agent of this home and delete the home."""
         for action in (["--kill", "gpg-agent"], ["--remove-socketdir"]):

@@ -14,6 +14,7 @@ from typing import TypeVar
 from proxy.bundles.bundle import Blob, Bundle, Part, Sign, divided
 from proxy.bundles.contents import Contents, File
 from proxy.bundles.destination import Destination, DestinationFault, free_bytes
+from proxy.bundles.inventory import NOTHING_KNOWN, Known
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.progress import Progress
@@ -51,7 +52,7 @@ class Order:
 
     contents: tuple[Contents, ...]
     """What is selected; every file counts as carried."""
-    known: frozenset[Digest] = frozenset()
+    known: Known = NOTHING_KNOWN
     """What the far side has."""
     since: str = ""
     """Who says so, in words."""
@@ -59,6 +60,8 @@ class Order:
     only_part: int | None = None
     importer: bytes = b""
     sign: Sign | None = None
+    like: Bundle | None = None
+    """An earlier bundle, of which parts are made again: nothing is left out of those, and nothing signed."""
     allows_missing: bool = False
 
 
@@ -89,15 +92,16 @@ class Survey:
     @property
     def carried_files(self) -> int:
         """How many different files are to be carried."""
-        return len(self._carried())
+        return len(self._carried)
 
     @property
     def carried_bytes(self) -> int:
         """How large they are."""
-        return sum(self._carried().values())
+        return sum(self._carried.values())
 
+    @property
     def _carried(self) -> dict[Digest, int]:
-        return {file.sha256: file.size for one in self.contents for file in one.files() if file.is_carried}
+        return {blob.digest: blob.size_bytes for part in self.parts for blob in part.blobs}
 
 
 @dataclass(slots=True)
@@ -136,7 +140,8 @@ class Export:
 
     async def survey(self) -> Survey:
         """Return what would be written; nothing is hashed. Raises DoesNotFit."""
-        return await self._cache.storage.threads.slow(self._survey)
+        survey = self._survey if self._order.like is None else self._survey_again
+        return await self._cache.storage.threads.slow(survey)
 
     async def run(self, destination: Callable[[Part], Destination]) -> Report:
         """Write what is ordered, to where `destination` says.
@@ -149,7 +154,7 @@ class Export:
             survey = await self.survey()
         _check_documents(survey)
         report = Report(survey)
-        if survey.missing and not self._order.allows_missing:
+        if survey.missing and not (self._order.allows_missing and self._order.like is None):
             return report
         slow = self._cache.storage.threads.slow
         bundle = await slow(self._bundle, survey)
@@ -165,7 +170,7 @@ class Export:
         return report
 
     def _survey(self) -> Survey:
-        store, order = self._cache.storage.store, self._order
+        order = self._order
         missing: list[Missing] = []
         known: dict[Digest, int] = {}
 
@@ -173,7 +178,7 @@ class Export:
             if file.sha256 in order.known:
                 known[file.sha256] = file.size
                 return replace(file, is_carried=False)
-            problem = self._damaged.get(file.sha256) or store.problem(file.sha256, file.size, deep=False)
+            problem = self._problem(file.sha256, file.size)
             if problem is None:
                 return file
             missing.append(Missing(mirror, file, problem, is_document))
@@ -197,12 +202,32 @@ class Export:
             known_bytes=sum(known.values()),
         )
 
+    def _survey_again(self) -> Survey:
+        assert self._order.like is not None  # noqa: S101 - whoever calls this has looked
+        bundle = self._order.like
+        parts = self._chosen(bundle)
+        blobs = [blob for part in parts for blob in part.blobs]
+        missing = [
+            Missing(one.mirror, File(path=one.name, sha256=one.digest, size=one.size_bytes), problem, False)
+            for one in blobs
+            if (problem := self._problem(one.digest, one.size_bytes)) is not None
+        ]
+        return Survey(
+            contents=bundle.contents, parts=parts, missing=tuple(missing), known_files=0, known_bytes=0
+        )
+
+    def _problem(self, digest: Digest, size_bytes: int) -> str | None:
+        """Return why a file cannot be carried, as far as one look tells."""
+        known = self._damaged.get(digest)
+        return known or self._cache.storage.store.problem(digest, size_bytes, deep=False)
+
     async def _prove(self, survey: Survey) -> None:
         """See that everything that is to be carried is good; what is not is set aside."""
         proofs, ledger = self._cache.storage.proofs, self._cache.storage.threads.ledger
-        wanted = {
-            file.sha256: file.size for one in survey.contents for file in one.files() if file.is_carried
-        }
+        wanted = {blob.digest: blob.size_bytes for part in survey.parts for blob in part.blobs}
+        if self._order.like is None:  # Every part names what all of them carry.
+            files = [file for one in survey.contents for file in one.files()]
+            wanted = {file.sha256: file.size for file in files if file.is_carried}
         for digest, size_bytes in wanted.items():
             problem = await ledger(lambda one, of: proofs.problem(one, of, deep=False), digest, size_bytes)
             if problem is not None:
@@ -210,6 +235,8 @@ class Export:
 
     def _bundle(self, survey: Survey) -> Bundle:
         """Return what is written, signed if that is ordered. Blocks while a person types a password."""
+        if self._order.like is not None:
+            return self._order.like
         return Bundle.of(survey.contents, self._order.importer, self._order.sign)
 
     def _chosen(self, bundle: Bundle) -> tuple[Part, ...]:

@@ -63,10 +63,15 @@ async def select_contents(cache: Cache, origins: Origins, selection: Selection) 
     return Selected(tuple(contents), (*chosen.warnings, *unprovable))
 
 
-async def select_held(cache: Cache, origins: Origins) -> Selected:
-    """Return the documents that are served, and the items that they list and that are here."""
+async def select_held(cache: Cache, origins: Origins, *, skips_empty: bool = False) -> Selected:
+    """Return the documents that are served, and the items that they list and that are here.
+
+    Mirrors that serve nothing yet are passed over with `skips_empty`. Raises NoGeneration.
+    """
     contents = []
     for mirror, urls in origins.items():
+        if skips_empty and await cache.recorded(mirror) is None:
+            continue
         edition = await cache.edition(mirror)
         held = await cache.storage.threads.slow(_held, cache, edition)
         contents.append(_contents(mirror, edition.generation, held, urls, _ALL_HERE))

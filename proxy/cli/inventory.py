@@ -1,0 +1,43 @@
+"""`inventory`: say what is here, so that another site need not carry it here again."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from proxy.bundles.inventory import summary, write_inventory, write_short
+from proxy.cli.options import UsageFault, config_option, data_dir_option, load
+from proxy.cli.running import run_with_cache
+from proxy.cli.selecting import origins_of
+from proxy.jobs.exporting.selecting import select_held
+
+
+@click.command(short_help="Say what is here, for an export elsewhere.")
+@config_option
+@data_dir_option
+@click.argument("mirrors", nargs=-1, metavar="[MIRROR]...")
+@click.option("--short", is_flag=True, help="Write it so short that it can be typed, or shown as a QR code.")
+@click.option("--digest", is_flag=True, help="Write a line for each mirror, to compare two sites by.")
+def inventory(
+    config_file: Path | None, data_dir: Path | None, mirrors: tuple[str, ...], short: bool, digest: bool
+) -> None:
+    """Write which files are here: lists, and the items that they name.
+
+    Where the next bundle is made, `export --since FILE` leaves them out. Without a MIRROR all
+    are meant of which something is here.
+
+    \b
+      sstream-proxy inventory > inventory.txt
+      sstream-proxy inventory --short | qrencode -t UTF8
+      sstream-proxy inventory --digest
+    """  # noqa: D301 - click wants the backspace that \b is
+    if short and digest:
+        raise UsageFault("--short and --digest are two different things: give one of them")
+    config = load(config_file, data_dir=data_dir, offline=True)
+    origins = origins_of(config, mirrors or tuple(mirror.name for mirror in config.mirrors))
+    selected = run_with_cache(config, lambda cache: select_held(cache, origins, skips_empty=not mirrors))
+    if digest:
+        sys.stdout.write("".join(f"{summary(one)}\n" for one in selected.contents))
+    else:
+        written = write_short(selected.contents) if short else write_inventory(selected.contents)
+        sys.stdout.write(written.decode())
