@@ -455,9 +455,11 @@ class Tree:
                     raise Stop(4, f"it is of another stream than {self.root}: they have no list in common")
 
     def publish(self, documents: dict[str, bytes]) -> None:
-        """Replace all documents at once. Those before are kept, should somebody want them back."""
+        """Replace all documents at once. Other files that are in streams/ stay there."""
         fresh = self.work / "streams-after"
         shutil.rmtree(fresh, ignore_errors=True)
+        if self.streams.exists():
+            shutil.copytree(self.streams, fresh / "streams", symlinks=True)
         for path, data in documents.items():
             (self.work / "draft").write_bytes(data)
             place(self.work / "draft", (fresh if path.startswith("streams/") else self.root) / path)
@@ -465,6 +467,8 @@ class Tree:
         if self.streams.exists():
             self.streams.rename(self.before)
         (fresh / "streams").rename(self.streams)
+        for leftover in (fresh, self.before):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def place(draft: Path, path: Path) -> None:
