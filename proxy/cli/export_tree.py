@@ -6,7 +6,7 @@ import click
 
 from proxy.cli.going_on import go_on_text
 from proxy.cli.progress import open_progress
-from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
+from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_with_cache
 from proxy.cli.selecting import Select
 from proxy.cli.show import tell
 from proxy.config.config import Config
@@ -17,7 +17,6 @@ from proxy.service.cache import Cache
 from proxy.system.same_bytes import Way
 from proxy.trees.errors import TreeRefused
 
-REFUSED = 4
 _MOST_SHOWN = 20
 _WAYS = {Way.LINKED: "linked to the cache's files", Way.CLONED: "cloned", Way.COPIED: "copied"}
 

@@ -14,8 +14,17 @@ from proxy.bundles.reading.errors import ArchiveRefused, MediumFault
 from proxy.bundles.reading.finding import Findings
 from proxy.bundles.reading.heads import NoBundle
 from proxy.bundles.reading.layouts import Layout
-from proxy.cli.options import GivenPath, chosen_mirrors, config_option, data_dir_option, load
-from proxy.cli.running import COMPLETE, PARTIAL, run_as_owner
+from proxy.cli.import_tree import import_tree
+from proxy.cli.options import (
+    GivenPath,
+    UsageFault,
+    chosen_mirrors,
+    config_option,
+    data_dir_option,
+    load,
+    option_once,
+)
+from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner
 from proxy.cli.show import tell
 from proxy.config.config import Config
 from proxy.config.keyrings import HOMES
@@ -29,13 +38,16 @@ from proxy.runtime import open_runtime
 from proxy.signatures.keyring import Keyring
 from proxy.sources.carried.carrier import Carrier
 
-REFUSED = 4
-
 
 @click.command("import", short_help="Take in what was carried here by hand.")
 @config_option
 @data_dir_option
-@click.argument("paths", nargs=-1, required=True, type=GivenPath(path_type=Path), metavar="PATH...")
+@click.argument("paths", nargs=-1, type=GivenPath(path_type=str), metavar="PATH...")
+@option_once(
+    "--tree",
+    metavar="DIR|URL",
+    help="Take what sstream-mirror, rsync or wget left there; [MIRROR] [FILTER]... follow.",
+)
 @click.option("--mirror", metavar="NAME", help="The mirror that is meant, whatever the bundle calls it.")
 @click.option("--activate", is_flag=True, help="Serve what is imported although items of it are missing.")
 @click.option("--accept-older", is_flag=True, help="This once, let what is older replace what is served.")
@@ -49,7 +61,8 @@ REFUSED = 4
 def import_(
     config_file: Path | None,
     data_dir: Path | None,
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
+    tree: str | None,
     mirror: str | None,
     *,
     activate: bool,
@@ -64,16 +77,38 @@ def import_(
       sstream-proxy import /media/usb
       sstream-proxy import images-1of3.tar images-2of3.tar
       sstream-proxy import --mirror maas-stable /media/dvd
+      sstream-proxy import --tree /var/www/html/maas 'release=noble'
 
     A folder may be a bundle, or have bundles in it. Lists are verified by the mirror's
     keyring as if they were fetched, images by the signed lists. Parts and bundles may come
     in any order, and again: a generation is served as a whole once all that it names is here,
     and kept until then. It works beside a running server, which serves it at once, and offline.
 
+    --tree takes a tree that sstream-mirror, rsync or wget left: signed lists first, then every
+    file that they want, wherever it lies, cloned or linked where that is safe, else copied. What is
+    left over is told by kind. A file that is linked is read-only from then on.
+
     Exit codes: 0 complete, 1 failed, 2 wrong usage, 3 something is missing, 4 something was
     refused; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
+    if tree is not None:
+        if keyring is not None or ignore_signature:
+            raise UsageFault("--keyring and --ignore-signature are for bundles: a tree has no such signature")
+        raise SystemExit(
+            import_tree(
+                config,
+                tree,
+                paths,
+                mirror,
+                _user(),
+                activate=activate,
+                accept_older=accept_older,
+                as_json=as_json,
+            )
+        )
+    if not paths:
+        raise UsageFault("say what is to be taken: bundles that export wrote, or --tree DIR")
     if mirror is not None:
         chosen_mirrors(config, (mirror,))
     order = Order(
@@ -91,7 +126,9 @@ def import_(
             async with open_runtime(config, carried=carriers) as cache:
                 operators = await cache.storage.threads.slow(_operators, config, keyring, ignore_signature)
                 importing = Importing(cache, carriers, operators, order, Unwatched())
-                layouts = await cache.storage.threads.slow(_find, findings, paths, importing.report)
+                layouts = await cache.storage.threads.slow(
+                    _find, findings, [Path(one) for one in paths], importing.report
+                )
                 try:
                     await importing.take(layouts)
                 finally:

@@ -18,7 +18,7 @@ from proxy.cli.options import (
     option_once,
     selection_options,
 )
-from proxy.cli.running import COMPLETE, PARTIAL, run_as_owner, run_with_cache
+from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner, run_with_cache
 from proxy.cli.show import FetchView, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
 from proxy.connect.maas_api.model import Site
@@ -33,6 +33,7 @@ from proxy.jobs.selection import Selection
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import printable
 from proxy.service.cache import Cache
+from proxy.sources.addresses import shown_url
 
 
 @click.command(short_help="Fetch a selection before anybody asks for it.")
@@ -91,6 +92,29 @@ def fetch_what_maas_has(config: Config, mirrors: list[str], site: Site, base: st
     return _carry_out(config, order, dry_run=False, as_json=False)
 
 
+def fetch_from(
+    config: Config, mirror: str, url: str, selection: Selection, *, accept_older: bool, as_json: bool
+) -> int:
+    """Fetch what is selected from a server in the place of a mirror's origins; return the exit code.
+
+    Its lists are verified first, as the origins' are, and so they may be refused.
+    """
+    mirrors = (replace(one, origins=(url,)) if one.name == mirror else one for one in config.mirrors)
+    elsewhere = replace(config, mirrors=tuple(mirrors))
+    order = _order(elsewhere, [mirror], selection, config.upstream.background_transfers)
+
+    async def work(cache: Cache) -> int:
+        if cache.offline.is_on:
+            raise NotFetched(f"the proxy is offline, so nothing is fetched from {shown_url(url)}")
+        problem = await cache.refresh(mirror, accept_older=accept_older)
+        if problem is not None:
+            click.echo(f"REFUSED {printable(problem)}", err=True)
+            return REFUSED
+        return await _fetch(cache, order, dry_run=False, as_json=as_json)
+
+    return run_with_cache(elsewhere, work, if_interrupted=go_on_text())
+
+
 def _as_in_maas(config: Config, selection: Selection, url: str, access: MaasAccess) -> Selection:
     """Return the selection with what is selected in a MAAS."""
     try:
@@ -109,21 +133,26 @@ def _as_in_maas(config: Config, selection: Selection, url: str, access: MaasAcce
 
 
 def _carry_out(config: Config, order: Order, *, dry_run: bool, as_json: bool) -> int:
-    async def work(cache: Cache) -> int:
-        run = Prefetch(cache, order, shown := _Shown(order, as_json=as_json))
-        if dry_run:
-            await run.rehearse()
-            return COMPLETE
-        try:
-            await run.run()
-        finally:
-            if run.report is not None:
-                shown.summary(run.report)
-                if not run.is_complete:
-                    await asyncio.shield(unpin_if_nothing_came(cache, order.pin))
-        return COMPLETE if run.is_complete else PARTIAL
+    return run_with_cache(
+        config,
+        lambda cache: _fetch(cache, order, dry_run=dry_run, as_json=as_json),
+        if_interrupted=go_on_text(),
+    )
 
-    return run_with_cache(config, work, if_interrupted=go_on_text())
+
+async def _fetch(cache: Cache, order: Order, *, dry_run: bool, as_json: bool) -> int:
+    run = Prefetch(cache, order, shown := _Shown(order, as_json=as_json))
+    if dry_run:
+        await run.rehearse()
+        return COMPLETE
+    try:
+        await run.run()
+    finally:
+        if run.report is not None:
+            shown.summary(run.report)
+            if not run.is_complete:
+                await asyncio.shield(unpin_if_nothing_came(cache, order.pin))
+    return COMPLETE if run.is_complete else PARTIAL
 
 
 def _order(config: Config, mirrors: list[str], selection: Selection, transfers: int) -> Order:
@@ -135,6 +164,10 @@ def _order(config: Config, mirrors: list[str], selection: Selection, transfers: 
         hold_s=config.freshness.retain_s,
         transfers=transfers,
     )
+
+
+class NotFetched(ProxyError):
+    """Nothing may be fetched now."""
 
 
 class _Shown(Watcher):

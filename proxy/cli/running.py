@@ -21,6 +21,7 @@ from proxy.store.owners import Owner
 COMPLETE = 0
 FAILED = 1
 PARTIAL = 3
+REFUSED = 4
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 

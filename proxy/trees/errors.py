@@ -44,6 +44,13 @@ class TreeFault(ProxyError):
             )
         return cls(f"{name}: {error.strerror or error}{advice}")
 
+    @classmethod
+    def reading(cls, folder: Path, error: OSError) -> "TreeFault":
+        """Return in words why a folder cannot be read."""
+        name = os.fsdecode(error.filename) if error.filename else str(folder)
+        advice = f"; {Owner.running()}, as whom this runs, may not read it" if error.errno in _BARRED else ""
+        return cls(f"{name}: {error.strerror or error}{advice}")
+
 
 def listed(names: list[str]) -> str:
     """Return the first few of some names."""

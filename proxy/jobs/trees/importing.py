@@ -1,0 +1,367 @@
+"""Turning a tree that somebody else has left into cache content: documents first, then what they prove.
+
+Documents are verified as if they were fetched. Then each file that may be an item, wherever it
+lies, is hashed once, and kept if a list that counts wants it. What the tree was to have makes a
+generation like that of a bundle: it is served as a whole once all of it is here.
+"""
+
+import contextlib
+import errno
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from proxy import __version__
+from proxy.bundles.contents import Contents, File, write_contents
+from proxy.digest import Digest, digest_of
+from proxy.documents.documents import NoGeneration
+from proxy.documents.flavours import flavour_of
+from proxy.documents.generation import Edition, read_lists
+from proxy.documents.rollback import AnotherStream, RollbackError
+from proxy.errors import ProxyError
+from proxy.fills.errors import NoRoom
+from proxy.jobs.choosing import choose_from_lists
+from proxy.jobs.importing.activating import Activation, blobs_of
+from proxy.jobs.importing.outcomes import Outcome, Report, State
+from proxy.jobs.importing.waiting import Waiting
+from proxy.jobs.selection import Selection
+from proxy.jobs.trees.folder import Adopting, Changed, TreeFolder
+from proxy.jobs.trees.matching import Candidate, Matched, Wanted, match
+from proxy.mirror import Trust
+from proxy.progress import Progress
+from proxy.readable import printable
+from proxy.service.cache import Cache
+from proxy.simplestreams.model import Item
+from proxy.sources.carried.carrier import Carrier
+from proxy.store.files import StoreFault
+from proxy.system.same_bytes import Way
+from proxy.trees.finding import names_of
+from proxy.trees.leftovers import Kind, Leftovers
+
+_SIGNED = (".sjson", ".gpg")
+_OF_STORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""Errors that reading a file cannot have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeImportOrder:
+    """What is to be taken, and how."""
+
+    mirror: str
+    trust: Trust
+    selection: Selection | None
+    """None is all that the tree has."""
+    most_document_bytes: int
+    accepts_older: bool = False
+    """Whether what is older may replace what is served, this once."""
+    activates: bool = False
+    """Whether a generation is served although items of it are missing."""
+    hold_s: float
+    """How long items stay that an earlier import brought and that are not wanted any more."""
+
+
+@dataclass(slots=True)
+class TreeImportReport:
+    """What has come of it."""
+
+    generation: Report = field(default_factory=Report)
+    """What has become of the tree's generation, and of those that waited."""
+    only_blobs: str = ""
+    """Why the documents of the tree do not count."""
+    is_refused: bool = False
+    """Whether that is since they were refused, or nothing here proves anything."""
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    ways: dict[Way, int] = field(default_factory=dict)
+    """How many files came how."""
+    bytes: int = 0
+    held_files: int = 0
+    """Of those in the tree: how many were here before."""
+    missing: list[Item] = field(default_factory=list)
+    """What is selected and not here."""
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something that was to be here is not."""
+        is_damaged = any(kind.is_damage for kind, _ in self.leftovers.kinds())
+        return bool(self.missing) or is_damaged or self.generation.is_incomplete
+
+
+class TreeImport:
+    """One import of one tree."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        carriers: Mapping[str, Carrier],
+        folder: TreeFolder,
+        order: TreeImportOrder,
+        progress: Progress,
+    ) -> None:
+        self.report = TreeImportReport()
+        self._cache = cache
+        self._storage = cache.storage
+        self._threads = cache.storage.threads
+        self._folder = folder
+        self._order = order
+        self._progress = progress
+        forced, hold_s = order.activates, order.hold_s
+        self._activation = Activation(cache, carriers, self.report.generation, hold_s, is_forced=forced)
+        self._pin = ""
+
+    async def run(self) -> None:
+        """Take what is there. Raises TreeRefused, TreeFault, NoRoom, StoreFault and OSError."""
+        report, order = self.report, self._order
+        await self._folder.look()
+        edition = await self._verified()
+        served = await self._served()
+        waiting = await self._activation.editions(order.mirror)
+        counting = [one for one in (edition, served, *waiting) if one is not None]
+        if not counting:
+            report.is_refused = True
+            return
+        target = edition or served
+        selected = await self._selected(target)
+        wanted_here = None if selected is None else {item.digest for item in selected}
+        wanted = await self._threads.slow(lambda: Wanted(counting, (), wanted_here))
+        matched = await self._matched(wanted)
+        self._pin = f"import {order.mirror}: {printable(_selection(order, str(self._folder.root))):.100}"
+        wanted_digests = {one.item.digest for one in matched.candidates} | {
+            one.digest for one in matched.held
+        }
+        await self._threads.ledger(self._storage.pins.pin_all, self._pin, wanted_digests)
+        taken = await self._take(matched, wanted)
+        if edition is not None:
+            meant = selected if selected is not None else [*matched.held, *matched.damaged, *taken]
+            await self._keep(edition, meant)
+        await self._activation.serve_complete(order.mirror)
+        await self._tell_missing(selected, target)
+
+    # Documents
+
+    async def _verified(self) -> Edition | None:
+        """Return what the tree's documents say, None if they do not count; says why in the report."""
+        folder, order, report = self._folder, self._order, self.report
+        if order.trust is Trust.TLS:
+            report.only_blobs = f"mirror {order.mirror} trusts its servers, and not their files"
+            return None
+        if not folder.has_tree:
+            report.only_blobs = f"there is no streams/v1/ in {folder.folder}"
+            return None
+        origin, paths = folder.documents(order.most_document_bytes), folder.document_paths
+        try:
+            edition = await self._cache.examine(order.mirror, origin, paths, accept_older=order.accepts_older)
+        except StoreFault:
+            raise
+        except ProxyError as error:
+            report.only_blobs = str(error)
+            is_older = isinstance(error, RollbackError)
+            report.is_refused = is_older or any(path.endswith(_SIGNED) for path in paths)
+            if not report.is_refused:
+                report.only_blobs = "its lists are not signed"
+            elif is_older and not isinstance(error, AnotherStream):
+                report.only_blobs += "; if that is meant: --accept-older"
+            return None
+        lacking = _lists_lacking(edition)
+        if lacking and await self._cache.recorded(order.mirror) is not None:
+            report.only_blobs = f"the tree is half updated: {'; '.join(lacking)}"
+            report.generation.cut.append((str(folder.root), report.only_blobs))
+            return None
+        return edition
+
+    async def _served(self) -> Edition | None:
+        with contextlib.suppress(NoGeneration):
+            return await self._cache.edition(self._order.mirror)
+        return None
+
+    async def _selected(self, target: Edition | None) -> list[Item] | None:
+        """Return the items that are selected; None for all that the tree has."""
+        selection = self._order.selection
+        if selection is None or target is None:
+            return None
+        store = self._storage.store
+        mirror = self._order.mirror
+
+        def choose() -> list[Item]:
+            lists = {mirror: (target, list(read_lists(store, target.generation)))}
+            return [one.item for one in choose_from_lists(lists, selection).wanted]
+
+        return list({one.path: one for one in await self._threads.slow(choose)}.values())
+
+    # Items
+
+    async def _matched(self, wanted: Wanted) -> Matched:
+        store, folder = self._storage.store, self._folder
+
+        def look() -> Matched:
+            here = {
+                digest: item.size_bytes
+                for digest, item in wanted.by_digest.items()
+                if store.is_whole(digest, item.size_bytes)
+            }
+            entries = [one for one in folder.entries if not _is_document(one.path, wanted)]
+            return match(entries, wanted, here, self.report.leftovers)
+
+        return await self._threads.slow(look)
+
+    async def _take(self, matched: Matched, wanted: Wanted) -> list[Item]:
+        """Take what proves to be wanted; return that, and what was named and proved to be something else."""
+        report, store = self.report, self._storage.store
+        report.held_files = len({one.digest for one in matched.held})
+        size_bytes = sum(one.entry.size_bytes for one in matched.candidates)
+        self._progress.begun(len(matched.candidates), size_bytes)
+        taken: list[Item] = []
+        for candidate in matched.candidates:
+            of_size = wanted.by_size[candidate.entry.size_bytes].values()
+            lacking = [one for one in of_size if not store.is_whole(one.digest, one.size_bytes)]
+            if candidate.item not in lacking and candidate.is_named:
+                report.held_files += 1
+                self._progress.ended(candidate.item.path, missing_bytes=candidate.entry.size_bytes)
+                taken.append(candidate.item)
+            elif not lacking:
+                self._leave(candidate, candidate.otherwise)
+            else:
+                taken += await self._take_one(candidate, lacking)
+        return taken
+
+    async def _take_one(self, candidate: Candidate, lacking: Iterable[Item]) -> list[Item]:
+        """Hash a file, and keep it if it is wanted."""
+        named = [candidate.item] if candidate.is_named else []
+        try:
+            adopting = await self._folder.adopt(candidate.entry, self._storage.store)
+        except Changed:
+            self._leave(candidate, Kind.CHANGED)
+            return named
+        except OSError as error:
+            self._unread(candidate, error)
+            return named
+        try:
+            return await self._hash(candidate, adopting, {one.digest: one for one in lacking})
+        except Changed:
+            self._leave(candidate, Kind.CHANGED)
+        except OSError as error:
+            self._unread(candidate, error)
+        finally:
+            await adopting.end()
+        return named
+
+    def _unread(self, candidate: Candidate, error: OSError) -> None:
+        """Note a file that cannot be read. Raises StoreFault if it is the store that fails."""
+        if error.errno in _OF_STORE:
+            raise StoreFault.of(f"{candidate.item.path} cannot be stored", error) from error
+        self._leave(candidate, Kind.UNREADABLE, error.strerror or str(error))
+
+    async def _hash(
+        self, candidate: Candidate, adopting: Adopting, lacking: Mapping[Digest, Item]
+    ) -> list[Item]:
+        adoption, item = adopting.adoption, candidate.item
+        reservations, needs_room = self._storage.reservations, self._needs_room(adopting)
+        if needs_room and not await self._storage.room.reserve(item.digest, item.size_bytes, item.path):
+            raise NoRoom(item)
+        try:
+            while count := await self._folder.hash_on(adopting):
+                self._progress.moved(item.path, count)
+            found = lacking.get(adoption.digest)
+            if found is None:
+                self._leave(candidate, candidate.otherwise)
+                return [item] if candidate.is_named else []
+            await self._commit(candidate, adopting)
+            await self._threads.ledger(reservations.settle, found.digest, found.size_bytes)
+        finally:
+            if needs_room:
+                await self._threads.ledger(reservations.give_back, item.digest)
+        self.report.ways[adoption.way] = self.report.ways.get(adoption.way, 0) + 1
+        self.report.bytes += found.size_bytes
+        self._progress.ended(item.path)
+        return [found, item] if candidate.is_named and found != item else [found]
+
+    async def _commit(self, candidate: Candidate, adopting: Adopting) -> None:
+        try:
+            await self._threads.sync(adopting.adoption.commit)
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                raise Changed from error
+            raise StoreFault.of(f"{candidate.item.path} cannot be stored", error) from error
+
+    def _needs_room(self, adopting: Adopting) -> bool:
+        """Whether room is to be set aside: what is linked or cloned takes none of the disk."""
+        has_limit = self._storage.reservations.limits.limit_bytes is not None
+        return has_limit or adopting.adoption.way is Way.COPIED
+
+    def _leave(self, candidate: Candidate, kind: Kind, why: str = "") -> None:
+        self.report.leftovers.add(kind, candidate.entry.path, why)
+        problem = f"{candidate.entry.path}: {why or kind.value}" if kind.is_damage else None
+        self._progress.ended(candidate.item.path, problem)
+
+    # The generation
+
+    async def _keep(self, edition: Edition, meant: Iterable[Item]) -> None:
+        """Have what the tree is to have wait, to be served as a whole."""
+        generation, order = edition.generation, self._order
+        items = {one.path: one for one in meant if edition.served(one.path) == one}
+        contents = _contents(order, str(self._folder.root), edition, items.values())
+        text = write_contents(contents)
+        put = await self._threads.slow(self._storage.store.put, text)
+        blobs = {put, *blobs_of(generation), *(one.digest for one in items.values())}
+        await self._threads.ledger(self._storage.pins.pin_all, self._pin, blobs)
+        source = f"tree {self._folder.root}"
+        outcome = Outcome(
+            mirror=order.mirror, bundle=source, contents=contents, digest=digest_of(text), state=State.WAITING
+        )
+        self.report.generation.outcomes.append(outcome)
+        waiting = Waiting(
+            contents=put,
+            generation=contents.generation,
+            updated=contents.updated,
+            accepted_at=contents.accepted_at,
+            pin=self._pin,
+            bundle=source,
+            since=self._storage.ledger.clock(),
+            accepts_older=order.accepts_older,
+        )
+        await self._activation.keep(order.mirror, waiting)
+
+    async def _tell_missing(self, selected: Iterable[Item] | None, target: Edition | None) -> None:
+        """Note what is selected, or was to be in the tree, and is not here."""
+        for outcome in self.report.generation.outcomes:
+            outcome.missing = tuple(await self._activation.missing(outcome.contents))
+        if selected is None or target is None:
+            return
+        store, items = self._storage.store, list(selected)
+        self.report.missing = await self._threads.slow(
+            lambda: [one for one in items if not store.is_whole(one.digest, one.size_bytes)]
+        )
+
+
+def _is_document(path: str, wanted: Wanted) -> bool:
+    return wanted.is_document(names_of(path))
+
+
+def _lists_lacking(edition: Edition) -> list[str]:
+    """Say which lists the index names that the tree lacks, or has in another state."""
+    generation = edition.generation
+    absent = [path for path in generation.absent if flavour_of(path, generation) is None]
+    refused = {path: why for path, why in generation.refused.items() if flavour_of(path, generation) is None}
+    return [*(f"{path} is missing" for path in absent if path not in refused), *refused.values()]
+
+
+def _contents(order: TreeImportOrder, source: str, edition: Edition, items: Iterable[Item]) -> Contents:
+    """Return what the tree is to have, alike each time that it is asked for the same."""
+    generation = edition.generation
+    return Contents(
+        mirror=order.mirror,
+        generation=0,
+        index_path=generation.index_path,
+        updated=generation.updated,
+        accepted_at=generation.accepted_at if generation.updated is None else generation.updated,
+        written_by=f"sstream-proxy {__version__}",
+        selection=_selection(order, source),
+        documents=tuple(_file(one.item) for one in generation.documents.values()),
+        items=tuple(_file(one) for one in sorted(items)),
+    )
+
+
+def _selection(order: TreeImportOrder, source: str) -> str:
+    return f"what is in {source}" if order.selection is None else str(order.selection)
+
+
+def _file(item: Item) -> File:
+    return File(path=item.path, sha256=item.digest, size=item.size_bytes)

@@ -1,0 +1,248 @@
+"""`import --tree`: what sstream-mirror, rsync or wget left becomes what the cache serves."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.commands import Commands, Result
+from support.keys import SigningKey
+from support.origin import Origin
+from support.tree import SignedTree, TreeItem
+
+PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
+INDEX = "streams/v1/index.sjson"
+LIST = "streams/v1/com.ubuntu.maas:stable:v3:download.sjson"
+COMPLETE, FAILED, USAGE, INCOMPLETE, REFUSED = range(5)
+
+Copy = Callable[[], Path]
+
+
+class Nowhere:
+    """An origin that nobody can reach."""
+
+    url = "http://127.0.0.1:9/"
+
+
+@pytest.fixture
+def commands(tmp_path: Path, keyring: Path) -> Commands:
+    """Return the commands of a site that has no network."""
+    commands = Commands(tmp_path, Nowhere(), keyring)
+    commands.config.write_text(f"offline = true\n{commands.config.read_text()}")
+    return commands
+
+
+@pytest.fixture
+def stranger() -> Iterator[SigningKey]:
+    """Return a key that is not in the keyring."""
+    with SigningKey("Stranger <stranger@example.test>") as key:
+        yield key
+
+
+@pytest.fixture
+def items(tree: SignedTree) -> list[TreeItem]:
+    """Return the items of a first generation."""
+    return add(tree, "20250701")
+
+
+@pytest.fixture
+def copy(tree: SignedTree, tmp_path: Path) -> Copy:
+    """Return how to copy the tree as sstream-mirror does: signed lists, items, and its notes."""
+
+    def copy() -> Path:
+        target = tmp_path / "site/left"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(tree.root, target, ignore=shutil.ignore_patterns("*.json"))
+        (target / ".data").mkdir()
+        (target / ".data/references.json").write_text("{}")
+        return target
+
+    return copy
+
+
+def add(tree: SignedTree, version: str) -> list[TreeItem]:
+    found = [
+        tree.add_item(PRODUCT, version, name, size=3000 + number)
+        for number, name in enumerate(("squashfs", "boot-kernel", "boot-initrd"))
+    ]
+    tree.publish()
+    return found
+
+
+async def taken(
+    commands: Commands, folder: Path | str, *arguments: str
+) -> tuple[int, dict[str, Any], Result]:
+    result = await commands.run("import", "--json", *arguments, "--tree", str(folder))
+    summary = json.loads(result.stdout.splitlines()[-1]) if result.stdout else {}
+    return result.returncode, summary, result
+
+
+def kinds(summary: dict[str, Any]) -> dict[str, list[str]]:
+    return {kind: [one["path"] for one in found["paths"]] for kind, found in summary["leftovers"].items()}
+
+
+async def ready(commands: Commands, *filters: str) -> int:
+    return (await commands.run("ready", *filters)).returncode
+
+
+async def test_what_sstream_mirror_left_is_served_without_being_copied(
+    commands: Commands, items: list[TreeItem], copy: Copy
+) -> None:
+    left = copy()
+    code, summary, result = await taken(commands, left)
+    assert code == COMPLETE, result.stderr
+    assert [one["state"] for one in summary["generations"]] == ["served"]
+    assert (summary["taken_files"], summary["copied_files"]) == (len(items), 0)
+    assert kinds(summary) == {"hint": [".data/references.json"]}
+    assert await commands.held(items) == items
+    if summary["linked_files"]:
+        assert all(commands.blob(one).samefile(left / one.path) for one in items)
+    assert await ready(commands, f"product_name={PRODUCT}") == 0
+
+    code, summary, _ = await taken(commands, left)
+    assert (code, summary["taken_files"], summary["held_files"]) == (COMPLETE, 0, len(items))
+
+
+async def test_files_are_found_by_their_bytes_wherever_they_lie(
+    commands: Commands, items: list[TreeItem], copy: Copy
+) -> None:
+    left = copy()
+    squashfs, kernel, initrd = (left / one.path for one in items)
+    squashfs.rename(left / "renamed")
+    (left / "deep/er").mkdir(parents=True)
+    kernel.rename(left / "deep/er" / kernel.name.replace("boot", "bo%3Aot"))
+    initrd.rename(initrd.with_name(f"{initrd.name}.part"))
+    (left / LIST).rename(left / LIST.replace(":", "%3A"))
+    assert (await taken(commands, left.parent.parent))[0] == REFUSED  # There is upstream's tree, too.
+    code, summary, result = await taken(commands, left.parent)
+    assert code == COMPLETE, result.stderr
+    assert summary["folder"] == str(left)
+    assert await commands.held(items) == items
+
+
+async def test_what_is_damaged_is_told_by_kind_and_the_rest_is_taken(
+    commands: Commands, items: list[TreeItem], copy: Copy
+) -> None:
+    left = copy()
+    squashfs, kernel, initrd = (left / one.path for one in items)
+    squashfs.write_bytes(squashfs.read_bytes()[:-1] + b"?")
+    kernel.write_bytes(kernel.read_bytes()[:-1])
+    (left / "a-link").symlink_to(initrd)
+    (left / "notes").write_bytes(b"")
+    os.mkfifo(left / "fifo")
+    (left / "streams/v1/other.sjson").write_text("not a document of this mirror")
+    code, summary, result = await taken(commands, left)
+    assert code == INCOMPLETE, result.stderr
+    assert kinds(summary) == {
+        "wrong_hash": [items[0].path],
+        "wrong_size": [items[1].path],
+        "link": ["a-link"],
+        "other": ["fifo"],
+        "document": ["streams/v1/other.sjson"],
+        "unlisted": ["notes"],
+        "hint": [".data/references.json"],
+    }
+    assert [one["path"] for one in summary["generations"][0]["missing"]] == sorted(
+        one.path for one in items[:2]
+    )
+    assert await commands.held(items) == items[2:]
+
+    good = copy()
+    code, summary, _ = await taken(commands, good)
+    assert (code, summary["taken_files"]) == (COMPLETE, 2)
+
+
+async def test_a_newer_tree_waits_until_what_is_selected_is_complete(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], copy: Copy
+) -> None:
+    assert (await taken(commands, copy()))[1]["taken_files"] == len(items)
+    newer = add(tree, "20250801")
+    left = copy()
+    lost = left / newer[0].path
+    data = lost.read_bytes()
+    lost.unlink()
+    code, summary, result = await taken(commands, left, "version_name=20250801")
+    assert (code, summary["generations"][0]["state"]) == (INCOMPLETE, "waiting"), result.stderr
+    assert await ready(commands, "version_name=20250801") != 0
+    assert await ready(commands, f"product_name={PRODUCT}") == 0
+
+    lost.write_bytes(data)
+    code, summary, _ = await taken(commands, left, "version_name=20250801")
+    assert (code, summary["generations"][0]["state"]) == (COMPLETE, "served")
+    assert await ready(commands, "version_name=20250801") == 0
+
+
+async def test_an_older_tree_is_refused_and_its_wanted_files_are_taken(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], copy: Copy
+) -> None:
+    old = copy().rename(copy().with_name("old"))
+    add(tree, "20250801")
+    newer = copy()
+    shutil.rmtree(newer / Path(items[0].path).parent)
+    assert (await taken(commands, newer))[0] == COMPLETE
+
+    code, summary, _ = await taken(commands, old)
+    assert (code, summary["taken_files"]) == (INCOMPLETE, len(items))
+    assert "older" in summary["only_blobs"]
+    assert await commands.held(items) == items
+    assert (await taken(commands, old, "version_name=20250801"))[0] == REFUSED
+
+    code, summary, result = await taken(commands, old, "--accept-older")
+    assert (code, summary["generations"][0]["is_new"]) == (COMPLETE, True), result.stderr
+    assert "import" in (commands.data / "audit.log").read_text()
+
+
+async def test_an_unsigned_tree_gives_files_that_accepted_lists_name(
+    commands: Commands, items: list[TreeItem], copy: Copy, tree: SignedTree
+) -> None:
+    left = copy()
+    signed = left.parent / "signed"
+    shutil.copytree(left / "streams", signed / "streams")
+    for path in (left / "streams/v1").iterdir():
+        path.unlink()
+    for path in (tree.root / "streams/v1").glob("*.json"):
+        shutil.copy(path, left / "streams/v1")
+    code, summary, _ = await taken(commands, left)
+    assert (code, summary["taken_files"]) == (REFUSED, 0)
+
+    assert (await taken(commands, signed))[0] == COMPLETE
+    code, summary, _ = await taken(commands, left)
+    assert (code, summary["taken_files"]) == (COMPLETE, len(items))
+    assert summary["only_blobs"] == "its lists are not signed"
+
+
+async def test_lists_signed_by_a_stranger_are_refused(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], copy: Copy, stranger: SigningKey
+) -> None:
+    left = copy()
+    (left / INDEX).write_bytes(stranger.clearsign((tree.root / "streams/v1/index.json").read_bytes()))
+    code, summary, _ = await taken(commands, left)
+    assert (code, summary["taken_files"], await commands.held(items)) == (REFUSED, 0, [])
+
+
+async def test_a_half_updated_tree_changes_nothing_that_is_served(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], copy: Copy
+) -> None:
+    assert (await taken(commands, copy()))[0] == COMPLETE
+    newer = add(tree, "20250801")
+    left = copy()
+    (left / LIST).unlink()
+    code, summary, _ = await taken(commands, left)
+    assert code == INCOMPLETE
+    assert "half updated" in summary["only_blobs"]
+    assert await ready(commands, f"product_name={PRODUCT}") == 0
+    assert await commands.held(newer) == []
+    assert items
+
+
+async def test_a_tree_of_a_server_is_fetched(
+    tree: SignedTree, items: list[TreeItem], tmp_path: Path, keyring: Path
+) -> None:
+    commands = Commands(tmp_path, Nowhere(), keyring)
+    async with Origin(tree.root) as server:
+        code, _, result = await taken(commands, f"{server.url}streams/v1", "maas", f"product_name={PRODUCT}")
+    assert code == COMPLETE, result.stderr
+    assert await commands.held(items) == items
