@@ -7,6 +7,7 @@ have no business in that folder.
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import click
 
 from proxy.bundles.contents import LARGEST_BYTES
 from proxy.bundles.lockfile import Lockfile, LockfileUnreadable, read_lockfile
-from proxy.cli.options import Command, GivenPath, UsageFault
+from proxy.cli.options import Asked, Command, GivenPath, UsageFault
+from proxy.config.config import Config
 
 _STANDARD = "-"
 
@@ -83,8 +85,35 @@ def read_lock_file(path: Path) -> Lockfile:
         raise UsageFault(f"{path}: {error}") from error
 
 
-def _read_input(_: click.Context, __: click.Parameter, value: Path | None) -> Lockfile | None:
-    return None if value is None else read_lock_file(value)
+@dataclass(frozen=True, slots=True)
+class LockInput:
+    """A lockfile that was named."""
+
+    path: Path
+    lockfile: Lockfile
+
+    @property
+    def pin(self) -> str:
+        """The name of the pin that keeps what it names."""
+        return f"lock {self.path.name}"
+
+    @property
+    def shown(self) -> str:
+        """It in words."""
+        return f"locked in {self.path}: {', '.join(self.lockfile.mirrors)}"
+
+    def check(self, config: Config, asked: Asked, other: object = None) -> None:
+        """Raise UsageFault if more is asked for than a lockfile, or if it is of mirrors that are not here."""
+        if asked.is_selecting or asked.arch or asked.mirrors or other is not None:
+            raise UsageFault("--lock says it all: leave filters and other selections out")
+        known = [mirror.name for mirror in config.mirrors]
+        for name in self.lockfile.mirrors:
+            if name not in known:
+                raise UsageFault(f"{self.path} is of a mirror {name!r}; here are: {', '.join(known)}")
+
+
+def _read_input(_: click.Context, __: click.Parameter, value: Path | None) -> LockInput | None:
+    return None if value is None else LockInput(value, read_lock_file(value))
 
 
 def lock_option(what: str) -> Callable[[Command], Command]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from proxy.cli.going_on import go_on_text
+from proxy.cli.lock_files import LockInput, lock_option
 from proxy.cli.maas_access import MaasAccess, maas_at, maas_options
 from proxy.cli.options import (
     Asked,
@@ -27,11 +28,13 @@ from proxy.jobs.choosing import Chosen, choose_items
 from proxy.jobs.pins import unpin_if_nothing_came
 from proxy.jobs.plan import Forecast, Plan, Wanted
 from proxy.jobs.prefetch import Order, Prefetch
+from proxy.jobs.prefetch_lock import LockChooser, accept_if_newer, newest_documents
 from proxy.jobs.requested import pin_of
 from proxy.jobs.selected_in_maas import choices_of
 from proxy.jobs.selection import Selection
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import printable
+from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.sources.addresses import shown_url
 
@@ -45,6 +48,7 @@ from proxy.sources.addresses import shown_url
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: plan, items, summary.")
 @option_once("--from-maas", metavar="URL", help="What is selected in this MAAS; its key by --key-file.")
 @maas_options
+@lock_option("Exactly what this lockfile names, as `record` writes it, whatever upstream publishes now.")
 def prefetch(
     config_file: Path | None,
     data_dir: Path | None,
@@ -54,6 +58,7 @@ def prefetch(
     as_json: bool,
     from_maas: str | None,
     access: MaasAccess,
+    lock: LockInput | None,
 ) -> None:
     """Fetch and verify everything that the FILTERs select, and keep it.
 
@@ -65,6 +70,7 @@ def prefetch(
       sstream-proxy prefetch --maas noble,jammy --arch amd64
       sstream-proxy prefetch --from-maas http://MAAS:5240/MAAS --key-file KEY
       sstream-proxy prefetch --dry-run 'os~(grub*|pxelinux)'
+      sstream-proxy prefetch --lock lab.lock
 
     It works beside a running server on the same data directory, and without
     one. Nothing that another prefetch brought is removed. An interrupted run
@@ -74,6 +80,9 @@ def prefetch(
     failed, or the lists could not be checked; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
+    if lock is not None:
+        lock.check(config, asked, from_maas)
+        raise SystemExit(fetch_lock(config, lock, jobs, dry_run=dry_run, as_json=as_json))
     selection, names = asked.selection(), asked.of_mirrors(config)
     if from_maas is None and access.is_given:
         raise UsageFault("--key-file, --user and --ca go with --from-maas")
@@ -155,6 +164,32 @@ async def _fetch(cache: Cache, order: Order, *, dry_run: bool, as_json: bool) ->
     return COMPLETE if run.is_complete else PARTIAL
 
 
+def fetch_lock(config: Config, lock: LockInput, jobs: int | None, *, dry_run: bool, as_json: bool) -> int:
+    """Fetch what a lockfile names, and keep it; return the exit code."""
+    carried = newest_documents(lock.lockfile, config.mirrors)
+    choose = LockChooser(lock.lockfile)
+    unsigned = tuple(name for name in lock.lockfile.mirrors if name not in carried)
+    order = replace(
+        _order(config, list(unsigned), Selection(), jobs or config.upstream.background_transfers),
+        choose=choose,
+        pin=lock.pin,
+        about=lock.shown,
+    )
+
+    async def work() -> int:
+        if not dry_run:
+            async with open_runtime(config, carried=carried) as cache:
+                await accept_if_newer(cache, lock.lockfile, carried)
+        async with open_runtime(config) as cache:
+            status = await _fetch(cache, order, dry_run=dry_run, as_json=as_json)
+            if not dry_run:
+                pins, kept = cache.storage.pins, choose.document_digests
+                await cache.storage.threads.ledger(pins.pin_all, order.pin, kept)
+            return status
+
+    return run_as_owner(config, work, go_on_text())
+
+
 def _order(config: Config, mirrors: list[str], selection: Selection, transfers: int) -> Order:
     return Order(
         mirrors=tuple(mirrors),
@@ -195,7 +230,7 @@ class _Shown(Watcher):
         if self._as_json:
             tell(plan_event(plan, forecast))
         else:
-            click.echo(f"from {', '.join(self._order.mirrors)}: {self._order.selection}")
+            click.echo(self._order.about or f"from {', '.join(self._order.mirrors)}: {self._order.selection}")
             click.echo("\n".join(plan_lines(plan, forecast)))
 
     def begun(self, plan: Plan) -> None:

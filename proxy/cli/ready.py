@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from proxy.cli.lock_files import LockInput, lock_option
 from proxy.cli.options import (
     Asked,
     UsageFault,
@@ -18,7 +19,7 @@ from proxy.cli.options import (
 from proxy.cli.running import FAILED, run_with_cache
 from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
-from proxy.jobs.readiness import Flaw, ReadinessReport, inspect_documents, inspect_items
+from proxy.jobs.readiness import Flaw, ReadinessReport, inspect_documents, inspect_items, inspect_lock
 from proxy.jobs.selection import Selection, UnknownNames
 from proxy.readable import counted, printable
 from proxy.runtime import open_rulebook
@@ -30,12 +31,14 @@ from proxy.service.cache import Cache
 @data_dir_option
 @selection_options
 @option_once("--rule", metavar="NAME", help="What this [[prefetch]] rule selects, instead of filters.")
+@lock_option("What this lockfile names, instead of filters.")
 @click.option("--deep", is_flag=True, help="Hash every file again, however lately it was hashed.")
 def ready(
     config_file: Path | None,
     data_dir: Path | None,
     asked: Asked,
     rule: str | None,
+    lock: LockInput | None,
     deep: bool,
 ) -> None:
     """Prove that everything the FILTERs select is here and verified.
@@ -43,6 +46,7 @@ def ready(
     \b
       sstream-proxy ready --maas noble,jammy --arch amd64
       sstream-proxy ready --rule lab --deep
+      sstream-proxy ready --lock lab.lock
 
     Upstream is not asked. A file counts as verified if it was hashed in the
     last 30 days and not touched since; otherwise it is hashed now.
@@ -51,7 +55,10 @@ def ready(
     code 1: the list of what is missing or wrong stands on standard output.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=True)
-    if rule is None:
+    if lock is not None:
+        lock.check(config, asked, rule)
+        selection, names = Selection(), list[str]()
+    elif rule is None:
         selection, names = asked.selection(), asked.of_mirrors(config)
     else:
         if asked.is_selecting or asked.arch or asked.mirrors:
@@ -60,6 +67,8 @@ def ready(
         selection, names = found.selection(), [found.mirror]
 
     async def inspect(cache: Cache) -> ReadinessReport:
+        if lock is not None:
+            return await inspect_lock(cache, lock.lockfile, deep=deep)
         wanted = selection
         if wanted.from_maas and rule is not None:
             book = await open_rulebook(config, cache)
@@ -78,6 +87,7 @@ def ready(
         click.echo(f"not ready: {'; '.join(problems)}", err=True)
         if count:
             again = "`prefetch` with the same words" if rule is None else f"`sync {rule} --anytime`"
+            again = again if lock is None else f"`prefetch --lock {lock.path}`"
             click.echo(f"{again} fetches what can be had", err=True)
         raise SystemExit(FAILED)
     click.echo(

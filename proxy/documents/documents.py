@@ -192,12 +192,13 @@ class Documents:
             self.checks.check_soon()
             raise NoGeneration(self.mirror.name, str(error)) from error
 
-    async def vet(self, origin: Origin, flavours: frozenset[str]) -> Edition:
+    async def vet(self, origin: Origin, flavours_of: Collection[str]) -> Edition:
         """Return what an origin publishes, verified by the keys of now and put into the store.
 
-        Nothing of it is accepted or served, and it may be older than what is. Raises what
-        `Assembler.assemble` raises, and GenerationLost.
+        Nothing of it is accepted or served, and it may be older than what is. Flavours of documents
+        that are among these paths come with it. Raises what `Assembler.assemble` raises, and GenerationLost.
         """
+        flavours = frozenset(self._flavours_among(flavours_of))
         draft = await self._assembler.assemble(DocumentSource(origin, FetchOptions()), None, flavours)
         generation = draft.accepted(0, self._records.keyring_identity, self._clock(), None)
         return await self._records.load(generation)
@@ -223,8 +224,7 @@ class Documents:
 
     async def add_flavours_of(self, paths: Collection[str]) -> None:
         """From the next check on, fetch the flavours too that are among these documents."""
-        suffixes = SIGNED_FLAVOURS if self.mirror.trust is Trust.TLS else FLAVOURS
-        found = [suffix for suffix in suffixes if any(path.endswith(suffix) for path in paths)]
+        found = self._flavours_among(paths)
         if found:
             await self._records.add_flavours(*found)
 
@@ -250,6 +250,10 @@ class Documents:
         await self.checks.close()
         await self._editions.close()
         self._shared.close()
+
+    def _flavours_among(self, paths: Collection[str]) -> list[str]:
+        suffixes = SIGNED_FLAVOURS if self.mirror.trust is Trust.TLS else FLAVOURS
+        return [suffix for suffix in suffixes if any(path.endswith(suffix) for path in paths)]
 
     @property
     def _generation(self) -> Generation | None:

@@ -52,6 +52,8 @@ class Order:
     """Items at a time."""
     pace: Pace | None = None
     """The background's unless given."""
+    about: str = ""
+    """What is ordered, in words, where mirrors and selection do not say it."""
 
 
 class Prefetch:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from proxy.bundles.lockfile import Lockfile
 from proxy.documents.mirror_status import lists_in_trouble
 from proxy.jobs.plan import Wanted
 from proxy.service.cache import Cache
@@ -53,6 +54,19 @@ async def inspect_documents(cache: Cache, mirror: str, *, deep: bool) -> Readine
         Flaw(mirror, path, f"is not here: {why}") for path, why in lists_in_trouble(generation).items()
     ]
     return ReadinessReport(published.files, (*published.flaws, *lost, *lacking))
+
+
+async def inspect_lock(cache: Cache, lockfile: Lockfile, *, deep: bool) -> ReadinessReport:
+    """Look at what a lockfile names: whether it is proved, and the items here. Raises LockRefused.
+
+    It brings its documents itself.
+    """
+    found = await cache.verify(lockfile)
+    wanted = [Wanted(one.mirror, item) for one in found for item in one.items]
+    items = await inspect_items(cache, wanted, deep=deep)
+    unproved = tuple(Flaw(flaw.mirror, flaw.path, flaw.problem) for one in found for flaw in one.flaws)
+    files = items.files + sum(len(one.documents) for one in found)
+    return ReadinessReport(files, (*unproved, *items.flaws))
 
 
 async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -> ReadinessReport:

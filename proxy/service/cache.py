@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
+from proxy.bundles.lockfile import Lockfile
 from proxy.digest import Digest
 from proxy.documents.documents import Documents
 from proxy.documents.generation import Edition, Generation
@@ -11,6 +12,7 @@ from proxy.fills.flights import Flights
 from proxy.fills.pace import Pace
 from proxy.recordings.recorder import Recorder
 from proxy.service.delivery import Delivery
+from proxy.service.locked import LockRefused, Verified, verified
 from proxy.service.target import OfflineMiss
 from proxy.simplestreams.model import Item, Products
 from proxy.sources.loops import Loops
@@ -83,12 +85,23 @@ class Cache:
         """Return why nothing of the generation to serve may be served, "" when something may."""
         return self._documents[mirror].why_unverified()
 
-    async def vet(self, mirror: str, origin: Origin, flavours: frozenset[str]) -> Edition:
-        """Return what an origin publishes of a mirror, verified and stored, and neither accepted nor served.
+    async def verify(self, lockfile: Lockfile) -> tuple[Verified, ...]:
+        """Return what is proved of a lockfile, generation by generation; its documents are in the store then.
 
-        Raises ProxyError when that cannot be verified.
+        Nothing is accepted. Raises LockRefused when it is of a mirror that is not here, or when an index
+        cannot be verified.
         """
-        return await self._documents[mirror].vet(origin, flavours)
+        for mirror in lockfile.mirrors:
+            if mirror not in self._documents:
+                raise LockRefused(
+                    f"the lockfile is of a mirror {mirror!r}; here are: {', '.join(self._documents)}"
+                )
+        return tuple(
+            [
+                await verified(self._documents[one.contents.mirror], one, lockfile.data)
+                for one in lockfile.locked
+            ]
+        )
 
     async def edition(self, mirror: str) -> Edition:
         """Return a mirror's current edition. Raises NoGeneration."""
