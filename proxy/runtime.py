@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from proxy.bundles.lockfile import Lockfile
 from proxy.config.config import Config
 from proxy.config.keyrings import Keyrings, open_keyrings
 from proxy.counting.counters import Counters
@@ -41,6 +42,8 @@ from proxy.recordings.shelf import Shelf
 from proxy.reporting.snapshot import Observer
 from proxy.service.cache import Cache
 from proxy.service.delivery import Delivery
+from proxy.service.locked import check_flawless, verified
+from proxy.service.locked_delivery import LockedDelivery, LockedFiles
 from proxy.service.usage import UsageNotes
 from proxy.signatures.keyring import Keyring
 from proxy.sources.addresses import folder_of, is_folder, shown_url
@@ -53,7 +56,7 @@ from proxy.sources.http.sessions import Sessions
 from proxy.sources.limits.limits import Limits
 from proxy.sources.limits.opened import OpenLimits
 from proxy.sources.loops import Loops
-from proxy.sources.offline import CarriedHere, Offline, OfflineSwitch
+from proxy.sources.offline import CarriedHere, NeverAsked, Offline, OfflineSwitch
 from proxy.sources.origin import Origin
 from proxy.sources.route import Route
 from proxy.sources.segments.hosts import Hosts
@@ -77,6 +80,7 @@ class _Parts(NamedTuple):
     offline: OfflineSwitch
     limits: OpenLimits
     carried: Mapping[str, Origin]
+    lockfile: Lockfile | None
 
 
 @contextlib.asynccontextmanager
@@ -85,12 +89,14 @@ async def open_runtime(
     clock: Callable[[], float] = time.time,
     keyrings: Keyrings | None = None,
     carried: Mapping[str, Origin] | None = None,
+    lockfile: Lockfile | None = None,
 ) -> AsyncIterator[Cache]:
     """Open the store and all mirrors; everything stops when the context ends.
 
     `clock` gives Unix seconds and decides what is fresh. `keyrings` are opened
     unless given. `carried` are asked in the place of a mirror's configured origins,
-    also while the proxy is offline. Raises what `open_keyrings` raises.
+    also while the proxy is offline. With a `lockfile` clients get exactly what it names, of each
+    mirror that is configured. Raises what `open_keyrings` raises, and LockRefused.
     """
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
@@ -112,7 +118,17 @@ async def open_runtime(
         stack.callback(limits.close)
         await threads.disk(limits.limit_all, config.upstream.limit_bytes_s)
         parts = _Parts(
-            config, clock, storage, reading, sessions, loops, readers, offline, limits, carried or {}
+            config,
+            clock,
+            storage,
+            reading,
+            sessions,
+            loops,
+            readers,
+            offline,
+            limits,
+            carried or {},
+            lockfile,
         )
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
@@ -130,6 +146,9 @@ async def open_runtime(
         ]
         stack.push_async_callback(_cancel, tasks)
         delivery = Delivery(documents, flights, storage, usage, offline, clock)
+        if lockfile is not None:
+            delivery = LockedDelivery(documents, flights, storage, usage, offline, clock)
+            await _lock(lockfile, documents, delivery)
         recorder = await _open_recorder(config, documents, storage, clock, stack)
         yield Cache(documents, reading, storage, flights, offline, delivery, loops, recorder)
 
@@ -179,7 +198,7 @@ def _offline(mirror: Mirror, parts: _Parts) -> Offline:
     """Return what says whether a mirror's origins may be asked."""
     carried = parts.carried.get(mirror.name)
     if carried is None:
-        return parts.offline
+        return parts.offline if parts.lockfile is None else NeverAsked()
     return carried if isinstance(carried, Carrier) else CarriedHere()
 
 
@@ -234,6 +253,19 @@ async def _open_flights(
     flights = Flights(facilities, pace)
     stack.push_async_callback(flights.close)
     return flights
+
+
+async def _lock(lockfile: Lockfile, documents: Mapping[str, Documents], delivery: LockedDelivery) -> None:
+    """Have the lockfile's generations served, once they are verified. Raises LockRefused."""
+    files = {name: LockedFiles() for name in documents}
+    for one in lockfile.locked:
+        of_mirror = documents[one.contents.mirror]
+        found = await verified(of_mirror, one, lockfile.data)
+        check_flawless((found,))
+        of_mirror.fix(found.edition)
+        files[found.mirror].add(found)
+    recording = f" of the recording {lockfile.recording}" if lockfile.recording else ""
+    delivery.lock(f"the lockfile{recording}", files, lockfile.data)
 
 
 async def _open_recorder(

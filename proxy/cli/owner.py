@@ -115,7 +115,7 @@ def warn_of_strangers(data_dir: Path, owner: Owner) -> None:
 def _files(config: Config) -> Iterable[Path]:
     """Return the files besides the data directory that a command may need."""
     yield from (keyring_file(mirror.keyring) for mirror in config.mirrors if mirror.keyring)
-    named = (config.tls.certificate, config.tls.key, config.bundles.keyring)
+    named = (config.tls.certificate, config.tls.key, config.bundles.keyring, config.lock)
     yield from (Path(one) for one in named if one is not None)
 
 

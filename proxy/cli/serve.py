@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from proxy import __version__
-from proxy.cli.options import config_option, data_dir_option, load, read_config
+from proxy.cli.options import GivenPath, config_option, data_dir_option, load, read_config
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config.advice.exposure import exposures
 from proxy.config.advice.machine import disk_faults, hasty_clients
@@ -38,24 +38,32 @@ _GIB = 1024**3
 @data_dir_option
 @click.option("--workers", metavar="N|auto", help="Number of worker processes. [auto: one a CPU, at most 4]")
 @click.option("--offline", is_flag=True, default=None, help="Serve what is in the cache; never ask upstream.")
+@click.option(
+    "--lock",
+    type=GivenPath(path_type=Path),
+    metavar="FILE",
+    help="Serve exactly what this lockfile names, as `record` writes it, and nothing else.",
+)
 def serve(
     config_file: Path | None,
     listen: tuple[str, ...],
     data_dir: Path | None,
     workers: str | None,
     offline: bool | None,
+    lock: Path | None,
 ) -> None:
     """Run the proxy until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.
 
     \b
       sstream-proxy serve
       sstream-proxy serve --listen 0.0.0.0:80 --data-dir /srv/images --offline
+      sstream-proxy serve --lock lab.lock
 
     Indexes and products lists are verified against the mirror's keyring before
     anybody sees them; every image is checked against the SHA-256 that they name.
     What was fetched once is served from the data directory from then on.
     """  # noqa: D301 - click wants the backspace that \b is
-    given = {"listen": listen, "data_dir": data_dir, "workers": workers, "offline": offline}
+    given = {"listen": listen, "data_dir": data_dir, "workers": workers, "offline": offline, "lock": lock}
     config = load(config_file, **given)
 
     def read_again() -> Config:
@@ -131,6 +139,7 @@ def _banner(config: Config, listeners: Listeners, odd: Sequence[str]) -> str:
         f"  listening on  {_shown(scheme, listeners.clients)}",
         *([f"  admins at     {_shown(scheme, listeners.admins)}"] if listeners.admins else []),
         f"  storing in    {config.data_dir} ({limit}, {free_gib:.1f} GiB free)",
+        *([f"  locked by     {config.lock}: nothing else is served"] if config.lock else []),
         *(f"  mirror        {mirror.name}: {mirror.mount}" for mirror in config.mirrors),
         *(f"  warning       {problem}" for problem in odd),
         "",

@@ -59,6 +59,8 @@ class Config:
     """Processes that serve; see `worker_count`."""
     offline: bool = False
     """Serve what is held and never ask an origin."""
+    lock: Path | None = None
+    """Serve exactly what this lockfile names, and nothing else."""
     tls: Tls = field(default_factory=Tls)
     cache: StoreLimits = field(default_factory=StoreLimits)
     scrub: ScrubPolicy = field(default_factory=ScrubPolicy)

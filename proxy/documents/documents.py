@@ -203,6 +203,10 @@ class Documents:
         generation = draft.accepted(0, self._records.keyring_identity, self._clock(), None)
         return await self._records.load(generation)
 
+    def fix(self, edition: Edition) -> None:
+        """Serve an edition here for as long as this process lives, whatever is accepted meanwhile."""
+        self._editions.fix(edition)
+
     async def recorded(self) -> Generation | None:
         """Return what may be served of the generation to serve, whether or not it is still in the store."""
         return await self._records.served()

@@ -61,6 +61,8 @@ class Editions:
         """The generation accepted last, None unless it may and can be served."""
         self._recorded = Recorded(None, None, "")
         self._is_held = False
+        self._is_fixed = False
+        """Whether one edition is served here, whatever is recorded."""
         self.knows_replaced = False
         """Whether the generations are loaded that an earlier run or another worker has replaced lately."""
         self._pause = NO_PAUSE
@@ -171,12 +173,19 @@ class Editions:
         if self.loaded.drop_damaged():
             self.knows_replaced = False
 
+    def fix(self, edition: Edition) -> None:
+        """Serve an edition here for as long as this process lives, whatever is accepted meanwhile."""
+        self._is_fixed = True
+        self.loaded.serve(edition)
+
     def is_announced_loaded(self) -> bool:
         """Whether this worker serves what all workers were told last."""
-        return self.served is not None and self.announcements.are_loaded()
+        return self._is_fixed or (self.served is not None and self.announcements.are_loaded())
 
     async def adopt_announced(self) -> None:
         """Load what another worker has announced, or an earlier run has left behind."""
+        if self._is_fixed:
+            return
         if not self.is_announced_loaded():
             await asyncio.shield(self._begin_adoption())
         elif not self.knows_replaced and not self._pause.is_on(self._clock()):
@@ -184,6 +193,8 @@ class Editions:
 
     async def adopt(self) -> None:
         """Load what the records say was accepted last and is held, unless it is loaded already."""
+        if self._is_fixed:
+            return
         announced = self.announcements.made()
         recorded = await self._records.recorded()
         announced = self.announcements.make_up(announced, recorded.numbers)

@@ -37,7 +37,7 @@ async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink,
     config = loaded.config
     async with (
         link.held(),
-        open_runtime(config, time.time, loaded.keyrings) as cache,
+        open_runtime(config, time.time, loaded.keyrings, lockfile=loaded.lockfile) as cache,
         lines.dropped_lines_counted(cache.storage.counters.log.dropped),
     ):
         chores = asyncio.create_task(_keep(config, cache), name="chores")

@@ -10,8 +10,10 @@ import ssl
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
+from proxy.bundles.lockfile import Lockfile
 from proxy.config.config import Config
 from proxy.config.keyrings import Keyrings, keyring_files, open_keyrings
+from proxy.config.lock import load_lock, only_locked
 from proxy.config.tls import FileWatch, tls_context
 from proxy.errors import ProxyError
 from proxy.system.durable import make_folder
@@ -31,6 +33,8 @@ class LoadedConfig(NamedTuple):
     keyrings: Keyrings
     """By the mirror's name."""
     tls: ssl.SSLContext | None
+    lockfile: Lockfile | None = None
+    """What is served, if that is no more than what a lockfile names."""
 
     def oddities(self) -> Iterator[str]:
         """Yield what whoever wrote the keyrings should know, in words."""
@@ -44,7 +48,10 @@ class LoadedConfig(NamedTuple):
 def load_files(config: Config) -> LoadedConfig:
     """Read what a configuration names. Blocks; raises ProxyError when that cannot be used."""
     make_folder(config.data_dir)
-    return LoadedConfig(config, open_keyrings(config), tls_context(config.tls))
+    keyrings = open_keyrings(config)
+    lockfile = load_lock(config, keyrings)
+    served = config if lockfile is None else only_locked(config, lockfile)
+    return LoadedConfig(served, keyrings, tls_context(config.tls), lockfile)
 
 
 class FileChanges:

@@ -35,6 +35,19 @@ class NotListed(ProxyError):
         self.path = path
 
 
+class NotLocked(NotListed):
+    """A path that the lockfile does not name which is served."""
+
+    def __init__(self, mirror: str, path: str, lockfile: str) -> None:
+        ProxyError.__init__(
+            self,
+            f"mirror {mirror} does not serve {path!r:.200}: it is not in {lockfile}, "
+            "and nothing else is served",
+        )
+        self.mirror = mirror
+        self.path = path
+
+
 class NothingKnown(ProxyError):
     """A path that may be an item, of a mirror that has no lists yet to tell."""
 

@@ -26,6 +26,12 @@ class CarriedHere:
     is_on = False
 
 
+class NeverAsked:
+    """What is served is fixed: nobody is asked for anything newer."""
+
+    is_on = True
+
+
 class OfflineSwitch:
     """One process's view of the switch."""
 

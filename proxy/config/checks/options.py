@@ -103,7 +103,10 @@ class OptionChecks:
         rules = tuple(self._rule(rule, f"prefetch[{i}]") for i, rule in enumerate(config.prefetch))
         tls = self._tls(config.tls)
         bundles = self._bundles(config.bundles)
-        return replace(config, data_dir=data_dir, tls=tls, bundles=bundles, mirrors=mirrors, prefetch=rules)
+        lock = config.lock and self._readable(config.lock, "lock")
+        return replace(
+            config, data_dir=data_dir, lock=lock, tls=tls, bundles=bundles, mirrors=mirrors, prefetch=rules
+        )
 
     def _add_all(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
