@@ -1,6 +1,9 @@
 """Bundles carried to a site without a network: imported beside its server, which serves them at once."""
 
+import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +66,18 @@ async def got(server: Service, path: str) -> tuple[int, bytes]:
 
 def states(summary: dict[str, Any]) -> list[tuple[int, str]]:
     return [(one["generation"], one["state"]) for one in summary["generations"]]
+
+
+async def piped(commands: Commands, *archives: Path) -> tuple[int, dict[str, Any], str]:
+    """Import what comes through a pipe, one archive after the other."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "proxy", "import", "--config", str(commands.config), "--json", "-",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    data = b"".join([await asyncio.to_thread(one.read_bytes) for one in archives])
+    out, err = await process.communicate(data)
+    assert process.returncode is not None
+    return process.returncode, json.loads(out.splitlines()[-1]), err.decode()
 
 
 async def test_a_bundle_is_served_by_a_running_server_at_once(
@@ -132,3 +147,57 @@ async def test_bundles_in_odd_order_are_served_once_the_gap_is_closed(
     assert (code, states(summary)) == (REFUSED, [(1, "older")])
     code, summary, _ = await imported(commands, tmp_path / "1", "--accept-older")
     assert (code, states(summary)) == (COMPLETE, [(1, "served")])
+
+
+async def test_archives_come_through_a_pipe_one_after_the_other(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    first = add(tree, "20250701")
+    one = write_tar(tmp_path / "1.tar", write_bundle(tmp_path / "1", tree, contents_of(tree)))
+    add(tree, "20250801")
+    two = contents_of(tree, known=first, generation=2)
+    parts = [
+        write_tar(
+            tmp_path / f"2-{number}.tar",
+            write_bundle(tmp_path / f"2-{number}", tree, two, without=[missing.path]),
+        )
+        for number, missing in enumerate(tree.items[2:])
+    ]
+
+    code, summary, err = await piped(commands, one, *parts)
+
+    assert (code, summary["refused"], summary["incomplete"]) == (COMPLETE, [], []), err
+    assert states(summary) == [(1, "served"), (2, "served")]
+    assert await commands.held(tree.items) == tree.items
+
+
+async def test_an_archive_whose_items_come_first_is_read_from_a_file_and_kept_from_a_pipe(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    folder = write_bundle(tmp_path / "1", tree, contents_of(tree))
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert names[-1] == "oci-layout"
+    backwards = write_tar(tmp_path / "1.tar", folder, names)
+    code, summary, err = await piped(commands, backwards)
+    assert (code, states(summary)) == (COMPLETE, [(1, "served")]), err
+    code, summary, _ = await imported(commands, backwards)
+    assert (code, states(summary), summary["held_files"]) == (COMPLETE, [(1, "served")], 2)
+
+
+async def test_a_rehearsal_tells_what_an_import_would_take_and_writes_nothing(
+    commands: Commands, server: Service, tree: SignedTree, tmp_path: Path
+) -> None:
+    first = add(tree, "20250701")
+    old = write_bundle(tmp_path / "1", tree, contents_of(tree))
+    add(tree, "20250801")
+    new = write_bundle(tmp_path / "2", tree, contents_of(tree, known=first, generation=2))
+    code, summary, result = await imported(commands, "--dry-run", new)
+    assert (code, states(summary), summary["taken_files"]) == (INCOMPLETE, [(2, "waiting")], 2), result.stderr
+    assert not await commands.held(tree.items)
+    assert (await got(server, INDEX))[0] == 503
+
+    await imported(commands, old, new)
+    code, summary, _ = await imported(commands, "--dry-run", old)
+
+    assert (code, states(summary), summary["event"]) == (REFUSED, [(1, "older")], "plan")

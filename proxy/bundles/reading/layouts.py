@@ -4,10 +4,11 @@ A layout says nothing of what it is for: `heads.py` reads that. Whatever a name 
 and the few small files at their places. All methods block.
 """
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -23,6 +24,8 @@ _PLACE = re.compile(
 )
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _OPEN_FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
+_NO_FILE = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENODEV}
+"""What opening says of links, pipes and devices."""
 
 
 class Place:
@@ -84,6 +87,8 @@ class Layout(Protocol):
     """Why it may lack what it should have, "" if nothing is wrong."""
     blobs_at_once: int
     """How many blobs may be read at a time."""
+    is_passing: bool
+    """Whether its items pass by once, so that nobody knows before which it has."""
 
     def small(self, path: str, most_bytes: int) -> bytes:
         """Return `oci-layout` or `index.json`. Raises LayoutUnreadable without it, and MediumFault."""
@@ -105,6 +110,7 @@ class FolderLayout:
     """A bundle in a folder. Nothing below the folder is followed anywhere else."""
 
     blobs_at_once = 2
+    is_passing = False
     damage = ""
 
     def __init__(self, name: str, root: int) -> None:
@@ -139,7 +145,7 @@ class FolderLayout:
         except OSError as error:
             raise MediumFault(f"{digest} cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(status.st_mode):
-            raise LayoutUnreadable(f"{BLOBS}{digest} is no plain file, and a bundle has no others")
+            raise _no_plain_file(digest)
         return status.st_size
 
     def open(self, digest: Digest) -> Blob:
@@ -171,12 +177,16 @@ class FolderLayout:
     def _opened(self, name: str, folder: int, digest: Digest) -> Blob:
         try:
             fd = os.open(name, _OPEN, dir_fd=folder)
+        except FileNotFoundError as error:
+            raise LayoutUnreadable(f"it has no {name}") from error
         except OSError as error:
-            raise LayoutUnreadable(f"{name} in it cannot be read: {error.strerror}") from error
+            if error.errno in _NO_FILE:
+                raise _no_plain_file(name) from error
+            raise MediumFault(f"{name} cannot be read: {error.strerror}") from error
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
-            raise LayoutUnreadable(f"{name} in it is no plain file, and a bundle has no others")
+            raise _no_plain_file(name)
         return Blob(digest, status.st_size, FileStream(fd, status.st_size), fd)
 
 
@@ -184,6 +194,7 @@ class ArchiveLayout:
     """A bundle in an archive that can be read at any place, of which the headers were read."""
 
     blobs_at_once = 2
+    is_passing = False
 
     def __init__(self, name: str, fd: int, damage: str = "") -> None:
         self.name = name
@@ -237,6 +248,10 @@ class ArchiveLayout:
         return Blob(digest, size_bytes, stream)
 
 
+def _no_plain_file(name: str) -> LayoutUnreadable:
+    return LayoutUnreadable(f"{name} in it is a link or no plain file, and a bundle has no others")
+
+
 def open_folder(path: Path) -> int:
     """Open a folder that somebody has named. Raises OSError."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
@@ -248,6 +263,3 @@ def has_layout(folder: int) -> bool:
         return stat.S_ISREG(os.stat(LAYOUT_PATH, dir_fd=folder, follow_symlinks=False).st_mode)
     except OSError:
         return False
-
-
-Places = Mapping[str, ArchiveLayout]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -56,17 +57,30 @@ class FileStream:
 
 
 class PipeStream:
-    """A pipe, or anything else that has no places to go to."""
+    """A pipe, or anything else that has no places to go to. Whoever makes one keeps it open."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._stopped = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._either = select.poll()
+        for one in (fd, self._stopped):
+            self._either.register(one, select.POLLIN)
         self.position = 0
+
+    def stop(self) -> None:
+        """Have whoever waits for bytes, in any thread, wait no longer, now and later."""
+        os.eventfd_write(self._stopped, 1)
+
+    def close(self) -> None:
+        """Let go of what `stop` needs."""
+        os.close(self._stopped)
 
     def read(self, count: int) -> bytes:
         """Return the next bytes; fewer than `count` only at the end."""
         parts = []
         while count:
             with _translated():
+                self._wait()
                 part = os.read(self._fd, count)
             if not part:
                 break
@@ -78,6 +92,7 @@ class PipeStream:
     def read_into(self, buffer: memoryview) -> int:
         """Put the next bytes into a buffer, and return how many came."""
         with _translated():
+            self._wait()
             count = os.readv(self._fd, [buffer])
         self.position += count
         return count
@@ -89,6 +104,11 @@ class PipeStream:
             if not part:
                 raise ArchiveCut(f"it ends after {self.position} bytes, within a file")
             count -= len(part)
+
+    def _wait(self) -> None:
+        ready = {fd for fd, _ in self._either.poll()}
+        if self._stopped in ready:
+            raise MediumFault("nobody wants more of it")
 
 
 @contextlib.contextmanager

@@ -96,8 +96,8 @@ class Activation:
                 outcome.why = f"it is complete, and cannot be served: {problem or 'it was not accepted'}"
             return False
         outcome = self._told(mirror, waiting, contents)
-        outcome.state = State.SERVED
-        outcome.is_new = before is None or before.number != after.number
+        outcome.state, outcome.why = State.SERVED, ""
+        outcome.is_new |= before is None or before.number != after.number
         await self._end(mirror, waiting)
         await self._let_go(mirror, waiting.pin, contents)
         return True

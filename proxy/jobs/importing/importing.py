@@ -6,7 +6,7 @@ What arrived stays when the work is interrupted, and the next run goes on from t
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.bundles.contents import ContentsUnreadable
@@ -29,6 +29,7 @@ from proxy.readable import counted
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
 from proxy.sources.carried.carrier import Carrier
+from proxy.store.protocols import ReadStore
 
 _WAITS = "it is served once all that it names is here, or with --activate"
 
@@ -57,9 +58,10 @@ class Importing:
         operators: Operators,
         order: Order,
         progress: Progress,
+        report: Report,
     ) -> None:
-        """Import for the mirrors that have a carrier."""
-        self.report = Report()
+        """Import for the mirrors that have a carrier, and add what comes of it to a report."""
+        self.report = report
         self._storage = cache.storage
         self._threads = cache.storage.threads
         self._trusts = {name: f"trust {one.value}" for name, one in operators.trusts.items()}
@@ -75,27 +77,77 @@ class Importing:
 
         Raises NoSpace before anything is taken that does not fit, StoreFault and OSError.
         """
-        found: list[tuple[Examined, Outcome]] = []
         heads = await self._read_heads(layouts)
-        for bundle in self._joined(heads):
-            outcome = _begun(bundle)
-            self.report.outcomes.append(outcome)
-            try:
-                found.append((await self._examined(bundle, outcome), outcome))
-            except NotTaken as error:
-                outcome.state, outcome.why, outcome.missing = error.state, str(error), error.missing
+        found = await self._examine_all(heads)
         wanted = {digest: item for one, _ in found for digest, item in one.wanted.items()}
-        await self._make_sure_of_room(layouts, wanted)
+        await self._make_sure_of_room(heads, wanted)
         for one, _ in found:
             await self._keep(one)
         await self._take_items(_named(heads), wanted)
         for mirror in dict.fromkeys(one.bundle.mirror for one, _ in found):
             await self._activation.serve_complete(mirror)
-        for _, outcome in found:
+        for outcome in self.report.outcomes:
             if outcome.state in {State.WAITING, State.SERVED}:
                 outcome.missing = tuple(await self._activation.missing(outcome.contents))
             if outcome.state is State.WAITING:
                 outcome.why = outcome.why or _WAITS
+
+    async def rehearse(self, layouts: Sequence[Layout], store: ReadStore) -> None:
+        """Report what `take` would do to a cache with this store, and take nothing."""
+        heads = await self._read_heads(layouts)
+        found = await self._examine_all(heads)
+        wanted = {digest: item for one, _ in found for digest, item in one.wanted.items()}
+        taken = self.report.taken
+
+        def look() -> None:
+            to_come = {digest for head in heads for digest in _expected(head, wanted)}
+            for digest in to_come:
+                size_bytes = wanted[digest].size_bytes
+                if store.is_whole(digest, size_bytes):
+                    taken.held_files += 1
+                    taken.held_bytes += size_bytes
+                else:
+                    taken.files += 1
+                    taken.bytes += size_bytes
+            for _, outcome in found:
+                outcome.missing = tuple(
+                    one
+                    for one in outcome.contents.items
+                    if one.sha256 not in to_come and not store.is_whole(one.sha256, one.size)
+                )
+                if outcome.state is State.WAITING and not outcome.missing:
+                    outcome.state, outcome.is_new = State.SERVED, True
+
+        await self._threads.slow(look)
+
+    async def _examine_all(self, heads: Sequence[Head]) -> list[tuple[Examined, Outcome]]:
+        """Return the bundles of which something may be taken, and report what is to become of all."""
+        found = []
+        for bundle in self._joined(heads):
+            outcome = self._begun(bundle)
+            try:
+                found.append((await self._examined(bundle, outcome), outcome))
+            except NotTaken as error:
+                outcome.state, outcome.why, outcome.missing = error.state, str(error), error.missing
+        return found
+
+    def _begun(self, bundle: Bundle) -> Outcome:
+        """Return what has become of a generation: another part of it may have been here before."""
+        outcome = Outcome(
+            mirror=bundle.mirror,
+            bundle=bundle.sources,
+            contents=bundle.contents,
+            digest=bundle.digest,
+            state=State.WAITING,
+        )
+        others = self.report.outcomes
+        same = [one for one in others if (one.mirror, one.digest) == (bundle.mirror, bundle.digest)]
+        if same:
+            outcome.bundle = f"{same[0].bundle}, {bundle.sources}"
+            outcome.is_new = same[0].is_new
+            others.remove(same[0])
+        others.append(outcome)
+        return outcome
 
     # What is claimed
 
@@ -140,15 +192,19 @@ class Importing:
 
     # Items
 
-    async def _make_sure_of_room(self, layouts: Sequence[Layout], wanted: Mapping[Digest, Item]) -> None:
+    async def _make_sure_of_room(self, heads: Sequence[Head], wanted: Mapping[Digest, Item]) -> None:
         """Raise NoSpace if what is to be taken does not fit."""
         store, room = self._storage.store, self._storage.room
 
         def look() -> tuple[int, int]:
-            missing = [one for one in wanted.values() if not store.is_whole(one.digest, one.size_bytes)]
-            carried = [one for one in missing if any(_has(layout, one) for layout in layouts)]
-            here = sum(store.stored_bytes(one.digest, one.size_bytes) for one in carried)
-            return len(carried), sum(one.size_bytes for one in carried) - here
+            expected = {digest for head in heads for digest in _expected(head, wanted)}
+            missing = [
+                item
+                for digest, item in wanted.items()
+                if digest in expected and not store.is_whole(digest, item.size_bytes)
+            ]
+            here = sum(store.stored_bytes(one.digest, one.size_bytes) for one in missing)
+            return len(missing), sum(one.size_bytes for one in missing) - here
 
         files, needed_bytes = await self._threads.slow(look)
         free_bytes, evicted, missing_bytes = await self._threads.ledger(room.foresee, needed_bytes, wanted)
@@ -243,15 +299,11 @@ def _named(heads: Sequence[Head]) -> list[tuple[Layout, set[Digest]]]:
     return list(named.values())
 
 
-def _begun(bundle: Bundle) -> Outcome:
-    return Outcome(
-        mirror=bundle.mirror,
-        bundle=bundle.sources,
-        contents=bundle.contents,
-        digest=bundle.digest,
-        state=State.WAITING,
-    )
-
-
-def _has(layout: Layout, item: Item) -> bool:
-    return layout.size_bytes(item.digest) == item.size_bytes
+def _expected(head: Head, wanted: Container[Digest]) -> Iterator[Digest]:
+    """Yield the items that come from a bundle, as far as one can know before. Blocks."""
+    layout, contents = head.layout, head.contents
+    for file in contents.items:
+        if file.sha256 in wanted:
+            is_to_come = layout.is_passing and contents.parts == 1 and file.is_carried
+            if is_to_come or layout.size_bytes(file.sha256) == file.size:
+                yield file.sha256

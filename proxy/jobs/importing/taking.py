@@ -24,6 +24,7 @@ from proxy.system.threads import ended, outcome
 _AT_ONCE_BYTES = 8 * 1024 * 1024
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 """What a write says that leaves what was written before as it was."""
+_ENDS = "it ends early there"
 _COMMITS_AT_ONCE = 8
 _BUSY_POLL_S = 0.2
 _MOST_BUSY_POLLS = 50
@@ -109,18 +110,17 @@ class Taking:
                     break
                 self._progress.moved(item.path, incoming.length_bytes - before)
                 write_back.note(incoming.length_bytes)
+            if incoming.length_bytes < item.size_bytes:
+                raise MediumFault(_ENDS)  # noqa: TRY301 - as if the medium had said so
             await self._threads.disk(incoming.verify)
         except (MediumFault, ArchiveCut, ArchiveRefused, LayoutUnreadable) as error:
             await self._pause(incoming, item)
             self._fail(self.taken.unread, item, str(error), item.size_bytes - incoming.length_bytes)
             return False
-        except (SizeMismatch, DigestMismatch) as error:
+        except (SizeMismatch, DigestMismatch):
             self._progress.moved(item.path, -incoming.length_bytes)
             await self._drop(incoming, item)
-            if isinstance(error, SizeMismatch):
-                self._fail(self.taken.unread, item, "the medium ends within it", item.size_bytes)
-            else:
-                self._fail(self.taken.wrong, item, _wrong(here_bytes), item.size_bytes)
+            self._fail(self.taken.wrong, item, _wrong(here_bytes), item.size_bytes)
             return False
         return True
 

@@ -99,11 +99,11 @@ def _place(file: File, contents: Contents) -> str:
     return f"in an earlier bundle{since}"
 
 
-def event(report: Report, code: int) -> dict[str, Any]:
+def event(report: Report, code: int, *, is_rehearsal: bool) -> dict[str, Any]:
     """Return what came of an import as JSON values."""
     taken = report.taken
     return {
-        "event": "summary",
+        "event": "plan" if is_rehearsal else "summary",
         "exit_code": code,
         "taken_files": taken.files,
         "taken_bytes": taken.bytes,

@@ -1,0 +1,185 @@
+"""`import` of bundles: found as whoever typed it, imported as the owner of the data directory, told of."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+
+import click
+
+from proxy.bundles.oci import LayoutUnreadable
+from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
+from proxy.bundles.reading.finding import Findings
+from proxy.bundles.reading.heads import NoBundle
+from proxy.bundles.reading.layouts import Layout
+from proxy.bundles.reading.pipe import Pipe
+from proxy.cli.going_on import go_on_text
+from proxy.cli.options import UsageFault
+from proxy.cli.progress import open_progress
+from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner
+from proxy.cli.show import tell
+from proxy.config.config import Config
+from proxy.config.keyrings import HOMES
+from proxy.jobs.audit import audit_file, write_down
+from proxy.jobs.importing.importing import Importing, Order
+from proxy.jobs.importing.outcomes import Report
+from proxy.jobs.importing.telling import audited, event, lines
+from proxy.jobs.importing.trust import Operators
+from proxy.progress import Unwatched
+from proxy.runtime import open_runtime
+from proxy.service.cache import Cache
+from proxy.signatures.keyring import Keyring
+from proxy.sources.carried.carrier import Carrier
+from proxy.store.storage import open_store_to_read
+from proxy.system.threads import ended
+
+_PIPE = Path("-")
+
+
+def import_bundles(
+    config: Config,
+    paths: Sequence[Path],
+    order: Order,
+    keyring: Path | None,
+    user: str,
+    *,
+    ignores_signatures: bool,
+    is_rehearsal: bool,
+    as_json: bool,
+) -> int:
+    """Take bundles at some paths into the cache, or tell what that would come to; return the exit code.
+
+    `keyring` counts instead of the configured one; `user` is who wants it, as the audit log names them.
+    """
+    if is_rehearsal and _PIPE in paths:
+        raise UsageFault("a pipe passes by once: give --dry-run files or folders")
+    report = Report()
+    with closing(Findings()) as findings:
+        # Before this becomes the owner of the data directory, who may not get there.
+        _find(findings, paths, report)
+        work = _Work(
+            config, order, keyring, user, report, findings.layouts, ignores_signatures=ignores_signatures
+        )
+        if is_rehearsal:
+            run_as_owner(config, work.rehearse, "nothing was written")
+        else:
+            has_pipe = _PIPE in paths
+            run_as_owner(config, lambda: work.run(as_json=as_json, pipe=has_pipe), go_on_text())
+    return _told(report, as_json=as_json, is_rehearsal=is_rehearsal)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be imported, and how."""
+
+    config: Config
+    order: Order
+    keyring: Path | None
+    user: str
+    """Who wants it, as the audit log names them."""
+    report: Report
+    layouts: Sequence[Layout]
+    _: KW_ONLY
+    ignores_signatures: bool
+
+    async def run(self, *, as_json: bool, pipe: bool) -> None:
+        """Import, and write down what came of it."""
+        carriers = {one.name: Carrier() for one in self.config.mirrors}
+        async with open_runtime(self.config, carried=carriers) as cache:
+            slow = cache.storage.threads.slow
+            operators = await slow(self._operators, self.config.data_dir)
+            with open_progress("importing", as_json=as_json) as progress:
+                importing = Importing(cache, carriers, operators, self.order, progress, self.report)
+                try:
+                    if self.layouts:
+                        await importing.take(self.layouts)
+                    if pipe:
+                        await self._take_from_pipe(importing, cache)
+                finally:
+                    for line in audited(self.report, self.user, time.time()):
+                        await cache.storage.threads.disk(write_down, audit_file(self.config.data_dir), line)
+
+    async def rehearse(self) -> None:
+        """Find out what an import would do: documents are verified in a folder that is removed again."""
+        carriers = {one.name: Carrier() for one in self.config.mirrors}
+        with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
+            apart = Path(folder)
+            _copy_accepted(self.config.data_dir, apart)
+            async with open_runtime(replace(self.config, data_dir=apart), carried=carriers) as cache:
+                operators = await cache.storage.threads.slow(self._operators, apart)
+                importing = Importing(cache, carriers, operators, self.order, Unwatched(), self.report)
+                await importing.rehearse(self.layouts, open_store_to_read(self.config.data_dir))
+
+    async def _take_from_pipe(self, importing: Importing, cache: Cache) -> None:
+        """Take what comes by standard input, one bundle after the other."""
+        slow = cache.storage.threads.slow
+        with closing(Pipe("standard input", 0, self.config.data_dir)) as pipe:
+
+            async def take() -> None:
+                layouts = pipe.layouts()
+                while (layout := await slow(next, layouts, None)) is not None:
+                    await importing.take([layout])
+
+            taking = asyncio.create_task(take())
+            try:
+                await asyncio.shield(taking)
+            except asyncio.CancelledError:
+                pipe.stop()  # Whatever waits for bytes that may never come.
+                taking.cancel()
+                await ended(taking)
+                raise
+            except (ArchiveRefused, LayoutUnreadable) as error:
+                self.report.problems.append(("standard input", str(error)))
+            except (ArchiveCut, MediumFault) as error:
+                self.report.cut.append(("standard input", str(error)))
+
+    def _operators(self, data_dir: Path) -> Operators:
+        """Return whom this site believes. Blocks; raises what `Keyring.open` raises."""
+        path = self.keyring or self.config.bundles.keyring
+        return Operators(
+            keyring=None if path is None else Keyring.open(path, data_dir / HOMES),
+            trusts={one.name: one.trust for one in self.config.mirrors},
+            ignores_signatures=self.ignores_signatures,
+        )
+
+
+def _find(findings: Findings, paths: Sequence[Path], report: Report) -> None:
+    """Find what there is at some paths; what is wrong with one stops no other."""
+    for path in paths:
+        if path == _PIPE:
+            if sys.stdin.isatty():
+                raise UsageFault("- stands for a bundle that comes through a pipe, and this is a terminal")
+            continue
+        try:
+            findings.add(path)
+        except (NoBundle, ArchiveRefused, LayoutUnreadable) as error:
+            report.problems.append((str(path), str(error)))
+        except MediumFault as error:
+            report.cut.append((str(path), str(error)))
+    report.problems += [(where, str(error)) for where, error in findings.problems]
+
+
+def _copy_accepted(data_dir: Path, apart: Path) -> None:
+    """Copy what says what was accepted last, so that nothing older is taken for new."""
+    folder = data_dir / "generations"
+    (apart / folder.name).mkdir()
+    for file in folder.glob("*.json"):
+        shutil.copyfile(file, apart / folder.name / file.name)
+
+
+def _told(report: Report, *, as_json: bool, is_rehearsal: bool) -> int:
+    """Tell what came of it; return the exit code."""
+    code = REFUSED if report.is_refused else PARTIAL if report.is_incomplete else COMPLETE
+    if as_json:
+        tell(event(report, code, is_rehearsal=is_rehearsal))
+    else:
+        if is_rehearsal:
+            click.echo("nothing is written; an import would come to this:")
+        for line in lines(report):
+            click.echo(line)
+    return code
