@@ -14,6 +14,7 @@ from proxy.cli.export_told import Told
 from proxy.cli.export_tree import export_tree
 from proxy.cli.going_on import go_on_text
 from proxy.cli.known import earlier_bundle, known_there
+from proxy.cli.lock_files import LockInput, lock_option
 from proxy.cli.options import (
     Asked,
     GivenPath,
@@ -26,7 +27,14 @@ from proxy.cli.options import (
 )
 from proxy.cli.progress import open_progress
 from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
-from proxy.cli.selecting import naming_mirrors, selected_by
+from proxy.cli.selecting import (
+    Select,
+    naming_mirrors,
+    selected_by,
+    selected_by_lock,
+    selected_by_recording,
+)
+from proxy.config.config import Config
 from proxy.config.quantities import parse_size
 from proxy.jobs.exporting.export import Export, Order
 from proxy.progress import Unwatched
@@ -57,6 +65,8 @@ class PartSize(click.ParamType[int]):
 @data_dir_option
 @selection_options
 @option_once("--rule", metavar="NAME", help="What this [[prefetch]] rule selects, instead of filters.")
+@option_once("--record", metavar="NAME", help="What this recording has taken, instead of filters.")
+@lock_option("What this lockfile names, instead of filters.")
 @option_once(
     "--to",
     metavar="PATH",
@@ -100,6 +110,8 @@ def export(
     data_dir: Path | None,
     asked: Asked,
     rule: str | None,
+    record: str | None,
+    lock: LockInput | None,
     to: Path | None,
     part_size: int | None,
     only_part: int | None,
@@ -120,6 +132,7 @@ def export(
     \b
       sstream-proxy export --maas noble --arch amd64 --to /media/stick/images
       sstream-proxy export maas-stable --to images.tar --part-size dvd
+      sstream-proxy export --lock lab.lock --to /media/stick/lab
       sstream-proxy export --rule lab --to - | ssh elsewhere sstream-proxy import -
       sstream-proxy export --maas noble --tree /var/www/html/maas
       sstream-proxy export --like images-1of3.tar --only-part 2 --to images.tar
@@ -134,7 +147,7 @@ def export(
     here; 4 refused: a folder with files that are not ours; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=True)
-    select = selected_by(config, naming_mirrors(asked), rule)
+    select = _select(config, naming_mirrors(asked), rule, record, lock)
     if tree is not None:
         if any((to, part_size, only_part, incomplete, sign, since, like)):
             raise UsageFault("--tree goes with selections, --delete, --copy, --dry-run and --json only")
@@ -152,7 +165,8 @@ def export(
     if delete:
         raise UsageFault("--delete goes with --tree")
     _check(to, part_size, only_part, like, dry_run=dry_run)
-    if like is not None and (asked.is_selecting or asked.filters or rule or since or sign or part_size):
+    others = (asked.is_selecting, asked.filters, rule, record, lock, since, sign, part_size)
+    if like is not None and any(others):
         raise UsageFault(
             "--like says it all but --to and --only-part: leave other selections and options out"
         )
@@ -196,6 +210,19 @@ def export(
 def importer() -> bytes:
     """Return the program that each bundle carries, for sites that have nothing of ours."""
     return Path(bundles.__file__).with_name("plain_importer.py").read_bytes()
+
+
+def _select(
+    config: Config, asked: Asked, rule: str | None, record: str | None, lock: LockInput | None
+) -> Select:
+    """Return what selects: filters, a rule, a recording or a lockfile. Raises UsageFault."""
+    if sum(one is not None for one in (rule, record, lock)) > 1:
+        raise UsageFault("--rule, --record and --lock each say it all: give one of them")
+    if lock is not None:
+        return selected_by_lock(config, asked, lock)
+    if record is not None:
+        return selected_by_recording(config, asked, record)
+    return selected_by(config, asked, rule)
 
 
 def _check(

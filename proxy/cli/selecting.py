@@ -1,13 +1,20 @@
 """What a command line selects, as the contents of a bundle, once a cache is open."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from proxy.cli.lock_files import LockInput
 from proxy.cli.options import Asked, UsageFault, chosen_mirrors, chosen_rules
+from proxy.cli.who import user
 from proxy.config.config import Config
-from proxy.jobs.exporting.selecting import Origins, Selected, select_contents, select_held
-from proxy.runtime import open_rulebook
+from proxy.jobs.audit import BY_COMMAND
+from proxy.jobs.exporting.selecting import Origins, Selected, select_contents, select_held, select_locked
+from proxy.jobs.locking import make_lock
+from proxy.jobs.recording import Recordings
+from proxy.runtime import open_rulebook, open_shelf
 from proxy.service.cache import Cache
+from proxy.service.locked import check_flawless
 from proxy.sources.addresses import shown_url
 
 Select = Callable[[Cache], Awaitable[Selected]]
@@ -33,6 +40,36 @@ def selected_by(config: Config, asked: Asked, rule: str | None) -> Select:
     if not asked.is_selecting:
         return lambda cache: select_held(cache, origins)
     return lambda cache: select_contents(cache, origins, selection)
+
+
+def selected_by_lock(config: Config, asked: Asked, lock: LockInput) -> Select:
+    """Return what selects what a lockfile names, once that is verified. Raises UsageFault."""
+    lock.check(config, asked)
+
+    async def select(cache: Cache) -> Selected:
+        check_flawless(await cache.verify(lock.lockfile))
+        return select_locked(lock.lockfile)
+
+    return select
+
+
+def selected_by_recording(config: Config, asked: Asked, name: str) -> Select:
+    """Return what selects what a recording has taken until now. Raises UsageFault."""
+    if asked.is_selecting or asked.arch or asked.mirrors:
+        raise UsageFault("--record says it all: leave filters and other selections out")
+
+    async def select(cache: Cache) -> Selected:
+        shelf = await cache.storage.threads.disk(open_shelf, config)
+        try:
+            shown = await Recordings(cache, shelf, time.time, f"{BY_COMMAND}{user()}").show(name)
+        finally:
+            shelf.board.close()
+        made = await make_lock(cache, shown.recording, shown.taken)
+        selected = select_locked(made.lockfile)
+        unproved = (f"{one.mirror} {one.path}: no list gives its sha256" for one in made.unprovable)
+        return replace(selected, warnings=(*selected.warnings, *unproved))
+
+    return select
 
 
 def origins_of(config: Config, names: tuple[str, ...]) -> Origins:

@@ -18,7 +18,9 @@ from support.tree import SignedTree, TreeItem
 from support.warm import run_warm
 from yarl import URL
 
+from proxy.bundles.contents import read_contents
 from proxy.bundles.lockfile import Lockfile, read_lockfile, write_lockfile
+from proxy.bundles.oci import blob_path, read_index, read_manifest
 from proxy.mirror import Mirror
 
 BOOT = "com.ubuntu.maas:stable:1:bootloader-download"
@@ -206,6 +208,21 @@ async def test_an_empty_cache_and_a_lockfile_equal_the_run_after_upstream_has_mo
     assert (await command(elsewhere, "prefetch", "--lock", str(lab.lock)))[0] == 0
     async with run_proxy(replace(config, offline=True)) as proxy:
         assert (await proxy.read(INDEX)).body == newer
+
+
+@pytest.mark.parametrize("by", ["--lock", "--record"])
+async def test_a_recorded_run_is_exported_and_nothing_else(lab: Lab, tmp_path: Path, by: str) -> None:
+    which = str(lab.lock) if by == "--lock" else "lab"
+    status, said = await command(lab.folder, "export", by, which, "--to", str(tmp_path / "out"))
+    assert status == 0, said
+    (manifest,) = read_index((tmp_path / "out/index.json").read_bytes())
+    contents = read_manifest((tmp_path / "out" / blob_path(manifest.digest)).read_bytes()).contents
+    found = read_contents((tmp_path / "out" / blob_path(contents.digest)).read_bytes())
+    assert {file.path for file in found.files()} == lab.replies.keys()
+    for file in found.files():
+        assert (tmp_path / "out" / blob_path(file.sha256)).read_bytes() == lab.replies[file.path]
+    status, said = await command(lab.folder, "export", by, which, "--rule", "x", "--to", str(tmp_path / "no"))
+    assert (status, "give one of them" in said) == (2, True)
 
 
 async def test_a_lockfile_that_proves_nothing_is_refused(lab: Lab, tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from proxy import __version__
 from proxy.bundles.contents import Contents, File
+from proxy.bundles.lockfile import Lockfile
 from proxy.documents.generation import Edition, Generation
 from proxy.errors import ProxyError
 from proxy.jobs.choosing import choose_items
 from proxy.jobs.selection import Selection
+from proxy.readable import counted
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
 
@@ -61,6 +63,24 @@ async def select_contents(cache: Cache, origins: Origins, selection: Selection) 
     ]
     unprovable = [f"{one.mirror} {one.path} {one.problem}" for one in chosen.unprovable]
     return Selected(tuple(contents), (*chosen.warnings, *unprovable))
+
+
+def select_locked(lockfile: Lockfile) -> Selected:
+    """Return what a lockfile names, of each mirror the newest generation.
+
+    Its documents are in the store once it was verified.
+    """
+    contents, warnings = [], []
+    for mirror in lockfile.mirrors:
+        *older, newest = (one.contents for one in lockfile.of_mirror(mirror))
+        contents.append(newest)
+        files = {file for one in older for file in one.items} - {*newest.items}
+        if files:
+            warnings.append(
+                f"{mirror} was replaced while this was recorded: only the newest generation is written, and "
+                f"{counted(len(files), 'item')} left out that only an older one names"
+            )
+    return Selected(tuple(contents), tuple(warnings))
 
 
 async def select_held(cache: Cache, origins: Origins, *, skips_empty: bool = False) -> Selected:
