@@ -37,6 +37,8 @@ FILE_TYPE = "application/vnd.sstream-proxy.file.v1"
 TITLE = "org.opencontainers.image.title"
 REF_NAME = "org.opencontainers.image.ref.name"
 
+MOST_PUSHED_BYTES = 4 * 1024 * 1024
+"""Registries take no larger manifest (distribution 2.8, registry/handlers/manifests.go)."""
 _MOST_MIRRORS = 1000
 
 
@@ -111,6 +113,11 @@ def read_index(data: bytes) -> tuple[Descriptor, ...]:
     if not found:
         raise LayoutUnreadable(f"{INDEX_PATH} names no manifest, so nothing is in this bundle")
     return found
+
+
+def too_large_for_registries(index: bytes) -> tuple[Descriptor, ...]:
+    """Return the manifests that `index.json` names and that no registry takes, for their many files."""
+    return tuple(one for one in read_index(index) if one.size_bytes > MOST_PUSHED_BYTES)
 
 
 def read_manifest(data: bytes) -> Manifest:

@@ -27,6 +27,10 @@ def readme(contents: Sequence[Contents], parts: int, importer_path: str) -> byte
         lines.append(
             f"Without that:    python3 {importer_path} --help   (needs Python 3 and gpgv, nothing else)"
         )
+        lines += [
+            f"                 A courier could have changed {importer_path}, too. Before you run it, compare",
+            f"                 `sha256sum {importer_path}` with what `export` printed when it wrote this.",
+        ]
     lines += [
         "Into a registry: skopeo copy oci:THIS-FOLDER:MIRROR docker://REGISTRY/NAME:TAG",
         "Look at it:      sha256sum -c SHA256SUMS   (finds what was damaged on the way, not what was forged)",

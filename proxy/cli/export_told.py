@@ -4,8 +4,11 @@ from typing import Any
 
 import click
 
+from proxy.bundles.bundle import IMPORTER_PATH
+from proxy.bundles.oci import MOST_PUSHED_BYTES, too_large_for_registries
 from proxy.bundles.tar import tar_bytes
 from proxy.cli.show import tell
+from proxy.digest import digest_of
 from proxy.jobs.exporting.export import Report, Survey
 from proxy.readable import counted, printable, size
 
@@ -47,6 +50,7 @@ class Told:
         for part in parts:
             self._say(f"  part {part.number} of {part.of:<7} {_amount(tar_bytes(part), len(part.blobs))}")
         self._name_missing(survey)
+        self._warn_of_registries(survey)
 
     def report(self, report: Report) -> None:
         """Tell what was written, and what could not be."""
@@ -59,6 +63,7 @@ class Told:
                     "carried_bytes": report.survey.carried_bytes,
                     "reused_files": report.reused_files,
                     **{f"{way.value}_bytes": count for way, count in report.ways.items()},
+                    "importer_sha256": next(iter(_importers(report.survey)), None),
                     "missing": _missing(report.survey),
                 }
             )
@@ -71,6 +76,16 @@ class Told:
             how.append(f"{counted(report.reused_files, 'file')} there already from an earlier run")
         if report.is_written:
             self._say(f"  {', '.join(how) or 'nothing was new'}")
+            for digest in _importers(report.survey):
+                self._say(f"  {IMPORTER_PATH}, for sites without sstream-proxy, has the SHA-256 {digest}")
+        self._warn_of_registries(report.survey)
+
+    def _warn_of_registries(self, survey: Survey) -> None:
+        for one in too_large_for_registries(survey.parts[0].index.data) if survey.parts else ():
+            self._say(
+                f"  {one.name} has too many files to be pushed into a registry: its manifest has"
+                f" {size(one.size_bytes)}, and they take {size(MOST_PUSHED_BYTES)}; export fewer at a time"
+            )
 
     def _name_missing(self, survey: Survey) -> None:
         for one in survey.missing[:_MOST_SHOWN]:
@@ -95,6 +110,11 @@ class Told:
 
     def _tell(self, event: dict[str, Any]) -> None:
         tell(event, err=self._to_errors)
+
+
+def _importers(survey: Survey) -> set[str]:
+    """Return the digest of the plain importer, if the bundle has it."""
+    return {digest_of(one.data) for part in survey.parts for one in part.texts if one.path == IMPORTER_PATH}
 
 
 def _amount(count: int, files: int) -> str:

@@ -12,6 +12,7 @@ from proxy.bundles.oci import (
     read_index,
     read_layout,
     read_manifest,
+    too_large_for_registries,
     write_index,
     write_manifest,
 )
@@ -73,6 +74,17 @@ def test_a_manifest_has_a_layer_for_each_file_that_is_carried() -> None:
     for other in (without, double):
         with pytest.raises(LayoutUnreadable):
             check_layers(CONTENTS, other)
+
+
+def test_some_13000_files_are_too_many_for_a_registry() -> None:
+    items = [replace(KERNEL, path=f"com.ubuntu.maas/stable/v3/boot/{number:060}") for number in range(14_000)]
+
+    def index(count: int) -> bytes:
+        manifest = write_manifest(replace(CONTENTS, items=tuple(items[:count])), CONFIGURATION, [])
+        return write_index([Descriptor(digest=Digest("e" * 64), size_bytes=len(manifest), name="maas-v3")])
+
+    assert [one.name for one in too_large_for_registries(index(14_000))] == ["maas-v3"]
+    assert too_large_for_registries(index(10_000)) == ()
 
 
 def test_an_index_names_manifests_by_mirror() -> None:
