@@ -19,9 +19,10 @@ from proxy.cli.options import (
 from proxy.cli.running import FAILED, run_with_cache
 from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
+from proxy.jobs.importing.waiting import Waiting, all_waiting
 from proxy.jobs.readiness import Flaw, ReadinessReport, inspect_documents, inspect_items, inspect_lock
 from proxy.jobs.selection import Selection, UnknownNames
-from proxy.readable import counted, printable
+from proxy.readable import counted, date, printable, size
 from proxy.runtime import open_rulebook
 from proxy.service.cache import Cache
 
@@ -76,8 +77,7 @@ def ready(
         return await _inspect(cache, names, wanted, deep=deep)
 
     inspection = run_with_cache(config, inspect)
-    for flaw in inspection.flaws:
-        click.echo(printable(f"{flaw.mirror} {flaw.path} {flaw.problem}"))
+    _tell_details(inspection)
     if not inspection.is_good:
         count = len(inspection.flaws)
         problems = [
@@ -93,6 +93,13 @@ def ready(
     click.echo(
         f"ready: {counted(inspection.files, 'file')}, {'all hashed again' if deep else 'all verified'}"
     )
+
+
+def _tell_details(inspection: ReadinessReport) -> None:
+    for told in inspection.waiting:
+        click.echo(f"note: {told}, and is not served yet", err=True)
+    for flaw in inspection.flaws:
+        click.echo(printable(f"{flaw.mirror} {flaw.path} {flaw.problem}"))
 
 
 async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, deep: bool) -> ReadinessReport:
@@ -111,4 +118,11 @@ async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, de
         if chosen.unknown:
             unknown = (str(UnknownNames(chosen.unknown, chosen.about_lists)),)
     flaws = tuple(flaw for one in found for flaw in one.flaws)
-    return ReadinessReport(sum(one.files for one in found), flaws, unknown)
+    waiting = await cache.storage.threads.ledger(all_waiting, cache.storage.ledger)
+    told = tuple(_waits(mirror, one) for mirror in mirrors for one in waiting.get(mirror, ()))
+    return ReadinessReport(sum(one.files for one in found), flaws, unknown, told)
+
+
+def _waits(mirror: str, one: Waiting) -> str:
+    lacks = f"{counted(one.missing_files, 'file')} ({size(one.missing_bytes)})"
+    return f"generation {one.generation} of {mirror} of {date(one.updated)} waits for {lacks}"

@@ -27,6 +27,8 @@ class ReadinessReport:
     flaws: tuple[Flaw, ...]
     unknown: tuple[str, ...] = ()
     """Names that were asked for and that nothing in the lists has."""
+    waiting: tuple[str, ...] = ()
+    """Newer generations that were imported and are not served yet, in words."""
 
     @property
     def is_good(self) -> bool:

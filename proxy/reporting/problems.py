@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.readable import counted, size, times
+from proxy.readable import counted, date, size, times
 
 _NEARLY_FULL = 2
 """Free space below this many times the configured reserve is told of."""
@@ -80,6 +80,10 @@ _CONFLICT_ADVICE = (
     "all clients, prefetch and ready go by the greatest version name, then by the first list; "
     "whoever believes the other list gets what it does not say: tell the publisher"
 )
+_WAITING_ADVICE = (
+    "what was complete before it is served meanwhile: import the parts or earlier bundles that it lacks, "
+    "which importing it again names, or have it served as it is with import --activate"
+)
 _MOST_TOLD = 5
 _STORE_ADVICE = (
     (
@@ -139,6 +143,7 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
     for name, mirror in stats["mirrors"].items():
         yield from _of_checks(f"mirror {name}", mirror, is_offline=stats["offline"])
         yield from _of_documents(name, mirror)
+        yield from _of_waiting(f"mirror {name}", mirror)
 
 
 def _of_checks(subject: str, mirror: dict[str, Any], *, is_offline: bool) -> Iterator[Problem]:
@@ -192,6 +197,14 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
     if mirror["last_refusal"] and not is_told and (mirror["failures"] or mirror.get("refused")):
         advice = "if this lasts, the origin publishes something wrong, or the keyring is out of date"
         yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
+
+
+def _of_waiting(subject: str, mirror: dict[str, Any]) -> Iterator[Problem]:
+    """Tell of generations that were imported and are not served, as long as they are not complete."""
+    for one in mirror.get("waiting", ()):
+        lacks = f"{counted(one['missing_files'], 'file')} ({size(one['missing_bytes'])})"
+        text = f"has generation {one['generation']} of {date(one['updated'])}, which waits for {lacks}"
+        yield Problem(subject, "warning", text, _WAITING_ADVICE)
 
 
 def _first_few(what: Sequence[str], joint: str) -> str:

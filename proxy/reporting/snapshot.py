@@ -13,6 +13,7 @@ from proxy import __version__
 from proxy.counting.now import read_now
 from proxy.counting.totals import Totals, read_totals
 from proxy.fills.records import LastWrongCopy, last_wrong_copies
+from proxy.jobs.importing.waiting import Waiting, all_waiting
 from proxy.jobs.requested import Requested, requested
 from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
@@ -51,6 +52,8 @@ class _OfLedger(NamedTuple):
     requested: dict[str, Requested]
     without_room: list[WithoutRoom]
     wrong_copies: dict[str, LastWrongCopy]
+    waiting: dict[str, tuple[Waiting, ...]]
+    """The generations that were imported and are not complete, by mirror."""
     unread: list[str]
     """Why something had to be said without it."""
 
@@ -97,7 +100,11 @@ class Observer:
             "offline": self._cache.offline.is_on,
             "total": figures.traffic(totals.all_mirrors, now),
             "mirrors": {
-                name: {**figures.traffic(totals.mirrors[name], now), **state}
+                name: {
+                    **figures.traffic(totals.mirrors[name], now),
+                    **state,
+                    "waiting": list(map(_waiting, of_ledger.waiting.get(name, ()))),
+                }
                 for name, state in mirrors.items()
             },
             "origins": {
@@ -135,6 +142,9 @@ class Observer:
             ),
             wrong_copies=await self._read(
                 unread, lambda: last_wrong_copies(storage.ledger), dict[str, LastWrongCopy]
+            ),
+            waiting=await self._read(
+                unread, lambda: all_waiting(storage.ledger), dict[str, tuple[Waiting, ...]]
             ),
             unread=unread,
         )
@@ -191,6 +201,17 @@ class Observer:
                 }
             )
         return told
+
+
+def _waiting(one: Waiting) -> dict[str, Any]:
+    return {
+        "generation": one.generation,
+        "updated": one.updated,
+        "bundle": one.bundle,
+        "since": one.since,
+        "missing_files": one.missing_files,
+        "missing_bytes": one.missing_bytes,
+    }
 
 
 def _scrub(state: ScrubState, counts: dict[str, int]) -> dict[str, Any]:

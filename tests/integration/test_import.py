@@ -5,17 +5,21 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.bundles import contents_of, write_bundle, write_tar
+from support.bundles import contents_of, with_items, write_bundle, write_tar
 from support.commands import Commands, Result
 from support.exchange import read
+from support.keys import SigningKey
 from support.running import Service
 from support.serving import run_service
-from support.tree import SignedTree, TreeItem
+from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from yarl import URL
+
+from proxy.digest import digest_of
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -120,10 +124,18 @@ async def test_parts_come_in_any_order_and_a_generation_waits_for_the_last(
     assert (code, states(summary)) == (INCOMPLETE, [(2, "waiting")])
     assert [one["path"] for one in summary["generations"][0]["missing"]] == [second[1].path]
     assert await got(server, INDEX) == before
+    ready = await commands.run("ready")
+    assert (ready.returncode, "generation 2 of maas" in ready.stderr) == (0, True), ready.stderr
+    stats = json.loads((await commands.run("stats", "--json")).stdout)
+    [one] = stats["mirrors"]["maas"]["waiting"]
+    assert (one["generation"], one["missing_files"], one["missing_bytes"]) == (2, 1, second[1].size)
+    assert any("generation 2" in problem["text"] for problem in stats["problems"])
     code, summary, _ = await imported(commands, parts[0])
     assert (code, states(summary)) == (COMPLETE, [(2, "served")])
     assert await got(server, INDEX) == (200, (tree.root / INDEX).read_bytes())
     assert await commands.held(tree.items) == tree.items
+    stats = json.loads((await commands.run("stats", "--json")).stdout)
+    assert stats["mirrors"]["maas"]["waiting"] == []
 
 
 async def test_bundles_in_odd_order_are_served_once_the_gap_is_closed(
@@ -201,3 +213,90 @@ async def test_a_rehearsal_tells_what_an_import_would_take_and_writes_nothing(
     code, summary, _ = await imported(commands, "--dry-run", old)
 
     assert (code, states(summary), summary["event"]) == (REFUSED, [(1, "older")], "plan")
+
+
+# What may not be believed
+
+
+async def test_a_bundle_that_a_stranger_signed_is_refused_and_that_of_an_operator_is_told_of(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    with (
+        SigningKey("Operator <o@example.test>") as operator,
+        SigningKey("Stranger <s@example.test>") as other,
+    ):
+        theirs = write_bundle(tmp_path / "theirs", tree, contents_of(tree), sign=other.detach)
+        ours = write_bundle(tmp_path / "ours", tree, contents_of(tree), sign=operator.detach)
+        keys = tmp_path / "operators.gpg"
+        keys.write_bytes(operator.public_binary())
+        fingerprint = operator.fingerprint
+
+    code, summary, _ = await imported(commands, ours)
+    assert (code, states(summary)) == (REFUSED, [(1, "refused")])
+    assert "name one, [bundles] keyring" in summary["generations"][0]["why"]
+    commands.config.write_text(commands.config.read_text() + f'[bundles]\nkeyring = "{keys}"\n')
+    code, summary, _ = await imported(commands, theirs)
+    assert (code, states(summary)) == (REFUSED, [(1, "refused")])
+    assert "which is not in the keyring of [bundles]" in summary["generations"][0]["why"]
+    assert not await commands.held(tree.items)
+    code, summary, _ = await imported(commands, ours)
+    assert (code, states(summary)) == (COMPLETE, [(1, "served")])
+    assert summary["generations"][0]["signed"].startswith(f"signed by {fingerprint} on 20")
+    audited = [json.loads(line) for line in (commands.data / "audit.log").read_text().splitlines()]
+    assert [fingerprint in line["text"] for line in audited] == [False, False, True]
+    code, _, _ = await imported(commands, theirs, "--ignore-signature")
+    assert code == COMPLETE
+
+
+async def test_a_mirror_without_signatures_takes_only_what_an_operator_signed(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    plain = contents_of(tree, documents="streams/v1/*.json")
+    commands.config.write_text(
+        commands.config.read_text().replace(Nowhere.url, "https://127.0.0.1:9/") + 'trust = "tls"\n'
+    )
+    with SigningKey("Operator <o@example.test>") as operator:
+        unsigned = write_bundle(tmp_path / "unsigned", tree, plain)
+        signed = write_bundle(tmp_path / "signed", tree, plain, sign=operator.detach)
+        keys = tmp_path / "operators.gpg"
+        keys.write_bytes(operator.public_binary())
+    code, summary, _ = await imported(commands, unsigned, "--keyring", keys, "--ignore-signature")
+    assert (code, states(summary)) == (REFUSED, [(1, "refused")])
+    assert "export --sign KEYID" in summary["generations"][0]["why"]
+    code, summary, result = await imported(commands, signed, "--keyring", keys)
+    assert (code, states(summary)) == (COMPLETE, [(1, "served")]), result
+
+
+async def test_items_and_lists_that_were_changed_are_refused(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    good, bad = add(tree, "20250701")
+    contents = contents_of(tree)
+    other = bytes(bad.size)
+    folder = write_bundle(tmp_path / "item", tree, contents, instead={bad.path: other})
+    code, summary, _ = await imported(commands, folder)
+    assert (code, [one["path"] for one in summary["refused"]]) == (REFUSED, [bad.path])
+    assert await commands.held(tree.items) == [good]
+    said = replace(contents.items[1], sha256=digest_of(other))
+    tree.write("other", other)
+    moved = with_items(contents, contents.items[0], replace(said, path="other"))
+    renamed = with_items(contents, contents.items[0], replace(contents.items[0], path=bad.path))
+    for number, one in enumerate((moved, renamed)):
+        code, summary, _ = await imported(commands, write_bundle(tmp_path / f"{number}", tree, one))
+        assert (code, len(summary["refused"])) == (REFUSED, 1)
+        assert await commands.held(tree.items) == [good]
+
+
+async def test_lists_that_nobody_signed_are_refused(
+    commands: Commands, server: Service, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    path = f"streams/v1/{MAAS_CONTENT_ID}.sjson"
+    tree.write(path, (tree.root / path).read_bytes().replace(b"squashfs", b"squashFS"))
+    code, summary, _ = await imported(commands, write_bundle(tmp_path / "b", tree, contents_of(tree)))
+    assert (code, states(summary)) == (REFUSED, [(1, "refused")])
+    assert "the text was changed after key" in summary["generations"][0]["why"]
+    assert (await got(server, INDEX))[0] == 503
+    assert not await commands.held(tree.items)
