@@ -118,6 +118,10 @@ def _totals(known: dict[str, Any]) -> Table:
         f"{size(store['bytes'])} ({limit}), {counted(store['blobs'], 'blob')}, "
         f"{size(store['pinned_bytes'])} pinned, {size(store['free_bytes'])} free on disk",
     )
+    for recording in known["recordings"]:
+        until = recording["until"]
+        ending = "" if until is None else f", for {duration(until - known['now'])} more"
+        table.add_row("recording", f"{recording['name']}{ending}")
     ratios = total["hit_ratio"]
     table.add_row("hits", ", ".join(f"{share(ratios[key])} {key.replace('_', ' ')}" for key in ratios))
     sent = sum(total["sent_bytes"].values())

@@ -75,6 +75,10 @@ class Recorder:
         """Whether requests are to be noted: asked before each, so that nothing else need be done."""
         return self._board.is_on
 
+    def running(self) -> list[Recording]:
+        """Return the recordings that run. Blocks."""
+        return self._shelf.running(self._clock()) if self.is_on else []
+
     def note(self, request: Request, client: str) -> None:
         """Note a request that a client makes now."""
         key, now = (request.key, client), self._clock()

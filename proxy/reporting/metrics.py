@@ -51,6 +51,9 @@ class _Once(Collector):
         stats = self._snapshot.stats
         yield _gauge("build_info", "The running version.", ["version"], [((stats["version"],), 1)])
         yield _gauge("offline", "1 while no origin may be asked.", [], [((), stats["offline"])])
+        yield _gauge(
+            "recordings", "Recordings of what clients ask for that run.", [], [((), len(stats["recordings"]))]
+        )
         yield from self._of_requests()
         yield from self._of_origins()
         yield from _of_mirrors(stats["mirrors"])

@@ -19,6 +19,7 @@ from proxy.jobs.rulebook import RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.scrub import ScrubState
 from proxy.jobs.scrub import read_state as read_scrub_state
+from proxy.recordings.recording import Recording
 from proxy.reporting import figures
 from proxy.reporting.problems import find_problems
 from proxy.service.cache import Cache
@@ -125,6 +126,8 @@ class Observer:
             "fills": list(map(_fill, of_ledger.arriving)),
             "prefetch": of_ledger.rules,
             "requested": [_requested(name, one) for name, one in of_ledger.requested.items()],
+            "recordings": [_recording(one) for one in await slow(self._cache.recorder.running)],
+            "lockfile": self._cache.delivery.lockfile,
         }
         stats["problems"] = [asdict(problem) for problem in find_problems(stats)]
         return Snapshot(stats, totals, now)
@@ -233,6 +236,16 @@ def _requested(pin: str, one: Requested) -> dict[str, Any]:
         "ended_at": one.ended_at,
         "problem": one.problem,
         "fetched_bytes": one.fetched_bytes,
+    }
+
+
+def _recording(one: Recording) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "since": one.since,
+        "until": one.until,
+        "clients": list(one.clients),
+        "mirrors": list(one.mirrors),
     }
 
 

@@ -39,6 +39,9 @@ _INDEXES = ("streams/v1/index.sjson", "streams/v1/index.json")
 class Delivery:
     """Resolves the paths that clients ask for, and opens what they name."""
 
+    lockfile = ""
+    """Which lockfile says what is served, in words; none does here."""
+
     def __init__(
         self,
         documents: Mapping[str, Documents],

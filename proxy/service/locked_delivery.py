@@ -35,8 +35,6 @@ class LockedFiles:
 class LockedDelivery(Delivery):
     """Resolves paths by a lockfile."""
 
-    lockfile: str = ""
-    """Which one, in words."""
     _locked: Mapping[str, LockedFiles]
     _data: Mapping[Digest, bytes]
 

@@ -104,6 +104,10 @@ async def test_all_ways_to_ask_are_recorded_once(
         ("absent", "nothing"),
     }
     assert "1 by HEAD, 1 not there" in (await site.run("list")).stdout
+    page, stats = (await proxy.read("/-/")).body.decode(), json.loads((await proxy.read("/-/stats")).body)
+    assert "is recorded as <strong>lab</strong>" in page
+    assert [one["name"] for one in stats["recordings"]] == ["lab"]
+    assert stats["lockfile"] == ""
     kept = await proxy.cache.storage.threads.ledger(proxy.cache.storage.pins.pinned_by, "recording lab")
     assert {hit.digest, missed.digest, ranged.digest} <= kept
     assert before.digest not in kept

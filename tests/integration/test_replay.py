@@ -155,6 +155,7 @@ async def check_replay(service: Service, lab: Lab, keyring: Path) -> None:
     after = await stats(service)
     assert after["mirrors"]["test"]["is_ready"]
     assert after["problems"] == []
+    assert after["lockfile"] == "the lockfile of the recording lab"
     assert after["total"]["fetched_bytes"] == before["total"]["fetched_bytes"]
     earlier, later = (one["mirrors"]["test"]["requests"] for one in (before, after))
     assert {outcome for outcome, count in later.items() if count > earlier[outcome]} == {"hit", "absent"}
