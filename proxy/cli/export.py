@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from proxy import bundles
+from proxy.bundles.bundle import Sign
 from proxy.bundles.packing import LEAST_PART_BYTES, PRESETS
 from proxy.bundles.signing import Signer
-from proxy.cli.export_places import PIPE, STANDARD_OUTPUT, Places
+from proxy.cli.export_places import PIPE, STANDARD_OUTPUT
 from proxy.cli.export_told import Told
 from proxy.cli.export_tree import export_tree
 from proxy.cli.going_on import go_on_text
+from proxy.cli.hands import open_places
 from proxy.cli.known import earlier_bundle, known_there
 from proxy.cli.lock_files import LockInput, lock_option
 from proxy.cli.options import (
@@ -165,46 +167,53 @@ def export(
     if delete:
         raise UsageFault("--delete goes with --tree")
     _check(to, part_size, only_part, like, dry_run=dry_run)
-    others = (asked.is_selecting, asked.filters, rule, record, lock, since, sign, part_size)
-    if like is not None and any(others):
-        raise UsageFault(
-            "--like says it all but --to and --only-part: leave other selections and options out"
-        )
+    _check_like(like, asked, rule, record, lock, since, sign, part_size)
     known = known_there(since)
     earlier = None if like is None else earlier_bundle(like)
+    signer = None if sign is None else Signer.of(sign, os.environ)
     told = Told(as_json=as_json, to_errors=to == PIPE)
 
-    async def order(cache: Cache, places: Places | None) -> Order:
+    async def order(cache: Cache, signing: Sign | None) -> Order:
         if earlier is not None:
             return Order(contents=earlier.contents, like=earlier, only_part=only_part)
         selected = await select(cache)
         for warning in selected.warnings:
             click.echo(f"warning: {printable(warning)}", err=True)
-        signer = None if sign is None else Signer.of(sign, os.environ)
         return Order(
             contents=selected.contents,
             known=known,
             since=", ".join(one.name for one in since),
-            sign=signer if places is None or signer is None else places.signing(signer),
+            sign=signing,
             importer=importer(),
             part_bytes=part_size,
             only_part=only_part,
             allows_missing=incomplete,
         )
 
-    async def work(cache: Cache) -> int:
-        if dry_run or to is None:
-            survey = await Export(cache, await order(cache, None), Unwatched()).survey()
-            told.survey(survey)
-            return PARTIAL if survey.missing else COMPLETE
-        places = Places(to, config.data_dir, may_link=not copy)
-        ordered = await order(cache, places)
-        with open_progress("exporting", as_json=as_json, is_stdout_data=to == PIPE) as progress:
-            report = await Export(cache, ordered, progress).run(places.of)
-        told.report(report)
-        return COMPLETE if report.is_complete else PARTIAL
+    async def rehearse(cache: Cache) -> int:
+        survey = await Export(cache, await order(cache, signer), Unwatched()).survey()
+        told.survey(survey)
+        return PARTIAL if survey.missing else COMPLETE
 
-    raise SystemExit(run_with_cache(config, work, if_interrupted=go_on_text("what is written is kept")))
+    if dry_run or to is None:
+        raise SystemExit(run_with_cache(config, rehearse))
+    with open_places(config, to, signer, may_link=not copy) as (destination, signing):
+
+        async def work(cache: Cache) -> int:
+            ordered = await order(cache, signing)
+            with open_progress("exporting", as_json=as_json, is_stdout_data=to == PIPE) as progress:
+                report = await Export(cache, ordered, progress).run(destination)
+            told.report(report)
+            return COMPLETE if report.is_complete else PARTIAL
+
+        code = run_with_cache(config, work, if_interrupted=go_on_text("what is written is kept"))
+    raise SystemExit(code)
+
+
+def _check_like(like: Path | None, asked: Asked, *others: object) -> None:
+    """Raise UsageFault if anything besides an earlier bundle says what is exported."""
+    if like is not None and (asked.is_selecting or asked.filters or asked.mirrors or any(others)):
+        raise UsageFault("--like says it all but --to and --only-part: leave the rest out")
 
 
 def importer() -> bytes:
