@@ -238,6 +238,18 @@ def kill_loop(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def gap(session: nox.Session) -> None:
+    """Carry 12 generations from one site to another, in parts and in odd order, as sstream-mirror sees it."""
+    _bench(session, "gap.py", *session.posargs)
+
+
+@nox.session(default=False)
+def gap_faults(session: nox.Session) -> None:
+    """Kill exports and imports, or fill their disks, at 100 random moments of each, and run them again."""
+    _bench(session, "gap_faults.py", *session.posargs)
+
+
+@nox.session(default=False)
 def crush(session: nox.Session) -> None:
     """Ask an honest origin for 10,000 cold items over six connections; `-- --items 1000` for fewer."""
     _bench(session, "crush.py", *session.posargs)

@@ -2,12 +2,14 @@
  * $FAILING_DISK, one rule a line: CALL PART-OF-PATH ERRNO SPARED, such as "write /incoming/ 28 3"
  * for ENOSPC at each fourth and later write. ERRNO 0 makes writes short. The call "room" fails writes
  * as a disk does that runs full: SPARED bytes are written, whatever the number of calls, then no more.
+ * A negative ERRNO is a signal that the process sends itself there, such as -9 to be killed.
  * Without the file all is well.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +43,8 @@ static int fate_taking(const char *call, const char *path, size_t *taken) {
         if (sscanf(line, "%31s %255s %d %ld", named, part, &number, &spared) == 4)
             if ((strcmp(named, call) == 0 || strcmp(named, "*") == 0) && strstr(path, part) != NULL) {
                 left = spared - __sync_fetch_and_add(&seen, (long)*taken);
-                if (left <= 0) found = number;
+                if (left <= 0 && number < 0) { if (left > -(long)*taken) raise(-number); }
+                else if (left <= 0) found = number;
                 else if ((size_t)left < *taken) *taken = left;
             }
     fclose(file);
@@ -118,6 +121,24 @@ ssize_t pread64(int fd, void *data, size_t count, off64_t at) {
 }
 
 ssize_t pread(int fd, void *data, size_t count, off_t at) { return pread64(fd, data, count, at); }
+
+ssize_t copy_file_range(int from, off64_t *from_at, int to, off64_t *to_at, size_t count, unsigned flags) {
+    NEXT(ssize_t, copy_file_range, int, off64_t *, int, off64_t *, size_t, unsigned);
+    FAIL_IF(fate_of_write(to, &count));
+    return next(from, from_at, to, to_at, count, flags);
+}
+
+int link(const char *from, const char *to) {
+    NEXT(int, link, const char *, const char *);
+    FAIL_IF(fate("link", to));
+    return next(from, to);
+}
+
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    NEXT(int, linkat, int, const char *, int, const char *, int);
+    FAIL_IF(to_folder == AT_FDCWD ? fate("link", to) : fate_of("link", to_folder));
+    return next(from_folder, from, to_folder, to, flags);
+}
 
 int fsync(int fd) {
     NEXT(int, fsync, int);

@@ -132,8 +132,9 @@ class Taking:
 
     async def _end_commits(self, when: str) -> None:
         done, self._commits = await asyncio.wait(self._commits, return_when=when)
-        for task in done:
-            task.result()
+        problems = [problem for task in done if (problem := task.exception()) is not None]
+        if problems:
+            raise problems[0]
 
     async def _commit(self, incoming: Incoming, item: Item) -> None:
         storage = self._storage
