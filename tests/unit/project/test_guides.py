@@ -103,7 +103,7 @@ def _parse(words: list[str]) -> None:
     name, command, rest = main.resolve_command(root, list(words))
     assert command is not None
     context = click.Context(command, parent=root, info_name=name)
-    if "--help" in rest:
+    if "--help" in rest or (isinstance(command, click.Group) and not rest):
         return
     if isinstance(command, click.Group):
         name, command, rest = command.resolve_command(context, rest)
