@@ -24,6 +24,7 @@ import aiohttp
 import uvloop
 
 from proxy.mirror import Mirror
+from proxy.sources.http.sessions import READ_BUFFER_BYTES
 from proxy.sources.options import UpstreamOptions
 from support.keys import SigningKey
 from support.running import MOUNT, RunningProxy, make_config, run_proxy
@@ -32,10 +33,10 @@ from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 Runner = Callable[[Coroutine[Any, Any, None]], None]
 LOOPS: tuple[Runner, ...] = (uvloop.run, asyncio.run)
 
-_BUFFER_BYTES = 1024 * 1024
-"""What the library means to buffer of a body. It pauses above twice as much."""
-_LIMITS_BYTES = (_BUFFER_BYTES, 2 * _BUFFER_BYTES, 3 * _BUFFER_BYTES)
-_LARGEST_BYTES = 12 * _BUFFER_BYTES
+_MIB = 1024 * 1024
+_LIMITS_BYTES = (2 * READ_BUFFER_BYTES, _MIB, _MIB + 2 * READ_BUFFER_BYTES, 2 * _MIB)
+"""The library pauses above the first. A rest of a mebibyte or more is read past it, if a thread is first."""
+_LARGEST_BYTES = 12 * _MIB
 _ITEMS = 156
 _CLIENTS = 100
 _PATIENCE_S = 60.0

@@ -36,7 +36,9 @@ from proxy.sources.http.request_timer import queue_tracing
 from proxy.sources.loops import REQUEST_FIELD, Loops
 from proxy.sources.options import UpstreamOptions
 
-READ_BUFFER_BYTES = 1024 * 1024
+READ_BUFFER_BYTES = 64 * 1024
+"""How much of a body aiohttp means to receive ahead; it stops above twice as much. The more of a large item
+has to be hashed together, the later clients have its first byte."""
 _PART_FOR_NAMES = 0.9
 """Of the time for a connection, what named name servers have together, so that what each did can be told."""
 

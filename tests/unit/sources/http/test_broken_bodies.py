@@ -17,7 +17,8 @@ from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions
 
 SIZE = 600_000
-SENT = 300_000
+SENT = 100_000
+"""So much the library receives though nobody reads it."""
 
 
 @pytest.fixture

@@ -92,6 +92,16 @@ async def test_most_of_a_large_body_never_passes_the_library(upstream: Upstream,
     assert meter.received_bytes == SIZE
 
 
+async def test_little_has_come_before_a_thread_takes_over(upstream: Upstream) -> None:
+    """However late that is: what the event loop receives delays the first byte of whoever waits."""
+    async with upstream.open("big") as reply:
+        content, before = reply._response.content, -1
+        while content.total_bytes != before:
+            before = content.total_bytes
+            await asyncio.sleep(0.05)
+        assert content.total_bytes < SIZE / 10
+
+
 async def test_the_connection_serves_the_next_request(upstream: Upstream, origin: Origin) -> None:
     """The library gets it back in order: large and small answers follow one another on it."""
     for path, size in (("big", SIZE), ("small", 1000), ("big", SIZE), ("big", SIZE)):

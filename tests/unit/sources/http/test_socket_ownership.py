@@ -23,14 +23,19 @@ from support.upstreams import Meter, asked_with
 
 from proxy.sources.errors import OriginUnreachable
 from proxy.sources.http.origin import HttpOrigin as Upstream
-from proxy.sources.http.sessions import Sessions
+from proxy.sources.http.sessions import READ_BUFFER_BYTES, Sessions
 from proxy.sources.http.socket_body import SocketBody
 from proxy.sources.options import UpstreamOptions
 
 MIB = 1024 * 1024
 OPTIONS = UpstreamOptions(connections=1, stall_timeout_s=2)
 LARGE = b"".join(random_blocks("large", 12 * MIB))
-BUFFERED = (100_000, MIB - 1, MIB, MIB + 1, 2 * MIB - 65_536, 2 * MIB - 1, 2 * MIB)
+MOST_BUFFERED = 2 * READ_BUFFER_BYTES
+BUFFERED = (
+    6_000,
+    *(READ_BUFFER_BYTES + more for more in (-1, 0, 1)),
+    *(MOST_BUFFERED - less for less in (4_096, 1, 0)),
+)
 """Sizes of bodies that the library takes whole, though only their beginning was read."""
 
 ITEMS = 60
@@ -138,13 +143,13 @@ def test_a_body_read_piece_by_piece_beside_the_next(place: Place, run: Callable[
 
     async def both() -> None:
         async with (
-            one_connection(place, 2 * MIB) as (origin, upstream),
+            one_connection(place, MOST_BUFFERED) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
             reading(upstream, "large") as large,
         ):
             while any([await large.step(), await first.step()]):
                 pass
-            assert first.body == LARGE[: 2 * MIB]
+            assert first.body == LARGE[:MOST_BUFFERED]
             assert large.body == LARGE
 
     run(both())
@@ -154,7 +159,7 @@ def test_a_body_that_nobody_goes_on_with(place: Place, run: Callable[..., None])
     """Whoever leaves a buffered body lets go of nothing that is another's by then."""
 
     async def both() -> None:
-        async with one_connection(place, 2 * MIB) as (origin, upstream):
+        async with one_connection(place, MOST_BUFFERED) as (origin, upstream):
             async with first_is_buffered(origin, upstream) as first:
                 begun = reading(upstream, "large")
                 large = await begun.__aenter__()
@@ -173,7 +178,7 @@ def test_three_bodies_on_one_connection(place: Place, run: Callable[..., None]) 
 
     async def all_three() -> None:
         async with (
-            one_connection(place, 2 * MIB) as (origin, upstream),
+            one_connection(place, MOST_BUFFERED) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
         ):
             for _ in range(2):
@@ -183,7 +188,7 @@ def test_three_bodies_on_one_connection(place: Place, run: Callable[..., None]) 
                     await large.rest()
                 assert large.body == LARGE
             await first.rest()
-            assert first.body == LARGE[: 2 * MIB]
+            assert first.body == LARGE[:MOST_BUFFERED]
             assert origin.connections == 1
 
     run(all_three())
@@ -199,7 +204,7 @@ def test_a_connection_that_ends_takes_nothing_along(
 
     async def both() -> None:
         async with (
-            one_connection(place, 2 * MIB) as (origin, upstream),
+            one_connection(place, MOST_BUFFERED) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
         ):
             origin.fault("large", fault, times=1)
@@ -214,7 +219,7 @@ def test_a_connection_that_ends_takes_nothing_along(
                     assert large.body == LARGE
                 assert LARGE.startswith(large.body)
             await first.rest()
-            assert first.body == LARGE[: 2 * MIB]
+            assert first.body == LARGE[:MOST_BUFFERED]
             async with reading(upstream, "large") as large:
                 await large.rest()
             assert large.body == LARGE
@@ -228,7 +233,7 @@ def test_who_leaves_a_straight_leaves_the_others_theirs(place: Place, run: Calla
 
     async def both() -> None:
         async with (
-            one_connection(place, 2 * MIB) as (origin, upstream),
+            one_connection(place, MOST_BUFFERED) as (origin, upstream),
             first_is_buffered(origin, upstream) as first,
         ):
             async with reading(upstream, "large") as large:
@@ -237,7 +242,7 @@ def test_who_leaves_a_straight_leaves_the_others_theirs(place: Place, run: Calla
                 await large.until_straight()
                 await first.rest()
                 await large.rest()
-            assert first.body == LARGE[: 2 * MIB]
+            assert first.body == LARGE[:MOST_BUFFERED]
             assert large.body == LARGE
             assert origin.connections == 2
 
@@ -248,7 +253,7 @@ def test_what_is_cancelled_while_it_waits(place: Place, run: Callable[..., None]
     """A task that ends in the middle lets go of its connection, and the next one gets one."""
 
     async def both() -> None:
-        async with one_connection(place, 2 * MIB) as (origin, upstream):
+        async with one_connection(place, MOST_BUFFERED) as (origin, upstream):
             stall = origin.fault("large", Fault(stall_after=6 * MIB), times=1)
 
             async def read() -> None:
