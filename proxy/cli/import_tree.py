@@ -20,7 +20,8 @@ from proxy.jobs.importing.outcomes import Outcome, State
 from proxy.jobs.importing.telling import audited
 from proxy.jobs.selection import Selection
 from proxy.jobs.trees.folder import TreeFolder
-from proxy.jobs.trees.importing import TreeImport, TreeImportOrder, TreeImportReport
+from proxy.jobs.trees.importing import TreeImport, TreeImportOrder
+from proxy.jobs.trees.report import TreeImportReport
 from proxy.mirror import Mirror, Trust
 from proxy.readable import counted, date, printable, size
 from proxy.runtime import open_runtime

@@ -6,26 +6,26 @@ generation like that of a bundle: it is served as a whole once all of it is here
 """
 
 import contextlib
-import errno
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proxy import __version__
 from proxy.bundles.contents import Contents, File, write_contents
-from proxy.digest import Digest, digest_of
+from proxy.digest import digest_of
 from proxy.documents.documents import NoGeneration
 from proxy.documents.flavours import flavour_of
 from proxy.documents.generation import Edition, read_lists
 from proxy.documents.rollback import AnotherStream, RollbackError
 from proxy.errors import ProxyError
-from proxy.fills.errors import NoRoom
 from proxy.jobs.choosing import choose_from_lists
 from proxy.jobs.importing.activating import Activation, blobs_of
-from proxy.jobs.importing.outcomes import Outcome, Report, State
+from proxy.jobs.importing.outcomes import Outcome, State
 from proxy.jobs.importing.waiting import Waiting
 from proxy.jobs.selection import Selection
-from proxy.jobs.trees.folder import Adopting, Changed, TreeFolder
-from proxy.jobs.trees.matching import Candidate, Matched, Wanted, match
+from proxy.jobs.trees.adopting import Adopter
+from proxy.jobs.trees.folder import TreeFolder
+from proxy.jobs.trees.matching import Matched, Wanted, match
+from proxy.jobs.trees.report import TreeImportReport
 from proxy.mirror import Trust
 from proxy.progress import Progress
 from proxy.readable import printable
@@ -33,13 +33,9 @@ from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
 from proxy.sources.carried.carrier import Carrier
 from proxy.store.files import StoreFault
-from proxy.system.same_bytes import Way
 from proxy.trees.finding import names_of
-from proxy.trees.leftovers import Kind, Leftovers
 
 _SIGNED = (".sjson", ".gpg")
-_OF_STORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-"""Errors that reading a file cannot have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,32 +53,6 @@ class TreeImportOrder:
     """Whether a generation is served although items of it are missing."""
     hold_s: float
     """How long items stay that an earlier import brought and that are not wanted any more."""
-
-
-@dataclass(slots=True)
-class TreeImportReport:
-    """What has come of it."""
-
-    generation: Report = field(default_factory=Report)
-    """What has become of the tree's generation, and of those that waited."""
-    only_blobs: str = ""
-    """Why the documents of the tree do not count."""
-    is_refused: bool = False
-    """Whether that is since they were refused, or nothing here proves anything."""
-    leftovers: Leftovers = field(default_factory=Leftovers)
-    ways: dict[Way, int] = field(default_factory=dict)
-    """How many files came how."""
-    bytes: int = 0
-    held_files: int = 0
-    """Of those in the tree: how many were here before."""
-    missing: list[Item] = field(default_factory=list)
-    """What is selected and not here."""
-
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether something that was to be here is not."""
-        is_damaged = any(kind.is_damage for kind, _ in self.leftovers.kinds())
-        return bool(self.missing) or is_damaged or self.generation.is_incomplete
 
 
 class TreeImport:
@@ -128,7 +98,8 @@ class TreeImport:
             one.digest for one in matched.held
         }
         await self._threads.ledger(self._storage.pins.pin_all, self._pin, wanted_digests)
-        taken = await self._take(matched, wanted)
+        adopter = Adopter(self._storage, self._folder, self.report, self._progress)
+        taken = await adopter.take(matched, wanted)
         if edition is not None:
             meant = selected if selected is not None else [*matched.held, *matched.damaged, *taken]
             await self._keep(edition, meant)
@@ -201,95 +172,6 @@ class TreeImport:
             return match(entries, wanted, here, self.report.leftovers)
 
         return await self._threads.slow(look)
-
-    async def _take(self, matched: Matched, wanted: Wanted) -> list[Item]:
-        """Take what proves to be wanted; return that, and what was named and proved to be something else."""
-        report, store = self.report, self._storage.store
-        report.held_files = len({one.digest for one in matched.held})
-        size_bytes = sum(one.entry.size_bytes for one in matched.candidates)
-        self._progress.begun(len(matched.candidates), size_bytes)
-        taken: list[Item] = []
-        for candidate in matched.candidates:
-            of_size = wanted.by_size[candidate.entry.size_bytes].values()
-            lacking = [one for one in of_size if not store.is_whole(one.digest, one.size_bytes)]
-            if candidate.item not in lacking and candidate.is_named:
-                report.held_files += 1
-                self._progress.ended(candidate.item.path, missing_bytes=candidate.entry.size_bytes)
-                taken.append(candidate.item)
-            elif not lacking:
-                self._leave(candidate, candidate.otherwise)
-            else:
-                taken += await self._take_one(candidate, lacking)
-        return taken
-
-    async def _take_one(self, candidate: Candidate, lacking: Iterable[Item]) -> list[Item]:
-        """Hash a file, and keep it if it is wanted."""
-        named = [candidate.item] if candidate.is_named else []
-        try:
-            adopting = await self._folder.adopt(candidate.entry, self._storage.store)
-        except Changed:
-            self._leave(candidate, Kind.CHANGED)
-            return named
-        except OSError as error:
-            self._unread(candidate, error)
-            return named
-        try:
-            return await self._hash(candidate, adopting, {one.digest: one for one in lacking})
-        except Changed:
-            self._leave(candidate, Kind.CHANGED)
-        except OSError as error:
-            self._unread(candidate, error)
-        finally:
-            await adopting.end()
-        return named
-
-    def _unread(self, candidate: Candidate, error: OSError) -> None:
-        """Note a file that cannot be read. Raises StoreFault if it is the store that fails."""
-        if error.errno in _OF_STORE:
-            raise StoreFault.of(f"{candidate.item.path} cannot be stored", error) from error
-        self._leave(candidate, Kind.UNREADABLE, error.strerror or str(error))
-
-    async def _hash(
-        self, candidate: Candidate, adopting: Adopting, lacking: Mapping[Digest, Item]
-    ) -> list[Item]:
-        adoption, item = adopting.adoption, candidate.item
-        reservations, needs_room = self._storage.reservations, self._needs_room(adopting)
-        if needs_room and not await self._storage.room.reserve(item.digest, item.size_bytes, item.path):
-            raise NoRoom(item)
-        try:
-            while count := await self._folder.hash_on(adopting):
-                self._progress.moved(item.path, count)
-            found = lacking.get(adoption.digest)
-            if found is None:
-                self._leave(candidate, candidate.otherwise)
-                return [item] if candidate.is_named else []
-            await self._commit(candidate, adopting)
-            await self._threads.ledger(reservations.settle, found.digest, found.size_bytes)
-        finally:
-            if needs_room:
-                await self._threads.ledger(reservations.give_back, item.digest)
-        self.report.ways[adoption.way] = self.report.ways.get(adoption.way, 0) + 1
-        self.report.bytes += found.size_bytes
-        self._progress.ended(item.path)
-        return [found, item] if candidate.is_named and found != item else [found]
-
-    async def _commit(self, candidate: Candidate, adopting: Adopting) -> None:
-        try:
-            await self._threads.sync(adopting.adoption.commit)
-        except OSError as error:
-            if error.errno == errno.ESTALE:
-                raise Changed from error
-            raise StoreFault.of(f"{candidate.item.path} cannot be stored", error) from error
-
-    def _needs_room(self, adopting: Adopting) -> bool:
-        """Whether room is to be set aside: what is linked or cloned takes none of the disk."""
-        has_limit = self._storage.reservations.limits.limit_bytes is not None
-        return has_limit or adopting.adoption.way is Way.COPIED
-
-    def _leave(self, candidate: Candidate, kind: Kind, why: str = "") -> None:
-        self.report.leftovers.add(kind, candidate.entry.path, why)
-        problem = f"{candidate.entry.path}: {why or kind.value}" if kind.is_damage else None
-        self._progress.ended(candidate.item.path, problem)
 
     # The generation
 

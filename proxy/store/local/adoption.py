@@ -34,8 +34,9 @@ class LocalAdoption:
         self._folders = folders
         self._source_fd = fd
         self._hasher = hashlib.sha256()
-        self._buffer = memoryview(bytearray(_PIECE_BYTES))
         self._before = os.fstat(fd)
+        # Fresh memory costs as much as filling it, and most files are small.
+        self._buffer = memoryview(bytearray(min(_PIECE_BYTES, self._before.st_size + 1)))
         self.hashed_bytes = 0
         self._leased = _Leased(fd, folders.incoming)
         self._draft_fd = -1

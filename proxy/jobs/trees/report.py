@@ -1,0 +1,34 @@
+"""What has come of an import of a tree."""
+
+from dataclasses import dataclass, field
+
+from proxy.jobs.importing.outcomes import Report
+from proxy.simplestreams.model import Item
+from proxy.system.same_bytes import Way
+from proxy.trees.leftovers import Leftovers
+
+
+@dataclass(slots=True)
+class TreeImportReport:
+    """What has come of it."""
+
+    generation: Report = field(default_factory=Report)
+    """What has become of the tree's generation, and of those that waited."""
+    only_blobs: str = ""
+    """Why the documents of the tree do not count."""
+    is_refused: bool = False
+    """Whether that is since they were refused, or nothing here proves anything."""
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    ways: dict[Way, int] = field(default_factory=dict)
+    """How many files came how."""
+    bytes: int = 0
+    held_files: int = 0
+    """Of those in the tree: how many were here before."""
+    missing: list[Item] = field(default_factory=list)
+    """What is selected and not here."""
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something that was to be here is not."""
+        is_damaged = any(kind.is_damage for kind, _ in self.leftovers.kinds())
+        return bool(self.missing) or is_damaged or self.generation.is_incomplete
