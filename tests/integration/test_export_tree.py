@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import Commands, events
+from support.failing_disk import filled_up, small_file_system
 from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
@@ -178,3 +179,18 @@ async def test_what_is_refused_leaves_everything_as_it_was(
         assert done.returncode == 2
     assert names() == before
     assert files(tree.root) == theirs
+
+
+async def test_a_full_disk_is_told_of_and_the_next_run_goes_on(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    with small_file_system(tmp_path / "small", "1m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("only root mounts file systems")
+        www = tmp_path / "small/www"
+        with filled_up(tmp_path / "small"):
+            full = await commands.run("export", "--tree", str(www))
+        assert (full.returncode, "are free there" in full.stderr) == (4, True)
+        assert files(www) == {}
+        assert (await commands.run("export", "--tree", str(www))).returncode == 0
+        assert files(www).keys() == listed(tree)

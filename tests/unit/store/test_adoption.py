@@ -96,6 +96,7 @@ def test_who_opens_it_for_writing_meanwhile_is_noticed_and_ends_nobody(store: Lo
         file.chmod(0o644)  # Its owner can always do so.
         with pytest.raises(BlockingIOError):
             os.open(file, os.O_WRONLY | os.O_NONBLOCK)
+        file.chmod(0o444)
         with pytest.raises(OSError, match="wrote to the file"):
             adoption.commit()
     assert not store.has(DIGEST)
@@ -125,3 +126,19 @@ def test_what_a_killed_process_left_goes_with_the_drafts(store: LocalStore, file
     store.remove_dead_drafts()
     assert left_over(store) == []
     assert file.stat().st_nlink == 1
+
+
+def test_where_files_can_be_cloned_the_original_stays_as_it_was(store: LocalStore, tmp_path: Path) -> None:
+    path = tmp_path / "squashfs"
+    path.write_bytes(DATA)
+    path.chmod(0o644)
+    with path.open("r+b") as writer, adopted(store, path) as adoption:
+        if adoption.way is not Way.CLONED:
+            pytest.skip("this file system does not clone")
+        writer.write(b"written after the clone was made")
+        writer.flush()
+        hash_all(adoption)
+        adoption.commit()
+    assert store.problem(DIGEST, len(DATA), deep=True) is None
+    assert (path.stat().st_mode & 0o777, path.stat().st_nlink) == (0o644, 1)
+    assert left_over(store) == []

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -273,3 +274,29 @@ def test_where_nothing_can_be_linked_or_exchanged_each_document_is_replaced_by_i
 def test_two_at_once_are_refused(root: Path, store: LocalStore) -> None:
     with TreeWriter(root, store), pytest.raises(TreeRefused, match="another export"), TreeWriter(root, store):
         pass
+
+
+def test_a_reader_finds_an_index_and_its_lists_at_every_moment(
+    write: Write, root: Path, put: Callable[..., TreeFile], generation: list[TreeFile]
+) -> None:
+    write(generation)
+    is_over, seen_data, problems = threading.Event(), set[bytes](), list[OSError]()
+
+    def read_on() -> None:
+        while not is_over.is_set():
+            try:
+                seen_data.add((root / INDEX).read_bytes())
+                (root / LIST).read_bytes()
+            except OSError as error:
+                problems.append(error)
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    try:
+        for number in range(30):
+            write([put(INDEX, b"index %d" % number), put(LIST, b"list %d" % number), generation[2]])
+    finally:
+        is_over.set()
+        reader.join()
+    assert problems == []
+    assert seen_data <= {b"index %d" % number for number in range(30)}
