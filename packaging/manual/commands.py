@@ -9,7 +9,10 @@ import click
 from proxy.cli import main
 
 PROGRAM = "sstream-proxy"
-USUAL_EXIT_CODES = "0 done, 1 failed, 2 wrong usage or configuration, 3 done in part, 130 interrupted"
+USUAL_EXIT_CODES = (
+    "0 done, 1 failed, 2 wrong usage or configuration, 3 done in part, 4 refused, 130 interrupted, "
+    "143 the same by SIGTERM"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The command line: what a person types, and the exit code that comes back.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done in part,
-4 refused, 130 interrupted.
+4 refused, 130 interrupted, 143 the same by SIGTERM.
 """
 
 import gc
