@@ -280,7 +280,12 @@ async def _open_recorder(
     stack.callback(shelf.board.close)
     await storage.threads.disk(shelf.settle, clock())
     recorder = Recorder(
-        shelf, storage.threads, storage.pins, lambda mirror, item: documents[mirror].naming(item), clock
+        shelf,
+        storage.threads,
+        storage.pins,
+        lambda mirror, item: documents[mirror].naming(item),
+        clock,
+        remembers_clients=config.clients.remember,
     )
     stack.push_async_callback(recorder.close)
     return recorder

@@ -29,6 +29,9 @@ class Kind(Enum):
     """By either, and it was answered with 404."""
 
 
+MOST_ABSENT = 1000
+"""Of one recording: clients can make up any number of paths, which must not take the place of files."""
+
 FileKey = tuple[Kind, str, str, str, int]
 """What makes two requests the same: how, mirror, path, SHA-256, and of a document the generation's number."""
 
@@ -96,6 +99,8 @@ class Taken:
     """By what makes them the same; in the order in which they were asked for."""
     generations: dict[tuple[str, int], Generation] = field(default_factory=dict)
     """By mirror and number."""
+    absent: int = 0
+    """How many of the files were not there."""
     unnoted: int = 0
     """How many requests were for something more than is recorded, or could not be noted."""
 
@@ -132,6 +137,7 @@ def read_lines(lines: Iterable[bytes], most_files: int) -> Taken:
                     continue
                 if len(taken.files) < most_files:
                     taken.files[one.key] = one
+                    taken.absent += one.kind is Kind.ABSENT
                 else:
                     taken.unnoted += 1
             case {"mirror": str(mirror), "generation": generation}:

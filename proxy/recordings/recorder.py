@@ -11,11 +11,22 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.documents.generation import Edition, Generation
-from proxy.recordings.asked import Asked, FileKey, Request, Taken, asked_line, generation_line, unnoted_line
+from proxy.recordings.asked import (
+    MOST_ABSENT,
+    Asked,
+    FileKey,
+    Kind,
+    Request,
+    Taken,
+    asked_line,
+    generation_line,
+    unnoted_line,
+)
 from proxy.recordings.recording import Recording
 from proxy.recordings.shelf import LINGERING_S, Shelf
 from proxy.simplestreams.listing import ListingDamaged
@@ -27,6 +38,8 @@ from proxy.system.threads import Threads
 log = logging.getLogger(__name__)
 
 _WRITTEN_EVERY_S = 0.25
+_TRIED_AGAIN_AFTER_S = 5.0
+"""Where it could not be written."""
 _MOST_NOTED = 50_000
 """Requests that wait to be written down; different ones."""
 _MOST_NAMED = 50_000
@@ -52,8 +65,13 @@ class Recorder:
         pins: Pins,
         naming: Callable[[str, Item], Edition | None],
         clock: Callable[[], float],
+        *,
+        remembers_clients: bool,
     ) -> None:
-        """`naming` returns the newest generation of a mirror that names an item and is loaded here."""
+        """`naming` returns the newest generation of a mirror that names an item and is loaded here.
+
+        Where clients are not to be remembered, nothing says who asked.
+        """
         self._shelf = shelf
         self._board = shelf.board
         self._threads = threads
@@ -62,12 +80,17 @@ class Recorder:
         self._clock = clock
         self._noted: dict[object, _Noted] = {}
         self._unnoted = 0
+        self._absent = 0
+        """How many of those noted were not there: no client may fill the memory with what it makes up."""
         self._turn = 0
         """Of the board, when something was noted first since it was written down last."""
         self._named: dict[object, Edition] = {}
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._book = _Book(shelf, clock)
+        self._book = _Book(shelf, clock, remembers_clients=remembers_clients)
+        self._unpinned: dict[str, set[Digest]] = defaultdict(set)
+        """What each pin is to keep and does not yet."""
+        self._is_writable = True
         self._alone = asyncio.Lock()
 
     @property
@@ -86,33 +109,40 @@ class Recorder:
         if known is not None:
             known.last = now
             return
+        if request.kind is Kind.ABSENT:
+            self._absent += 1
+            if self._absent > MOST_ABSENT:
+                return
         if len(self._noted) >= _MOST_NOTED:
             self._unnoted += 1
             return
         if not self._noted:
             self._turn = self._board.hold()
             if self._timer is None and self._writing is None:
-                self._write_soon()
+                self._write_in(_WRITTEN_EVERY_S)
         self._noted[key] = _Noted(request, client, now, now)
 
     async def write_down(self) -> None:
         """Write down what was noted."""
         if not self._noted:
             return
-        turn, unnoted = self._turn, self._unnoted
-        noted = list(self._noted.values())
-        self._noted, self._unnoted = {}, 0
-        try:
-            for one in noted:
+        async with self._alone:
+            turn, unnoted, before = self._turn, self._unnoted, self._noted
+            self._noted, self._unnoted, self._absent = {}, 0, 0
+            for one in before.values():
                 one.request = self._with_generation(one.request)
-            async with self._alone:
-                kept = await self._threads.disk(self._book.take, noted, unnoted)
-            for pin, digests in kept.items():
-                await self._threads.ledger(self._pins.pin_all, pin, digests)
-        except (StoreFault, OSError) as error:
-            log.warning("recording.not_written problem=%s", error)
-        finally:
-            self._board.let_go(turn)
+            try:
+                kept = await self._threads.disk(self._book.take, list(before.values()), unnoted)
+                for pin, digests in kept.items():
+                    self._unpinned[pin] |= digests
+                await self._pin()
+                self._is_writable = True
+            except (StoreFault, OSError) as error:
+                log.warning("recording.not_written problem=%s", error)
+                self._is_writable = False
+                self._note_again(before)
+            finally:
+                self._board.let_go(turn)
 
     async def close(self) -> None:
         """Write down the rest."""
@@ -122,8 +152,20 @@ class Recorder:
             await asyncio.wait([self._writing])
         await self.write_down()
 
-    def _write_soon(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_WRITTEN_EVERY_S, self._begin_writing)
+    async def _pin(self) -> None:
+        """Keep what was recorded from eviction, whether it is here or still to come. Raises StoreFault."""
+        for pin, digests in list(self._unpinned.items()):
+            await self._threads.ledger(self._pins.pin_all, pin, digests)
+            del self._unpinned[pin]
+
+    def _note_again(self, before: dict[object, _Noted]) -> None:
+        """Keep what could not be written down, as far as there is room, for the next time."""
+        if not self._noted:
+            self._turn = self._board.hold()
+        self._noted = dict(islice((before | self._noted).items(), _MOST_NOTED))
+
+    def _write_in(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin_writing)
 
     def _begin_writing(self) -> None:
         self._timer = None
@@ -133,7 +175,7 @@ class Recorder:
     def _end_writing(self, _: asyncio.Task[None]) -> None:
         self._writing = None
         if self._noted:
-            self._write_soon()
+            self._write_in(_WRITTEN_EVERY_S if self._is_writable else _TRIED_AGAIN_AFTER_S)
 
     def _with_generation(self, request: Request) -> Request:
         """Return a request with the generation that names its item."""
@@ -161,9 +203,10 @@ class _Open(NamedTuple):
 class _Book:
     """The recordings that run, and what of them is written down. For one thread at a time; blocks."""
 
-    def __init__(self, shelf: Shelf, clock: Callable[[], float]) -> None:
+    def __init__(self, shelf: Shelf, clock: Callable[[], float], *, remembers_clients: bool) -> None:
         self._shelf = shelf
         self._clock = clock
+        self._remembers_clients = remembers_clients
         self._turn = -1
         self._open: list[_Open] = []
 
@@ -193,12 +236,17 @@ class _Book:
         lines: list[bytes] = []
         files: dict[FileKey, Asked] = {}
         generations: dict[tuple[str, int], Generation] = {}
+        absent = taken.absent
         for noting in noted:
             request, client = noting.request, noting.client
             if not recording.takes(request.mirror, client, noting.first, noting.last):
                 continue
-            asked = _asked(request, client, max(noting.first, recording.since))
+            told = client if self._remembers_clients else ""
+            asked = _asked(request, told, max(noting.first, recording.since))
             if asked.key in taken.files or asked.key in files:
+                continue
+            absent += asked.kind is Kind.ABSENT
+            if asked.kind is Kind.ABSENT and absent > MOST_ABSENT:
                 continue
             if len(taken.files) + len(files) >= recording.most_files:
                 unnoted += 1
@@ -216,6 +264,7 @@ class _Book:
         if lines:
             self._shelf.add(recording.name, lines)
         taken.files |= files
+        taken.absent = min(absent, MOST_ABSENT)
         taken.generations |= generations
         digests = {Digest(asked.sha256) for asked in files.values() if asked.sha256}
         documents = (one for generation in generations.values() for one in generation.documents.values())

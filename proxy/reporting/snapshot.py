@@ -240,13 +240,8 @@ def _requested(pin: str, one: Requested) -> dict[str, Any]:
 
 
 def _recording(one: Recording) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "since": one.since,
-        "until": one.until,
-        "clients": list(one.clients),
-        "mirrors": list(one.mirrors),
-    }
+    # Whose requests it takes is for admins, as is what each client asked for.
+    return {"name": one.name, "since": one.since, "until": one.until, "mirrors": list(one.mirrors)}
 
 
 def _fill(one: Arriving) -> dict[str, Any]:
