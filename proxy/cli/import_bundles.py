@@ -101,7 +101,9 @@ class _Work:
                     if pipe:
                         await self._take_from_pipe(importing, cache)
                 finally:
-                    for line in audited(self.report, self.user, time.time()):
+                    for line in audited(
+                        self.report, self.user, time.time(), accepts_older=self.order.accepts_older
+                    ):
                         await cache.storage.threads.disk(write_down, audit_file(self.config.data_dir), line)
 
     async def rehearse(self) -> None:
@@ -157,6 +159,8 @@ def _find(findings: Findings, paths: Sequence[Path], report: Report) -> None:
             continue
         try:
             findings.add(path)
+        except FileNotFoundError as error:
+            raise UsageFault(f"there is no {path}") from error
         except (NoBundle, ArchiveRefused, LayoutUnreadable) as error:
             report.problems.append((str(path), str(error)))
         except MediumFault as error:

@@ -132,7 +132,9 @@ def _take_folder(
                     try:
                         await run.run()
                     finally:
-                        for line in audited(run.report.generation, by, time.time()):
+                        for line in audited(
+                            run.report.generation, by, time.time(), accepts_older=accept_older
+                        ):
                             await cache.storage.threads.disk(write_down, audit_file(config.data_dir), line)
                 return _told(run.report, folder, as_json=as_json)
         finally:

@@ -99,13 +99,14 @@ def with_items(contents: Contents, *files: File) -> Contents:
     return replace(contents, items=files)
 
 
-def _rank(folder: Path, name: str) -> tuple[int, str]:
-    """Return where a blob lies: what is JSON or signed before what is not."""
+def _rank(folder: Path, name: str) -> tuple[int, int]:
+    """Return where a blob lies: what is JSON or signed before what is not, and what is small first."""
+    size = (folder / name).stat().st_size
     beginning = (folder / name).read_bytes()[:40]
     for rank, mark in enumerate((b'{\n "schemaVersion"', b'{\n  "version"', b"-----BEGIN PGP")):
         if beginning.startswith(mark):
-            return rank, name
-    return 9, name
+            return rank, size
+    return 9, size
 
 
 def _file(path: str, data: bytes) -> File:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from proxy.bundles.oci import LayoutUnreadable
@@ -39,17 +40,19 @@ class Findings:
         self._files = contextlib.ExitStack()
 
     def add(self, path: Path) -> None:
-        """Find what is at a path. Raises NoBundle, and the errors of reading."""
+        """Find what is at a path. Raises FileNotFoundError, NoBundle, and the errors of reading."""
         before = len(self.layouts) + len(self.problems)
         try:
-            if path.is_dir():
+            if stat.S_ISDIR(path.stat().st_mode):
                 self._add_folder(path, str(path))
             else:
                 self._add_archive(path)
+        except FileNotFoundError:
+            raise
         except OSError as error:
-            raise MediumFault(f"{path} cannot be read: {error.strerror}") from error
+            raise MediumFault(f"it cannot be read: {error.strerror}") from error
         if before == len(self.layouts) + len(self.problems):
-            raise NoBundle(f"{path} is no bundle, and there is none in it")
+            raise NoBundle("it is no bundle, and there is none in it")
 
     def close(self) -> None:
         """Let go of all files."""
@@ -81,6 +84,8 @@ class Findings:
                     os.close(fd)
             elif found.is_file(follow_symlinks=False) and found.name.endswith(_ARCHIVE_SUFFIXES):
                 self._add_archive(Path(found.path), is_named=False)
+        except NoBundle:
+            pass  # Somebody's archive of something else.
         except OSError as error:
             self.problems.append((found.path, MediumFault(f"it cannot be read: {error.strerror}")))
         except (ArchiveRefused, MediumFault, LayoutUnreadable) as error:
@@ -112,7 +117,7 @@ class Findings:
 def read_archive(name: str, fd: int, size_bytes: int) -> list[ArchiveLayout]:
     """Return the bundles in a file of archives, in their order.
 
-    Of one that is cut off, what is there counts. Raises ArchiveRefused, also where there is no bundle.
+    Of one that is cut off, what is there counts. Raises ArchiveRefused, and NoBundle where there is none.
     """
     found: list[ArchiveLayout] = []
     here: dict[str, ArchiveLayout] = {}
@@ -142,7 +147,7 @@ def read_archive(name: str, fd: int, size_bytes: int) -> list[ArchiveLayout]:
         found += here.values()
     layouts = [one for one in found if one.is_layout]
     if not layouts:
-        raise ArchiveRefused("there is no bundle in it: it has no oci-layout")
+        raise NoBundle("there is no bundle in it: it has no oci-layout")
     return layouts
 
 
@@ -150,7 +155,7 @@ def _search(folder: Path, depth: int = 1) -> Iterator["os.DirEntry[str]"]:
     """Yield what is in a folder and in those below it; nothing of what is in a bundle."""
     try:
         with os.scandir(folder) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
+            entries = sorted(islice(scanned, _MOST_LOOKED_AT + 1), key=lambda entry: entry.name)
     except OSError:
         return  # Such as the folder of a file system for what it has found: nobody else may read it.
     for entry in entries:

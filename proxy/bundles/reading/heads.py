@@ -20,7 +20,9 @@ from proxy.bundles.oci import (
 from proxy.bundles.reading.layouts import Layout
 from proxy.digest import Digest, digest_of
 from proxy.errors import ProxyError
+from proxy.simplestreams.shape import TooComplex, check_shape
 
+_MANIFEST, _CONTENTS = "a manifest", "what says what it holds"
 _LARGEST_LAYOUT = 4096
 _LARGEST_INDEX = 1024 * 1024
 _LARGEST_SIGNATURE = 64 * 1024
@@ -44,13 +46,13 @@ class Head:
 
 def read_heads(layout: Layout) -> list[Head]:
     """Return what a layout says. Raises LayoutUnreadable, ContentsUnreadable and MediumFault."""
-    read_layout(layout.small(LAYOUT_PATH, _LARGEST_LAYOUT))
+    read_layout(_checked(layout.small(LAYOUT_PATH, _LARGEST_LAYOUT), LAYOUT_PATH))
     left_bytes = LARGEST_BYTES
     heads = []
-    for named in read_index(layout.small(INDEX_PATH, _LARGEST_INDEX)):
-        manifest = read_manifest(read_blob(layout, named, "a manifest", left_bytes))
+    for named in read_index(_checked(layout.small(INDEX_PATH, _LARGEST_INDEX), INDEX_PATH)):
+        manifest = read_manifest(_checked(read_blob(layout, named, _MANIFEST, left_bytes), _MANIFEST))
         left_bytes -= named.size_bytes
-        text = read_blob(layout, manifest.contents, "what says what it holds", left_bytes)
+        text = _checked(read_blob(layout, manifest.contents, _CONTENTS, left_bytes), _CONTENTS)
         left_bytes -= len(text)
         contents = read_contents(text)
         check_layers(contents, manifest)
@@ -93,6 +95,15 @@ def read_file(layout: Layout, file: File) -> bytes | None:
     if layout.size_bytes(file.sha256) is None:
         return None
     return read_blob(layout, Descriptor(digest=file.sha256, size_bytes=file.size), file.path, LARGEST_BYTES)
+
+
+def _checked(data: bytes, what: str) -> bytes:
+    """Return JSON that takes no more memory to read than its size tells. Raises LayoutUnreadable."""
+    try:
+        check_shape(data)
+    except TooComplex as error:
+        raise LayoutUnreadable(f"{what} is not read: {error}") from error
+    return data
 
 
 class NoBundle(ProxyError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from proxy.bundles.oci import BLOBS, INDEX_PATH, LAYOUT_PATH, LayoutUnreadable
-from proxy.bundles.reading.errors import ArchiveRefused, MediumFault
+from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
 from proxy.bundles.reading.streams import FileStream, Stream
 from proxy.digest import Digest, is_digest
 
@@ -130,7 +130,9 @@ class FolderLayout:
                 os.close(fd)
 
     def small(self, path: str, most_bytes: int) -> bytes:
-        """Return `oci-layout` or `index.json`."""
+        """Return `oci-layout` or `index.json`, which is written last: ArchiveCut without it."""
+        if path == INDEX_PATH and not _exists(path, self._root):
+            raise ArchiveCut(f"it has no {path}: it was not written to its end, or not copied whole")
         with self._opened(path, self._root, Digest("")) as blob:
             if blob.size_bytes > most_bytes:
                 raise LayoutUnreadable(f"{path} has more than {most_bytes} bytes")
@@ -157,11 +159,11 @@ class FolderLayout:
         names = []
         try:
             with os.scandir(self._blobs) as entries:
-                for entry in entries:
+                for count, entry in enumerate(entries):
+                    if count >= MOST_ENTRIES:
+                        raise LayoutUnreadable(f"it has more than {MOST_ENTRIES:,} blobs")
                     if is_digest(entry.name):
                         names.append(entry.name)
-                    if len(names) > MOST_ENTRIES:
-                        raise LayoutUnreadable(f"it has more than {MOST_ENTRIES:,} blobs")
         except OSError as error:
             raise MediumFault(f"its blobs cannot be listed: {error.strerror}") from error
         for name in sorted(names):
@@ -255,6 +257,16 @@ def _no_plain_file(name: str) -> LayoutUnreadable:
 def open_folder(path: Path) -> int:
     """Open a folder that somebody has named. Raises OSError."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # Whoever opens it tells.
+    return True
 
 
 def has_layout(folder: int) -> bool:

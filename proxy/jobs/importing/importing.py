@@ -171,6 +171,11 @@ class Importing:
         for head in heads:
             found.setdefault(head.contents.mirror, []).append(head)
         bundles: list[Bundle] = []
+        if self._order.renamed is not None and len(found) > 1:
+            names = ", ".join(f"{name!r:.100}" for name in found)
+            told = f"there are several mirrors ({names}), and --mirror is for bundles of one"
+            self.report.problems.append((next(iter(found.values()))[0].layout.name, told))
+            return []
         for of_mirror in found.values():
             try:
                 bundles += joined(of_mirror, self._trusts, self._order.renamed)

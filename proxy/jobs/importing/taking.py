@@ -155,9 +155,12 @@ class Taking:
     # When it goes wrong
 
     def _refuse_size(self, blob: Blob, item: Item) -> None:
-        told = f"it has {blob.size_bytes} bytes there, and {item.size_bytes} by the signed list"
-        found = self.taken.unread if blob.size_bytes < item.size_bytes else self.taken.wrong
-        self._fail(found, item, told, item.size_bytes)
+        if blob.size_bytes < item.size_bytes:
+            self._fail(self.taken.unread, item, "it is cut off there", item.size_bytes)
+        else:
+            self._fail(
+                self.taken.wrong, item, "it is longer there than its signed list says", item.size_bytes
+            )
 
     def _fail(self, found: dict[str, str], item: Item, problem: str, missing_bytes: int = 0) -> None:
         found[item.path] = problem

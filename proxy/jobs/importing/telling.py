@@ -82,7 +82,7 @@ def missing_lines(outcome: Outcome) -> Iterator[str]:
         total_bytes = sum({one.sha256: one.size for one in files}.values())
         yield f"{place}: {counted(len(files), 'file')} ({size(total_bytes)})"
         for one in files[:_MOST_NAMED]:
-            yield f"  {one.path} ({size(one.size)})"
+            yield f"  {one.path:.300} ({size(one.size)})"
         if len(files) > _MOST_NAMED:
             yield f"  and {len(files) - _MOST_NAMED} more"
 
@@ -95,7 +95,7 @@ def _place(file: File, contents: Contents) -> str:
         return f"in part {file.part} of {contents.parts}"
     if file.is_carried:
         return "in the bundle, or another part of it"
-    since = f" ({contents.since})" if contents.since else ""
+    since = f" ({contents.since:.200})" if contents.since else ""
     return f"in an earlier bundle{since}"
 
 
@@ -143,8 +143,11 @@ def _generation(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def audited(report: Report, by: str, now: float) -> list[dict[str, Any]]:
-    """Return lines for the audit log: one for each generation, and one for what was no bundle at all."""
+def audited(report: Report, by: str, now: float, *, accepts_older: bool) -> list[dict[str, Any]]:
+    """Return lines for the audit log: one for each generation, and one for what was no bundle at all.
+
+    `accepts_older` says whether what is older was allowed to replace what is served.
+    """
     taken = report.taken
     told = [
         (one.bundle, f"{_name(one)} {_WORDS[one.state]}", one.vouched, one.why) for one in report.outcomes
@@ -154,7 +157,7 @@ def audited(report: Report, by: str, now: float) -> list[dict[str, Any]]:
         {
             "time": round(now, 3),
             "by": by,
-            "what": what,
+            "what": f"{what}, older ones accepted" if accepts_older else what,
             "action": "import",
             "text": "; ".join(filter(None, (text, vouched))),
             "blobs": taken.files if number == 0 else 0,
@@ -175,4 +178,4 @@ def _by_problem(found: dict[str, str]) -> list[tuple[str, list[str]]]:
 
 
 def _several(paths: Sequence[str]) -> str:
-    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    return f"{paths[0]:.300}" if len(paths) == 1 else f"{paths[0]:.300} and {len(paths) - 1} more"

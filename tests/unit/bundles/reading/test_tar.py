@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
@@ -70,6 +70,7 @@ names = st.lists(st.from_regex(r"[a-z0-9é:+%-]{1,40}", fullmatch=True), min_siz
 
 
 @both
+@settings(max_examples=40)
 @given(files=st.lists(st.tuples(names, st.binary(max_size=2000)), max_size=6), form=forms)
 def test_what_tar_writes_is_found(opened: Callable[[bytes], Stream], files: Found, form: int) -> None:
     data = archive(*files, form=form)
@@ -81,6 +82,7 @@ def test_what_tar_writes_is_found(opened: Callable[[bytes], Stream], files: Foun
 
 
 @both
+@settings(max_examples=40)
 @given(data=st.data())
 def test_damaged_archives_raise_only_what_says_so(
     opened: Callable[[bytes], Stream], data: st.DataObject
