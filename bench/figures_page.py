@@ -51,6 +51,12 @@ _FIGURES = (
     _Figure(
         "prefetch", "parallel: times as fast as sstream-mirror", "speed of a prefetch, beside sstream-mirror"
     ),
+    _Figure(
+        "carry",
+        "export: rate to cp --reflink=auto",
+        "speed of an export to a folder, beside `cp --reflink=auto`",
+    ),
+    _Figure("carry", "import: rate to sha256sum", "speed of an import, beside `sha256sum`"),
 )
 
 

@@ -6,6 +6,7 @@
 from types import ModuleType
 
 from scenarios import (
+    carry,
     cold,
     cold_cache,
     cold_https,
@@ -43,4 +44,5 @@ SCENARIOS: dict[str, ModuleType] = {
     "prefetch": prefetch,
     "segments": segments,
     "limit": limit,
+    "carry": carry,
 }

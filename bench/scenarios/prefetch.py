@@ -11,19 +11,15 @@ not. Where CPU seconds come near the wall time, the command is what limits.
 """
 
 import contextlib
-import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from commands import Run, run, started
 from figures import Bar, Effort, Finding, Row, alternate
-from processes import direct_environment
 from remarks import note_left_out
 from servers import Pace, Seen, SlowOrigin, slow_origin, write_config
 from stage import Stage, stage
@@ -43,22 +39,6 @@ _CAPPED_JOBS = 32
 _PLAN_ITEMS = 10_000
 _KILL_ITEMS_BYTES = [25 * MB] * 8
 _KILL_POLL_S = 0.02
-_ERROR_CHARACTERS = 2000
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a finished command took."""
-
-    started_s: float
-    """On the monotonic clock."""
-    wall_s: float
-    cpu_s: float
-    """Of the process and of the children it waited for."""
-
-    def figures(self) -> Mapping[str, float]:
-        """Return them as a row has them."""
-        return {"wall s": self.wall_s, "CPU s": self.cpu_s}
 
 
 Tool = Callable[[Stage, SlowOrigin, Path], Run]
@@ -167,7 +147,7 @@ def _kill(effort: Effort) -> Iterator[Finding]:
         for _ in range(effort.rounds):
             before_bytes = _sent_bytes(origin)
             with _empty_folder(ready) as work:
-                with _started(_prefetch_command(ready, origin, work)) as process:
+                with started(_prefetch_command(ready, origin, work)) as process:
                     while process.poll() is None and _sent_bytes(origin) < before_bytes + tree_bytes // 2:
                         time.sleep(_KILL_POLL_S)
                     if process.poll() is not None:
@@ -182,12 +162,12 @@ def _kill(effort: Effort) -> Iterator[Finding]:
 
 def _mirror(ready: Stage, origin: SlowOrigin, work: Path) -> Run:
     """Run sstream-mirror with no filter: everything, verified as ours is."""
-    return _run([str(_SSTREAM_MIRROR), f"--keyring={ready.keyring}", origin.base, str(work / "mirror")])
+    return run([str(_SSTREAM_MIRROR), f"--keyring={ready.keyring}", origin.base, str(work / "mirror")])
 
 
 def _prefetch(ready: Stage, origin: SlowOrigin, work: Path, *options: str) -> Run:
     """Run our prefetch with no filter."""
-    return _run([*_prefetch_command(ready, origin, work), *options])
+    return run([*_prefetch_command(ready, origin, work), *options])
 
 
 def _prefetch_command(ready: Stage, origin: SlowOrigin, work: Path) -> list[str]:
@@ -209,32 +189,6 @@ def _empty_folder(ready: Stage) -> Iterator[Path]:
     """Make a folder for one run, and remove it."""
     with tempfile.TemporaryDirectory(dir=ready.work) as folder:
         yield Path(folder)
-
-
-def _run(command: list[str]) -> Run:
-    """Run a command to its end, once all that earlier ones wrote has reached the disk."""
-    os.sync()
-    cpu_before_s = _children_cpu_s()
-    started_s = time.monotonic()
-    with _started(command) as process:
-        _, problems = process.communicate()
-    wall_s = time.monotonic() - started_s
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{problems[-_ERROR_CHARACTERS:]}")
-    return Run(started_s, wall_s, _children_cpu_s() - cpu_before_s)
-
-
-def _started(command: list[str]) -> subprocess.Popen[str]:
-    """Start a command that asks the origin itself, whatever proxy the environment names."""
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=direct_environment()
-    )
-
-
-def _children_cpu_s() -> float:
-    """Return the CPU seconds of all ended children so far, and of theirs."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _is_document(seen: Seen) -> bool:
