@@ -56,6 +56,9 @@ class Destination(Protocol):
     def finish(self) -> None:
         """Make it last, and say last of all that it is whole."""
 
+    def stop(self) -> None:
+        """Have what waits for a reader give up; the only method that another thread may call meanwhile."""
+
     def close(self) -> None:
         """Let go of it. What is not finished can be gone on with."""
 
@@ -79,7 +82,7 @@ def _advice(error: OSError, missing_bytes: int) -> str:
         lacking = f"; {size(missing_bytes)} were still to be written" if missing_bytes else ""
         return f"{lacking}: free space there, or divide the bundle with --part-size; then run the same again"
     if number == errno.EFBIG:
-        return ": FAT32 takes no file of 4 GiB or more: export a folder, or use --part-size fat32"
+        return ": FAT32 takes no file of 4 GiB or more: use --part-size fat32, or another file system (exFAT)"
     if number == errno.EROFS:
         return ": it is mounted read-only: mount it for writing, or name another place"
     if number in _GONE:

@@ -13,6 +13,7 @@ from pathlib import Path
 from proxy.bundles.bundle import Blob, Part, Text
 from proxy.bundles.destination import PART_SUFFIX, DestinationFault, DestinationTaken
 from proxy.bundles.oci import BLOBS
+from proxy.system.durable import sync_directory, sync_file
 from proxy.system.file_copies import Moved, Placer, sync_file_system
 from proxy.system.same_bytes import Way
 
@@ -20,6 +21,8 @@ _OF_DISKS = {
     "lost+found", "system volume information", "$recycle.bin", ".trashes", ".fseventsd", ".spotlight-v100",
 }  # fmt: skip
 """What an empty disk has."""
+_MOST_SYNCED = 64
+"""Files by themselves; with more, all that anybody has written to the file system is as quick."""
 
 
 class FolderDestination:
@@ -33,7 +36,8 @@ class FolderDestination:
         self._placer = Placer(may_link=may_link)
         self._index = folder / part.index.path
         self._unfinished = self._beside(self._index)
-        self._has_copied = False
+        self._unsynced: list[Path] = []
+        """What this run has written, and the disk may not have taken yet."""
         self._done_bytes = 0
 
     @property
@@ -79,16 +83,24 @@ class FolderDestination:
                 draft.unlink(missing_ok=True)
                 way = self._placer.place(source, blob.size_bytes, draft, moved)
                 draft.replace(path)
-                self._has_copied = self._has_copied or way is not Way.LINKED
+                if way is not Way.LINKED:
+                    self._unsynced.append(path)
             self._done_bytes += blob.size_bytes
             return way
 
     def finish(self) -> None:
         """Have the disk take it all, and name the index."""
         with self._faults():
-            sync_file_system(self._folder)
+            if len(self._unsynced) > _MOST_SYNCED:
+                sync_file_system(self._folder)
+            else:
+                for path in (*self._unsynced, self._folder / BLOBS, self._folder):
+                    sync_file(path)
             self._unfinished.replace(self._index)
-            sync_file_system(self._folder)
+            sync_directory(self._folder)
+
+    def stop(self) -> None:
+        """Do nothing: a disk has no reader."""
 
     def close(self) -> None:
         """Do nothing: no file is open between calls."""
@@ -138,6 +150,7 @@ class FolderDestination:
         draft = self._beside(path)
         draft.write_bytes(text.data)
         draft.replace(path)
+        self._unsynced.append(path)
 
     @staticmethod
     def _beside(path: Path) -> Path:

@@ -6,8 +6,10 @@ be gone on with. While it is not, its name ends in `.part`.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
+import select
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,13 +19,15 @@ from proxy.bundles.destination import PART_SUFFIX, DestinationFault, Destination
 from proxy.bundles.texts import SUMS_PATH
 from proxy.digest import Digest
 from proxy.system.durable import sync_directory
-from proxy.system.file_copies import Moved, copy_bytes
+from proxy.system.file_copies import Moved
 from proxy.system.same_bytes import Way
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
 _READ_BYTES = 1024**2
 _MODE = 0o644
+_LOOK_MS = 200
+"""How often whoever waits for a reader looks whether to go on."""
 
 
 def tar_bytes(part: Part) -> int:
@@ -39,6 +43,10 @@ class PipeDestination:
         """Write to an open file."""
         self._target = target
         self._part = part
+        self._was_blocking = os.get_blocking(target)
+        os.set_blocking(target, False)
+        self._may_send = True
+        self._is_stopped = False
 
     @property
     def name(self) -> str:
@@ -61,8 +69,11 @@ class PipeDestination:
     def put(self, blob: Blob, source: int, moved: Moved) -> Way | None:
         """Write a blob from an open file."""
         self._write(_header(blob.path, blob.size_bytes, self._part.moment))
-        with self._faults():
-            copy_bytes(source, blob.size_bytes, self._target, moved)
+        offset = 0
+        while offset < blob.size_bytes:
+            count = self._send(blob, source, offset)
+            offset += count
+            moved(count)
         self._write(_padding(blob.size_bytes))
         return Way.COPIED
 
@@ -70,19 +81,50 @@ class PipeDestination:
         """Write the end of the tar."""
         self._write(_END)
 
+    def stop(self) -> None:
+        """Wait for the reader no longer."""
+        self._is_stopped = True
+
     def close(self) -> None:
-        """Leave the pipe to whoever opened it."""
+        """Leave the pipe to whoever opened it, as it was."""
+        os.set_blocking(self._target, self._was_blocking)
 
     def _write(self, data: bytes) -> None:
-        with self._faults():
-            left = memoryview(data)
-            while left:
+        left = memoryview(data)
+        while left:
+            with self._faults():
                 left = left[os.write(self._target, left) :]
+
+    def _send(self, blob: Blob, source: int, offset: int) -> int:
+        """Send the next bytes of a blob; return how many went."""
+        with self._faults():
+            if self._may_send:
+                try:
+                    count = os.sendfile(self._target, source, offset, blob.size_bytes - offset)
+                except OSError as error:
+                    if error.errno != errno.EINVAL:
+                        raise
+                    self._may_send = False  # Such as a file that is opened to append.
+                else:
+                    if count:
+                        return count
+            data = os.pread(source, min(_READ_BYTES, blob.size_bytes - offset), offset)
+            if not data:
+                raise DestinationFault(f"{blob.name} became shorter while it was read")
+            return os.write(self._target, data)
+        return 0
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
+        """Wait for the reader where it is behind; then nothing of what was tried has gone."""
         try:
             yield
+        except BlockingIOError:
+            waiting = select.poll()
+            waiting.register(self._target, select.POLLOUT)
+            while not waiting.poll(_LOOK_MS):
+                if self._is_stopped:
+                    raise DestinationFault(f"{self.name}: its reader was not waited for any longer") from None
         except BrokenPipeError as error:
             error.filename = self.name  # Whoever runs commands knows what that means.
             raise
@@ -179,6 +221,9 @@ class TarDestination:
             sums = self._path.with_name(f"{self._path.name}.{SUMS_PATH}")
             sums.write_text(f"{self._hash.hexdigest()}  {self._path.name}\n")
             sync_directory(self._path.parent)
+
+    def stop(self) -> None:
+        """Do nothing: a disk has no reader."""
 
     def close(self) -> None:
         """Close the file. What is not whole stays, to be gone on with."""

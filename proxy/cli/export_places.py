@@ -1,6 +1,5 @@
 """Where the parts of an export go: what they are called, and what may be there already."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +34,6 @@ class Places:
     def of(self, part: Part) -> Destination:
         """Return where a part goes. Raises DestinationTaken if parts of another bundle are there."""
         if self._to == PIPE:
-            os.set_blocking(STANDARD_OUTPUT, True)
             return PipeDestination(STANDARD_OUTPUT, part)
         for path, parts in self._siblings():
             if parts != part.of:

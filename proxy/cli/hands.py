@@ -135,6 +135,9 @@ class _Remote:
         """Make it last."""
         self._do("finish")
 
+    def stop(self) -> None:
+        """Do nothing: a disk has no reader."""
+
     def close(self) -> None:
         """Do nothing: the other process lets go of all files when it ends."""
 

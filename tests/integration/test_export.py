@@ -1,11 +1,17 @@
 """`export` and `inventory`, as a person runs them."""
 
+import array
 import asyncio
+import fcntl
 import hashlib
 import io
+import os
+import signal
 import subprocess
 import sys
 import tarfile
+import termios
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -279,6 +285,22 @@ def test_a_full_disk_is_told_with_what_is_missing(commands: Commands) -> None:
         )
     assert done.returncode == 1
     assert b"standard output: No space left on device" in done.stderr
+
+
+def test_an_interruption_does_not_wait_for_whoever_reads_the_pipe(commands: Commands) -> None:
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+    with subprocess.Popen(_command(commands, "--to", "-"), stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        selected = array.array("i", [0])
+        while selected[0] < size // 2 and process.poll() is None:
+            fcntl.ioctl(reader, termios.FIONREAD, selected)
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        os.close(reader)
+        assert process.stderr is not None
+        assert b"type again" in process.stderr.read()
 
 
 @pytest.mark.parametrize(

@@ -257,11 +257,11 @@ class Export:
     async def _write(self, part: Part, place: Destination, report: Report) -> None:
         storage = self._cache.storage
         try:
-            await self._in_thread(place.begin)
+            await self._in_thread(place, place.begin)
             touched: dict[Digest, int] = {}
             for blob in part.blobs:
                 before_ns = await storage.threads.disk(storage.store.changed_ns, blob.digest)
-                way = await self._in_thread(partial(self._put, place, blob))
+                way = await self._in_thread(place, partial(self._put, place, blob))
                 self._progress.ended(blob.name, mirror=blob.mirror)
                 if way is None:
                     report.reused_files += 1
@@ -270,7 +270,7 @@ class Export:
                 if way is Way.LINKED and before_ns is not None:
                     touched[blob.digest] = before_ns
             await storage.threads.ledger(storage.proofs.carry_over, touched)
-            await self._in_thread(place.finish)
+            await self._in_thread(place, place.finish)
         finally:
             await storage.threads.slow(place.close)
 
@@ -288,13 +288,14 @@ class Export:
             raise _Stopped
         self._progress.moved(blob.name, count)
 
-    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+    async def _in_thread(self, place: Destination, work: Callable[[], _Result]) -> _Result:
         """Run what blocks; whoever is cancelled meanwhile has it stop soon, and waits for that."""
         running = asyncio.ensure_future(self._cache.storage.threads.slow(work))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             self._is_stopped = True
+            place.stop()
             await ended(running)
             raise
 
