@@ -15,6 +15,7 @@ from proxy.config.checks.names import doubted_answers, names_led_here, unused_pi
 from proxy.config.config import Config
 from proxy.config.folders import folder_doubts, folder_faults
 from proxy.config.load import find_config_file
+from proxy.config.lock import LockUnfit, load_lock
 from proxy.config.tls import BadCertificate, tls_context
 from proxy.mirror import EVERYBODY, Mirror
 from proxy.readable import counted
@@ -61,6 +62,10 @@ def _found_by_trying(config: Config) -> tuple[list[str], list[str]]:
     if not upstream.resolver:
         warnings += names_led_here(config.mirrors, upstream.resolve)
     warnings += unused_pins(upstream.resolve, upstream.resolver, upstream.parent_proxy, upstream.no_proxy)
+    try:
+        load_lock(config, {})
+    except LockUnfit as error:
+        faults.append(str(error))
     try:
         tls_context(config.tls)
     except BadCertificate as error:

@@ -4,14 +4,14 @@ A lockfile has all documents of each generation that something was asked of: tho
 asked for prove the others. Of items it has those that were asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from proxy import __version__
 from proxy.bundles.contents import Contents, File
 from proxy.bundles.lockfile import Locked, Lockfile
 from proxy.digest import Digest
-from proxy.documents.generation import Generation
+from proxy.documents.generation import Edition, Generation, GenerationLost, load_edition
 from proxy.errors import ProxyError
 from proxy.recordings.asked import Asked, Kind, Taken
 from proxy.recordings.recording import Recording
@@ -35,23 +35,36 @@ async def make_lock(cache: Cache, recording: Recording, taken: Taken) -> Made:
     got = taken.of_kind(Kind.GOT)
     if not got:
         raise NothingToLock(f"nothing was asked for during the recording {recording.name!r}")
-    locked = [
-        _lock(recording, mirror, generation, [one for one in got if one.mirror == mirror])
-        for (mirror, _), generation in sorted(taken.generations.items(), key=lambda one: one[0])
-    ]
-    documents = {file.sha256: (one.contents, file) for one in locked for file in one.contents.documents}
-    data = {digest: await _read(cache, *where) for digest, where in documents.items()}
-    unprovable = [one for one in got if (one.mirror, one.generation) not in taken.generations]
+    locked: list[Locked] = []
+    left: list[Asked] = []
+    for mirror in dict.fromkeys(one.mirror for one in got):
+        numbered = sorted(key for key in taken.generations if key[0] == mirror)
+        editions = [await _load(cache, mirror, taken.generations[key]) for key in numbered]
+        asked = [one for one in got if one.mirror == mirror]
+        paths = {one.path for one in asked if one.is_document}
+        of_mirror: list[Locked] = []
+        for edition in reversed(editions):
+            # What a newer generation says as well belongs to that.
+            named = [one for one in asked if edition.served(one.path) == one.item]
+            asked = [one for one in asked if one not in named]
+            if named:
+                of_mirror.append(_lock(recording, mirror, edition, named, paths))
+        locked += reversed(of_mirror)
+        left += asked
     if not locked:
         raise NothingToLock(
             f"the recording {recording.name!r} has no documents, and no item that any list proves"
         )
-    return Made(Lockfile(recording=recording.name, locked=tuple(locked), data=data), unprovable)
+    documents = {file.sha256: (one.contents, file) for one in locked for file in one.contents.documents}
+    data = {digest: await _read(cache, *where) for digest, where in documents.items()}
+    return Made(Lockfile(recording=recording.name, locked=tuple(locked), data=data), left)
 
 
-def _lock(recording: Recording, mirror: str, generation: Generation, got: Iterable[Asked]) -> Locked:
-    of_this = [one for one in got if one.generation == generation.number]
-    asked = {one.path for one in of_this if one.is_document}
+def _lock(
+    recording: Recording, mirror: str, edition: Edition, named: Iterable[Asked], asked_paths: Collection[str]
+) -> Locked:
+    """Return what was asked of a generation; a document counts that was asked for in any."""
+    generation = edition.generation
     return Locked(
         contents=Contents(
             mirror=mirror,
@@ -68,12 +81,22 @@ def _lock(recording: Recording, mirror: str, generation: Generation, got: Iterab
             ),
             items=tuple(
                 File(path=one.path, sha256=Digest(one.sha256), size=one.size)
-                for one in of_this
-                if not one.is_document
+                for one in named
+                if edition.document(one.path) is None
             ),
         ),
-        unasked=tuple(path for path in generation.documents if path not in asked),
+        unasked=tuple(path for path in generation.documents if path not in asked_paths),
     )
+
+
+async def _load(cache: Cache, mirror: str, generation: Generation) -> Edition:
+    storage = cache.storage
+    try:
+        return await storage.threads.slow(load_edition, storage.store, cache.reading, generation)
+    except GenerationLost as error:
+        raise NothingToLock(
+            f"generation {generation.number} of mirror {mirror}, which clients used, is lost: {error}"
+        ) from error
 
 
 async def _read(cache: Cache, contents: Contents, file: File) -> bytes:

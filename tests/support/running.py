@@ -22,6 +22,7 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
+from proxy.bundles.lockfile import Lockfile
 from proxy.config.config import Config
 from proxy.documents.documents import Documents
 from proxy.documents.freshness import FreshnessPolicy
@@ -146,13 +147,14 @@ async def run_proxy(
     clock: Clock | None = None,
     tls: ssl.SSLContext | None = None,
     listener: socket.socket | None = None,
+    lockfile: Lockfile | None = None,
 ) -> AsyncIterator[RunningProxy]:
     """Run a proxy for the length of the context; at a socket, where its port has to be known before."""
     clock = clock or Clock()
     with listener or socket.create_server(("127.0.0.1", 0), backlog=1024) as bound:
         bound.setblocking(False)
         port = bound.getsockname()[1]
-        async with open_runtime(config, clock) as cache:
+        async with open_runtime(config, clock, lockfile=lockfile) as cache:
             operator = await open_operator(config, cache, clock)
             gate = Gate(config.access, config.users, config.mirrors)
             app = create_app(cache, config.mirrors, gate, operator)
