@@ -300,3 +300,97 @@ async def test_lists_that_nobody_signed_are_refused(
     assert "the text was changed after key" in summary["generations"][0]["why"]
     assert (await got(server, INDEX))[0] == 503
     assert not await commands.held(tree.items)
+
+
+# What stops on the way
+
+
+async def test_what_arrived_of_an_item_is_gone_on_with(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    small, large = add(tree, "20250701")
+    large = tree.add_item(PRODUCT, "20250702", "squashfs", size=500_000)
+    tree.publish()
+    folder = write_bundle(tmp_path / "usb", tree, contents_of(tree))
+    archive = write_tar(tmp_path / "usb.tar", folder)
+    whole = archive.read_bytes()
+    cut = whole.index(large.read()[:1000]) + 300_000
+
+    code, summary, _ = await piped(commands, _cut(tmp_path, whole[:cut]))
+
+    assert (code, states(summary)) == (INCOMPLETE, [(1, "served")])  # Something is better than nothing.
+    partial = commands.data / "incoming" / large.digest
+    status = partial.stat()
+    assert status.st_size == 300_000
+    code, summary, _ = await imported(commands, _cut(tmp_path, whole[:cut]))
+    assert (code, [one["path"] for one in summary["incomplete"]]) == (INCOMPLETE, [str(tmp_path / "cut.tar")])
+    code, summary, _ = await imported(commands, archive)
+    assert (code, summary["taken_files"], summary["held_files"]) == (COMPLETE, 1, 2)
+    assert commands.blob(large).stat().st_ino == status.st_ino
+    assert await commands.held(tree.items) == tree.items
+    assert small in tree.items
+
+
+def _cut(folder: Path, data: bytes) -> Path:
+    path = folder / "cut.tar"
+    path.write_bytes(data)
+    return path
+
+
+async def test_what_does_not_fit_is_not_begun(
+    commands: Commands, server: Service, tree: SignedTree, tmp_path: Path
+) -> None:
+    tree.add_item(PRODUCT, "20250701", "squashfs", size=2_000_000)
+    tree.publish()
+    folder = write_bundle(tmp_path / "usb", tree, contents_of(tree))
+    settings = commands.config.read_text()
+    commands.config.write_text(settings.replace('min_free = "0"', 'min_free = "0"\nlimit = "1 MiB"'))
+    code, _, result = await imported(commands, folder)
+    assert (code, "it does not fit" in result.stderr, "Traceback" in result.stderr) == (FAILED, True, False)
+    assert not list((commands.data / "incoming").iterdir())
+    assert (await got(server, INDEX))[0] == 503
+
+
+async def test_an_operator_may_have_a_generation_served_though_items_are_missing(
+    commands: Commands, server: Service, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    await imported(commands, write_bundle(tmp_path / "1", tree, contents_of(tree)))
+    new, other = add(tree, "20250801")
+    two = write_bundle(tmp_path / "2", tree, contents_of(tree, generation=2), without=[other.path])
+    code, summary, _ = await imported(commands, two)
+    assert (code, states(summary)) == (INCOMPLETE, [(2, "waiting")])
+    code, summary, _ = await imported(commands, two, "--activate")
+    assert (code, states(summary)) == (INCOMPLETE, [(2, "served")])
+    assert await got(server, INDEX) == (200, (tree.root / INDEX).read_bytes())
+    assert await got(server, new.path) == (200, new.read())
+    assert (await got(server, other.path))[0] == 504
+
+
+async def test_older_lists_that_are_let_in_are_written_down(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    old = add(tree, "20250701")
+    one = write_bundle(tmp_path / "1", tree, contents_of(tree))
+    add(tree, "20250801")
+    two = write_bundle(tmp_path / "2", tree, contents_of(tree, known=old, generation=2), without=())
+    code, _, _ = await imported(commands, two)
+    assert code == INCOMPLETE
+    code, summary, _ = await imported(commands, one)
+    assert (code, states(summary)) == (REFUSED, [(1, "older")])
+    assert await commands.held(tree.items) == tree.items  # What is served names them too.
+    code, _, _ = await imported(commands, one, "--accept-older")
+    line = json.loads((commands.data / "audit.log").read_text().splitlines()[-1])
+    assert (code, line["what"]) == (COMPLETE, "1, older ones accepted")
+
+
+async def test_usage_is_told(commands: Commands, tree: SignedTree, tmp_path: Path) -> None:
+    add(tree, "20250701")
+    folder = write_bundle(tmp_path / "usb", tree, contents_of(tree, mirror="other"))
+    code, summary, _ = await imported(commands, folder)
+    assert (code, "there are: maas (trust gpg)" in summary["refused"][0]["problem"]) == (REFUSED, True)
+    code, summary, _ = await imported(commands, folder, "--mirror", "maas")
+    assert (code, states(summary)) == (COMPLETE, [(1, "served")])
+    for wrong in ([tmp_path / "nothing"], [folder, "--mirror", "x"], ["-", "--dry-run"], []):
+        code, _, result = await imported(commands, *wrong)
+        assert (code, "Traceback" in result.stderr) == (USAGE, False)
