@@ -326,7 +326,7 @@ def proved(documents: dict[str, bytes], keyring: Keyring | None) -> dict[str, by
     texts: dict[str, bytes] = {}
     for path, data in documents.items():
         signature = documents.get(path + ".gpg")
-        if data.startswith(BEGIN_SIGNED):
+        if data.startswith(BEGIN_SIGNED) or path.endswith(".sjson"):
             texts[path] = keyring.text(data, path) if keyring else b"\n".join(shown_lines(data) or [])
         elif signature is not None and keyring is not None:
             texts[path] = keyring.check(path, data, signature)

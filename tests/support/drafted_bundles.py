@@ -95,7 +95,7 @@ def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, BytesIO(data))
 
 
-def draft_of(tree: SignedTree, index_path: str = "streams/v1/index.sjson") -> Draft:
+def draft_of(tree: SignedTree, index_path: str = "streams/v1/index.sjson", *, mirror: str = MIRROR) -> Draft:
     """Return a bundle of all that is in a tree."""
     documents: list[File] = []
     items: list[File] = []
@@ -107,7 +107,7 @@ def draft_of(tree: SignedTree, index_path: str = "streams/v1/index.sjson") -> Dr
         files[file.sha256] = data
         (documents if file.path.startswith("streams/") else items).append(file)
     contents = Contents(
-        mirror=MIRROR,
+        mirror=mirror,
         generation=1,
         index_path=index_path,
         accepted_at=float(tree.updated_s),
