@@ -221,7 +221,8 @@ def an_item_is_added_that_no_list_names(booty: Booty, path: Path) -> Path:
 
 @way("no signed list names", "says of it what its signed list does not")
 def two_items_have_changed_their_names(booty: Booty, path: Path) -> Path:
-    first, second, *others = [one for one in booty.good.contents.items if one.size]
+    first = booty.item
+    second, *others = [one for one in booty.good.contents.items if one != first]
     swapped = (replace(first, path=second.path), replace(second, path=first.path), *others)
     return replace(booty.good, contents=replace(booty.good.contents, items=swapped)).write_tar(path)
 

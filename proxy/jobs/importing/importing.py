@@ -310,5 +310,13 @@ def _expected(head: Head, wanted: Container[Digest]) -> Iterator[Digest]:
     for file in contents.items:
         if file.sha256 in wanted:
             is_to_come = layout.is_passing and contents.parts == 1 and file.is_carried
-            if is_to_come or layout.size_bytes(file.sha256) == file.size:
+            if is_to_come or _size_of(layout, file.sha256) == file.size:
                 yield file.sha256
+
+
+def _size_of(layout: Layout, digest: Digest) -> int | None:
+    """Return how large a blob is; None for one that is not there, or of which its reader will be told."""
+    try:
+        return layout.size_bytes(digest)
+    except (LayoutUnreadable, MediumFault):
+        return None
