@@ -206,8 +206,15 @@ def export(
             told.report(report)
             return COMPLETE if report.is_complete else PARTIAL
 
-        code = run_with_cache(config, work, if_interrupted=go_on_text("what is written is kept"))
+        code = run_with_cache(config, work, if_interrupted=_going_on(to))
     raise SystemExit(code)
+
+
+def _going_on(to: Path | None) -> str:
+    """Return what to say if the export is interrupted."""
+    if to == PIPE:
+        return go_on_text("nothing is kept of what goes through a pipe", "to send it all, type again")
+    return go_on_text("what is written is kept")
 
 
 def _check_like(like: Path | None, asked: Asked, *others: object) -> None:

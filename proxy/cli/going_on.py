@@ -11,9 +11,11 @@ from pathlib import Path
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
-def go_on_text(kept: str = "what has arrived is kept") -> str:
-    """Return what is kept, and the command line that goes on from there."""
-    return f"{kept}; to go on from there, type again:\n  {typed_again(sys.argv, os.environ)}"
+def go_on_text(
+    kept: str = "what has arrived is kept", purpose: str = "to go on from there, type again"
+) -> str:
+    """Return what is kept, and the command line to type for a purpose."""
+    return f"{kept}; {purpose}:\n  {typed_again(sys.argv, os.environ)}"
 
 
 def typed_again(arguments: Sequence[str], environ: Mapping[str, str]) -> str:

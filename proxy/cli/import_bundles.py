@@ -69,7 +69,8 @@ def import_bundles(
             run_as_owner(config, work.rehearse, "nothing was written")
         else:
             has_pipe = _PIPE in paths
-            run_as_owner(config, lambda: work.run(as_json=as_json, pipe=has_pipe), go_on_text())
+            kept = "what has arrived is kept" + (", send the same once more" if has_pipe else "")
+            run_as_owner(config, lambda: work.run(as_json=as_json, pipe=has_pipe), go_on_text(kept))
     return _told(report, as_json=as_json, is_rehearsal=is_rehearsal)
 
 

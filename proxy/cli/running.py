@@ -1,7 +1,6 @@
 """Running a command's work with an open cache, and turning its end into an exit code."""
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -9,6 +8,7 @@ import click
 import uvloop
 
 from proxy.cli.entry import is_of_output
+from proxy.cli.interruption import Interruption
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config.config import Config
 from proxy.errors import ProxyError
@@ -22,8 +22,8 @@ COMPLETE = 0
 FAILED = 1
 PARTIAL = 3
 REFUSED = 4
-INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
+
+INTERRUPTED = 130
 
 _GOES_ON = "what has arrived is kept, the next run goes on from there"
 
@@ -53,34 +53,21 @@ def run_as_owner(config: Config, work: Callable[[], Awaitable[_Result]], if_inte
     become_owner(config)
     warn_of_strangers(config.data_dir, Owner.running())
 
+    interruption = Interruption(if_interrupted)
+
     async def run() -> _Result:
-        _cancel_at_sigterm()
+        interruption.watch()
         return await work()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(run())
-    except (KeyboardInterrupt, asyncio.CancelledError) as interruption:
-        click.echo(f"interrupted; {if_interrupted}", err=True)
-        is_by_person = isinstance(interruption, KeyboardInterrupt)
-        raise SystemExit(INTERRUPTED if is_by_person else TERMINATED) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        interruption.tell()
+        raise SystemExit(interruption.exit_code) from None
     except ProxyError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         if is_of_output(error):
             raise
         raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error
-
-
-def _cancel_at_sigterm() -> None:
-    """Let SIGTERM end the work as an interruption does; the second ends the program at once."""
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return  # Whoever started the program wants it ignored.
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def cancel() -> None:
-        loop.remove_signal_handler(signal.SIGTERM)
-        if task is not None:
-            task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, cancel)
