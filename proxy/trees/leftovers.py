@@ -17,7 +17,7 @@ class Kind(enum.Enum):
     PART = "are downloads that were broken off, and were not taken"
     CHANGED = "were written while they were read, and were not taken: run it again"
     UNREADABLE = "could not be read"
-    OLDER = "are named by lists that were replaced, or that wait"
+    OTHER_GENERATION = "are of other versions than the lists name, of older lists or newer ones"
     UNLISTED = "are named by no list"
     UNSELECTED = "are listed, and not selected"
     UNPROVABLE = "are listed without a sha256 and a size to prove them with"

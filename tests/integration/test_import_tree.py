@@ -132,6 +132,9 @@ async def test_what_is_damaged_is_told_by_kind_and_the_rest_is_taken(
     kernel.write_bytes(kernel.read_bytes()[:-1])
     (left / "a-link").symlink_to(initrd)
     (left / "notes").write_bytes(b"")
+    older = items[0].path.replace("20250701", "20250601.1")
+    (left / older).parent.mkdir()
+    (left / older).write_bytes(b"of an older generation")
     os.mkfifo(left / "fifo")
     (left / "streams/v1/other.sjson").write_text("not a document of this mirror")
     code, summary, result = await taken(commands, left)
@@ -143,6 +146,7 @@ async def test_what_is_damaged_is_told_by_kind_and_the_rest_is_taken(
         "other": ["fifo"],
         "document": ["streams/v1/other.sjson"],
         "unlisted": ["notes"],
+        "other_generation": [older],
         "hint": [".data/references.json"],
     }
     assert [one["path"] for one in summary["generations"][0]["missing"]] == sorted(

@@ -91,7 +91,7 @@ class TreeImport:
         target = edition or served
         selected = await self._selected(target)
         wanted_here = None if selected is None else {item.digest for item in selected}
-        wanted = await self._threads.slow(lambda: Wanted(counting, (), wanted_here))
+        wanted = await self._threads.slow(lambda: Wanted(counting, wanted_here))
         matched = await self._matched(wanted)
         self._pin = f"import {order.mirror}: {printable(_selection(order, str(self._folder.root))):.100}"
         wanted_digests = {one.item.digest for one in matched.candidates} | {

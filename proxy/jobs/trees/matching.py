@@ -3,6 +3,7 @@
 A name proves nothing: what a file is shows when it is hashed. It only saves hashing files twice.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,8 @@ from proxy.trees.finding import HINTS, Entry, Sort, names_of
 from proxy.trees.leftovers import Kind, Leftovers, whole_name
 
 _DOCUMENTS = ("streams/",)
+_VERSION = re.compile(r"(?<![0-9])20[0-9]{6}(?:[._-][0-9]+)*(?![0-9])")
+"""A version as publishers write it: a day, and perhaps a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,15 @@ class Matched:
 class Wanted:
     """The items that lists want, of one generation or several."""
 
-    def __init__(
-        self, editions: Iterable[Edition], replaced: Iterable[Edition], selected: Collection[Digest] | None
-    ) -> None:
-        """Want what `editions` list: all, or only what is selected. `replaced` are known by name."""
+    def __init__(self, editions: Iterable[Edition], selected: Collection[Digest] | None) -> None:
+        """Want what `editions` list: all, or only what is selected."""
         self._editions = tuple(editions)
-        self._replaced = tuple(replaced)
+        self._shapes: set[str] = set()
         self.by_digest: dict[Digest, Item] = {}
         self.by_size: dict[int, dict[Digest, Item]] = {}
         for edition in self._editions:
             for item in edition.catalog:
+                self._shapes.add(_shape(item.path))
                 if selected is None or item.digest in selected:
                     self.by_digest.setdefault(item.digest, item)
                     self.by_size.setdefault(item.size_bytes, {})[item.digest] = item
@@ -65,9 +67,9 @@ class Wanted:
         """Whether a list names it and says nothing that would prove it."""
         return any(edition.catalog.is_unverifiable(name) for name in names for edition in self._editions)
 
-    def is_replaced(self, names: Iterable[str]) -> bool:
-        """Whether another list than those that count names it."""
-        return any(edition.served(name) is not None for name in names for edition in self._replaced)
+    def is_of_other_generation(self, names: Iterable[str]) -> bool:
+        """Whether lists name such a file of another version in its place."""
+        return any(_shape(name) in self._shapes for name in names)
 
     def is_document(self, names: Iterable[str]) -> bool:
         """Whether it is a document of these editions."""
@@ -113,6 +115,11 @@ def match(
     return matched
 
 
+def _shape(path: str) -> str:
+    """Return what a path has in common with that of other versions of the same file."""
+    return _VERSION.sub("*", path)
+
+
 def _kind_at_once(entry: Entry) -> Kind | None:
     """Return the kind of an entry that is certainly no item."""
     if entry.path.startswith(HINTS):
@@ -131,6 +138,6 @@ def _kind_of(entry: Entry, names: list[str], wanted: Wanted, *, is_part: bool) -
         return Kind.PART
     if wanted.is_unprovable(names):
         return Kind.UNPROVABLE
-    if wanted.is_replaced(names):
-        return Kind.OLDER
+    if wanted.is_of_other_generation(names):
+        return Kind.OTHER_GENERATION
     return Kind.DOCUMENT if entry.path.startswith(_DOCUMENTS) else Kind.UNLISTED
