@@ -27,6 +27,12 @@ NOBLE = ("--maas", "noble", "--arch", "amd64")
 INDEX = "streams/v1/index.sjson"
 
 
+class Nowhere:
+    """An origin that nobody can reach."""
+
+    url = "http://127.0.0.1:9/"
+
+
 @pytest.fixture
 def tree(tmp_path: Path, key: SigningKey) -> SignedTree:
     """Return a tree like MAAS's."""
@@ -85,6 +91,14 @@ async def test_sstream_mirror_takes_all_from_a_tree_on_a_plain_server(
     assert {path for path in files(copy) if not path.startswith(".data/")} == {
         path for path in files(www) if not path.endswith((".json", ".gpg"))
     }
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    other = Commands(elsewhere, Nowhere(), keyring)
+    done = await other.run("import", "--tree", str(copy), "--json")
+    summary = events(done)["summary"]
+    assert (done.returncode, summary["taken_files"]) == (0, len({one.digest for one in tree.items}))
+    assert set(summary["leftovers"]) == {"hint"}
 
 
 async def commands_process(*command: str) -> int:

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from support.commands import Commands, Result
+from support.exchange import read
 from support.keys import SigningKey
 from support.origin import Origin
+from support.serving import run_service
 from support.tree import SignedTree, TreeItem
+from yarl import URL
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -250,3 +253,52 @@ async def test_a_tree_of_a_server_is_fetched(
         code, _, result = await taken(commands, f"{server.url}streams/v1", "maas", f"product_name={PRODUCT}")
     assert code == COMPLETE, result.stderr
     assert await commands.held(items) == items
+
+
+async def test_a_tree_without_the_plain_flavours_replaces_one_that_had_them(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], copy: Copy
+) -> None:
+    code, summary, _ = await taken(commands, tree.root)
+    assert (code, summary["taken_files"]) == (COMPLETE, len(items))
+    add(tree, "20250801")
+    code, summary, result = await taken(commands, copy())
+    assert (code, summary["generations"][0]["state"]) == (COMPLETE, "served"), result.stderr
+    assert await ready(commands, "version_name=20250801") == 0
+
+
+async def test_a_tree_of_another_stream_is_refused(
+    commands: Commands, items: list[TreeItem], copy: Copy, tmp_path: Path, key: SigningKey
+) -> None:
+    assert (await taken(commands, copy()))[1]["taken_files"] == len(items)
+    other = SignedTree(tmp_path / "candidate", key)
+    other.add_item(PRODUCT, "20250801", "squashfs", content_id="com.ubuntu.maas:candidate:v3:download")
+    other.publish()
+    code, summary, _ = await taken(commands, other.root)
+    assert (code, "another stream" in summary["only_blobs"]) == (REFUSED, True)
+
+
+async def test_a_running_server_serves_what_was_taken_at_once(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], copy: Copy
+) -> None:
+    settings = 'listen = ["127.0.0.1:0"]\nworkers = 1\n'
+    commands.config.write_text(settings + commands.config.read_text())
+    async with run_service(commands.config) as server:
+        assert (await read(URL(f"{server.base}/m/{INDEX}"))).status == 503
+        assert (await taken(commands, copy()))[0] == COMPLETE
+        for path in (INDEX, items[0].path):
+            reply = await read(URL(f"{server.base}/m/{path}"))
+            assert (reply.status, reply.body) == (200, (tree.root / path).read_bytes())
+
+
+async def test_where_servers_are_trusted_a_folder_proves_nothing(
+    commands: Commands, items: list[TreeItem], copy: Copy
+) -> None:
+    text = commands.config.read_text().replace(
+        '"http://127.0.0.1:9/"]', '"https://127.0.0.1:9/"]\ntrust = "tls"'
+    )
+    lines = [line for line in text.splitlines() if not line.startswith("keyring")]
+    commands.config.write_text("\n".join(lines))
+    code, summary, result = await taken(commands, copy())
+    assert code == REFUSED, result.stderr
+    assert "trusts its servers" in summary["only_blobs"]
+    assert await commands.held(items) == []
