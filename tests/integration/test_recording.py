@@ -1,5 +1,6 @@
 """A recording takes what clients really asked for, however it was answered, and nothing else."""
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -126,17 +127,17 @@ async def test_a_reply_that_was_ready_before_is_recorded_too(
 async def test_recordings_do_not_disturb_each_other(
     proxy: RunningProxy, site: Site, items: list[TreeItem], clock: Clock
 ) -> None:
-    await site.run("start", "all")
-    await site.run("start", "others", "--client", "192.0.2.0/24")
-    await site.run("start", "ours", "--client", "127.0.0.0/8", "--client", "::1", "--most", "2")
-    await site.run("start", "other-mirrors", "--mirror", "test", "--for", "1h")
+    await asyncio.gather(
+        site.run("start", "all"),
+        site.run("start", "others", "--client", "192.0.2.0/24"),
+        site.run("start", "ours", "--client", "127.0.0.0/8", "--client", "::1", "--most", "2"),
+        site.run("start", "hour", "--mirror", "test", "--for", "1h"),
+    )
     for item in items[:3]:
         await proxy.read(item.path)
-    for name in ("all", "other-mirrors"):
-        assert len(await site.taken(name)) == 3
-    assert await site.taken("others") == set()
+    names = ("all", "others", "ours", "hour")
+    assert [len(one) for one in await asyncio.gather(*map(site.taken, names))] == [3, 0, 2, 3]
     full = await site.run("show", "ours")
-    assert len(await site.taken("ours")) == 2
     assert "1 more request could not be recorded" in full.stderr
 
     assert "say which one" in (await site.run("stop")).stderr
@@ -144,12 +145,11 @@ async def test_recordings_do_not_disturb_each_other(
     assert "has ended already" in (await site.run("stop", "all")).stderr
     clock.advance(7200)  # After the hour of the last one, too.
     await proxy.read(items[3].path)
-    assert len(await site.taken("all")) == 3
-    assert len(await site.taken("other-mirrors")) == 3
+    assert [len(one) for one in await asyncio.gather(*map(site.taken, names))] == [3, 0, 2, 3]
 
     assert "already" in (await site.run("start", "all")).stderr
-    for name in ("all", "others", "ours", "other-mirrors"):
-        assert (await site.run("delete", name)).returncode == 0
+    deleted = await asyncio.gather(*(site.run("delete", name) for name in names))
+    assert [one.returncode for one in deleted] == [0] * 4
     assert not await proxy.cache.storage.threads.ledger(proxy.cache.storage.pins.names)
     assert "there are none" in (await site.run("show", "all")).stderr
     audit = [json.loads(line) for line in (proxy.config.data_dir / "audit.log").read_text().splitlines()]

@@ -4,8 +4,8 @@ import os
 import signal
 from pathlib import Path
 
-from support.commands import run_program
 from support.tree import SignedTree
+from support.warm import run_warm
 from support.workers import Workers, ended, run_workers
 
 from proxy.bundles.lockfile import read_lockfile
@@ -29,18 +29,18 @@ async def test_all_workers_record_and_a_killed_one_loses_nothing_that_was_shown(
     )
     tree.publish()
 
-    def record(*arguments: str) -> str:
+    async def record(*arguments: str) -> str:
         config = ("--config", str(tmp_path / "config.toml"))
-        result = run_program("record", arguments[0], *config, *arguments[1:], folder=tmp_path)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+        status, out, err = await run_warm(["record", arguments[0], *config, *arguments[1:]])
+        assert status == 0, err
+        return out.decode()
 
     async with run_workers(tmp_path, mirror) as workers:
         one, other = workers.pids
-        record("start", "lab")
+        await record("start", "lab")
         await read(workers, one, first.path)
         await read(workers, other, second.path)
-        shown = record("show", "lab")
+        shown = await record("show", "lab")
         assert first.path in shown
         assert second.path in shown
         os.kill(one, signal.SIGKILL)
@@ -49,7 +49,7 @@ async def test_all_workers_record_and_a_killed_one_loses_nothing_that_was_shown(
         (new,) = {*workers.pids} - {other}
         await read(workers, new, first.path)
         await read(workers, new, third.path)
-        record("stop", "--lock", str(tmp_path / "lab.lock"))
+        await record("stop", "--lock", str(tmp_path / "lab.lock"))
         await read(workers, other, third.path)
     (locked,) = read_lockfile((tmp_path / "lab.lock").read_bytes()).locked
     assert {one.path for one in locked.contents.items} == {first.path, second.path, third.path}
