@@ -126,6 +126,13 @@ async def test_where_tls_is_trusted_only_what_was_accepted_counts(
     async with run_proxy(config, clock, lockfile=lockfile) as proxy:
         assert (await proxy.read(item.path)).body == item.read()
         assert (await proxy.read(plain)).status == 200
+    add(tree, "20250801")
+    tree.publish()
+    async with run_proxy(config, clock) as proxy:
+        assert await proxy.cache.refresh("test") is None
+    with pytest.raises(LockRefused, match="not those that were accepted here"):
+        async with run_proxy(config, clock, lockfile=lockfile):
+            pass
     with pytest.raises(LockRefused, match="verified"):
         async with run_proxy(replace(config, data_dir=tmp_path / "empty"), clock, lockfile=lockfile):
             pass
