@@ -123,7 +123,11 @@ def start(
 @click.argument("name", required=False)
 @lock_output_option
 def stop(config_file: Path | None, data_dir: Path | None, name: str | None, lock: LockOutput | None) -> None:
-    """End the recording NAME, or the only one that runs; --lock writes what it took into a lockfile."""
+    """End the recording NAME, or the only one that runs; --lock writes what it took into a lockfile.
+
+    \b
+      sstream-proxy record stop lab --lock lab.lock
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
 
     async def end(recordings: Recordings, cache: Cache) -> Shown:
@@ -147,7 +151,11 @@ def show(
 
     A lockfile names every file by path, size and sha256, with the documents' own bytes, so that upstream
     may move on. `prefetch`, `ready`, `export` and `serve` take it by --lock.
-    """
+
+    \b
+      sstream-proxy record show lab
+      sstream-proxy record show lab --lock lab.lock
+    """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
 
     async def look(recordings: Recordings, cache: Cache) -> Shown:
@@ -166,7 +174,11 @@ def show(
 @config_option
 @data_dir_option
 def list_(config_file: Path | None, data_dir: Path | None) -> None:
-    """List all recordings, the newest last."""
+    """List all recordings, the newest last.
+
+    \b
+      sstream-proxy record list
+    """  # noqa: D301 - click wants the backspace that \b is
     found = _act(load(config_file, data_dir=data_dir), lambda recordings, _: recordings.all())
     for one in found:
         click.echo(_summary(one))
@@ -179,7 +191,11 @@ def list_(config_file: Path | None, data_dir: Path | None) -> None:
 @data_dir_option
 @click.argument("name")
 def delete(config_file: Path | None, data_dir: Path | None, name: str) -> None:
-    """Delete the recording NAME, whether it runs or not; eviction may take again what it kept."""
+    """Delete the recording NAME, whether it runs or not; eviction may take again what it kept.
+
+    \b
+      sstream-proxy record delete lab
+    """  # noqa: D301 - click wants the backspace that \b is
     _act(load(config_file, data_dir=data_dir), lambda recordings, _: recordings.delete(name))
     click.echo(f"deleted the recording {name}")
 
