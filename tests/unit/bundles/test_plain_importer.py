@@ -13,6 +13,8 @@ from support.drafted_bundles import IMPORTER, Draft, Ended, draft_of, files_of, 
 from support.keys import SigningKey
 from support.tree import SignedTree
 
+from proxy.bundles.plain_importer import Keyring, Stop
+
 OLDEST = (3, 8)
 PRODUCT = "com.ubuntu.maas:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -305,3 +307,41 @@ def test_it_says_what_to_install(tree: SignedTree, tmp_path: Path, keyring: Path
 @pytest.mark.parametrize("arguments", [[], ["--to", "tree"], ["--keyring", "ring"], ["--what"]])
 def test_wrong_usage_is_told(arguments: list[str]) -> None:
     assert run_importer(*arguments).code == 2
+
+
+TEXT = b'{"format": "index:1.0"}\n'
+
+
+def refusal(key: SigningKey, document: bytes, folder: Path) -> str | None:
+    """Return why a document is refused by whoever has a key, None if it is not."""
+    (folder / "ring").write_bytes(key.public_binary())
+    try:
+        text = Keyring(str(folder / "ring"), folder).text(document, "it")
+    except Stop as stop:
+        return f"{stop.code} {stop}"
+    assert text.split() == TEXT.split()
+    return None
+
+
+def test_keys_that_have_expired_or_been_revoked_and_broken_hashes_do_not_count(tmp_path: Path) -> None:
+    with SigningKey.expired() as expired, SigningKey.revoked() as revoked, SigningKey() as key:
+        for one in (expired, revoked):
+            assert "4 Refused: it has no good signature" in str(refusal(one, one.clearsign(TEXT), tmp_path))
+        assert "4 Refused: it has no good signature" in str(
+            refusal(key, key.clearsign(TEXT, digest_algo="SHA1"), tmp_path)
+        )
+        assert refusal(key, key.clearsign_with(revoked, TEXT), tmp_path) is None
+        assert refusal(key, key.clearsign(TEXT).replace(b"\n", b"\r\n"), tmp_path) is None
+
+
+def test_what_gpgv_passes_over_is_refused(key: SigningKey, tmp_path: Path) -> None:
+    document = key.clearsign(TEXT)
+    assert refusal(key, document, tmp_path) is None
+    padded = document.replace(TEXT, TEXT[:-1] + b" " * 20_000 + b'{"hidden": 1}\n')
+    for changed in (
+        padded,
+        document + document,
+        document.replace(b"Hash:", b"Comment: x\nHash:"),
+        document[:-40],
+    ):
+        assert refusal(key, changed, tmp_path) is not None
