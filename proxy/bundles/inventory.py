@@ -77,7 +77,8 @@ def write_inventory(held: Iterable[Contents]) -> bytes:
     held = list(held)
     lines = [f"# sstream-proxy inventory {_VERSION}"]
     lines += [f"# {summary(one)}" for one in held]
-    lines += [f"{file.sha256}  {printable(file.path)}" for one in held for file in one.files()]
+    files = [f"{file.sha256}  {printable(file.path)}" for one in held for file in one.files()]
+    lines += dict.fromkeys(files)  # Several generations of a mirror share most of theirs.
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -9,7 +9,7 @@ from proxy.bundles.inventory import summary, write_inventory, write_short
 from proxy.cli.options import UsageFault, config_option, data_dir_option, load
 from proxy.cli.running import run_with_cache
 from proxy.cli.selecting import origins_of
-from proxy.jobs.exporting.selecting import select_held
+from proxy.jobs.importing.holdings import held_contents
 
 
 @click.command(short_help="Say what is here, for an export elsewhere.")
@@ -24,7 +24,7 @@ def inventory(
     """Write which files are here: lists, and the items that they name.
 
     Where the next bundle is made, `export --since FILE` leaves them out. Without a MIRROR all
-    are meant of which something is here.
+    are meant of which something is here. What was imported and waits for more counts too.
 
     \b
       sstream-proxy inventory > inventory.txt
@@ -35,9 +35,9 @@ def inventory(
         raise UsageFault("--short and --digest are two different things: give one of them")
     config = load(config_file, data_dir=data_dir, offline=True)
     origins = origins_of(config, mirrors or tuple(mirror.name for mirror in config.mirrors))
-    selected = run_with_cache(config, lambda cache: select_held(cache, origins, skips_empty=not mirrors))
+    held = run_with_cache(config, lambda cache: held_contents(cache, origins, skips_empty=not mirrors))
     if digest:
-        sys.stdout.write("".join(f"{summary(one)}\n" for one in selected.contents))
+        sys.stdout.write("".join(f"{summary(one)}\n" for one in held))
     else:
-        written = write_short(selected.contents) if short else write_inventory(selected.contents)
+        written = write_short(held) if short else write_inventory(held)
         sys.stdout.write(written.decode())

@@ -322,3 +322,61 @@ def test_what_does_not_go_together_is_said(
     done = _run(Commands(tmp_path, origin, keyring), "export", *options)
     assert done.returncode == 2
     assert reason in done.stderr
+
+
+class Nowhere:
+    """An origin that nobody can reach."""
+
+    url = "http://127.0.0.1:9/"
+
+
+class Folder:
+    """An origin that is a folder of this machine."""
+
+    def __init__(self, tree: SignedTree) -> None:
+        self.url = f"file://{tree.root}/"
+
+
+def test_what_was_imported_and_waits_is_in_the_inventory_of_the_far_side(
+    key: SigningKey, keyring: Path, tmp_path: Path
+) -> None:
+    tree = SignedTree(tmp_path / "small", key)
+    _add(tree, "20250701")
+    for site in ("near", "far"):
+        (tmp_path / site).mkdir()
+    near = Commands(tmp_path / "near", Folder(tree), keyring)
+    far = Commands(tmp_path / "far", Nowhere(), keyring)
+    assert _run(near, "prefetch").returncode == 0
+    _export(near, tmp_path / "first")
+    assert _run(far, "import", str(tmp_path / "first")).returncode == 0
+    assert _held(far) == _files_of(tmp_path / "first")
+
+    _add(tree, "20250801")
+    assert _run(near, "prefetch").returncode == 0
+    _export(near, tmp_path / "b.tar", "--part-size", "1MiB", "--since", str(tmp_path / "first"))
+    one, two = sorted(tmp_path.glob("b-*of*.tar"))
+    assert _run(far, "import", str(two)).returncode == 3
+    inventory = tmp_path / "inventory.txt"
+    inventory.write_text(_run(far, "inventory").stdout)
+    _export(near, tmp_path / "rest", "--since", str(inventory))
+
+    carried = {file.sha256 for file in _contents(tmp_path / "rest").files() if file.is_carried}
+    assert carried == {file.sha256 for file in _contents(one).items if file.part == 1}
+    assert _run(far, "import", str(tmp_path / "rest")).returncode == 0
+    assert _run(far, "ready").returncode == 0
+    assert _held(far) >= _files_of(one)
+
+
+def _add(tree: SignedTree, version: str) -> None:
+    for name in ("squashfs", "boot-kernel"):
+        tree.add_item("com.ubuntu.maas:24.04", version, name, size=700_000)
+    tree.publish()
+
+
+def _held(commands: Commands) -> set[str]:
+    lines = _run(commands, "inventory").stdout.splitlines()
+    return {line.split()[0] for line in lines if not line.startswith("#")}
+
+
+def _files_of(bundle: Path) -> set[str]:
+    return {one.sha256 for one in _contents(bundle).files()}
