@@ -168,7 +168,7 @@ def test_what_was_interrupted_goes_on(commands: Commands, tmp_path: Path) -> Non
     (folder / "index.json").rename(folder / "index.json.part")
     (folder / blob_path(one)).unlink()
     (folder / (blob_path(one) + ".part")).write_bytes(b"half")
-    (folder / blob_path(two)).write_bytes(b"bad")
+    (folder / blob_path(two)).write_bytes(bytes((folder / blob_path(two)).stat().st_size))
     said = _export(commands, folder, "--copy")
     assert (
         f"{len(_contents(folder).documents) + len(_contents(folder).items) - 2} files there already" in said
@@ -270,6 +270,9 @@ def test_an_operators_signature_is_over_the_contents_and_is_made_once(
     assert subprocess.run(command, check=False).returncode == 0
 
     (tmp_path / "bundle/index.json").rename(tmp_path / "bundle/index.json.part")
+    (tmp_path / "gpg").mkdir(mode=0o700)
+    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "gpg"))
+    subprocess.run(["gpg", "--batch", "--import"], input=key.public_binary(), check=True)
     _export(commands, tmp_path / "bundle", "--sign", key.fingerprint)
     assert Earlier.read(tmp_path / "bundle").signatures == earlier.signatures
 
