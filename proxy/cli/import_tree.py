@@ -176,7 +176,7 @@ def _lines(report: TreeImportReport) -> list[str]:
     for kind, found in report.leftovers.kinds():
         if not kind.is_damage:
             paths = ", ".join(path for path, _ in found[:_MOST_SHOWN])
-            told.append(f"  {counted(len(found), 'entry', 'entries')} {kind.value}: {paths}{_more(found)}")
+            told.append(f"  {counted(len(found), 'entry', 'entries')}: {kind.value}: {paths}{_more(found)}")
     return told
 
 
@@ -191,7 +191,7 @@ def _problems(report: TreeImportReport) -> list[str]:
     for kind, found in report.leftovers.kinds():
         if kind.is_damage:
             named = [f"{path} ({why})" if why else path for path, why in found[:_MOST_SHOWN]]
-            told.append(f"{counted(len(found), 'file')} {kind.value}: {', '.join(named)}{_more(found)}")
+            told.append(f"{counted(len(found), 'file')}: {kind.value}: {', '.join(named)}{_more(found)}")
     missing = {one.path: one.size_bytes for one in report.missing}
     for outcome in report.generation.outcomes:
         missing.update({one.path: one.size for one in outcome.missing})

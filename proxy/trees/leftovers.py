@@ -12,24 +12,29 @@ _PARTS = (".part", ".filepart", ".partial", ".!ut", ".tmp", ".lftp-pget-status")
 class Kind(enum.Enum):
     """A kind of leftover, and what it means."""
 
-    WRONG_HASH = "have other bytes than the lists say, and were not taken"
-    WRONG_SIZE = "have another size than the lists say, and were not taken"
-    PART = "are downloads that were broken off, and were not taken"
-    CHANGED = "were written while they were read, and were not taken: run it again"
-    UNREADABLE = "could not be read"
-    OTHER_GENERATION = "are of other versions than the lists name, of older lists or newer ones"
-    UNLISTED = "are named by no list"
-    UNSELECTED = "are listed, and not selected"
-    UNPROVABLE = "are listed without a sha256 and a size to prove them with"
-    DOCUMENT = "are documents that the index does not name, or that nothing proves"
-    HINT = "are sstream-mirror's notes (.data/), which prove nothing"
-    LINK = "are symbolic links, which are not followed"
-    OTHER = "are devices, FIFOs or sockets, which are not opened"
+    WRONG_HASH = "other bytes than the lists say, not taken"
+    WRONG_SIZE = "another size than the lists say, not taken"
+    PART = "broken off in the middle, not taken"
+    CHANGED = "written while it was read, not taken: run it again"
+    UNREADABLE = "unreadable"
+    OTHER_GENERATION = "of other versions than the lists name, of older lists or newer ones"
+    UNLISTED = "named by no list"
+    UNSELECTED = "listed, and not selected"
+    UNPROVABLE = "listed without a sha256 and a size to prove it with"
+    DOCUMENT = "a document that the index does not name, or that nothing proves"
+    HINT = "a note of sstream-mirror (.data/), which proves nothing"
+    LINK = "a symbolic link, which is not followed"
+    OTHER = "a device, FIFO or socket, which is not opened"
 
     @property
     def is_damage(self) -> bool:
-        """Whether something of a file that the lists name is missing because of it."""
-        return self in {Kind.WRONG_HASH, Kind.WRONG_SIZE, Kind.PART, Kind.CHANGED, Kind.UNREADABLE}
+        """Whether somebody should look at it."""
+        return self in {Kind.WRONG_HASH, Kind.WRONG_SIZE, Kind.PART} or self.is_unknown
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether another run may find that it is wanted."""
+        return self in {Kind.CHANGED, Kind.UNREADABLE}
 
 
 @dataclass(slots=True)

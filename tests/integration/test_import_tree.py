@@ -105,8 +105,10 @@ async def test_what_sstream_mirror_left_is_served_without_being_copied(
         assert all(commands.blob(one).samefile(left / one.path) for one in items)
     assert await ready(commands, f"product_name={PRODUCT}") == 0
 
+    (left / f"{items[0].path}.part").write_bytes(b"broken off, and begun anew")
     code, summary, _ = await taken(commands, left)
     assert (code, summary["taken_files"], summary["held_files"]) == (COMPLETE, 0, len(items))
+    assert kinds(summary)["part"] == [f"{items[0].path}.part"]
 
 
 async def test_files_are_found_by_their_bytes_wherever_they_lie(

@@ -100,11 +100,11 @@ class TreeImport:
         await self._threads.ledger(self._storage.pins.pin_all, self._pin, wanted_digests)
         adopter = Adopter(self._storage, self._folder, self.report, self._progress)
         taken = await adopter.take(matched, wanted)
+        meant = selected if selected is not None else [*matched.held, *matched.damaged, *taken]
         if edition is not None:
-            meant = selected if selected is not None else [*matched.held, *matched.damaged, *taken]
             await self._keep(edition, meant)
         await self._activation.serve_complete(order.mirror)
-        await self._tell_missing(selected, target)
+        await self._tell_missing(meant)
 
     # Documents
 
@@ -201,13 +201,11 @@ class TreeImport:
         )
         await self._activation.keep(order.mirror, waiting)
 
-    async def _tell_missing(self, selected: Iterable[Item] | None, target: Edition | None) -> None:
-        """Note what is selected, or was to be in the tree, and is not here."""
+    async def _tell_missing(self, meant: Iterable[Item]) -> None:
+        """Note what was to be in the tree, or is selected, and is not here."""
         for outcome in self.report.generation.outcomes:
             outcome.missing = tuple(await self._activation.missing(outcome.contents))
-        if selected is None or target is None:
-            return
-        store, items = self._storage.store, list(selected)
+        store, items = self._storage.store, dict.fromkeys(meant)
         self.report.missing = await self._threads.slow(
             lambda: [one for one in items if not store.is_whole(one.digest, one.size_bytes)]
         )

@@ -25,10 +25,10 @@ class TreeImportReport:
     held_files: int = 0
     """Of those in the tree: how many were here before."""
     missing: list[Item] = field(default_factory=list)
-    """What is selected and not here."""
+    """What is selected, or has its name in the tree, and is not here."""
 
     @property
     def is_incomplete(self) -> bool:
         """Whether something that was to be here is not."""
-        is_damaged = any(kind.is_damage for kind, _ in self.leftovers.kinds())
-        return bool(self.missing) or is_damaged or self.generation.is_incomplete
+        is_unknown = any(kind.is_unknown for kind, _ in self.leftovers.kinds())
+        return bool(self.missing) or is_unknown or self.generation.is_incomplete
