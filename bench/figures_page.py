@@ -53,10 +53,10 @@ _FIGURES = (
     ),
     _Figure(
         "carry",
-        "export: rate to cp --reflink=auto",
-        "speed of an export to a folder, beside `cp --reflink=auto`",
+        "export of 4 GiB: rate to cp --reflink=auto",
+        "speed of an export of 4 GiB to a folder, beside `cp --reflink=auto`",
     ),
-    _Figure("carry", "import: rate to sha256sum", "speed of an import, beside `sha256sum`"),
+    _Figure("carry", "import of 1 GiB: rate to sha256sum", "speed of an import of 1 GiB, beside `sha256sum`"),
 )
 
 
