@@ -354,7 +354,7 @@ def test_an_action_works_for_a_user_without_a_name() -> None:
         pytest.skip("only root can become somebody else")
     code = (
         "import os; os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
-        "from proxy.cli.actions import _user\nprint(_user())"
+        "from proxy.cli.who import user\nprint(user())"
     )
     environ = {
         key: text for key, text in os.environ.items() if key not in {"LOGNAME", "USER", "LNAME", "USERNAME"}
