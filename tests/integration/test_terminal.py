@@ -1,6 +1,7 @@
 """The program and whoever started it: closed streams, readers that leave, odd letters, lost folders."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -100,6 +101,17 @@ async def test_an_interruption_says_what_to_type_and_that_goes_on(
     assert done.returncode == 0, done.stderr
     assert "fetching 293.0 KiB in 2 files" in done.stderr
     assert await commands.held(items) == items
+
+
+async def test_what_is_told_of_an_export_through_a_pipe_does_not_get_into_it(commands: Commands) -> None:
+    """By programs nor by people: the tar is alone on standard output, and `import` takes it."""
+    assert (await commands.run("prefetch")).returncode == 0
+    done = await in_shell(commands, "proxy export $C --to - --json | proxy import $C - --json")
+    for stream in (done.stdout, done.stderr):
+        assert {"item", "summary"} & {json.loads(line)["event"] for line in stream.splitlines()}, stream
+    done = await in_shell(commands, "proxy export $C --to - | proxy import $C - ; echo ${PIPESTATUS[@]}")
+    assert done.stdout.splitlines()[-1] == "0 0"
+    assert "exporting " in done.stderr
 
 
 async def test_a_terminal_sees_progress_that_waits_and_is_left_as_it_was(
