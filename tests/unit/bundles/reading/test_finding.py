@@ -1,5 +1,6 @@
 """Bundles on a medium: found wherever they lie, and never by way of a link."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,14 +8,15 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 from support.bundles import put, write_bundle, write_tar
 from support.tree import SignedTree
 
-from proxy.bundles.contents import Contents, File
+from proxy.bundles.contents import Contents, ContentsUnreadable, File
 from proxy.bundles.oci import BLOBS, INDEX_PATH, LAYOUT_PATH, LayoutUnreadable, blob_path
-from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused
+from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
 from proxy.bundles.reading.finding import Findings
 from proxy.bundles.reading.heads import Head, NoBundle, read_heads
 from proxy.bundles.reading.pipe import Pipe
@@ -22,6 +24,7 @@ from proxy.digest import digest_of
 
 INDEX = "streams/v1/index.json"
 ITEM = "noble/kernel"
+_SAID = (ArchiveCut, ArchiveRefused, ContentsUnreadable, LayoutUnreadable, MediumFault, NoBundle)
 
 
 @pytest.fixture
@@ -191,3 +194,31 @@ def test_items_pass_by_without_being_kept(bundle: Path, tmp_path: Path) -> None:
         layouts = pipe.layouts()
         layout = next(layouts)
         assert {len(blob.read()) for blob in layout.blobs()} >= {6000, 99_999}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_changed_in_a_bundle_only_what_says_so_is_raised(
+    bundle: Path, tmp_path: Path, seed: int
+) -> None:
+    chance = Random(seed)
+    whole = write_tar(tmp_path / "whole.tar", bundle).read_bytes()
+    heads = whole.index(b"kernelkernel")
+    for number in range(40):
+        raw = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            raw[chance.randrange(heads)] = chance.choice(b'\0 /.0179"{}[]x\xff')
+        path = tmp_path / f"{number}.tar"
+        path.write_bytes(raw[: chance.choice([len(raw), chance.randrange(len(raw))])])
+        with contextlib.suppress(*_SAID):
+            blobs_at(path)
+        with contextlib.suppress(*_SAID):
+            for head in heads_at(path):
+                assert digest_of(head.text) == head.digest
+        with (
+            path.open("rb") as file,
+            closing(Pipe("pipe", file.fileno(), tmp_path)) as pipe,
+            contextlib.suppress(*_SAID),
+        ):
+            for layout in pipe.layouts():
+                assert all(digest_of(head.text) == head.digest for head in read_heads(layout))
+                assert all(len(blob.read()) <= blob.size_bytes for blob in layout.blobs())
