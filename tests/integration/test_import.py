@@ -20,6 +20,7 @@ from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from yarl import URL
 
 from proxy.digest import digest_of
+from proxy.store.pins import Pins
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -394,3 +395,37 @@ async def test_usage_is_told(commands: Commands, tree: SignedTree, tmp_path: Pat
     for wrong in ([tmp_path / "nothing"], [folder, "--mirror", "x"], ["-", "--dry-run"], []):
         code, _, result = await imported(commands, *wrong)
         assert (code, "Traceback" in result.stderr) == (USAGE, False)
+
+
+async def test_what_nothing_proves_is_not_taken_and_not_waited_for(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    await imported(commands, write_bundle(tmp_path / "1", tree, contents_of(tree)))
+    [_, vague] = add(tree, "20250801")
+    del tree.version(PRODUCT, "20250801")["items"]["boot-kernel"]["sha256"]
+    tree.publish()
+    code, summary, _ = await imported(
+        commands, write_bundle(tmp_path / "2", tree, contents_of(tree, generation=2))
+    )
+    assert (code, states(summary)) == (COMPLETE, [(2, "served")])
+    assert summary["generations"][0]["unprovable"] == [vague.path]
+    assert not await commands.held([vague])
+
+
+async def test_what_waited_is_let_go_once_something_newer_is_served(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    await imported(commands, write_bundle(tmp_path / "1", tree, contents_of(tree)))
+    new, lost = add(tree, "20250801")
+    two = write_bundle(tmp_path / "2", tree, contents_of(tree, generation=2), without=[lost.path])
+    await imported(commands, two)
+    assert await commands.in_ledger(lambda ledger: new.digest in Pins(ledger).protected())
+    tree.remove_version("20250801")
+    add(tree, "20250901")
+    three = write_bundle(tmp_path / "3", tree, contents_of(tree, generation=3))
+    code, summary, _ = await imported(commands, three)
+    assert (code, states(summary)) == (COMPLETE, [(3, "served"), (2, "replaced")])
+    pinned = await commands.in_ledger(lambda ledger: Pins(ledger).pinned_by("import maas: everything"))
+    assert pinned == {item.digest for item in tree.items}

@@ -3,7 +3,7 @@
 Until then a generation waits. One waits no longer once something newer is served.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from proxy.bundles.contents import Contents, ContentsUnreadable, File, read_contents
@@ -49,13 +49,13 @@ class Activation:
 
     async def serve_complete(self, mirror: str) -> None:
         """Serve those generations of a mirror that are complete, the oldest first."""
-        is_changed = False
+        served: dict[str, Contents] = {}
         for waiting in await self._waiting(mirror):
             contents = await self._contents_of(waiting)
             if contents is None:
                 await self._end(mirror, waiting)  # The store has lost what says what it needs.
                 continue
-            missing = await self.missing(contents)
+            missing = await self.missing(contents, waiting.unprovable)
             recorded = await self._cache.recorded(mirror)
             given = self._given(mirror, waiting)
             if missing and recorded is not None and is_of(recorded, contents):
@@ -65,17 +65,26 @@ class Activation:
                 sizes = {one.sha256: one.size for one in missing}
                 size_bytes = sum(sizes.values())
                 await self.keep(mirror, replace(waiting, missing_files=len(sizes), missing_bytes=size_bytes))
-            else:
-                is_changed |= await self._serve(mirror, waiting, contents)
-        if is_changed:
+            elif await self._serve(mirror, waiting, contents):
+                served[waiting.pin] = contents
+        if served:
             await self._end_replaced(mirror)
+        for pin, contents in served.items():
+            await self._let_go(mirror, pin, contents)
 
-    async def missing(self, contents: Contents) -> list[File]:
-        """Return the items that a generation names and that are not in the store."""
+    async def missing(self, contents: Contents, unprovable: Collection[str] = ()) -> list[File]:
+        """Return the items that a generation names and that are not in the store.
+
+        `unprovable` are those that nothing proves, and that are not waited for.
+        """
         store = self._storage.store
 
         def look() -> list[File]:
-            return [one for one in contents.items if not store.is_whole(one.sha256, one.size)]
+            return [
+                one
+                for one in contents.items
+                if one.path not in unprovable and not store.is_whole(one.sha256, one.size)
+            ]
 
         return await self._threads.slow(look)
 
@@ -99,7 +108,6 @@ class Activation:
         outcome.state, outcome.why = State.SERVED, ""
         outcome.is_new |= before is None or before.number != after.number
         await self._end(mirror, waiting)
-        await self._let_go(mirror, waiting.pin, contents)
         return True
 
     async def _end_replaced(self, mirror: str) -> None:

@@ -88,7 +88,7 @@ class Importing:
             await self._activation.serve_complete(mirror)
         for outcome in self.report.outcomes:
             if outcome.state in {State.WAITING, State.SERVED}:
-                outcome.missing = tuple(await self._activation.missing(outcome.contents))
+                outcome.missing = tuple(await self._activation.missing(outcome.contents, outcome.unprovable))
             if outcome.state is State.WAITING:
                 outcome.why = outcome.why or _WAITS
 
@@ -241,6 +241,7 @@ class Importing:
                 pin=bundle.pin,
                 bundle=bundle.sources,
                 since=self._storage.ledger.clock(),
+                unprovable=tuple(one.unprovable),
                 accepts_older=self._order.accepts_older,
             )
             await self._activation.keep(bundle.mirror, waiting)

@@ -35,6 +35,8 @@ class Waiting:
     missing_files: Count = 0
     missing_bytes: Count = 0
     """What it lacked when somebody looked last."""
+    unprovable: tuple[str, ...] = ()
+    """Items of it that its lists name without saying what proves them: these are not waited for."""
     accepts_older: bool = False
     """Whether an operator lets it replace what is newer."""
 
