@@ -87,7 +87,6 @@ SAMPLES: dict[str, Sample] = {
     "waiting/": Sample(
         lambda _: MIRROR,
         [{"contents": "0" * 64, "generation": 1, "accepted_at": 1.0, "pin": "x", "since": 1.0}],
-        is_read=False,
     ),
     "rate/": Sample(lambda _: MIRROR, 1e6),
 }
