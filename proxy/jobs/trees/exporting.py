@@ -99,7 +99,7 @@ class TreeExport:
     async def _prepared(self, order: TreeOrder) -> tuple[TreeWriter, list[TreeFile]]:
         mirror = order.contents.mirror
         edition = await self._cache.edition(mirror)
-        stated = {path: one.updated for path, one in edition.generation.documents.items()}
+        stated = {one.digest: one.updated for one in edition.generation.documents.values()}
         files = tree_files(order.contents, stated)
         return TreeWriter(order.folder, self._cache.storage.store, may_link=order.may_link), files
 

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 from proxy.bundles.contents import Contents
+from proxy.digest import Digest
 from proxy.trees.dates import document_dates, item_date
 from proxy.trees.planning import TreeFile
 
 
-def tree_files(contents: Contents, stated: Mapping[str, float | None]) -> list[TreeFile]:
-    """Return the files of a tree, documents first; `stated` are the dates that documents state."""
-    updated = {one.path: stated.get(one.path) for one in contents.documents}
+def tree_files(contents: Contents, stated: Mapping[Digest, float | None]) -> list[TreeFile]:
+    """Return the files of a tree, documents first; `stated` are the dates that documents state, if known."""
+    updated = {one.path: stated.get(one.sha256) for one in contents.documents}
     updated[contents.index_path] = contents.updated
     dates = document_dates(updated, contents.index_path, contents.accepted_at)
     items_date = item_date(contents.updated, contents.accepted_at)
