@@ -20,6 +20,10 @@ _CODE_BITS = 0xFFFF
 """Of an error of libgpg-error; the rest says which program it comes from."""
 
 _NOT_THERE = "{user} has no secret key {key} here, nor its card: `gpg --list-secret-keys` lists what there is"
+_NO_TERMINAL = (
+    "pinentry cannot ask for the passphrase here: run this in a terminal, with GPG_TTY=$(tty),"
+    " or unlock the key beforehand"
+)
 
 # gnupg, doc/DETAILS, and libgpg-error's codes.
 _KEY_PROBLEMS = {
@@ -33,13 +37,13 @@ _KEY_PROBLEMS = {
 }
 _FAILURES = {
     11: "the passphrase was wrong",
-    17: "{user} has no secret key {key} at hand: is its card in the reader? `gpg --card-status` tells",
-    54: "the secret key {key} cannot be used: it may have expired",
+    17: _NOT_THERE,
+    54: "the secret key {key} cannot be used, it has expired or was revoked: `gpg --list-keys` tells",
     62: "nobody typed the passphrase in time",
     77: "gpg-agent does not run, and cannot be started: see `gpg-connect-agent /bye`",
     85: "there is no pinentry to ask for the passphrase: install one (sudo apt-get install pinentry-curses),"
     " or unlock the key beforehand",
-    86: "pinentry cannot ask here: run this in a terminal, with GPG_TTY=$(tty), or unlock the key beforehand",
+    86: _NO_TERMINAL,
     87: "the PIN was wrong",
     99: "the passphrase was not given",
     110: "the card was pulled out",
@@ -47,6 +51,7 @@ _FAILURES = {
     119: "gpg's program for cards is missing: sudo apt-get install scdaemon",
     130: "the card's PIN is blocked: `gpg --card-edit` unblocks it",
     198: "the passphrase was not given",
+    32870: _NO_TERMINAL,
 }
 
 
@@ -81,7 +86,7 @@ class Signer:
 
     def __call__(self, contents: Contents, written: bytes) -> bytes:
         """Return an armored detached signature over contents as they are written. Raises SigningFault."""
-        done = self._gpg(["--armor", "--local-user", self.key, "--detach-sign", "--output", "-"], written)
+        done = self._gpg(["--armor", f"--local-user={self.key}", "--detach-sign", "--output", "-"], written)
         if done.returncode == 0 and done.stdout:
             return done.stdout
         why = self._reason(done.stderr.decode(errors="replace"))
@@ -89,7 +94,9 @@ class Signer:
 
     def has_made(self, signature: bytes, written: bytes) -> bool:
         """Whether a signature is one that this key has made over these contents, and good."""
-        listed = self._gpg(["--with-colons", "--list-keys", self.key], b"").stdout.decode(errors="replace")
+        listed = self._gpg(["--with-colons", "--list-keys", "--", self.key], b"").stdout.decode(
+            errors="replace"
+        )
         ours = {line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:")}
         file = os.memfd_create("signature")
         try:
@@ -128,12 +135,12 @@ class Signer:
         except KeyError:
             user = f"user {uid}"
         for keyword, words in _statuses(told):
-            if keyword == "INV_SGNR" and words and words[0] in _KEY_PROBLEMS:
-                return _KEY_PROBLEMS[words[0]].format(key=self.key, user=user)
-        for keyword, words in _statuses(told):
             code = int(words[-1]) & _CODE_BITS if words and words[-1].isdecimal() else 0
             if keyword in {"FAILURE", "ERROR"} and code in _FAILURES:
                 return _FAILURES[code].format(key=self.key, user=user)
+        for keyword, words in _statuses(told):
+            if keyword == "INV_SGNR" and words and words[0] in _KEY_PROBLEMS:
+                return _KEY_PROBLEMS[words[0]].format(key=self.key, user=user)
         said = [line for line in told.splitlines() if line and not line.startswith(_STATUS)]
         return said[-1] if said else "gpg does not say why"
 
