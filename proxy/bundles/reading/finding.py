@@ -27,6 +27,7 @@ _DEEPEST = 4
 _MOST_LOOKED_AT = 20_000
 """Files and folders of a stick, in search for bundles."""
 _MOST_LAYOUTS = 1000
+_AS_ROOT = "; root may read it, and goes on as the owner of the data directory: run it by sudo"
 _ARCHIVE_SUFFIXES = (".tar", ".oci")
 
 
@@ -50,7 +51,8 @@ class Findings:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise MediumFault(f"it cannot be read: {error.strerror}") from error
+            advice = _AS_ROOT if isinstance(error, PermissionError) else ""
+            raise MediumFault(f"it cannot be read: {error.strerror}{advice}") from error
         if before == len(self.layouts) + len(self.problems):
             raise NoBundle("it is no bundle, and there is none in it")
 
