@@ -581,12 +581,10 @@ def main() -> int:
         print(f"{stop}.", file=sys.stderr)
         return stop.code
     except OSError as error:
-        print(f"Failed: {error}.", file=sys.stderr)
+        print(f"Failed: {error}. The same command goes on from here.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "Interrupted. What was copied whole stays; the same command goes on from there.", file=sys.stderr
-        )
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
         return 130
     return 0
 
