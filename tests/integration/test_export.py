@@ -33,6 +33,12 @@ _LARGE = ("squashfs", "boot-initrd")
 HELD = ("--maas", "noble,jammy", "--arch", "amd64")
 
 
+class Nowhere:
+    """An origin that nobody can reach."""
+
+    url = "http://127.0.0.1:9/"
+
+
 @pytest.fixture
 def tree(tmp_path: Path, key: SigningKey) -> SignedTree:
     """Return a tree like MAAS's: two releases, two architectures, boot loaders."""
@@ -317,17 +323,11 @@ def test_an_interruption_does_not_wait_for_whoever_reads_the_pipe(commands: Comm
     ],
 )
 def test_what_does_not_go_together_is_said(
-    tmp_path: Path, origin: Origin, keyring: Path, options: tuple[str, ...], reason: str
+    tmp_path: Path, keyring: Path, options: tuple[str, ...], reason: str
 ) -> None:
-    done = _run(Commands(tmp_path, origin, keyring), "export", *options)
+    done = _run(Commands(tmp_path, Nowhere(), keyring), "export", *options)
     assert done.returncode == 2
     assert reason in done.stderr
-
-
-class Nowhere:
-    """An origin that nobody can reach."""
-
-    url = "http://127.0.0.1:9/"
 
 
 class Folder:

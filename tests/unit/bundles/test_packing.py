@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.bundles.bundle import Bundle, divided
@@ -43,6 +43,7 @@ def test_a_file_that_fits_into_no_part_is_named_with_the_size_that_it_takes() ->
         pack([], _IN_EACH - 1, _IN_EACH)
 
 
+@settings(max_examples=25)
 @given(sizes=st.lists(st.integers(0, 60_000), min_size=1, max_size=40), is_signed=st.booleans())
 def test_a_part_as_a_tar_is_no_larger_than_was_asked_for_and_all_say_who_has_what(
     sizes: list[int], is_signed: bool

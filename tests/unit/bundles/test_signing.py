@@ -25,6 +25,7 @@ def environ() -> Iterator[dict[str, str]]:
     home = Path(tempfile.mkdtemp(prefix="gpg-", dir="/tmp"))
     environ = {**os.environ, "GNUPGHOME": str(home)}
     environ.pop("GPG_TTY", None)
+    (home / "gpg-agent.conf").write_text("pinentry-program /bin/false\ns2k-count 65536\n")
     make = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback"]
     keys = (("free", "", "never", "20260101T000000"), ("locked", "secret", "never", "20260101T000000"),
             ("old", "", "30d", "20200101T000000"))  # fmt: skip
@@ -32,7 +33,6 @@ def environ() -> Iterator[dict[str, str]]:
         how = ["--faked-system-time", made, "--passphrase", passphrase]
         quick = ["--quick-gen-key", f"{name}@example.test", "ed25519", "sign", lifetime]
         subprocess.run([*make, *how, *quick], env=environ, check=True, capture_output=True)
-    (home / "gpg-agent.conf").write_text("pinentry-program /bin/false\n")
     subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environ, check=True)
     yield environ
     subprocess.run(["gpgconf", "--kill", "gpg-agent"], env=environ, check=True)
