@@ -167,8 +167,8 @@ class SiteB:
             if set(one.items) <= self.held:
                 self.served = one
                 self.waiting = {later: one for later, one in self.waiting.items() if later > number}
-        if is_refused and not wanted:
-            return REFUSED
+        if is_refused:
+            return REFUSED  # Its lists; items that something newer needs were taken.
         return INCOMPLETE if self.missing or generation.number in self.waiting else COMPLETE
 
     async def take(self, *parts: Path) -> Result:
