@@ -112,7 +112,7 @@ def _supervise(
     except OSError as error:
         raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error
     with contextlib.suppress(OSError):  # Clients are served, whether or not somebody reads this.
-        click.echo(_banner(config, supervisor.listeners, odd))
+        click.echo(_banner(supervisor.config, supervisor.listeners, odd))
     return supervisor.run()
 
 

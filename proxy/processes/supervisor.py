@@ -62,6 +62,11 @@ class Supervisor:
         self._ports.listen()
 
     @property
+    def config(self) -> Config:
+        """What is served."""
+        return self._group.config
+
+    @property
     def listeners(self) -> Listeners:
         """Where it listens."""
         return self._group.listeners

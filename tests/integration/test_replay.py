@@ -90,7 +90,8 @@ async def lab(tmp_path: Path, mirror: Mirror, tree: SignedTree, keyring: Path) -
     items = publish(tree, "20250718")
     folder = tmp_path / "a"
     folder.mkdir()
-    write_config(folder, mirror, settings='[cache]\nmin_free = "0"\n')
+    other = replace(mirror, name="other", mount="/other/")
+    write_config(folder, mirror, other, settings='[cache]\nmin_free = "0"\n')
     clock = Clock()
     clock.advance(3600)  # All is asked for after the recording has begun by the clock of the command.
     async with run_proxy(make_config(folder / "data", mirror), clock) as proxy:
@@ -153,6 +154,9 @@ async def check_replay(service: Service, lab: Lab, keyring: Path) -> None:
         assert b"not in the lockfile of the recording lab, and nothing else is served" in said or path == ".."
     assert len(lab.lockfile.locked[0].unasked) == 0  # MAAS asks for all lists.
     after = await stats(service)
+    assert list(after["mirrors"]) == ["test"]
+    assert "/other/" not in service.banner
+    assert (await get(service, f"/other/{INDEX}"))[0] == 404
     assert after["mirrors"]["test"]["is_ready"]
     assert after["problems"] == []
     assert after["lockfile"] == "the lockfile of the recording lab"
@@ -237,12 +241,12 @@ async def test_a_lockfile_that_proves_nothing_is_refused(lab: Lab, tmp_path: Pat
     other = replace(kernel, sha256=lab.items[-1].digest)
     items = tuple(other if file is kernel else file for file in locked.contents.items)
     forged = replace(lockfile, locked=(replace(locked, contents=replace(locked.contents, items=items)),))
-    stranger = replace(locked.contents, mirror="other")
+    stranger = replace(locked.contents, mirror="stranger")
     cases = {
         "forged": (write_lockfile(forged), kernel.path),
         "foreign": (
             write_lockfile(replace(lockfile, locked=(replace(locked, contents=stranger),))),
-            "of a mirror 'other'",
+            "of a mirror 'stranger'",
         ),
         "cut": (lab.lock.read_bytes()[:-40], "no lockfile"),
     }
