@@ -1,6 +1,7 @@
 """`export`: write a selection to a folder, to tar files or through a pipe, to be carried to another site."""
 
 import os
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 
 from proxy import bundles
 from proxy.bundles.bundle import Sign
-from proxy.bundles.packing import LEAST_PART_BYTES, PRESETS
+from proxy.bundles.packing import LEAST_PART_BYTES, PRESETS, DoesNotFit
 from proxy.bundles.signing import Signer
 from proxy.cli.export_places import PIPE, STANDARD_OUTPUT
 from proxy.cli.export_told import Told
@@ -38,7 +39,7 @@ from proxy.cli.selecting import (
 )
 from proxy.config.config import Config
 from proxy.config.quantities import parse_size
-from proxy.jobs.exporting.export import Export, Order
+from proxy.jobs.exporting.export import Export, NoSuchPart, Order
 from proxy.progress import Unwatched
 from proxy.readable import printable, size
 from proxy.service.cache import Cache
@@ -196,7 +197,7 @@ def export(
         return PARTIAL if survey.missing else COMPLETE
 
     if dry_run or to is None:
-        raise SystemExit(run_with_cache(config, rehearse))
+        raise SystemExit(run_with_cache(config, lambda cache: _divided(rehearse(cache))))
     with open_places(config, to, signer, may_link=not copy) as (destination, signing):
 
         async def work(cache: Cache) -> int:
@@ -206,7 +207,7 @@ def export(
             told.report(report)
             return COMPLETE if report.is_complete else PARTIAL
 
-        code = run_with_cache(config, work, if_interrupted=_going_on(to))
+        code = run_with_cache(config, lambda cache: _divided(work(cache)), if_interrupted=_going_on(to))
     raise SystemExit(code)
 
 
@@ -215,6 +216,14 @@ def _going_on(to: Path | None) -> str:
     if to == PIPE:
         return go_on_text("nothing is kept of what goes through a pipe", "to send it all, type again")
     return go_on_text("what is written is kept")
+
+
+async def _divided(work: Awaitable[int]) -> int:
+    """Return what work comes to; raises UsageFault for parts that cannot be."""
+    try:
+        return await work
+    except (DoesNotFit, NoSuchPart) as error:
+        raise UsageFault(str(error)) from error
 
 
 def _check_like(like: Path | None, asked: Asked, *others: object) -> None:
