@@ -368,6 +368,42 @@ async def test_an_operator_may_have_a_generation_served_though_items_are_missing
     assert (await got(server, other.path))[0] == 504
 
 
+async def test_an_older_bundle_closes_a_gap_and_is_refused_only_if_nothing_of_it_is_of_use(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    old = add(tree, "20250701")
+    contents = contents_of(tree)
+    parts = [write_bundle(tmp_path / f"1-{one.digest}", tree, contents, without=[one.path]) for one in old]
+    add(tree, "20250801")
+    for number in (2, 3):
+        known = [*old, *tree.items[2:4]] if number == 3 else old
+        write_bundle(tmp_path / f"{number}", tree, contents_of(tree, known=known, generation=number))
+        if number == 2:
+            last = add(tree, "20250901")
+    without = [last[0].path]
+    write_bundle(
+        tmp_path / "3-1", tree, contents_of(tree, known=tree.items[:4], generation=3), without=without
+    )
+
+    codes = []
+    for name in ("2", "3-1", parts[0], parts[0], parts[1], "3", parts[1]):
+        code, summary, result = await imported(commands, tmp_path / name)
+        codes.append((code, states(summary), [one["used_files"] for one in summary["generations"]]))
+
+    assert codes == [
+        (INCOMPLETE, [(2, "served")], [0]),
+        (INCOMPLETE, [(3, "waiting")], [0]),
+        (INCOMPLETE, [(1, "older")], [1]),  # What is served lacks the other.
+        (REFUSED, [(1, "older")], [0]),
+        (INCOMPLETE, [(1, "older")], [1]),  # What waits lacks one still.
+        (COMPLETE, [(3, "served")], [0]),
+        (REFUSED, [(1, "older")], [0]),
+    ], result.stdout
+    assert await commands.held(tree.items) == tree.items
+    accepted = json.loads((commands.data / ACCEPTED).read_text())
+    assert accepted["documents"][INDEX]["digest"] == digest_of((tree.root / INDEX).read_bytes())
+
+
 async def test_older_lists_that_are_let_in_are_written_down(
     commands: Commands, tree: SignedTree, tmp_path: Path
 ) -> None:
@@ -377,9 +413,6 @@ async def test_older_lists_that_are_let_in_are_written_down(
     two = write_bundle(tmp_path / "2", tree, contents_of(tree, known=old, generation=2), without=())
     code, _, _ = await imported(commands, two)
     assert code == INCOMPLETE
-    code, summary, _ = await imported(commands, one)
-    assert (code, states(summary)) == (REFUSED, [(1, "older")])
-    assert await commands.held(tree.items) == tree.items  # What is served names them too.
     code, _, _ = await imported(commands, one, "--accept-older")
     line = json.loads((commands.data / "audit.log").read_text().splitlines()[-1])
     assert (code, line["what"]) == (COMPLETE, "1, older ones accepted")

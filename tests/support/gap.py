@@ -153,13 +153,13 @@ class SiteB:
 
     def expect(self, generation: Generation, carried: set[Digest]) -> int:
         """Note that parts of a generation's bundle with these blobs are imported; return the exit code."""
-        is_refused = False
+        is_older = False
         if self.served is None:
             self.served = generation
         elif generation.number > self.served.number:
             self.waiting[generation.number] = generation
         else:
-            is_refused = generation.number < self.served.number
+            is_older = generation.number < self.served.number
         known = [self.served, *self.waiting.values()]
         wanted = (carried & {digest for one in known for digest in one.items}) - self.held
         self.held |= wanted
@@ -167,8 +167,9 @@ class SiteB:
             if set(one.items) <= self.held:
                 self.served = one
                 self.waiting = {later: one for later, one in self.waiting.items() if later > number}
-        if is_refused:
-            return REFUSED  # Its lists; items that something newer needs were taken.
+        if is_older:
+            is_gap_left = bool(self.missing or self.waiting)
+            return REFUSED if not wanted else INCOMPLETE if is_gap_left else COMPLETE
         return INCOMPLETE if self.missing or generation.number in self.waiting else COMPLETE
 
     async def take(self, *parts: Path) -> Result:

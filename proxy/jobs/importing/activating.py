@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from proxy.bundles.contents import Contents, ContentsUnreadable, File, read_contents
 from proxy.digest import Digest
+from proxy.documents.documents import NoGeneration
 from proxy.documents.generation import Edition, Generation
 from proxy.documents.rollback import RollbackError
 from proxy.errors import ProxyError
-from proxy.jobs.importing.bundles import CarriedDocuments, stored_reader
+from proxy.jobs.importing.bundles import CarriedDocuments, pin_beginning, stored_reader
 from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.jobs.importing.waiting import Waiting, end_waiting, keep_waiting, waiting_generations
 from proxy.service.cache import Cache
@@ -85,6 +86,26 @@ class Activation:
                 for one in contents.items
                 if one.path not in unprovable and not store.is_whole(one.sha256, one.size)
             ]
+
+        return await self._threads.slow(look)
+
+    async def is_gap_left(self, mirror: str) -> bool:
+        """Whether something waits, or lacks what was imported for it of what is served."""
+        if await self._waiting(mirror):
+            return True
+        try:
+            edition = await self._cache.edition(mirror)
+        except NoGeneration:
+            return False
+        pinned = await self._threads.ledger(self._storage.pins.names)
+        store, beginning = self._storage.store, pin_beginning(mirror)
+
+        def look() -> bool:
+            imported = (
+                digest for digest, names in pinned.items() if any(one.startswith(beginning) for one in names)
+            )
+            items = (edition.catalog.find_digest(digest) for digest in imported)
+            return any(one is not None and not store.is_whole(one.digest, one.size_bytes) for one in items)
 
         return await self._threads.slow(look)
 

@@ -85,7 +85,12 @@ def generation_name(mirror: str, contents: Contents) -> str:
 def pin_of(mirror: str, contents: Contents) -> str:
     """Return the name under which what was imported is kept, until a later bundle of the same selection."""
     selection = printable(contents.selection[:_LONGEST_SELECTION]).strip() or "everything"
-    return f"import {mirror}: {selection}"
+    return pin_beginning(mirror) + selection
+
+
+def pin_beginning(mirror: str) -> str:
+    """Return what the names begin with under which imports of a mirror are kept."""
+    return f"import {mirror}: "
 
 
 def joined(heads: Iterable[Head], mirrors: Mapping[str, str], renamed: str | None) -> list[Bundle]:

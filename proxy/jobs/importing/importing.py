@@ -25,7 +25,6 @@ from proxy.jobs.importing.waiting import Waiting
 from proxy.jobs.plan import Forecast
 from proxy.jobs.prefetch import NoSpace
 from proxy.progress import Progress
-from proxy.readable import counted
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
 from proxy.sources.carried.carrier import Carrier
@@ -91,6 +90,12 @@ class Importing:
                 outcome.missing = tuple(await self._activation.missing(outcome.contents, outcome.unprovable))
             if outcome.state is State.WAITING:
                 outcome.why = outcome.why or _WAITS
+        for one, outcome in found:
+            if outcome.state is State.OLDER:
+                outcome.used_files = len(self.report.taken.digests & one.wanted.keys())
+                outcome.leaves_gap = bool(outcome.used_files) and await self._activation.is_gap_left(
+                    outcome.mirror
+                )
 
     async def rehearse(self, layouts: Sequence[Layout], store: ReadStore) -> None:
         """Report what `take` would do to a cache with this store, and take nothing."""
@@ -190,9 +195,7 @@ class Importing:
         outcome.unprovable = tuple(examined.unprovable)
         self.report.mislabelled += examined.mislabelled
         if examined.too_old:
-            count = len(examined.wanted)
-            taken = f"; {counted(count, 'file')} of it are wanted all the same" if count else ""
-            outcome.state, outcome.why = State.OLDER, examined.too_old + taken
+            outcome.state, outcome.why = State.OLDER, examined.too_old
         return examined
 
     # Items

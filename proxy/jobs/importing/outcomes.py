@@ -17,7 +17,7 @@ class State(Enum):
     """It is kept until all that it needs is here."""
     REFUSED = "refused"
     OLDER = "older"
-    """Something newer is served; what that names was taken."""
+    """Something newer is served; items of it that this lacked, or that what waits lacked, were taken."""
     UNREADABLE = "unreadable"
     """Its documents are not all here, so nobody can say what it is."""
     REPLACED = "replaced"
@@ -45,6 +45,10 @@ class Outcome:
     """What it names and is not here."""
     unprovable: tuple[str, ...] = ()
     """Items that the lists name without saying what proves them."""
+    used_files: int = 0
+    """How many items were taken of one that is older than what is served."""
+    leaves_gap: bool = False
+    """Whether what is served instead, or what waits, lacks something still."""
 
     @property
     def missing_bytes(self) -> int:
@@ -53,13 +57,13 @@ class Outcome:
 
     @property
     def is_refused(self) -> bool:
-        """Whether something of it was refused."""
-        return self.state in {State.REFUSED, State.OLDER}
+        """Whether something of it was refused; what is older may have brought what is newer its items."""
+        return self.state is State.REFUSED or (self.state is State.OLDER and not self.used_files)
 
     @property
     def is_incomplete(self) -> bool:
         """Whether something is still to be carried here."""
-        return self.state in {State.WAITING, State.UNREADABLE} or bool(self.missing)
+        return self.state in {State.WAITING, State.UNREADABLE} or bool(self.missing) or self.leaves_gap
 
 
 @dataclass(slots=True, kw_only=True)

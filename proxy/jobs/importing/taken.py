@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from proxy.digest import Digest
+
 
 @dataclass(slots=True)
 class Taken:
@@ -10,6 +12,8 @@ class Taken:
     files: int = 0
     bytes: int = 0
     """Read, hashed and stored now."""
+    digests: set[Digest] = field(default_factory=set)
+    """Of these."""
     held_files: int = 0
     held_bytes: int = 0
     """In the store before, and not read again."""

@@ -149,6 +149,7 @@ class Taking:
         finally:
             await self._threads.disk(incoming.close)
         self.taken.files += 1
+        self.taken.digests.add(item.digest)
         self.taken.bytes += item.size_bytes
         self._progress.ended(item.path)
 

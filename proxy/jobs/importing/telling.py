@@ -55,7 +55,13 @@ def _of_outcome(outcome: Outcome) -> Iterator[str]:
         state = f"{state} now" if outcome.is_new else f"{state} already"
         if outcome.missing:
             state = f"{state}, and is not complete"
+    if outcome.used_files:
+        state = "is OLDER than what is served, and its lists are refused"
     yield f"{_name(outcome)} {state}{outcome.why and f': {outcome.why}'}"
+    if outcome.used_files:
+        taken = f"{counted(outcome.used_files, 'file of it was', 'files of it were')} taken for what is newer"
+        gap = "lacks something still: see `ready`" if outcome.leaves_gap else "lacks nothing now"
+        yield f"  {taken}, which {gap}"
     if outcome.vouched:
         yield f"  {outcome.vouched}"
     if outcome.missing:
@@ -140,6 +146,7 @@ def _generation(outcome: Outcome) -> dict[str, Any]:
             for one in outcome.missing
         ],
         "unprovable": list(outcome.unprovable),
+        "used_files": outcome.used_files,
     }
 
 
