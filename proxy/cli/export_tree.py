@@ -51,6 +51,7 @@ def export_tree(
                 folder=folder if is_one else folder / one.mirror,
                 deletes=deletes,
                 may_link=may_link,
+                may_be_link=is_one,
             )
             for one in selected.contents
         ]

@@ -73,7 +73,8 @@ def place(source_fd: int, draft: Path, mode: int, modified_ns: int, note: Callab
 
     Whatever `note` raises ends it, and so does a disk that is full: then there is no draft.
     """
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    draft.unlink(missing_ok=True)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         way = Way.CLONED
         if not clone(source_fd, fd):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,9 @@ _ADVICE = {
     errno.EDQUOT: "; free disk space or raise the quota, and run it again: it goes on where it stopped",
     errno.EROFS: "; the file system is read-only",
     errno.EIO: "; the disk fails: see dmesg",
+    errno.ENOTDIR: "; a link or a file was put in the place of a folder: no link is followed there",
 }
+_OPENED = re.compile(r"/proc/self/fd/\d+")
 _BARRED = {errno.EACCES, errno.EPERM}
 
 
@@ -28,7 +31,7 @@ class TreeFault(ProxyError):
     @classmethod
     def of(cls, folder: Path, error: OSError) -> "TreeFault":
         """Return an error of this machine in words."""
-        name = os.fsdecode(error.filename) if error.filename else str(folder)
+        name = _name(folder, error)
         advice = _ADVICE.get(error.errno or 0, "")
         if error.errno in _BARRED:
             running = Owner.running()
@@ -47,9 +50,21 @@ class TreeFault(ProxyError):
     @classmethod
     def reading(cls, folder: Path, error: OSError) -> "TreeFault":
         """Return in words why a folder cannot be read."""
-        name = os.fsdecode(error.filename) if error.filename else str(folder)
+        name = _name(folder, error)
         advice = f"; {Owner.running()}, as whom this runs, may not read it" if error.errno in _BARRED else ""
         return cls(f"{name}: {error.strerror or error}{advice}")
+
+
+def _name(folder: Path, error: OSError) -> str:
+    """Return what the error is about, as people know it."""
+    name = os.fsdecode(error.filename) if error.filename else str(folder)
+    opened = _OPENED.match(name)
+    if opened is None:
+        return name if error.filename is None or "/" in name else f"{name} in {folder}"
+    try:
+        return f"{Path(opened[0]).readlink()}{name[opened.end() :]}"
+    except OSError:
+        return f"{folder}: {name[opened.end() :]}"
 
 
 def listed(names: list[str]) -> str:

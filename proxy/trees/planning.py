@@ -126,9 +126,11 @@ def _was_placed(path: Path, one: TreeFile, status: os.stat_result, store: ReadSt
 
 def _has(path: Path, one: TreeFile) -> bool:
     """Whether a file has the bytes of another one. Raises OSError."""
-    if path.stat().st_size != one.size_bytes:
-        return False
-    with path.open("rb") as file:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != one.size_bytes:
+            return False
         return hashlib.file_digest(file, "sha256").hexdigest() == one.digest
 
 

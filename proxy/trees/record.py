@@ -5,19 +5,23 @@
 A path is recorded before its file is written: whatever is in the record and on the disk is ours.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy.store.owners import Owner
 from proxy.store.schema import Count, Row, Schema, Unreadable
 from proxy.system.durable import write_file
+from proxy.trees.anchor import Anchor
 from proxy.trees.errors import TreeRefused
 
 OURS = ".sstream-proxy"
 _RECORD = "tree.json"
 _LOCK = "lock"
+DRAFTS = "drafts"
 
 
 class Placed(Row, frozen=True):
@@ -45,20 +49,28 @@ _SCHEMA = Schema(TreeRecord)
 
 
 class OwnFolder:
-    """The folder `.sstream-proxy` of one tree."""
+    """The folder `.sstream-proxy` of one tree: nobody but this user can put anything there."""
 
     def __init__(self, root: Path) -> None:
         self.path = root / OURS
-        self.drafts = self.path / "drafts"
-        self.staged = self.path / "streams"
-        """Where the next `streams/` is made, and where the last one lies until it is removed."""
+        self._anchor: Anchor | None = None
         self._lock_fd = -1
 
-    def open(self) -> None:
+    def open(self, tree: Anchor) -> None:
         """Make the folder and lock it. Raises TreeRefused while another process writes the tree; OSError."""
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        self.drafts.mkdir(mode=0o700, exist_ok=True)
-        self._lock_fd = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(FileExistsError):
+            tree.at(OURS).mkdir(mode=0o700)
+        self._anchor = anchor = Anchor(tree.at(OURS), may_be_link=False)
+        status = anchor.at("").stat()
+        if status.st_uid != os.geteuid():
+            self.close()
+            raise TreeRefused(
+                f"{self.path} belongs to user {status.st_uid}, who could have {Owner.running()} write "
+                "anywhere: export as that user, or remove it, or name another folder"
+            )
+        anchor.at("").chmod(0o700)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._lock_fd = os.open(anchor.at(_LOCK), flags, 0o600)
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -66,20 +78,31 @@ class OwnFolder:
             raise TreeRefused(
                 f"another export is writing to {self.path.parent}: wait until it ends"
             ) from None
-        for draft in self.drafts.iterdir():
+        with contextlib.suppress(FileExistsError):
+            anchor.at(DRAFTS).mkdir(mode=0o700)
+        for draft in anchor.at(f"{DRAFTS}/").iterdir():
             draft.unlink()
+
+    @property
+    def anchor(self) -> Anchor:
+        """What is in it, while it is open: `drafts/`, and `streams/`, the next one or the last one."""
+        assert self._anchor is not None  # noqa: S101 - it is open
+        return self._anchor
 
     def close(self) -> None:
         """Let others write the tree."""
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
 
     def read(self) -> TreeRecord | None:
         """Return the record; None where nothing was ever written. Raises TreeRefused or OSError."""
         path = self.path / _RECORD
         try:
-            text = path.read_bytes()
+            text = (path if self._anchor is None else self._anchor.at(_RECORD)).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         record = _SCHEMA.decode_text(text)
@@ -94,7 +117,7 @@ class OwnFolder:
 
     def write(self, record: TreeRecord) -> None:
         """Replace the record, durably. Raises OSError."""
-        write_file(self.path / _RECORD, json.dumps(_SCHEMA.encode(record), ensure_ascii=False).encode())
+        write_file(self.anchor.at(_RECORD), json.dumps(_SCHEMA.encode(record), ensure_ascii=False).encode())
 
 
 def _is_canonical(path: str) -> bool:

@@ -1,5 +1,6 @@
 """Writing a tree: each file under its name only once it is whole, and `streams/` at one moment."""
 
+import errno
 import os
 import shutil
 import stat
@@ -14,15 +15,16 @@ from proxy.store.protocols import ReadStore
 from proxy.system.durable import sync_directory
 from proxy.system.exchange import exchange
 from proxy.system.same_bytes import Way, link, place
+from proxy.trees.anchor import FOLDER_MODE, Anchor
+from proxy.trees.errors import TreeRefused
 from proxy.trees.planning import STREAMS, TreeFile, TreePlan, plan_tree
-from proxy.trees.record import OwnFolder, Placed, TreeRecord
+from proxy.trees.record import DRAFTS, OwnFolder, Placed, TreeRecord
 
 Note = Callable[[int], None]
 """Told of bytes that were written; what it raises ends the writing."""
 
 _ITEM_MODE = 0o444
 _DOCUMENT_MODE = 0o644
-_FOLDER_MODE = 0o755
 _NS = 1_000_000_000
 _INDEXES = ("streams/v1/index.json", "streams/v1/index.json.gpg", "streams/v1/index.sjson")
 
@@ -37,8 +39,13 @@ class TreeWriter:
     Everything may raise OSError; what is there by then is whole, and the next run goes on.
     """
 
-    def __init__(self, root: Path, store: ReadStore, *, may_link: bool = True) -> None:
+    def __init__(
+        self, root: Path, store: ReadStore, *, may_link: bool = True, may_be_link: bool = True
+    ) -> None:
+        """Write into `root`, which may be a link only if whoever runs this has named it."""
         self.root = root
+        self._may_be_link = may_be_link
+        self._anchor: Anchor | None = None
         self._store = store
         self._own = OwnFolder(root)
         self._record = TreeRecord()
@@ -46,7 +53,6 @@ class TreeWriter:
         """What is ours in the end."""
         self._plan = TreePlan()
         self._may_link = may_link
-        self._folders: set[Path] = set()
 
     def look(self, wanted: Iterable[TreeFile]) -> TreePlan:
         """Return what has to be done, and change nothing. Raises TreeRefused too."""
@@ -57,12 +63,36 @@ class TreeWriter:
 
     def open(self) -> None:
         """Become the writer. Raises TreeRefused while another process is."""
-        _make_folder(self.root)
-        self._own.open()
+        is_new = True
+        try:
+            self.root.mkdir()
+        except FileExistsError:
+            is_new = False
+        try:
+            self._anchor = Anchor(self.root, may_be_link=self._may_be_link and not is_new)
+        except OSError as error:
+            if error.errno == errno.ENOTDIR and self.root.is_symlink():
+                raise TreeRefused(f"{self.root} is a link: name the folder to which it leads") from error
+            raise
+        try:
+            if is_new:
+                self._tree.at("").chmod(FOLDER_MODE)
+            self._own.open(self._tree)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Let others write the tree."""
         self._own.close()
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
+
+    @property
+    def _tree(self) -> Anchor:
+        assert self._anchor is not None  # noqa: S101 - it is open
+        return self._anchor
 
     def __enter__(self) -> Self:
         self.open()
@@ -85,8 +115,8 @@ class TreeWriter:
 
     def place(self, one: TreeFile, note: Note) -> Way:
         """Put an item, or a document outside of `streams/`, under its name. Raises Gone too."""
-        target = self.root / one.path
-        self._make_folders(target.parent)
+        self._tree.make(_parent(one.path))
+        target = self._tree.at(one.path)
         blob = self._store.open(one.digest, one.size_bytes)
         if blob is None:
             raise Gone
@@ -96,7 +126,7 @@ class TreeWriter:
                 note(one.size_bytes)
             else:
                 mode = _DOCUMENT_MODE if one.is_document else _ITEM_MODE
-                draft = self._own.drafts / one.digest
+                draft = self._own.anchor.at(f"{DRAFTS}/{one.digest}")
                 way = place(blob.fd, draft, mode, self._date_ns(one), note)
                 draft.replace(target)
         self._files[one.path] = _placed(one, target.lstat().st_mtime_ns)
@@ -107,29 +137,32 @@ class TreeWriter:
         new = [one for one in documents if one.is_in_streams]
         if not new:
             return
-        is_first = not os.path.lexists(self.root / STREAMS)
+        tree, own = self._tree, self._own.anchor
+        is_first = not os.path.lexists(tree.at(STREAMS))
         if not self._stage(new):
             self._publish_one_by_one(new)
         elif is_first:
-            self._own.staged.rename(self.root / STREAMS)
-        elif exchange(self._own.staged, self.root / STREAMS):
+            own.at(STREAMS).rename(tree.at(STREAMS))
+        elif exchange(own.at(STREAMS), tree.at(STREAMS)):
             self._restore_strangers()
         else:
             self._publish_one_by_one(new)
-        sync_directory(self.root)
+        tree.forget()
+        own.forget()
+        sync_directory(tree.at(""))
 
     def remove_left(self) -> list[str]:
         """Remove what is ours and not named any more; return what somebody has changed, which stays."""
         changed = []
         for path, placed in self._plan.left.items():
-            target = self.root / path
             with suppress(FileNotFoundError, NotADirectoryError):
+                target = self._tree.at(path)
                 status = target.lstat()
                 if not stat.S_ISREG(status.st_mode) or not placed.matches(status):
                     changed.append(path)
                     continue
                 target.unlink()
-                self._remove_empty(target.parent)
+                self._remove_empty(_parent(path))
             self._files.pop(path, None)
         return changed
 
@@ -146,7 +179,7 @@ class TreeWriter:
         try:
             self._may_link = link(fd, target)
         except FileExistsError:
-            draft = self._own.drafts / "link"
+            draft = self._own.anchor.at(f"{DRAFTS}/link")
             draft.unlink(missing_ok=True)
             self._may_link = link(fd, draft)
             if self._may_link:
@@ -154,48 +187,42 @@ class TreeWriter:
                 draft.unlink(missing_ok=True)  # Both names were of the same file: then nothing is renamed.
         return self._may_link
 
-    def _make_folders(self, folder: Path) -> None:
-        if folder == self.root or folder in self._folders:
-            return
-        self._make_folders(folder.parent)
-        _make_folder(folder)
-        self._folders.add(folder)
-
-    def _remove_empty(self, folder: Path) -> None:
+    def _remove_empty(self, folder: str) -> None:
         with suppress(OSError):
-            while folder != self.root:
-                folder.rmdir()
-                self._folders.discard(folder)
-                folder = folder.parent
+            while folder:
+                self._tree.remove(folder)
+                folder = _parent(folder)
 
     # Documents
 
     def _stage(self, new: Iterable[TreeFile]) -> bool:
         """Make the next `streams/`; return False where files cannot be linked."""
-        staged = self._own.staged
         replaced = {one.path for one in new}
-        staged.mkdir()
-        staged.chmod(_FOLDER_MODE)
-        if os.path.lexists(self.root / STREAMS) and not self._link_tree(
-            self.root / STREAMS, staged, replaced
-        ):
-            shutil.rmtree(staged)
+        own = self._own.anchor
+        own.make(STREAMS)
+        if os.path.lexists(self._tree.at(STREAMS)) and not self._link_tree(STREAMS, replaced):
+            own.forget()
+            shutil.rmtree(own.at(STREAMS))
             return False
         for one in new:
-            self._write_document(one, self._own.path / one.path)
+            own.make(_parent(one.path))
+            self._write_document(one, own.at(one.path))
         return True
 
-    def _link_tree(self, source: Path, target: Path, but: set[str]) -> bool:
-        for entry in os.scandir(source):
-            name = target / entry.name
-            if entry.is_dir(follow_symlinks=False):
-                name.mkdir()
-                shutil.copystat(entry.path, name, follow_symlinks=False)
-                if not self._link_tree(Path(entry.path), name, but):
+    def _link_tree(self, folder: str, but: set[str]) -> bool:
+        """Link what is in a folder of the tree into that of our folder; return False where that cannot be."""
+        tree, own = self._tree, self._own.anchor
+        with os.scandir(tree.at(f"{folder}/")) as entries:
+            found = [(f"{folder}/{one.name}", one.is_dir(follow_symlinks=False)) for one in entries]
+        for path, is_folder in found:
+            if is_folder:
+                own.make(path)
+                shutil.copystat(tree.at(f"{path}/"), own.at(f"{path}/"))
+                if not self._link_tree(path, but):
                     return False
-            elif os.path.relpath(entry.path, self.root) not in but:
+            elif path not in but:
                 try:
-                    os.link(entry.path, name, follow_symlinks=False)
+                    os.link(tree.at(path), own.at(path), follow_symlinks=False)
                 except PermissionError:
                     return False
         return True
@@ -203,14 +230,12 @@ class TreeWriter:
     def _publish_one_by_one(self, new: Iterable[TreeFile]) -> None:
         """Replace documents each at one moment, indexes last: none is ever missing."""
         for one in sorted(new, key=lambda one: (one.path in _INDEXES, one.path)):
-            draft = self._own.drafts / one.digest
+            draft = self._own.anchor.at(f"{DRAFTS}/{one.digest}")
             self._write_document(one, draft)
-            self._make_folders((self.root / one.path).parent)
-            draft.replace(self.root / one.path)
+            self._tree.make(_parent(one.path))
+            draft.replace(self._tree.at(one.path))
 
     def _write_document(self, one: TreeFile, target: Path) -> None:
-        for folder in reversed([folder for folder in target.parents if self._own.path in folder.parents]):
-            _make_folder(folder)
         modified_ns = self._date_ns(one)
         blob = self._store.open(one.digest, one.size_bytes)
         if blob is None:
@@ -224,26 +249,31 @@ class TreeWriter:
         date_ns = one.modified_s * _NS
         if one.is_document:
             with suppress(FileNotFoundError):
-                before_ns = (self.root / one.path).lstat().st_mtime_ns
+                before_ns = self._tree.at(one.path).lstat().st_mtime_ns
                 if before_ns >= date_ns:
                     return (before_ns // _NS + 1) * _NS
         return date_ns
 
     def _restore_strangers(self) -> None:
         """Remove the `streams/` before this one; what a stranger has put there meanwhile goes into this."""
-        staged = self._own.staged
-        for folder, _, names in os.walk(staged):
+        own, tree = self._own.anchor, self._tree
+        own.forget()
+        tree.forget()
+        staged = own.at(STREAMS)
+        if not os.path.lexists(staged):
+            return
+        if not stat.S_ISDIR(staged.lstat().st_mode):  # Somebody has put it in the place of the tree's.
+            staged.unlink()
+            return
+        for folder, _, names, fd in os.fwalk(staged):
+            inside = f"{STREAMS}{folder.removeprefix(str(staged))}"
             for name in names:
-                lies = Path(folder, name)
-                belongs = self.root / STREAMS / lies.relative_to(staged)
-                path = os.path.relpath(belongs, self.root)
-                if (
-                    path not in self._record.files
-                    and path not in self._files
-                    and not os.path.lexists(belongs)
-                ):
-                    belongs.parent.mkdir(parents=True, exist_ok=True)
-                    lies.rename(belongs)
+                path = f"{inside}/{name}"
+                if path in self._record.files or path in self._files:
+                    continue
+                tree.make(inside)
+                if not os.path.lexists(tree.at(path)):
+                    os.rename(name, tree.at(path), src_dir_fd=fd)
         shutil.rmtree(staged, ignore_errors=True)
 
 
@@ -251,10 +281,5 @@ def _placed(one: TreeFile, modified_ns: int) -> Placed:
     return Placed(one.digest, one.size_bytes, modified_ns)
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder that servers can read, whatever the umask, unless it is there."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return
-    folder.chmod(_FOLDER_MODE)
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]

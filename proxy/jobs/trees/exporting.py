@@ -41,6 +41,8 @@ class TreeOrder:
     """Whether files of ours go that are not selected any more."""
     may_link: bool = True
     """Whether items may be the cache's own files under another name."""
+    may_be_link: bool = True
+    """Whether the folder itself may be a link."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,7 +103,13 @@ class TreeExport:
         edition = await self._cache.edition(mirror)
         stated = {one.digest: one.updated for one in edition.generation.documents.values()}
         files = tree_files(order.contents, stated)
-        return TreeWriter(order.folder, self._cache.storage.store, may_link=order.may_link), files
+        writer = TreeWriter(
+            order.folder,
+            self._cache.storage.store,
+            may_link=order.may_link,
+            may_be_link=order.may_be_link,
+        )
+        return writer, files
 
     async def _reported(self, order: TreeOrder, plan: TreePlan) -> TreeReport:
         edition = await self._cache.edition(order.contents.mirror)

@@ -4,6 +4,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -300,3 +301,92 @@ def test_a_reader_finds_an_index_and_its_lists_at_every_moment(
         reader.join()
     assert problems == []
     assert seen_data <= {b"index %d" % number for number in range(30)}
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """Return a folder elsewhere, to which whoever owns the tree's folder leads the writer."""
+    folder = tmp_path / "victim"
+    (folder / "v1").mkdir(parents=True)
+    for name in ("boot-kernel", "tree.json", "v1/index.sjson"):
+        (folder / name).write_bytes(b"precious")
+    return folder
+
+
+def _names(folder: Path) -> dict[str, bytes]:
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+@pytest.mark.parametrize("name", ["", "/drafts", "/streams", "/lock", "/tree.json"])
+def test_links_in_our_folder_lead_nowhere(
+    root: Path, write: Write, generation: list[TreeFile], victim: Path, name: str
+) -> None:
+    link = root / f".sstream-proxy{name}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(victim / "new" if name == "/lock" else victim)
+    before = _names(victim)
+    with suppress(TreeRefused, OSError):
+        write(generation)
+    assert _names(victim) == before
+    assert not any("precious" in one.read_text() for one in root.rglob("*") if one.is_file())
+
+
+def test_our_folder_made_by_another_user_is_refused(
+    root: Path, write: Write, generation: list[TreeFile]
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    (root / ".sstream-proxy").mkdir(parents=True)
+    os.chown(root / ".sstream-proxy", 1234, 1234)
+    with pytest.raises(TreeRefused, match="belongs to user 1234"):
+        write(generation)
+
+
+def test_a_folder_that_becomes_a_link_while_the_tree_is_written_leads_nowhere(
+    root: Path, store: LocalStore, generation: list[TreeFile], put: Callable[..., TreeFile], victim: Path
+) -> None:
+    before = _names(victim)
+    kernel = Path(KERNEL).parent
+
+    def swap(folder: Path) -> None:
+        (root / folder).rename(root / f"{folder.name}.away")
+        (root / folder).symlink_to(victim)
+
+    with TreeWriter(root, store) as writer:
+        plan = writer.look(generation)
+        writer.begin("maas", 1)
+        item = next(one for one in plan.placed if one.path == KERNEL)
+        (root / kernel.parent).mkdir(parents=True)
+        (root / kernel).symlink_to(victim)
+        with pytest.raises(NotADirectoryError):
+            writer.place(item, lambda _: None)
+        (root / kernel).unlink()
+        writer.place(item, lambda _: None)
+        writer.publish(plan.placed)
+        writer.finish()
+    assert _names(victim) == before
+
+    with TreeWriter(root, store) as writer:
+        plan = writer.look([put(LIST, b"list 2")])
+        writer.begin("maas", 2)
+        swap(Path("streams"))
+        with suppress(NotADirectoryError):
+            writer.publish(plan.placed)
+        swap(kernel)
+        writer.remove_left()
+        writer.finish()
+    with TreeWriter(root, store) as writer, suppress(TreeRefused):
+        writer.look([])
+        writer.begin("maas", 3)
+    assert _names(victim) == before
+
+
+def test_a_tree_below_the_named_folder_is_no_link(
+    root: Path, store: LocalStore, generation: list[TreeFile], victim: Path
+) -> None:
+    root.symlink_to(victim)
+    with pytest.raises(TreeRefused, match="is a link"):
+        TreeWriter(root, store, may_be_link=False).open()
+    (victim / ".sstream-proxy").mkdir()
+    with TreeWriter(root, store) as writer:
+        writer.look(generation)
