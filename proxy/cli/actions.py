@@ -21,11 +21,11 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.running import run_with_cache
-from proxy.cli.who import user
+from proxy.cli.who import operator
 from proxy.config.config import Config
 from proxy.digest import InvalidDigest, parse_digest
-from proxy.jobs.actions import BY_HAND, Actions, Aim, Done
-from proxy.jobs.audit import BY_COMMAND
+from proxy.jobs.actions import BY_HAND, Actions, Aim
+from proxy.jobs.audit import Done
 from proxy.jobs.scrub import Scrubber
 from proxy.readable import size
 from proxy.runtime import open_rulebook
@@ -185,7 +185,7 @@ def _act(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:
     async def work(cache: Cache) -> Done:
         book = await open_rulebook(config, cache)
         scrubber = Scrubber(cache, config.scrub, time.time)
-        return await act(Actions(cache, config.prefetch, book, scrubber, f"{BY_COMMAND}{user()}"))
+        return await act(Actions(cache, config.prefetch, book, scrubber, operator()))
 
     done = run_with_cache(config, work)
     if done.problem:

@@ -1,7 +1,5 @@
 """`import`: take what was carried here by hand into the cache."""
 
-import getpass
-import os
 from pathlib import Path
 
 import click
@@ -17,7 +15,7 @@ from proxy.cli.options import (
     load,
     option_once,
 )
-from proxy.jobs.audit import BY_COMMAND
+from proxy.cli.who import operator
 from proxy.jobs.importing.importing import Order
 
 
@@ -89,7 +87,7 @@ def import_(
                 tree,
                 paths,
                 mirror,
-                _user(),
+                operator(),
                 activate=activate,
                 accept_older=accept_older,
                 as_json=as_json,
@@ -112,17 +110,9 @@ def import_(
             [Path(one) for one in paths],
             order,
             keyring,
-            _user(),
+            operator(),
             ignores_signatures=ignore_signature,
             is_rehearsal=dry_run,
             as_json=as_json,
         )
     )
-
-
-def _user() -> str:
-    """Return who runs this, as audit.log names them."""
-    try:
-        return f"{BY_COMMAND}{getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"{BY_COMMAND}{os.getuid()}"

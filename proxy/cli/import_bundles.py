@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, replace
@@ -25,10 +24,11 @@ from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner
 from proxy.cli.show import tell
 from proxy.config.config import Config
 from proxy.config.keyrings import HOMES
-from proxy.jobs.audit import audit_file, write_down
+from proxy.jobs.audit import Audit
+from proxy.jobs.importing.audited import write_down
 from proxy.jobs.importing.importing import Importing, Order
 from proxy.jobs.importing.outcomes import Report
-from proxy.jobs.importing.telling import audited, event, lines
+from proxy.jobs.importing.telling import event, lines
 from proxy.jobs.importing.trust import Operators
 from proxy.progress import Unwatched
 from proxy.runtime import open_runtime
@@ -102,10 +102,8 @@ class _Work:
                     if pipe:
                         await self._take_from_pipe(importing, cache)
                 finally:
-                    for line in audited(
-                        self.report, self.user, time.time(), accepts_older=self.order.accepts_older
-                    ):
-                        await cache.storage.threads.disk(write_down, audit_file(self.config.data_dir), line)
+                    audit = Audit(cache.storage.threads, self.config.data_dir, self.user)
+                    await write_down(audit, self.report, accepts_older=self.order.accepts_older)
 
     async def rehearse(self) -> None:
         """Find out what an import would do: documents are verified in a folder that is removed again."""

@@ -1,6 +1,5 @@
 """`import --tree`: what sstream-mirror, rsync or wget left, or what another server has, as cache content."""
 
-import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,9 +14,9 @@ from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner
 from proxy.cli.selecting import naming_mirrors
 from proxy.cli.show import tell
 from proxy.config.config import Config
-from proxy.jobs.audit import audit_file, write_down
+from proxy.jobs.audit import Audit
+from proxy.jobs.importing.audited import write_down
 from proxy.jobs.importing.outcomes import Outcome, State
-from proxy.jobs.importing.telling import audited
 from proxy.jobs.selection import Selection
 from proxy.jobs.trees.folder import TreeFolder
 from proxy.jobs.trees.importing import TreeImport, TreeImportOrder
@@ -132,10 +131,8 @@ def _take_folder(
                     try:
                         await run.run()
                     finally:
-                        for line in audited(
-                            run.report.generation, by, time.time(), accepts_older=accept_older
-                        ):
-                            await cache.storage.threads.disk(write_down, audit_file(config.data_dir), line)
+                        audit = Audit(cache.storage.threads, config.data_dir, by)
+                        await write_down(audit, run.report.generation, accepts_older=accept_older)
                 return _told(run.report, folder, as_json=as_json)
         finally:
             folder.close()

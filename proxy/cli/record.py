@@ -14,11 +14,10 @@ from proxy.bundles.lockfile import write_lockfile
 from proxy.cli.lock_files import LockOutput, lock_output_option
 from proxy.cli.options import UsageFault, chosen_mirrors, config_option, data_dir_option, load
 from proxy.cli.running import run_with_cache
-from proxy.cli.who import user
+from proxy.cli.who import operator, user
 from proxy.config.addresses import network_problem
 from proxy.config.config import Config
 from proxy.config.quantities import parse_duration
-from proxy.jobs.audit import BY_COMMAND
 from proxy.jobs.locking import make_lock
 from proxy.jobs.recording import Recordings, Shown
 from proxy.readable import counted, printable, size
@@ -204,7 +203,7 @@ def _act(config: Config, act: Callable[[Recordings, Cache], Awaitable[_Result]])
     async def work(cache: Cache) -> _Result:
         shelf = await cache.storage.threads.disk(open_shelf, config)
         try:
-            return await act(Recordings(cache, shelf, time.time, f"{BY_COMMAND}{user()}"), cache)
+            return await act(Recordings(cache, shelf, time.time, operator()), cache)
         finally:
             shelf.board.close()
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from proxy.cli.lock_files import LockInput
 from proxy.cli.options import Asked, UsageFault, chosen_mirrors, chosen_rules
-from proxy.cli.who import user
+from proxy.cli.who import operator
 from proxy.config.config import Config
-from proxy.jobs.audit import BY_COMMAND
 from proxy.jobs.exporting.selecting import Origins, Selected, select_contents, select_held, select_locked
 from proxy.jobs.locking import make_lock
 from proxy.jobs.recording import Recordings
@@ -61,7 +60,7 @@ def selected_by_recording(config: Config, asked: Asked, name: str) -> Select:
     async def select(cache: Cache) -> Selected:
         shelf = await cache.storage.threads.disk(open_shelf, config)
         try:
-            shown = await Recordings(cache, shelf, time.time, f"{BY_COMMAND}{user()}").show(name)
+            shown = await Recordings(cache, shelf, time.time, operator()).show(name)
         finally:
             shelf.board.close()
         made = await make_lock(cache, shown.recording, shown.taken)

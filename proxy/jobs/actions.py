@@ -5,17 +5,15 @@ the data directory notice at once. Each action is written down with who asked.
 """
 
 import asyncio
-import logging
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from proxy.digest import Digest
 from proxy.documents.generation import Generation
 from proxy.errors import ProxyError
 from proxy.fills.records import forget_absence, forget_item
-from proxy.jobs.audit import audit_file, write_down
+from proxy.jobs.audit import Audit, Done
 from proxy.jobs.choosing_apart import choose_wanted
 from proxy.jobs.requested import note_request
 from proxy.jobs.rulebook import RuleBook
@@ -25,8 +23,6 @@ from proxy.jobs.selection import Selection
 from proxy.readable import counted, date, meant
 from proxy.service.cache import Cache
 from proxy.store.eviction_order import Usage
-
-log = logging.getLogger(__name__)
 
 BY_HAND = "by hand"
 """What a pin is called unless somebody names it."""
@@ -55,21 +51,6 @@ class Aim:
     def __str__(self) -> str:
         parts = [] if self.selection is None else [f"{' '.join(self.mirrors)}: {self.selection}"]
         return ", ".join([*parts, *self.digests])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """What an action came to."""
-
-    action: str
-    text: str
-    """In words."""
-    blobs: int = 0
-    bytes: int = 0
-    pins: tuple[str, ...] = ()
-    """What keeps blobs that were meant and are still here."""
-    problem: str = ""
-    """Why it did not come about, or not in full."""
 
 
 class _Found(NamedTuple):
@@ -101,7 +82,7 @@ class Actions:
         self._rules = {rule.name: rule for rule in rules}
         self._book = book
         self._scrubber = scrubber
-        self._asked_by = asked_by
+        self._audit = Audit(cache.storage.threads, cache.storage.data_dir, asked_by)
 
     async def pin(self, aim: Aim, name: str = BY_HAND) -> Done:
         """Keep blobs from eviction, those that are still to come included."""
@@ -299,22 +280,7 @@ class Actions:
         return await self._write_down(done, str(aim))
 
     async def _write_down(self, done: Done, what: str) -> Done:
-        """Write down, in the log and in a file beside the store, who did what."""
-        line = {"time": round(time.time(), 3), "by": self._asked_by, "what": what, **asdict(done)}
-        log.info(
-            "admin.done action=%s by=%s what=%s blobs=%d bytes=%d text=%s",
-            done.action,
-            self._asked_by,
-            what,
-            done.blobs,
-            done.bytes,
-            done.text,
-        )
-        try:
-            await self._storage.threads.disk(write_down, audit_file(self._storage.data_dir), line)
-        except OSError as error:
-            # It is done, and the log tells of it; a full disk must not make that look otherwise.
-            log.error("audit.not_written problem=%s", error)  # noqa: TRY400
+        await self._audit.write_down(done, what)
         return done
 
 

@@ -8,8 +8,12 @@ import contextlib
 import json
 import logging
 import os
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from proxy.system.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +30,44 @@ def audit_file(data_dir: Path) -> Path:
     return data_dir / _NAME
 
 
-def write_down(path: Path, line: dict[str, Any]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What an action came to."""
+
+    action: str
+    text: str
+    """In words."""
+    blobs: int = 0
+    bytes: int = 0
+    pins: tuple[str, ...] = ()
+    """What keeps blobs that were meant and are still here."""
+    problem: str = ""
+    """Why it did not come about, or not in full."""
+
+
+class Audit:
+    """Writes down what one operator does."""
+
+    def __init__(self, threads: Threads, data_dir: Path, by: str) -> None:
+        """Name the operator `by`; commands begin that with BY_COMMAND."""
+        self._threads = threads
+        self._path = audit_file(data_dir)
+        self._by = by
+
+    async def write_down(self, done: Done, what: str) -> None:
+        """Write down, in the log and in a file beside the store, what was done to what.
+
+        It is done, and the log tells of it: a full disk does not make that look otherwise.
+        """
+        _tell(done.action, self._by, what, done.blobs, done.bytes, done.text)
+        line = {"time": round(time.time(), 3), "by": self._by, "what": what, **asdict(done)}
+        try:
+            await self._threads.disk(append, self._path, line)
+        except OSError as error:
+            log.error("audit.not_written problem=%s", error)  # noqa: TRY400
+
+
+def append(path: Path, line: dict[str, Any]) -> None:
     """Append a line. Blocks; raises OSError."""
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{json.dumps(line)}\n")
@@ -49,11 +90,8 @@ class AuditReader:
             except (ValueError, RecursionError):
                 continue
             if isinstance(said, dict) and str(said.get("by")).startswith(BY_COMMAND):
-                by, what, text, action = (_short(said.get(key)) for key in ("by", "what", "text", "action"))
-                log.info(
-                    "admin.done action=%s by=%s what=%s blobs=%s bytes=%s text=%s",
-                    action, by, what, _short(said.get("blobs")), _short(said.get("bytes")), text,
-                )  # fmt: skip
+                action, by, what, text = (_short(said.get(key)) for key in ("action", "by", "what", "text"))
+                _tell(action, by, what, _count(said.get("blobs")), _count(said.get("bytes")), text)
 
     def _added(self) -> list[bytes]:
         """Return the whole lines that were added; a file that became shorter is another one."""
@@ -69,6 +107,17 @@ class AuditReader:
         whole = added[: added.rfind(b"\n") + 1] or (added if len(added) == _MOST_BYTES else b"")
         self._read_bytes += len(whole)
         return whole.splitlines()
+
+
+def _tell(action: str, by: str, what: str, blobs: int, size_bytes: int, text: str) -> None:
+    log.info(
+        "admin.done action=%s by=%s what=%s blobs=%d bytes=%d text=%s",
+        action, by, what, blobs, size_bytes, text,
+    )  # fmt: skip
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _short(value: object) -> str:

@@ -1,19 +1,15 @@
 """Recordings of what clients ask for: begun, ended, looked at and deleted; who did it is written down."""
 
 import contextlib
-import logging
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from proxy.jobs.audit import audit_file, write_down
+from proxy.jobs.audit import Audit, Done
 from proxy.readable import counted
 from proxy.recordings.asked import Taken
 from proxy.recordings.recording import Recording, RecordingRefused
 from proxy.recordings.shelf import Shelf
 from proxy.service.cache import Cache
-
-log = logging.getLogger(__name__)
 
 _ENDS_WITHIN_S = 10.0
 _SHOWN_WITHIN_S = 2.0
@@ -35,7 +31,7 @@ class Recordings:
         self._storage = cache.storage
         self._shelf = shelf
         self._clock = clock
-        self._asked_by = asked_by
+        self._audit = Audit(cache.storage.threads, cache.storage.data_dir, asked_by)
 
     async def begin(self, recording: Recording) -> None:
         """Begin a recording, in all processes at once. Raises RecordingRefused."""
@@ -90,12 +86,4 @@ class Recordings:
         return Shown(recording, taken, is_whole)
 
     async def _write_down(self, action: str, name: str, text: str) -> None:
-        line = {"time": round(time.time(), 3), "by": self._asked_by, "what": name, "action": action}
-        line |= {"text": text, "blobs": 0, "bytes": 0, "pins": [], "problem": ""}
-        log.info(
-            "admin.done action=%s by=%s what=%s blobs=0 bytes=0 text=%s", action, self._asked_by, name, text
-        )
-        try:
-            await self._storage.threads.disk(write_down, audit_file(self._storage.data_dir), line)
-        except OSError as error:
-            log.error("audit.not_written problem=%s", error)  # noqa: TRY400 - it is done, and the log tells of it
+        await self._audit.write_down(Done(action=action, text=text), name)

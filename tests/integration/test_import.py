@@ -98,10 +98,14 @@ async def test_a_bundle_is_served_by_a_running_server_at_once(
     assert (code, states(summary)) == (COMPLETE, [(1, "served")]), result.stderr
     for path in (INDEX, items[0].path):
         assert await got(server, path) == (200, (tree.root / path).read_bytes())
-    line = json.loads((commands.data / "audit.log").read_text().splitlines()[-1])
+    audit = commands.data / "audit.log"
+    line = json.loads(audit.read_text().splitlines()[-1])
     assert (line["action"], line["what"], line["blobs"]) == ("import", "usb", 2)
-    code, summary, _ = await imported(commands, folder)
+    audit.unlink()
+    audit.symlink_to("/dev/full")
+    code, summary, result = await imported(commands, folder)
     assert (code, summary["held_files"], summary["taken_files"]) == (COMPLETE, 2, 0)
+    assert "audit.not_written" in result.stderr
 
 
 async def test_parts_come_in_any_order_and_a_generation_waits_for_the_last(

@@ -1,4 +1,4 @@
-"""Saying what an import came to: in lines for people, as JSON values, and for the audit log. Pure."""
+"""Saying what an import came to: in lines for people, as JSON values, and in a word. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.readable import counted, date, printable, size
 
 _MOST_NAMED = 5
-_WORDS = {
+STATE_WORDS = {
     State.SERVED: "is served",
     State.WAITING: "waits",
     State.REFUSED: "is REFUSED",
@@ -50,14 +50,14 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _of_outcome(outcome: Outcome) -> Iterator[str]:
-    state = _WORDS[outcome.state]
+    state = STATE_WORDS[outcome.state]
     if outcome.state is State.SERVED:
         state = f"{state} now" if outcome.is_new else f"{state} already"
         if outcome.missing:
             state = f"{state}, and is not complete"
     if outcome.used_files:
         state = "is OLDER than what is served, and its lists are refused"
-    yield f"{_name(outcome)} {state}{outcome.why and f': {outcome.why}'}"
+    yield f"{generation_named(outcome)} {state}{outcome.why and f': {outcome.why}'}"
     if outcome.used_files:
         taken = f"{counted(outcome.used_files, 'file of it was', 'files of it were')} taken for what is newer"
         gap = "lacks something still: see `ready`" if outcome.leaves_gap else "lacks nothing now"
@@ -74,7 +74,8 @@ def _of_outcome(outcome: Outcome) -> Iterator[str]:
         yield f"  not taken: {_several(outcome.unprovable)}: {told}"
 
 
-def _name(outcome: Outcome) -> str:
+def generation_named(outcome: Outcome) -> str:
+    """Return what people call the generation that somebody carried here, and where it was read."""
     contents = outcome.contents
     return f"{outcome.mirror} generation {contents.generation} of {date(contents.updated)} ({outcome.bundle})"
 
@@ -148,32 +149,6 @@ def _generation(outcome: Outcome) -> dict[str, Any]:
         "unprovable": list(outcome.unprovable),
         "used_files": outcome.used_files,
     }
-
-
-def audited(report: Report, by: str, now: float, *, accepts_older: bool) -> list[dict[str, Any]]:
-    """Return lines for the audit log: one for each generation, and one for what was no bundle at all.
-
-    `accepts_older` says whether what is older was allowed to replace what is served.
-    """
-    taken = report.taken
-    told = [
-        (one.bundle, f"{_name(one)} {_WORDS[one.state]}", one.vouched, one.why) for one in report.outcomes
-    ]
-    told += [(where, "REFUSED", "", problem) for where, problem in report.problems]
-    return [
-        {
-            "time": round(now, 3),
-            "by": by,
-            "what": f"{what}, older ones accepted" if accepts_older else what,
-            "action": "import",
-            "text": "; ".join(filter(None, (text, vouched))),
-            "blobs": taken.files if number == 0 else 0,
-            "bytes": taken.bytes if number == 0 else 0,
-            "pins": [],
-            "problem": problem,
-        }
-        for number, (what, text, vouched, problem) in enumerate(told)
-    ]
 
 
 def _by_problem(found: dict[str, str]) -> list[tuple[str, list[str]]]:

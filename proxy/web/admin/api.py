@@ -15,7 +15,8 @@ from aiohttp import web
 
 from proxy.digest import InvalidDigest, parse_digest
 from proxy.errors import ProxyError
-from proxy.jobs.actions import BY_HAND, Actions, ActionsFor, Aim, Done
+from proxy.jobs.actions import BY_HAND, Actions, ActionsFor, Aim
+from proxy.jobs.audit import Done
 from proxy.jobs.selection import Selection
 from proxy.readable import meant
 from proxy.simplestreams.filters import Filter

@@ -1,12 +1,14 @@
 """What commands wrote down, told in a server's log."""
 
+import asyncio
 import json
 import logging
 from pathlib import Path
 
 import pytest
 
-from proxy.jobs.audit import AuditReader, write_down
+from proxy.jobs.audit import Audit, AuditReader, Done, append
+from proxy.system.threads import Threads
 
 
 @pytest.fixture
@@ -22,12 +24,12 @@ def test_what_commands_add_is_told_once_and_what_was_there_is_not(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    write_down(path, line("user early"))
+    append(path, line("user early"))
     reader = AuditReader(path)
     reader.tell_commands()
     assert caplog.messages == []
-    write_down(path, line("user ann"))
-    write_down(path, line("client 127.0.0.1"))  # Its worker has told already.
+    append(path, line("user ann"))
+    append(path, line("client 127.0.0.1"))  # Its worker has told already.
     reader.tell_commands()
     reader.tell_commands()
     assert caplog.messages == [
@@ -56,6 +58,30 @@ def test_half_a_line_waits_for_its_end_and_a_new_file_is_read_from_its_beginning
     assert len(caplog.messages) == 5
 
 
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_what_is_done_is_told_in_the_same_form_though_the_disk_is_full(
+    path: Path, caplog: pytest.LogCaptureFixture, is_full: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    reader = AuditReader(path)
+    if is_full:
+        await asyncio.to_thread(path.symlink_to, "/dev/full")
+    threads = Threads()
+    try:
+        done = Done(action="import", text="is served", blobs=1, bytes=2)
+        await Audit(threads, path.parent, "user ann").write_down(done, "usb")
+    finally:
+        await threads.close()
+    told = "admin.done action=import by=user ann what=usb blobs=1 bytes=2 text=is served"
+    if is_full:
+        assert caplog.messages == [told, "audit.not_written problem=[Errno 28] No space left on device"]
+        return
+    await asyncio.to_thread(reader.tell_commands)
+    assert caplog.messages == [told, told]
+    first, second = (one.args for one in caplog.records)
+    assert first == second
+
+
 @pytest.mark.parametrize(
     "odd",
     [
@@ -79,7 +105,7 @@ def test_an_odd_line_hides_no_other(path: Path, caplog: pytest.LogCaptureFixture
     path.write_bytes(odd)
     with path.open("a") as file:
         file.write("\n")
-    write_down(path, line("user ann", "x" * 10_000))
+    append(path, line("user ann", "x" * 10_000))
     for _ in range(5):
         reader.tell_commands()
     (message,) = (one for one in caplog.messages if "by=user ann" in one)
