@@ -15,7 +15,7 @@ import base64
 import binascii
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from textwrap import indent
 
@@ -29,6 +29,8 @@ _MOST_DOCUMENT_BYTES = 512 * 1024 * 1024
 """Of all documents of a lockfile together, unpacked."""
 _LINE_LETTERS = 100
 _LEVEL = 9
+_MARKERS = (b"<<<<<<<", b"=======", b">>>>>>>")
+"""What git writes where it cannot merge."""
 
 
 class LockfileUnreadable(ProxyError):
@@ -115,7 +117,7 @@ def read_lockfile(data: bytes) -> Lockfile:
         raise LockfileUnreadable(f"it has more than {LARGEST_BYTES} bytes")
     written = _SCHEMA.decode_text(data)
     if isinstance(written, Unreadable):
-        raise LockfileUnreadable(written.problem)
+        raise LockfileUnreadable(_known_damage(data) or written.problem)
     wanted = _documents(written.mirrors)
     if sum(file.size for file in wanted.values()) > _MOST_DOCUMENT_BYTES:
         raise LockfileUnreadable(f"its documents have more than {_MOST_DOCUMENT_BYTES} bytes")
@@ -124,6 +126,27 @@ def read_lockfile(data: bytes) -> Lockfile:
         locked=written.mirrors,
         data={digest: _unpacked(file, written.documents.get(digest)) for digest, file in wanted.items()},
     )
+
+
+def not_here(mirror: str, known: Iterable[str]) -> str:
+    """Say of a lockfile that it is of a mirror that is not among those known here, and what to do."""
+    return (
+        f"is of a mirror {mirror!r}; here are: {', '.join(known)}. If one of these is the same by another "
+        'name, write that name at "mirror" in the lockfile: the mirror\'s keys prove the rest'
+    )
+
+
+def _known_damage(data: bytes) -> str:
+    """Say what has become of a text that is no JSON, as far as that shows; else nothing."""
+    if not data.strip():
+        return "it is empty"
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.startswith(_MARKERS):
+            return (
+                f"git has left a conflict in it, in line {number}: take one of the two lockfiles, "
+                "or record both runs as one"
+            )
+    return ""
 
 
 def _documents(locked: tuple[Locked, ...]) -> dict[Digest, File]:

@@ -4,8 +4,12 @@ Both are opened before the command becomes the user to whom the data directory b
 have no business in that folder.
 """
 
+import contextlib
 import os
+import signal
+import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,41 +18,142 @@ from typing import Any
 import click
 
 from proxy.bundles.contents import LARGEST_BYTES
-from proxy.bundles.lockfile import Lockfile, LockfileUnreadable, read_lockfile
+from proxy.bundles.lockfile import Lockfile, LockfileUnreadable, not_here, read_lockfile
 from proxy.cli.options import Asked, Command, GivenPath, UsageFault
 from proxy.config.config import Config
+from proxy.errors import ProxyError
 
 _STANDARD = "-"
+_PUT = b"put"
+_WORD_BYTES = 8
+
+
+class OutputFault(ProxyError):
+    """A lockfile that could not be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path} cannot be written: {error.strerror}")
 
 
 class LockOutput:
-    """A file that a lockfile is to be written into; what was in it stays until then."""
+    """A file that a lockfile is to be written into: what was in it stays until the new one is whole."""
 
     def __init__(self, path: Path) -> None:
-        """Open a file, made if need be; "-" is standard output. Raises OSError."""
+        """See that it can be written; "-" is standard output. Raises OSError."""
         self.path = path
         self.is_standard_output = str(path) == _STANDARD
-        self._is_new = not self.is_standard_output and not path.exists()
         self._fd = -1
-        if not self.is_standard_output:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._draft: _Draft | None = None
+        if self.is_standard_output:
+            return
+        target = path.resolve()
+        is_there = target.exists()
+        if is_there and not target.is_file():  # A device, a pipe, or a folder, which is refused here.
+            self._fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
+            return
+        try:
+            self._fd, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        except PermissionError:
+            if not is_there:
+                raise
+            self._fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)  # Nothing can be put beside it.
+            return
+        self._draft = _Draft(Path(name), target)
+        os.fchmod(self._fd, target.stat().st_mode & 0o777 if is_there else 0o666 & ~_umask())
 
     def write(self, data: bytes) -> None:
-        """Replace what is in the file. Blocks; raises OSError."""
+        """Replace what is in the file. Blocks; raises OutputFault."""
         if self.is_standard_output:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             return
-        with os.fdopen(self._fd, "wb", closefd=True) as file:
-            file.truncate(0)
-            file.write(data)
-        self._is_new = False
+        try:
+            with os.fdopen(self._fd, "wb") as file:
+                self._fd = -1
+                with contextlib.suppress(OSError):  # A pipe cannot be cut.
+                    file.truncate(0)
+                file.write(data)
+                file.flush()
+                with contextlib.suppress(OSError):  # Nor made to last.
+                    os.fsync(file.fileno())
+            if self._draft is not None:
+                self._draft.put()
+        except OSError as error:
+            raise OutputFault(self.path, error) from error
         click.echo(f"wrote {self.path}", err=True)
 
-    def forget(self) -> None:
-        """Remove a file that was made and that nothing was written into."""
-        if self._is_new:
-            self.path.unlink(missing_ok=True)
+    def close(self) -> None:
+        """Let go of it; where nothing was written, it is as it was."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        if self._draft is not None:
+            self._draft.close()
+
+
+class _Draft:
+    """A file that is to take another one's place, or go.
+
+    The owner of the data directory, whom root becomes, may not do that in the folder. So where this
+    process is root's, another one is forked that stays root's, and waits for a word.
+    """
+
+    def __init__(self, draft: Path, target: Path) -> None:
+        self._draft = draft
+        self._target = target
+        self._socket: socket.socket | None = None
+        self._is_put = False
+        if os.geteuid() == 0:
+            self._fork()
+
+    def put(self) -> None:
+        """Put it in the other one's place. Raises OSError."""
+        if self._socket is None:
+            self._draft.replace(self._target)
+        else:
+            self._socket.send(_PUT)
+            problem = int.from_bytes(self._socket.recv(_WORD_BYTES), "big")
+            if problem:
+                raise OSError(problem, os.strerror(problem))
+        self._is_put = True
+
+    def close(self) -> None:
+        """Remove it, unless it was put there."""
+        if self._socket is None:
+            if not self._is_put:
+                self._draft.unlink(missing_ok=True)
+        else:
+            self._socket.close()
+            os.waitpid(self._pid, 0)
+
+    def _fork(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._socket.close()
+            try:
+                self._wait(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def _wait(self, theirs: socket.socket) -> None:
+        """Do what the other process says, until it has ended."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if theirs.recv(_WORD_BYTES) == _PUT:
+            problem = 0
+            try:
+                self._draft.replace(self._target)
+            except OSError as error:
+                problem = error.errno or 0
+            theirs.send(problem.to_bytes(_WORD_BYTES, "big"))
+        self._draft.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def _opened_output(context: click.Context, _: click.Parameter, value: Path | None) -> LockOutput | None:
@@ -58,7 +163,7 @@ def _opened_output(context: click.Context, _: click.Parameter, value: Path | Non
         output = LockOutput(value)
     except OSError as error:
         raise click.ClickException(f"{value}: {error.strerror}") from error
-    context.call_on_close(output.forget)
+    context.call_on_close(output.close)
     return output
 
 
@@ -95,7 +200,7 @@ class LockInput:
     @property
     def pin(self) -> str:
         """The name of the pin that keeps what it names."""
-        return f"lock {self.path.name}"
+        return f"lock {self.path.resolve()}"
 
     @property
     def shown(self) -> str:
@@ -109,7 +214,7 @@ class LockInput:
         known = [mirror.name for mirror in config.mirrors]
         for name in self.lockfile.mirrors:
             if name not in known:
-                raise UsageFault(f"{self.path} is of a mirror {name!r}; here are: {', '.join(known)}")
+                raise UsageFault(f"{self.path} {not_here(name, known)}")
 
 
 def _read_input(_: click.Context, __: click.Parameter, value: Path | None) -> LockInput | None:

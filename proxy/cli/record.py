@@ -22,7 +22,7 @@ from proxy.jobs.locking import make_lock
 from proxy.jobs.recording import Recordings, Shown
 from proxy.readable import counted, printable, size
 from proxy.recordings.asked import Asked, Kind
-from proxy.recordings.recording import LARGEST_MOST_FILES, MOST_FILES, Recording
+from proxy.recordings.recording import LARGEST_MOST_FILES, MOST_FILES, Recording, RecordingRefused
 from proxy.runtime import open_shelf
 from proxy.service.cache import Cache
 
@@ -91,6 +91,8 @@ def start(
     config = load(config_file, data_dir=data_dir)
     now = time.time()
     begins = now if since is None else _moment("--from", since, now)
+    if begins < now:
+        raise UsageFault(f"--from {since!r} is past, and what was asked for until now was not noted")
     ends = None if until is None else _moment("--until", until, begins)
     if lasting is not None:
         if until is not None:
@@ -299,7 +301,7 @@ def _usable(make: Callable[[], _Result], about: str = "") -> _Result:
     """Return what can be made of what was given; raises UsageFault."""
     try:
         return make()
-    except ValueError as error:
+    except (ValueError, RecordingRefused) as error:
         _refuse(f"{about}{error}")
 
 

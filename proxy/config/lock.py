@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proxy.bundles.contents import LARGEST_BYTES
-from proxy.bundles.lockfile import Locked, Lockfile, LockfileUnreadable, read_lockfile
+from proxy.bundles.lockfile import Locked, Lockfile, LockfileUnreadable, not_here, read_lockfile
 from proxy.config.config import Config
 from proxy.config.keyrings import Keyrings
 from proxy.digest import Digest
@@ -48,7 +48,7 @@ def load_lock(config: Config, keyrings: Keyrings) -> Lockfile | None:
     for one in lockfile.locked:
         mirror = one.contents.mirror
         if mirror not in known:
-            raise LockUnfit(path, f"it is of a mirror {mirror!r}; here are: {', '.join(known)}")
+            raise LockUnfit(path, f"it {not_here(mirror, known)}")
         keyring = keyrings.get(mirror)
         if keyring is not None and (problem := _unproved(one, lockfile.data, keyring)):
             raise LockUnfit(path, f"of mirror {mirror}, {problem}")

@@ -1,5 +1,6 @@
 """What a recording takes: since when, until when, whose requests, of which mirrors. Pure."""
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from proxy.system.ip_addresses import parse_address
 MOST_FILES = 100_000
 """Of one recording, unless somebody says otherwise."""
 LARGEST_MOST_FILES = 1_000_000
+CLOCK_SET_BACK_S = 5.0
+"""Nothing that was noted waits for so long to be written down."""
 LATE_S = 0.05
 """A reply that was ready is counted a moment after it has gone out."""
 
@@ -45,6 +48,14 @@ class Recording:
             ip_network(one)
 
     @property
+    def _set_back_s(self) -> float:
+        """By how much a request has to precede the beginning to show that the clock was set back.
+
+        Of a recording that began at once: what was noted before it is younger than that.
+        """
+        return CLOCK_SET_BACK_S if self.since == self.begun_at else math.inf
+
+    @property
     def pin(self) -> str:
         """The name of the pin that keeps what it names."""
         return f"recording {self.name}"
@@ -55,7 +66,8 @@ class Recording:
 
     def takes(self, mirror: str, client: str, first: float, last: float) -> bool:
         """Whether requests of a client for something of a mirror, made in that time, belong to it."""
-        if last < self.since or (self.until is not None and first > self.until + LATE_S):
+        is_before = self._set_back_s > self.since - last > 0
+        if is_before or (self.until is not None and first > self.until + LATE_S):
             return False
         if self.mirrors and mirror not in self.mirrors:
             return False

@@ -4,6 +4,7 @@ Whoever changes one has the lock of the folder, and tells all processes by the b
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -98,8 +99,11 @@ class Shelf:
     def add(self, name: str, lines: list[bytes]) -> None:
         """Add lines to a recording. Raises OSError."""
         path = self._folder / name / _ASKED
+        data = b"".join([*lines, b"\n"])
         with contextlib.closing(_Descriptor(path)) as file:
-            os.write(file.fd, b"".join([*lines, b"\n"]))
+            if os.write(file.fd, data) < len(data):
+                # What is cut off is passed over by those who read it, and so is what is written twice.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def running(self, now: float, lingering_s: float = 0.0) -> list[Recording]:
         """Return the recordings that can be read and have not ended, or only so short a while ago."""

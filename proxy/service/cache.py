@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
-from proxy.bundles.lockfile import Lockfile
+from proxy.bundles.lockfile import Lockfile, not_here
 from proxy.digest import Digest
 from proxy.documents.documents import Documents
 from proxy.documents.generation import Edition, Generation
@@ -93,9 +93,7 @@ class Cache:
         """
         for mirror in lockfile.mirrors:
             if mirror not in self._documents:
-                raise LockRefused(
-                    f"the lockfile is of a mirror {mirror!r}; here are: {', '.join(self._documents)}"
-                )
+                raise LockRefused(f"the lockfile {not_here(mirror, self._documents)}")
         return tuple(
             [
                 await verified(self._documents[one.contents.mirror], one, lockfile.data)

@@ -206,7 +206,7 @@ async def test_an_empty_cache_and_a_lockfile_equal_the_run_after_upstream_has_mo
     async with run_proxy(replace(config, offline=True)) as proxy:
         assert (await proxy.read(INDEX)).body == lab.replies[INDEX]
         storage = proxy.cache.storage
-        kept = await storage.threads.ledger(storage.pins.pinned_by, "lock lab.lock")
+        kept = await storage.threads.ledger(storage.pins.pinned_by, f"lock {lab.lock}")
         files = lab.lockfile.locked[0].contents.files()
         assert {file.sha256 for file in files} <= kept
     async with run_proxy(config) as proxy:

@@ -74,7 +74,8 @@ BOMB = packed(bytes(50_000_000))
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"", "not JSON"),
+        (b"", "it is empty"),
+        (TEXT.replace(b'  "mirrors"', b'<<<<<<< HEAD\n  "mirrors"'), "conflict in it, in line 4"),
         (b"[" * 100_000, "JSON"),
         (b"{}", "mirrors"),
         (TEXT[:-100], "not JSON"),

@@ -1,5 +1,6 @@
 """What is noted is written down, once, whatever the disk and the clients do."""
 
+import resource
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -124,3 +125,18 @@ async def test_a_recording_that_is_deleted_takes_nothing_more(desk: Desk) -> Non
     await desk.threads.disk(desk.shelf.begin, LAB)
     desk.recorder.note(got(2), "10.0.0.1")
     assert [one.path for one in (await desk.taken()).of_kind(Kind.GOT)] == ["noble/2"]
+
+
+async def test_what_a_full_disk_cuts_off_is_written_down_again(desk: Desk, tmp_path: Path) -> None:
+    desk.recorder.note(got(1), "10.0.0.1")
+    await desk.taken()
+    path = tmp_path / "recordings/lab/asked.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    desk.recorder.note(got(2), "10.0.0.1")
+    desk.recorder.note(got(3), "10.0.0.1")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+    try:
+        assert len((await desk.taken()).files) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [one.path for one in (await desk.taken()).files.values()] == [item(n).path for n in (1, 2, 3)]

@@ -17,6 +17,10 @@ def recording(**changes: object) -> Recording:
         ({}, 100.0, 100.0, True),
         ({}, 99.0, 99.9, False),
         ({}, 99.0, 100.1, True),
+        # It began at once: what comes earlier by far shows that the clock was set back meanwhile.
+        ({"begun_at": 100.0}, 40.0, 41.0, True),
+        ({"begun_at": 100.0}, 99.0, 99.9, False),
+        ({}, 40.0, 41.0, False),
         ({"until": 200.0}, 200.0, 300.0, True),
         ({"until": 200.0}, 200.04, 200.04, True),
         ({"until": 200.0}, 200.1, 200.1, False),
