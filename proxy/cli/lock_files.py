@@ -7,7 +7,6 @@ have no business in that folder.
 import contextlib
 import os
 import signal
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -100,53 +99,58 @@ class _Draft:
     def __init__(self, draft: Path, target: Path) -> None:
         self._draft = draft
         self._target = target
-        self._socket: socket.socket | None = None
+        self._ends: tuple[int, int] | None = None
+        """Where the other process's word comes from, and ours goes to."""
         self._is_put = False
         if os.geteuid() == 0:
             self._fork()
 
     def put(self) -> None:
         """Put it in the other one's place. Raises OSError."""
-        if self._socket is None:
+        if self._ends is None:
             self._draft.replace(self._target)
         else:
-            self._socket.send(_PUT)
-            problem = int.from_bytes(self._socket.recv(_WORD_BYTES), "big")
+            come, go = self._ends
+            os.write(go, _PUT)
+            problem = int.from_bytes(os.read(come, _WORD_BYTES), "big")
             if problem:
                 raise OSError(problem, os.strerror(problem))
         self._is_put = True
 
     def close(self) -> None:
         """Remove it, unless it was put there."""
-        if self._socket is None:
+        if self._ends is None:
             if not self._is_put:
                 self._draft.unlink(missing_ok=True)
         else:
-            self._socket.close()
+            for end in self._ends:
+                os.close(end)
             os.waitpid(self._pid, 0)
 
     def _fork(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        (come, theirs), (its, go) = os.pipe(), os.pipe()
+        self._ends = come, go
         self._pid = os.fork()
         if self._pid == 0:
-            self._socket.close()
+            os.close(go)
             try:
-                self._wait(theirs)
+                self._wait(its, theirs)
             finally:
                 os._exit(0)
-        theirs.close()
+        os.close(theirs)
+        os.close(its)
 
-    def _wait(self, theirs: socket.socket) -> None:
+    def _wait(self, come: int, go: int) -> None:
         """Do what the other process says, until it has ended."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        if theirs.recv(_WORD_BYTES) == _PUT:
+        if os.read(come, _WORD_BYTES) == _PUT:
             problem = 0
             try:
                 self._draft.replace(self._target)
             except OSError as error:
                 problem = error.errno or 0
-            theirs.send(problem.to_bytes(_WORD_BYTES, "big"))
+            os.write(go, problem.to_bytes(_WORD_BYTES, "big"))
         self._draft.unlink(missing_ok=True)
 
 
