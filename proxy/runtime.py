@@ -50,9 +50,7 @@ from proxy.sources.addresses import folder_of, is_folder, shown_url
 from proxy.sources.carried.carrier import Carrier
 from proxy.sources.folder.origin import FolderOrigin
 from proxy.sources.folder.reader import Readers
-from proxy.sources.http.origin import HttpOrigin
-from proxy.sources.http.redirects import RedirectGuard
-from proxy.sources.http.sessions import Sessions
+from proxy.sources.http.origins import HttpOrigins, Redirects, load_http
 from proxy.sources.limits.limits import Limits
 from proxy.sources.limits.opened import OpenLimits
 from proxy.sources.loops import Loops
@@ -74,7 +72,7 @@ class _Parts(NamedTuple):
     clock: Callable[[], float]
     storage: Storage
     reading: Reading
-    sessions: Sessions
+    servers: HttpOrigins
     loops: Loops
     readers: Readers
     offline: OfflineSwitch
@@ -107,7 +105,7 @@ async def open_runtime(
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
         loops = Loops(await threads.disk(_instance_token, config))
-        sessions = await stack.enter_async_context(Sessions(config.upstream, loops))
+        servers = await stack.enter_async_context(HttpOrigins(config.upstream, loops))
         readers = Readers()
         stack.callback(readers.close)
         offline = await threads.disk(
@@ -122,7 +120,7 @@ async def open_runtime(
             clock,
             storage,
             reading,
-            sessions,
+            servers,
             loops,
             readers,
             offline,
@@ -151,6 +149,11 @@ async def open_runtime(
             await _lock(lockfile, documents, delivery)
         recorder = await _open_recorder(config, documents, storage, clock, stack)
         yield Cache(documents, reading, storage, flights, offline, delivery, loops, recorder)
+
+
+def load_servers() -> None:
+    """Load what asking servers takes, so that processes that are forked afterwards share it."""
+    load_http()
 
 
 async def _open_storage(
@@ -207,7 +210,7 @@ def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
     if mirror.name in parts.carried:
         return Route([parts.carried[mirror.name]], time.monotonic)
     servers = [url for url in mirror.origins if not is_folder(url)]
-    guard = RedirectGuard(servers, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
+    redirects = Redirects(servers, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
     counters = parts.storage.counters
     of_mirror = counters.mirror(mirror.name)
     origins: list[Origin] = []
@@ -220,7 +223,7 @@ def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
             origins.append(FolderOrigin(name, folder, reader, options, meter, parts.clock, limits))
         else:
             behind = parts.loops.behind(mirror.name)
-            origins.append(HttpOrigin(url, parts.sessions, guard, meter, limits, behind))
+            origins.append(parts.servers.origin(url, redirects, meter, limits, behind))
     return Route(origins, time.monotonic, is_spread=mirror.spread, is_joined=mirror.join_origins)
 
 

@@ -13,7 +13,6 @@ from proxy.bundles.packing import LEAST_PART_BYTES, PRESETS, DoesNotFit
 from proxy.bundles.signing import Signer
 from proxy.cli.export_places import PIPE, STANDARD_OUTPUT
 from proxy.cli.export_told import Told
-from proxy.cli.export_tree import export_tree
 from proxy.cli.going_on import go_on_text
 from proxy.cli.hands import open_places
 from proxy.cli.known import earlier_bundle, known_there
@@ -152,6 +151,8 @@ def export(
     config = load(config_file, data_dir=data_dir, offline=True)
     select = _select(config, naming_mirrors(asked), rule, record, lock)
     if tree is not None:
+        from proxy.cli.export_tree import export_tree  # noqa: PLC0415 - late: bundles need nothing of trees
+
         if any((to, part_size, only_part, incomplete, sign, since, like)):
             raise UsageFault("--tree goes with selections, --delete, --copy, --dry-run and --json only")
         raise SystemExit(

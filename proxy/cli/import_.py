@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from proxy.cli.import_bundles import import_bundles
-from proxy.cli.import_tree import import_tree
 from proxy.cli.options import (
     GivenPath,
     UsageFault,
@@ -81,6 +80,8 @@ def import_(
             raise UsageFault("--dry-run is for bundles")
         if keyring is not None or ignore_signature:
             raise UsageFault("--keyring and --ignore-signature are for bundles: a tree has no such signature")
+        from proxy.cli.import_tree import import_tree  # noqa: PLC0415 - late: bundles need nothing of trees
+
         raise SystemExit(
             import_tree(
                 config,

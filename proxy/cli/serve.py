@@ -93,9 +93,11 @@ def _supervise(
     """Run the service; return its exit status."""
     from proxy.processes.supervisor import Supervisor  # noqa: PLC0415
     from proxy.processes.systemd import Notifier  # noqa: PLC0415
+    from proxy.runtime import load_servers  # noqa: PLC0415
     from proxy.store.files import StoreFault  # noqa: PLC0415
     from proxy.store.recovery import set_damaged_ledger_aside  # noqa: PLC0415
 
+    load_servers()
     become_owner(config)
     warn_of_strangers(config.data_dir, Owner.running())
     _tell_exposures(config, config_file)

@@ -4,9 +4,6 @@ import logging
 import os
 import sys
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestPayloadError
-
 from proxy.logs.destination import standard_error
 from proxy.logs.forms import HumanForm, JsonForm
 from proxy.logs.handler import LineHandler
@@ -46,5 +43,9 @@ def _send_to(handler: logging.Handler, level: str) -> None:
 
 def _is_our_fault(record: logging.LogRecord) -> bool:
     """Whether aiohttp reports a crash of ours, rather than a malformed request of a stranger."""
+    # Late: it takes a third of the time in which a command starts, and commands have no clients.
+    from aiohttp.http_exceptions import HttpProcessingError  # noqa: PLC0415
+    from aiohttp.web_protocol import RequestPayloadError  # noqa: PLC0415
+
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, (HttpProcessingError, RequestPayloadError))

@@ -24,6 +24,11 @@ def shown_url(url: str) -> str:
     return str(URL(url).with_user(None)) if "@" in url and not is_folder(url) else url
 
 
+def authority_of(url: str) -> str:
+    """Return host and port of a server's URL, without credentials."""
+    return URL(url).authority.rpartition("@")[2]
+
+
 def is_folder(url: str) -> bool:
     """Say whether a URL means a folder of this machine."""
     return url[: len(_SCHEME)].lower() == _SCHEME

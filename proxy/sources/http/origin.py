@@ -16,7 +16,7 @@ from io import BytesIO
 from yarl import URL
 
 from proxy.simplestreams.paths import url_paths
-from proxy.sources.addresses import shown_url
+from proxy.sources.addresses import authority_of, shown_url
 from proxy.sources.awake_timeout import AwakeTimeout
 from proxy.sources.document import CONFIRMED, Fetched, FetchOptions, Validators
 from proxy.sources.errors import (
@@ -67,7 +67,7 @@ class HttpOrigin:
         self.meter = meter
         self._limits = limits
         self.name = shown_url(base_url)
-        self.host = URL(base_url).authority.rpartition("@")[2]
+        self.host = authority_of(base_url)
         self._follower = Follower(self.name, sessions, guard, meter, limits, behind)
 
     @property

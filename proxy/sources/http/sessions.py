@@ -204,6 +204,10 @@ class Sessions:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections."""
         await self._direct.close()
         await self._public.close()
         for resolver in self._resolvers:
