@@ -12,9 +12,8 @@ from pathlib import Path
 import click
 
 from proxy.bundles.oci import LayoutUnreadable
-from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
+from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault, NoBundle
 from proxy.bundles.reading.finding import Findings
-from proxy.bundles.reading.heads import NoBundle
 from proxy.bundles.reading.layouts import Layout
 from proxy.bundles.reading.pipe import Pipe
 from proxy.cli.going_on import go_on_text

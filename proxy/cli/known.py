@@ -1,12 +1,12 @@
 """What `--since` names: inventories and earlier bundles, and what they say of the far side."""
 
-import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from proxy.bundles.bundle import Bundle
 from proxy.bundles.earlier import Earlier
 from proxy.bundles.inventory import LARGEST_BYTES, InventoryUnreadable, Known, read_inventory
+from proxy.bundles.reading.tar import BLOCK_BYTES
 from proxy.cli.options import UsageFault
 from proxy.errors import ProxyError
 
@@ -35,13 +35,20 @@ def earlier_bundle(like: Path) -> Bundle:
 
 
 def _known(path: Path) -> Known:
-    if path.is_dir() or tarfile.is_tarfile(path):
-        contents = Earlier.read(path).bundle.contents
-        return Known(
-            frozenset(file.sha256 for one in contents for file in one.files() if not file.is_missing)
-        )
+    text = None if path.is_dir() else _text(path)
+    if text is not None:
+        return read_inventory(text)
+    contents = Earlier.read(path).bundle.contents
+    return Known(frozenset(file.sha256 for one in contents for file in one.files() if not file.is_missing))
+
+
+def _text(path: Path) -> bytes | None:
+    """Return what is in a file; None for one that begins as no text does, such as an archive."""
     with path.open("rb") as file:
-        data = file.read(LARGEST_BYTES + 1)
+        beginning = file.read(BLOCK_BYTES)
+        if b"\0" in beginning:
+            return None
+        data = beginning + file.read(LARGEST_BYTES + 1 - len(beginning))
     if len(data) > LARGEST_BYTES:
         raise InventoryUnreadable(f"it has more than {LARGEST_BYTES} bytes")
-    return read_inventory(data)
+    return data

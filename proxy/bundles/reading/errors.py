@@ -13,3 +13,7 @@ class ArchiveCut(ProxyError):
 
 class ArchiveRefused(ProxyError):
     """A file that is no tar archive, or one that no bundle would have."""
+
+
+class NoBundle(ProxyError):
+    """A path at which there is no bundle."""

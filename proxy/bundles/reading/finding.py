@@ -8,8 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from proxy.bundles.oci import LayoutUnreadable
-from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
-from proxy.bundles.reading.heads import NoBundle
+from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault, NoBundle
 from proxy.bundles.reading.layouts import (
     MOST_ENTRIES,
     ArchiveLayout,

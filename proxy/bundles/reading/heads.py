@@ -3,10 +3,12 @@
 All of it is a claim. Only what hashes as it is named is returned.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.bundles.contents import LARGEST_BYTES, Contents, File, read_contents
 from proxy.bundles.oci import (
+    EXTRAS,
     INDEX_PATH,
     LAYOUT_PATH,
     SIGNATURE_TITLE,
@@ -19,12 +21,11 @@ from proxy.bundles.oci import (
 )
 from proxy.bundles.reading.layouts import Layout
 from proxy.digest import Digest, digest_of
-from proxy.errors import ProxyError
 from proxy.simplestreams.shape import TooComplex, check_shape
 
 _MANIFEST, _CONTENTS = "a manifest", "what says what it holds"
 _LARGEST_LAYOUT = 4096
-_LARGEST_INDEX = 1024 * 1024
+LARGEST_INDEX = 1024 * 1024
 _LARGEST_SIGNATURE = 64 * 1024
 
 
@@ -33,6 +34,8 @@ class Head:
     """What one layout says of one mirror."""
 
     layout: Layout
+    manifest: bytes
+    """As it is written."""
     contents: Contents
     text: bytes
     """The contents as they are written, over which an operator's signature is made."""
@@ -40,36 +43,41 @@ class Head:
     """Of that text: the same in all parts of a bundle."""
     signature: bytes | None
     """An operator's, that nobody has checked."""
+    extras: Mapping[str, Descriptor]
+    """What belongs to the bundle and is no file of the mirror, by title."""
     named: frozenset[Digest]
     """All blobs that the bundle has of this mirror, what says so included."""
 
 
-def read_heads(layout: Layout) -> list[Head]:
-    """Return what a layout says. Raises LayoutUnreadable, ContentsUnreadable and MediumFault."""
+def read_heads(layout: Layout, index_path: str = INDEX_PATH) -> list[Head]:
+    """Return what a layout says. Raises LayoutUnreadable, ContentsUnreadable, MediumFault and ArchiveCut."""
     read_layout(_checked(layout.small(LAYOUT_PATH, _LARGEST_LAYOUT), LAYOUT_PATH))
     left_bytes = LARGEST_BYTES
     heads = []
-    for named in read_index(_checked(layout.small(INDEX_PATH, _LARGEST_INDEX), INDEX_PATH)):
-        manifest = read_manifest(_checked(read_blob(layout, named, _MANIFEST, left_bytes), _MANIFEST))
+    for named in read_index(_checked(layout.small(index_path, LARGEST_INDEX), index_path)):
+        written = _checked(read_blob(layout, named, _MANIFEST, left_bytes), _MANIFEST)
+        manifest = read_manifest(written)
         left_bytes -= named.size_bytes
         text = _checked(read_blob(layout, manifest.contents, _CONTENTS, left_bytes), _CONTENTS)
         left_bytes -= len(text)
         contents = read_contents(text)
         check_layers(contents, manifest)
-        signatures = [one for one in manifest.layers if one.name == SIGNATURE_TITLE]
-        signature = (
-            read_blob(layout, signatures[0], "its signature", _LARGEST_SIGNATURE) if signatures else None
-        )
+        # Of two with the same title the first one counts.
+        extras = {one.name: one for one in reversed(manifest.layers) if one.name.startswith(EXTRAS)}
+        signed = extras.get(SIGNATURE_TITLE)
         digest = manifest.contents.digest
-        blobs = frozenset((named.digest, digest, *(one.digest for one in manifest.layers)))
         heads.append(
             Head(
                 layout=layout,
+                manifest=written,
                 contents=contents,
                 text=text,
                 digest=digest,
-                signature=signature,
-                named=blobs,
+                signature=None
+                if signed is None
+                else read_blob(layout, signed, "its signature", _LARGEST_SIGNATURE),
+                extras=extras,
+                named=frozenset((named.digest, digest, *(one.digest for one in manifest.layers))),
             )
         )
     return heads
@@ -104,7 +112,3 @@ def _checked(data: bytes, what: str) -> bytes:
     except TooComplex as error:
         raise LayoutUnreadable(f"{what} is not read: {error}") from error
     return data
-
-
-class NoBundle(ProxyError):
-    """A path at which there is no bundle."""

@@ -16,9 +16,9 @@ from support.tree import SignedTree
 
 from proxy.bundles.contents import Contents, ContentsUnreadable, File
 from proxy.bundles.oci import BLOBS, INDEX_PATH, LAYOUT_PATH, LayoutUnreadable, blob_path
-from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
+from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault, NoBundle
 from proxy.bundles.reading.finding import Findings
-from proxy.bundles.reading.heads import Head, NoBundle, read_heads
+from proxy.bundles.reading.heads import Head, read_heads
 from proxy.bundles.reading.pipe import Pipe
 from proxy.digest import digest_of
 
