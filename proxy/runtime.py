@@ -6,7 +6,7 @@ The one place that knows all concrete classes.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -54,7 +54,7 @@ from proxy.sources.http.origins import HttpOrigins, Redirects, load_http
 from proxy.sources.limits.limits import Limits
 from proxy.sources.limits.opened import OpenLimits
 from proxy.sources.loops import Loops
-from proxy.sources.offline import CarriedHere, NeverAsked, Offline, OfflineSwitch
+from proxy.sources.offline import AskedAnyway, NeverAsked, Offline, OfflineSwitch
 from proxy.sources.origin import Origin
 from proxy.sources.route import Route
 from proxy.sources.segments.hosts import Hosts
@@ -79,6 +79,7 @@ class _Parts(NamedTuple):
     limits: OpenLimits
     carried: Mapping[str, Origin]
     lockfile: Lockfile | None
+    asked_offline: Collection[str]
 
 
 @contextlib.asynccontextmanager
@@ -88,13 +89,15 @@ async def open_runtime(
     keyrings: Keyrings | None = None,
     carried: Mapping[str, Origin] | None = None,
     lockfile: Lockfile | None = None,
+    asked_offline: Collection[str] = (),
 ) -> AsyncIterator[Cache]:
     """Open the store and all mirrors; everything stops when the context ends.
 
     `clock` gives Unix seconds and decides what is fresh. `keyrings` are opened
     unless given. `carried` are asked in the place of a mirror's configured origins,
-    also while the proxy is offline. With a `lockfile` clients get exactly what it names, of each
-    mirror that is configured. Raises what `open_keyrings` raises, and LockRefused.
+    also while the proxy is offline; so are the origins of the mirrors `asked_offline`. With a
+    `lockfile` clients get exactly what it names, of each mirror that is configured.
+    Raises what `open_keyrings` raises, and LockRefused.
     """
     async with contextlib.AsyncExitStack() as stack:
         threads = Threads()
@@ -127,6 +130,7 @@ async def open_runtime(
             limits,
             carried or {},
             lockfile,
+            asked_offline,
         )
         documents: dict[str, Documents] = {}
         for mirror in config.mirrors:
@@ -200,9 +204,11 @@ def _freshness(mirror: Mirror, parts: _Parts) -> FreshnessPolicy:
 def _offline(mirror: Mirror, parts: _Parts) -> Offline:
     """Return what says whether a mirror's origins may be asked."""
     carried = parts.carried.get(mirror.name)
+    if mirror.name in parts.asked_offline:
+        return AskedAnyway()
     if carried is None:
         return parts.offline if parts.lockfile is None else NeverAsked()
-    return carried if isinstance(carried, Carrier) else CarriedHere()
+    return carried if isinstance(carried, Carrier) else AskedAnyway()
 
 
 def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:

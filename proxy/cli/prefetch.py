@@ -33,10 +33,11 @@ from proxy.jobs.requested import pin_of
 from proxy.jobs.selected_in_maas import choices_of
 from proxy.jobs.selection import Selection
 from proxy.jobs.watching import FetchReport, Watcher
-from proxy.readable import printable
+from proxy.readable import counted, printable, size
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.sources.addresses import shown_url
+from proxy.trees.errors import listed
 
 
 @click.command(short_help="Fetch a selection before anybody asks for it.")
@@ -106,22 +107,25 @@ def fetch_from(
 ) -> int:
     """Fetch what is selected from a server in the place of a mirror's origins; return the exit code.
 
-    Its lists are verified first, as the origins' are, and so they may be refused.
+    Its lists are verified first, as the origins' are, and so they may be refused. It is asked also while
+    the proxy is offline, which is about upstream: somebody has named this server.
     """
     mirrors = (replace(one, origins=(url,)) if one.name == mirror else one for one in config.mirrors)
     elsewhere = replace(config, mirrors=tuple(mirrors))
     order = _order(elsewhere, [mirror], selection, config.upstream.background_transfers)
 
+    async def run() -> int:
+        async with open_runtime(elsewhere, asked_offline=(mirror,)) as cache:
+            return await work(cache)
+
     async def work(cache: Cache) -> int:
-        if cache.offline.is_on:
-            raise NotFetched(f"the proxy is offline, so nothing is fetched from {shown_url(url)}")
         problem = await cache.refresh(mirror, accept_older=accept_older)
         if problem is not None:
             click.echo(f"REFUSED {printable(problem)}", err=True)
             return REFUSED
-        return await _fetch(cache, order, dry_run=False, as_json=as_json)
+        return await _carried_out(cache, order, _ShownOfServer(order, url, as_json=as_json))
 
-    return run_with_cache(elsewhere, work, if_interrupted=go_on_text())
+    return run_as_owner(elsewhere, run, go_on_text())
 
 
 def _as_in_maas(config: Config, selection: Selection, url: str, access: MaasAccess) -> Selection:
@@ -150,10 +154,15 @@ def _carry_out(config: Config, order: Order, *, dry_run: bool, as_json: bool) ->
 
 
 async def _fetch(cache: Cache, order: Order, *, dry_run: bool, as_json: bool) -> int:
-    run = Prefetch(cache, order, shown := _Shown(order, as_json=as_json))
+    shown = _Shown(order, as_json=as_json)
     if dry_run:
-        await run.rehearse()
+        await Prefetch(cache, order, shown).rehearse()
         return COMPLETE
+    return await _carried_out(cache, order, shown)
+
+
+async def _carried_out(cache: Cache, order: Order, shown: "_Shown") -> int:
+    run = Prefetch(cache, order, shown)
     try:
         await run.run()
     finally:
@@ -201,8 +210,7 @@ def _order(config: Config, mirrors: list[str], selection: Selection, transfers: 
     )
 
 
-class NotFetched(ProxyError):
-    """Nothing may be fetched now."""
+_MOST_TOLD = 1000
 
 
 class _Shown(Watcher):
@@ -260,6 +268,38 @@ class _Shown(Watcher):
             click.echo("\n".join(summary_lines(report, seconds)))
         if report.untried is not None:
             _warn(report.untried)
+
+
+class _ShownOfServer(_Shown):
+    """A prefetch from a server that may have a part of what the lists name, and is not to blame for it."""
+
+    def __init__(self, order: Order, url: str, *, as_json: bool) -> None:
+        super().__init__(order, as_json=as_json)
+        self._url = url
+
+    def absent(self, wanted: Wanted, problem: str) -> None:  # noqa: ARG002 - all are told of at once
+        """Show that an item will not come."""
+        if self._view is not None:
+            self._view.not_there(wanted)
+
+    def summary(self, report: FetchReport) -> None:
+        """Show what came, and how much is not there."""
+        absent = {one.item.path: one.item.size_bytes for one in report.absent}
+        failures = [one for one in report.failures if one[0] not in report.absent]
+        where, names, absent_bytes = shown_url(self._url), sorted(absent), sum(absent.values())
+        if self._as_json and absent:
+            event = {"event": "absent", "url": where, "files": len(names), "bytes": absent_bytes}
+            tell({**event, "paths": names[:_MOST_TOLD]})
+        super().summary(replace(report, failures=failures))
+        if absent and not self._as_json:
+            click.echo(
+                printable(
+                    f"not complete: {counted(len(names), 'file')} that the lists name ({size(absent_bytes)}) "
+                    f"{'is' if len(names) == 1 else 'are'} not at {where}: {listed(names)}; "
+                    "filters select what is wanted of them"
+                ),
+                err=True,
+            )
 
 
 def _warn(problem: str) -> None:

@@ -107,6 +107,12 @@ class FetchView(Watcher):
         missing_bytes = 0 if problem is None else item.size_bytes - filled_bytes
         self._progress.ended(item.path, problem, mirror=wanted.mirror, missing_bytes=missing_bytes)
 
+    def not_there(self, wanted: Wanted) -> None:
+        """Show that an item will not come, which is told of later and with others."""
+        item = wanted.item
+        missing_bytes = item.size_bytes - self._filled.pop(wanted, 0)
+        self._progress.ended(item.path, mirror=wanted.mirror, missing_bytes=missing_bytes)
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._progress.close()

@@ -87,6 +87,11 @@ class Documents:
         """Whether nothing can be served yet, as far as this worker knows."""
         return self._editions.served is None
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether the origins may not be asked now."""
+        return self._offline.is_on
+
     # What a path names
 
     async def current(self) -> Edition:

@@ -89,7 +89,7 @@ class Prefetch:
         # Pinned before it arrives, so that clients' items do not push it out again.
         await pin_also(cache, order.pin, plan)
         self.report = report = FetchReport.of(plan)
-        if cache.offline.is_on and plan.missing:
+        if plan.missing and all(map(cache.is_offline, {one.mirror for one in plan.missing})):
             report.untried = _while_offline(plan, is_configured=cache.offline.is_configured)
             return
         self._watcher.begun(plan)

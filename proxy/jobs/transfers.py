@@ -9,6 +9,7 @@ from proxy.fills.pace import Pace
 from proxy.jobs.plan import Plan, Wanted
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.service.cache import Cache
+from proxy.sources.errors import ItemAbsent
 from proxy.store.ledger import Ledger
 from proxy.store.records import Kind, known
 from proxy.store.schema import Rate, Schema
@@ -68,6 +69,10 @@ async def _work(
         except ProxyError as error:
             problem = str(error)
             report.failures.append((wanted, problem))
+            if isinstance(error, ItemAbsent):
+                report.absent.append(wanted)
+                watcher.absent(wanted, problem)
+                continue
             log.warning("prefetch.failed mirror=%s path=%s problem=%s", wanted.mirror, item.path, error)
         else:
             report.fetched_items += 1

@@ -20,6 +20,8 @@ class FetchReport:
     fetched_items: int = 0
     failures: list[tuple[Wanted, str]] = field(default_factory=list)
     """Items that could not be had, and why."""
+    absent: list[Wanted] = field(default_factory=list)
+    """Those of them that no origin has."""
     untried: str | None = None
     """Why no transfer was tried at all, although items are missing."""
 
@@ -46,6 +48,10 @@ class Watcher:
 
     def moved(self, wanted: Wanted, filled_bytes: int) -> None:
         """Take note that an item is here up to `filled_bytes`."""
+
+    def absent(self, wanted: Wanted, problem: str) -> None:
+        """Take note that an item has failed since no origin has it."""
+        self.ended(wanted, problem)
 
     def ended(self, wanted: Wanted, problem: str | None) -> None:
         """Take note that an item is here, or has failed for the reason given."""

@@ -125,9 +125,13 @@ class Cache:
         `pace` is the background's unless given. Raises OfflineMiss, ItemAbsent,
         BadItem, ItemUnobtainable or StoreFault.
         """
-        if self.offline.is_on and not self.storage.store.has(item.digest):
+        if self.is_offline(mirror) and not self.storage.store.has(item.digest):
             raise OfflineMiss(item.path)
         return self._flights.ensure(item, self._documents[mirror].route, pace)
+
+    def is_offline(self, mirror: str) -> bool:
+        """Whether the proxy is offline, and the origins of this mirror may not be asked either."""
+        return self.offline.is_on and self._documents[mirror].is_offline
 
     def find_digest(self, digest: Digest) -> tuple[str, Item, bool] | None:
         """Return where a blob could be had again: a mirror, what it is there, whether a document."""

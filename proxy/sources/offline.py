@@ -20,8 +20,8 @@ class Offline(Protocol):
         """Whether no origin may be asked now."""
 
 
-class CarriedHere:
-    """What has been carried here may be read, whether or not the network may be used."""
+class AskedAnyway:
+    """What has been carried here, or is at the server that somebody names, may be read also while offline."""
 
     is_on = False
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import Commands, Result
+from support.commands import Commands, Result, events
 from support.exchange import read
 from support.keys import SigningKey
 from support.origin import Origin
@@ -255,6 +255,35 @@ async def test_a_tree_of_a_server_is_fetched(
         code, _, result = await taken(commands, f"{server.url}streams/v1", "maas", f"product_name={PRODUCT}")
     assert code == COMPLETE, result.stderr
     assert await commands.held(items) == items
+
+
+@pytest.mark.parametrize("how", ["configured", "switched"])
+async def test_a_site_that_is_offline_fetches_what_its_own_server_has(
+    tree: SignedTree, items: list[TreeItem], tmp_path: Path, keyring: Path, how: str
+) -> None:
+    commands = Commands(tmp_path, Nowhere(), keyring)
+    if how == "configured":
+        commands.config.write_text(f"offline = true\n{commands.config.read_text()}")
+    else:
+        assert (await commands.run("offline", "on")).returncode == 0
+    for one in items[:2]:
+        one.data_path.unlink()
+    async with Origin(tree.root) as server:
+        result = await commands.run("import", "--tree", server.url)
+        assert result.returncode == INCOMPLETE, result.stderr
+        assert "FAILED" not in result.stdout
+        (line,) = (one for one in result.stderr.splitlines() if "not complete" in one)
+        assert "2 files that the lists name" in line
+        assert all(one.path in line for one in items[:2])
+        assert await commands.held(items) == items[2:]
+
+        code, _, result = await taken(commands, server.url)
+        absent = events(result)["absent"]
+        assert (code, absent["event"], absent["files"]) == (INCOMPLETE, "absent", 2)
+        assert absent["paths"] == sorted(one.path for one in items[:2])
+        assert (await taken(commands, server.url, f"path={items[2].path}"))[0] == COMPLETE
+    assert await ready(commands, f"path={items[2].path}") == 0
+    assert (await commands.run("prefetch", f"path={items[0].path}")).returncode == INCOMPLETE
 
 
 async def test_a_tree_without_the_plain_flavours_replaces_one_that_had_them(
