@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -128,6 +129,14 @@ ssize_t copy_file_range(int from, off64_t *from_at, int to, off64_t *to_at, size
     return next(from, from_at, to, to_at, count, flags);
 }
 
+ssize_t sendfile64(int to, int from, off64_t *from_at, size_t count) {
+    NEXT(ssize_t, sendfile64, int, int, off64_t *, size_t);
+    FAIL_IF(fate_of_write(to, &count));
+    return next(to, from, from_at, count);
+}
+
+ssize_t sendfile(int to, int from, off_t *from_at, size_t count) { return sendfile64(to, from, from_at, count); }
+
 int link(const char *from, const char *to) {
     NEXT(int, link, const char *, const char *);
     FAIL_IF(fate("link", to));
@@ -156,6 +165,18 @@ int rename(const char *from, const char *to) {
     NEXT(int, rename, const char *, const char *);
     FAIL_IF(fate("rename", to));
     return next(from, to);
+}
+
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags) {
+    NEXT(int, renameat2, int, const char *, int, const char *, unsigned);
+    FAIL_IF(fate("rename", to));
+    return next(from_folder, from, to_folder, to, flags);
+}
+
+int mkdir(const char *path, mode_t mode) {
+    NEXT(int, mkdir, const char *, mode_t);
+    FAIL_IF(fate("mkdir", path));
+    return next(path, mode);
 }
 
 int unlink(const char *path) {
