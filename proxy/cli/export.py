@@ -43,6 +43,9 @@ from proxy.progress import Unwatched
 from proxy.readable import printable, size
 from proxy.service.cache import Cache
 
+_OTHER_ARCHIVES = (".gz", ".tgz", ".xz", ".txz", ".zst", ".bz2", ".zip", ".7z", ".iso", ".img")
+"""Names by which nobody means a folder, and by which export would write one."""
+
 
 class PartSize(click.ParamType[int]):
     """A size, or what parts are carried on."""
@@ -146,7 +149,7 @@ def export(
     or LXD: each whole, `streams/` last and at one moment, and the next time only what has changed.
 
     Exit codes: 0 complete, 1 failed, 2 wrong usage, 3 not complete: some of the selection is not
-    here; 4 refused: a folder with files that are not ours; 130 interrupted.
+    here; 4 refused: a bundle or tree that is not ours is in the way; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=True)
     select = _select(config, naming_mirrors(asked), rule, record, lock)
@@ -257,6 +260,8 @@ def _check(
     """Raise UsageFault if options do not go together."""
     if to is None and not dry_run:
         raise UsageFault("--to says where to: a folder, a tar file (*.tar), or - for standard output")
+    if to is not None and to.name.lower().endswith(_OTHER_ARCHIVES):
+        raise UsageFault(f"--to {to}: a bundle is a folder or a tar file that is not packed: name it *.tar")
     if only_part is not None and part_size is None and like is None:
         raise UsageFault("--only-part goes with --like, or with the --part-size that made the other parts")
     if to == PIPE and part_size is not None and only_part is None:

@@ -316,6 +316,7 @@ def test_an_interruption_does_not_wait_for_whoever_reads_the_pipe(commands: Comm
         (("--to", "x", "--only-part", "1"), "--only-part goes with"),
         (("--to", "-", "--part-size", "dvd"), "a pipe takes one part"),
         (("--to", "x", "--part-size", "7"), "less than"),
+        (("--to", "x.tar.gz"), "name it *.tar"),
         (("--to", "x", "--part-size", "floppy"), "fat32, dvd, bd"),
         (("--to", "x", "--since", "nowhere"), "--since nowhere cannot be read"),
         (("--to", "x", "--like", "nowhere"), "--like nowhere cannot be read"),

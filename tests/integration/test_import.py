@@ -164,6 +164,10 @@ async def test_bundles_in_odd_order_are_served_once_the_gap_is_closed(
     assert accepted["documents"][INDEX]["digest"] == digest_of((tree.root / INDEX).read_bytes())
     code, summary, _ = await imported(commands, tmp_path / "1")
     assert (code, states(summary)) == (REFUSED, [(1, "older")])
+    code, summary, _ = await imported(commands, tmp_path)  # All of them on one stick, once more.
+    assert (code, states(summary)) == (COMPLETE, [(1, "superseded"), (2, "superseded"), (3, "served")])
+    code, summary, _ = await imported(commands, "--dry-run", tmp_path)
+    assert (code, [one["is_new"] for one in summary["generations"]]) == (COMPLETE, [False] * 3)
     code, summary, _ = await imported(commands, tmp_path / "1", "--accept-older")
     assert (code, states(summary)) == (COMPLETE, [(1, "served")])
 
@@ -429,6 +433,10 @@ async def test_usage_is_told(commands: Commands, tree: SignedTree, tmp_path: Pat
     assert (code, "there are: maas (trust gpg)" in summary["refused"][0]["problem"]) == (REFUSED, True)
     code, summary, _ = await imported(commands, folder, "--mirror", "maas")
     assert (code, states(summary)) == (COMPLETE, [(1, "served")])
+    code, summary, _ = await imported(commands, tree.root)
+    assert (code, "take it with --tree" in summary["refused"][0]["problem"]) == (REFUSED, True)
+    code, _, result = await imported(commands, "--tree", folder)
+    assert (code, "leave --tree out" in result.stdout) == (REFUSED, True)
     for wrong in ([tmp_path / "nothing"], [folder, "--mirror", "x"], ["-", "--dry-run"], []):
         code, _, result = await imported(commands, *wrong)
         assert (code, "Traceback" in result.stderr) == (USAGE, False)

@@ -221,6 +221,9 @@ async def test_an_unsigned_tree_gives_files_that_accepted_lists_name(
     code, summary, _ = await taken(commands, left)
     assert (code, summary["taken_files"]) == (COMPLETE, len(items))
     assert summary["only_blobs"] == "its lists are not signed"
+    (left.parent / "empty").mkdir()  # A disk that is not mounted, say.
+    code, summary, _ = await taken(commands, left.parent / "empty")
+    assert (code, summary["taken_files"]) == (REFUSED, 0)
 
 
 async def test_lists_signed_by_a_stranger_are_refused(

@@ -53,7 +53,9 @@ class Findings:
             advice = _AS_ROOT if isinstance(error, PermissionError) else ""
             raise MediumFault(f"it cannot be read: {error.strerror}{advice}") from error
         if before == len(self.layouts) + len(self.problems):
-            raise NoBundle("it is no bundle, and there is none in it")
+            is_tree = (path / "streams").is_dir()
+            advice = "; it is a tree that a web server can serve: take it with --tree" if is_tree else ""
+            raise NoBundle(f"it is no bundle, and there is none in it{advice}")
 
     def close(self) -> None:
         """Let go of all files."""

@@ -114,6 +114,11 @@ class Activation:
         found = [await self._edition_of(mirror, waiting) for waiting in await self._waiting(mirror)]
         return [one for one in found if one is not None]
 
+    async def is_served(self, mirror: str, contents: Contents) -> bool:
+        """Say whether a generation is the one that clients get."""
+        served = await self._cache.recorded(mirror)
+        return served is not None and is_of(served, contents)
+
     async def _serve(self, mirror: str, waiting: Waiting, contents: Contents) -> bool:
         """Serve a generation that waits; say whether it is served now."""
         before = await self._cache.recorded(mirror)

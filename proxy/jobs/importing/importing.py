@@ -96,6 +96,7 @@ class Importing:
                 outcome.leaves_gap = bool(outcome.used_files) and await self._activation.is_gap_left(
                     outcome.mirror
                 )
+        self._forgive_what_came_with_newer()
 
     async def rehearse(self, layouts: Sequence[Layout], store: ReadStore) -> None:
         """Report what `take` would do to a cache with this store, and take nothing."""
@@ -121,9 +122,20 @@ class Importing:
                     if one.sha256 not in to_come and not store.is_whole(one.sha256, one.size)
                 )
                 if outcome.state is State.WAITING and not outcome.missing:
-                    outcome.state, outcome.is_new = State.SERVED, True
+                    outcome.state = State.SERVED
 
         await self._threads.slow(look)
+        for one, outcome in found:
+            if outcome.state is State.SERVED:
+                outcome.is_new = not await self._activation.is_served(one.bundle.mirror, outcome.contents)
+        self._forgive_what_came_with_newer()
+
+    def _forgive_what_came_with_newer(self) -> None:
+        """Refuse nothing for its age where what is newer came along: nobody goes back by that."""
+        came = {one.mirror for one in self.report.outcomes if one.state in {State.SERVED, State.WAITING}}
+        for outcome in self.report.outcomes:
+            if outcome.state is State.OLDER and not outcome.used_files and outcome.mirror in came:
+                outcome.state, outcome.why = State.SUPERSEDED, ""
 
     async def _examine_all(self, heads: Sequence[Head]) -> list[tuple[Examined, Outcome]]:
         """Return the bundles of which something may be taken, and report what is to become of all."""

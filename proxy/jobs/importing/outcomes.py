@@ -18,6 +18,8 @@ class State(Enum):
     REFUSED = "refused"
     OLDER = "older"
     """Something newer is served; items of it that this lacked, or that what waits lacked, were taken."""
+    SUPERSEDED = "superseded"
+    """Something newer came with it, and lacked nothing of it."""
     UNREADABLE = "unreadable"
     """Its documents are not all here, so nobody can say what it is."""
     REPLACED = "replaced"

@@ -13,6 +13,7 @@ STATE_WORDS = {
     State.WAITING: "waits",
     State.REFUSED: "is REFUSED",
     State.OLDER: "is OLDER than what is served, and refused",
+    State.SUPERSEDED: "is older than what came with it, and passed over",
     State.UNREADABLE: "cannot be verified yet",
     State.REPLACED: "waits no longer",
 }

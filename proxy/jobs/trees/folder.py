@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from proxy.bundles.oci import LAYOUT_PATH
 from proxy.sources.carried.origin import CarriedOrigin
 from proxy.sources.carried.origin import Reader as DocumentReader
 from proxy.sources.errors import OriginOverdid, OriginUnreachable
@@ -52,6 +53,11 @@ class TreeFolder:
             if entry.sort in {Sort.FILE, Sort.LINK}:
                 for name in names_of(entry.path):
                     self._by_name.setdefault(name, entry)
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it has the form of a bundle."""
+        return any(entry.path == LAYOUT_PATH for entry in self.entries)
 
     def documents(self, most_bytes: int) -> CarriedOrigin:
         """Return the documents that are there as an origin, each up to a size."""

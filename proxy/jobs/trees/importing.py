@@ -105,6 +105,9 @@ class TreeImport:
             await self._keep(edition, meant)
         await self._activation.serve_complete(order.mirror)
         await self._tell_missing(meant)
+        is_nothing = not (report.ways or report.held_files or report.is_incomplete)
+        if selected is None and report.only_blobs and is_nothing:
+            report.is_refused = True  # Such as a disk that is not mounted: nobody meant to take nothing.
 
     # Documents
 
@@ -115,7 +118,8 @@ class TreeImport:
             report.only_blobs = f"mirror {order.mirror} trusts its servers, and not their files"
             return None
         if not folder.has_tree:
-            report.only_blobs = f"there is no streams/v1/ in {folder.folder}"
+            advice = "; it is a bundle: leave --tree out" if folder.is_bundle else ""
+            report.only_blobs = f"there is no streams/v1/ in {folder.folder}{advice}"
             return None
         origin, paths = folder.documents(order.most_document_bytes), folder.document_paths
         try:
