@@ -67,8 +67,12 @@ def free_port() -> int:
 
 
 def direct_environment() -> dict[str, str]:
-    """Return the environment without proxies: everything here is on loopback."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """Return the environment without proxies, as everything here is on loopback.
+
+    Nor does it keep Python from writing its bytecode: what is installed has that.
+    """
+    without = {name for name in os.environ if name.lower().endswith("_proxy")} | {"PYTHONDONTWRITEBYTECODE"}
+    return {name: value for name, value in os.environ.items() if name not in without}
 
 
 @contextlib.contextmanager

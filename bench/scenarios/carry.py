@@ -118,15 +118,22 @@ class _Carried:
             return "has"
         return "has no"
 
-    def one_run(self, name: str, _: int) -> Mapping[str, float]:
-        """Run a command once, and remove what it wrote."""
+    def one_run(self, name: str, number: int) -> Mapping[str, float]:
+        """Run a command once, and remove what it wrote.
+
+        An export stays until the end: its files are names of the cache's own. Whoever removes one
+        touches the cache's file, and the next export has to hash that again.
+        """
         work = self._ready.folder("work")
         machine.touch_free_memory(_SPARE * self._bytes)
         machine.touch_page_cache(work, self._bytes)
         try:
             taken = run(self.commands[name](work))
         finally:
-            shutil.rmtree(work)
+            if name == _EXPORT:
+                work.rename(work.with_name(f"exported {number}"))
+            else:
+                shutil.rmtree(work)
         return {**taken.figures(), "MiB/s": self._bytes / MIB / taken.wall_s}
 
     def _import(self, work: Path) -> list[str]:

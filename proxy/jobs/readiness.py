@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from proxy.bundles.lockfile import Lockfile
 from proxy.documents.mirror_status import lists_in_trouble
 from proxy.jobs.plan import Wanted
+from proxy.jobs.proving import problems
 from proxy.service.cache import Cache
 from proxy.store.protocols import ReadStore
 
@@ -78,12 +79,9 @@ async def inspect_items(cache: Cache, wanted: Iterable[Wanted], *, deep: bool) -
     otherwise, or if `deep`, it is hashed again.
     """
     files = {(one.mirror, one.item.path): one for one in wanted}.values()
-    proofs = cache.storage.proofs
-    flaws = []
-    for one in files:
-        problem = await cache.storage.threads.ledger(
-            lambda item: proofs.problem(item.digest, item.size_bytes, deep=deep), one.item
-        )
-        if problem is not None:
-            flaws.append(Flaw(one.mirror, one.item.path, problem))
+    blobs = {one.item.digest: one.item.size_bytes for one in files}
+    found = await problems(cache.storage, blobs, deep=deep)
+    flaws = [
+        Flaw(one.mirror, one.item.path, found[one.item.digest]) for one in files if one.item.digest in found
+    ]
     return ReadinessReport(len(files), tuple(flaws))

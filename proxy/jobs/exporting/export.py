@@ -17,6 +17,7 @@ from proxy.bundles.destination import Destination, DestinationFault, free_bytes
 from proxy.bundles.inventory import NOTHING_KNOWN, Known
 from proxy.digest import Digest
 from proxy.errors import ProxyError
+from proxy.jobs.proving import problems
 from proxy.progress import Progress
 from proxy.readable import counted, size
 from proxy.service.cache import Cache
@@ -223,15 +224,12 @@ class Export:
 
     async def _prove(self, survey: Survey) -> None:
         """See that everything that is to be carried is good; what is not is set aside."""
-        proofs, ledger = self._cache.storage.proofs, self._cache.storage.threads.ledger
         wanted = {blob.digest: blob.size_bytes for part in survey.parts for blob in part.blobs}
         if self._order.like is None:  # Every part names what all of them carry.
             files = [file for one in survey.contents for file in one.files()]
             wanted = {file.sha256: file.size for file in files if file.is_carried}
-        for digest, size_bytes in wanted.items():
-            problem = await ledger(lambda one, of: proofs.problem(one, of, deep=False), digest, size_bytes)
-            if problem is not None:
-                self._damaged[digest] = f"{problem}; it was set aside" if problem == DAMAGED else problem
+        for digest, problem in (await problems(self._cache.storage, wanted, deep=False)).items():
+            self._damaged[digest] = f"{problem}; it was set aside" if problem == DAMAGED else problem
 
     def _bundle(self, survey: Survey) -> Bundle:
         """Return what is written, signed if that is ordered. Blocks while a person types a password."""
