@@ -21,7 +21,9 @@ from __future__ import annotations
 
 import argparse
 import base64
+import binascii
 import contextlib
+import ctypes
 import email.utils
 import fcntl
 import hashlib
@@ -30,27 +32,33 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
 import tempfile
 from datetime import timezone
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator, NamedTuple
+from typing import Any, BinaryIO, Iterable, Iterator, NamedTuple, TextIO
 from urllib.parse import unquote
 
 BLOBS, INDEX = "blobs/sha256/", "index.json"
 CONTENTS_TYPE = "application/vnd.sstream-proxy.contents.v1+json"
-REF_NAME, TITLE = "org.opencontainers.image.ref.name", "org.opencontainers.image.title"
+TITLE = "org.opencontainers.image.title"
 OURS, SIGNATURE = ".sstream-proxy", ".sstream-proxy/contents.asc"
 STARTS = ("streams/v1/index", "streams/v1/index2", "streams/v1/mirrors")
 CHUNK, LARGEST = 1 << 20, 1 << 60
-MOST_IN_MEMORY, MOST_MEMBERS, MOST_EMPTY_BLOCKS = 512 << 20, 2_000_000, 100_000
+LARGEST_TEXT, MOST_IN_MEMORY, MOST_HEADS = 128 << 20, 512 << 20, 500_000
+UNFOLLOWED = os.O_NOFOLLOW | os.O_NONBLOCK  # A file may have become a link or a pipe meanwhile.
+HASH = 7  # Where a line VALIDSIG of gpgv names the hash.
 BEGIN_SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 OPENING = re.compile(BEGIN_SIGNED + rb"[ \t]*\r?\n(?:Hash: [\w, -]+\r?\n)*[ \t]*\r?\n")
 ARMOR = re.compile(rb"-----BEGIN PGP [^\n]+\n(?:\S+: [^\n]*\n)*\s*\n([\w+/=\s]+?)(?:\n=[^\n]+)?\s*\n-----END")
 SAID = re.compile(r"\d+ (path|size)=(.*)\n")
 PLACE = re.compile(r"(?:\./)?(?:[^/]+/)?(index\.json|blobs/sha256/[0-9a-f]{64})")
+
+
+ODD = (AttributeError, KeyError, OverflowError, TypeError, ValueError)  # What Python says of odd JSON.
 
 
 class Stop(Exception):
@@ -87,47 +95,21 @@ class Folder:
     def open(self, place: str) -> Span | None:
         """Return a file of the layout, None if it is not here."""
         path = self.root / place
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise Stop(4, f"{path} is a link or a device, where a file is expected")
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
+        if path.is_symlink() or not path.is_file():
+            raise Stop(4, f"{path} is a link or a device, where a file is expected")
         self.file.close()
-        self.file = path.open("rb")
-        return Span(self.file, path.stat().st_size)
+        self.file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | UNFOLLOWED))
+        return Span(self.file, os.fstat(self.file.fileno()).st_size)
 
 
 class Tar(Folder):
-    """The same in a tar, in whatever order. Another tar may follow in the same file."""
+    """The same in a tar, in whatever order."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.spans: dict[str, tuple[int, int]] = {}
-        names: set[str] = set()
-        said: dict[str, str] = {}
-        while len(head := file.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE and any(head):
-            try:
-                member = tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
-                name, size = said.pop("path", member.name), int(said.pop("size", member.size))
-            except (tarfile.TarError, ValueError):
-                raise Stop(4, "what should be a tar is none, is compressed, or is damaged") from None
-            if not 0 <= size < LARGEST:
-                raise Stop(4, f"a tar says that {name!r:.200} has {size} bytes")
-            start = file.tell()
-            if member.type in {tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME}:  # It speaks of the next member.
-                data = file.read(min(size, CHUNK)).decode("utf-8", "surrogateescape")
-                is_name = member.type == tarfile.GNUTYPE_LONGNAME
-                said = {"path": data.rstrip("\0")} if is_name else dict(re.findall(SAID, data))
-            elif member.type != tarfile.XGLTYPE:
-                if name.startswith("/") or ".." in name.split("/") or name in names:
-                    raise Stop(4, f"a tar names {name!r:.200}, which leads out of it or is in it twice")
-                if len(names) == MOST_MEMBERS:
-                    raise Stop(4, f"a tar has more than {MOST_MEMBERS:,} files")
-                if member.type not in {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE}:
-                    raise Stop(4, f"{name!r:.200} in a tar is a link or a device")
-                names.add(name)
-                if place := PLACE.fullmatch(name):
-                    self.spans[place[1]] = (start, size)
-            file.seek(start + size + -size % tarfile.BLOCKSIZE)
 
     def open(self, place: str) -> Span | None:
         """Return a file of the layout, None if it is not here."""
@@ -136,40 +118,81 @@ class Tar(Folder):
         return None if size < 0 else Span(self.file, size)
 
 
-def opened(path: str, room: Path) -> Iterator[Folder]:
-    """Yield what a BUNDLE consists of. A pipe becomes a file in `room`, of at most half of what is free."""
+def members(file: BinaryIO) -> Iterator[tuple[int, str, int]]:
+    """Yield the files of tars that follow each other, at their first bytes: tar, name, and size."""
+    number, heads = 0, 0
+    said: dict[str, str] = {}
+    while len(head := file.read(tarfile.BLOCKSIZE)) == tarfile.BLOCKSIZE:
+        heads += 1
+        if heads > MOST_HEADS:
+            raise Stop(4, f"a tar has more than {MOST_HEADS:,} files")
+        if not any(head):  # The end of a tar, or what fills it up.
+            number += 1
+            continue
+        try:
+            member = tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+            name, size = said.pop("path", member.name), int(said.pop("size", member.size))
+        except (tarfile.TarError, ValueError):
+            raise Stop(4, "what should be a tar is none, is compressed, or is damaged") from None
+        start = file.tell()
+        if not 0 <= size < LARGEST:
+            raise Stop(4, f"a tar says that {name!r:.200} has {size} bytes")
+        if member.type in {tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME}:  # It speaks of the next member.
+            data = file.read(min(size, CHUNK)).decode("utf-8", "surrogateescape")
+            is_name = member.type == tarfile.GNUTYPE_LONGNAME
+            said = {"path": data.rstrip("\0")} if is_name else dict(re.findall(SAID, data))
+        elif member.type != tarfile.XGLTYPE:
+            if member.type not in {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE}:
+                raise Stop(4, f"{name!r:.200} in a tar is a link or a device")
+            yield number, name, size
+        file.seek(start + size + -size % tarfile.BLOCKSIZE)
+
+
+def opened(path: str, room: Path) -> Iterable[Folder]:
+    """Return what a BUNDLE consists of. A pipe becomes a file in `room`, of at most half of what is free."""
     if Path(path).is_dir():
-        yield Folder(Path(path))
-        return
-    file = Path(path).open("rb") if path != "-" else tempfile.TemporaryFile(dir=room)
-    if path == "-":
-        pipe = Span(sys.stdin.buffer, shutil.disk_usage(room).free // 2)
+        return [Folder(Path(path))]
+    file = sys.stdin.buffer if path == "-" else Path(path).open("rb")
+    if not file.seekable():
+        pipe = Span(file, shutil.disk_usage(room).free // 2)
+        file = tempfile.TemporaryFile(dir=room)
         file.writelines(pipe)
         if not pipe.left:
             raise Stop(1, "the disk has no room for the pipe: unpack the tar elsewhere, and give its folder")
-    end, empty = file.seek(0, os.SEEK_END), 0
-    file.seek(0)
-    while file.tell() < end and empty < MOST_EMPTY_BLOCKS:  # Tars may follow each other.
-        tar, start = Tar(file), file.tell()
-        empty = 0 if tar.spans else empty + 1
-        yield tar
-        file.seek(start)
+        file.seek(0)
+    tars: dict[int, Tar] = {}
+    for number, name, size in members(file):
+        if name.startswith("/") or ".." in name.split("/"):
+            raise Stop(4, f"a tar names {name!r:.200}, which leads out of it")
+        if found := PLACE.fullmatch(name):
+            spans = tars.setdefault(number, Tar(file)).spans
+            if found[1] in spans:
+                raise Stop(4, f"a tar has {name!r:.200} twice")
+            spans[found[1]] = (file.tell(), size)
+    return tars.values()
 
 
-def blob(sources: list[Folder], place: str) -> bytes | None:
-    """Return a file of the layout that is small, None if no part has it."""
-    if not PLACE.fullmatch(place):
-        raise ValueError(place)
-    for span in filter(None, (source.open(place) for source in sources)):
-        if span.left > MOST_IN_MEMORY:
-            raise Stop(4, f"{place} has {span.left:,} bytes, too many for what only names items")
-        data = b"".join(span)
-        if span.left:
-            raise Stop(3, f"{place} is cut short by {span.left:,} bytes")
-        if place != INDEX and BLOBS + hashlib.sha256(data).hexdigest() != place:
-            raise Stop(4, f"{place} has other bytes than its name promises")
-        return data
-    return None
+class Small:
+    """The files of a bundle that only name others, as far as there is memory for them."""
+
+    def __init__(self, sources: list[Folder]) -> None:
+        self.sources, self.left = sources, MOST_IN_MEMORY
+
+    def read(self, place: str, sources: list[Folder] | None = None) -> bytes | None:
+        """Return a file, None if no part has it."""
+        if not PLACE.fullmatch(place):
+            raise ValueError(place)
+        for span in filter(None, (source.open(place) for source in sources or self.sources)):
+            self.left -= span.left
+            if span.left > LARGEST_TEXT or self.left < 0:
+                raise Stop(4, f"{place} has {span.left:,} bytes, too many for what only names items")
+            data = b"".join(span)
+            if span.left:
+                raise Stop(3, f"{place} is cut short by {span.left:,} bytes")
+            if place != INDEX and BLOBS + hashlib.sha256(data).hexdigest() != place:
+                raise Stop(4, f"{place} has other bytes than its name promises")
+            return data
+        return None
 
 
 def parsed(data: bytes | None, what: str) -> dict[str, Any]:
@@ -180,7 +203,7 @@ def parsed(data: bytes | None, what: str) -> dict[str, Any]:
         raise Stop(4, f"{what} has more objects than an honest one of its size")
     try:
         value = json.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise Stop(4, f"{what} is no JSON: {error}") from None
     if not isinstance(value, dict):
         raise Stop(4, f"{what} is no JSON object")
@@ -207,21 +230,24 @@ class Contents(NamedTuple):
     items: list[File]
 
 
-def claimed(sources: list[Folder], mirror: str | None) -> Contents:
+def claimed(small: Small, mirror: str | None) -> Contents:
     """Return what the bundle says of itself, in the terms of OCI and in its own, which have to agree."""
-    indexes = {blob([source], INDEX) for source in sources} - {None}
+    indexes = {small.read(INDEX, [source]) for source in small.sources} - {None}
     if len(indexes) > 1:
         raise Stop(1, "these are parts of different bundles: import one bundle after the other")
     try:
-        manifests = parsed(next(iter(indexes), None), f"{INDEX}, and so a whole bundle,")["manifests"]
-        found = {one["annotations"][REF_NAME]: BLOBS + one["digest"][7:] for one in manifests}
-        if mirror not in found and (mirror or len(found) != 1):
-            raise Stop(2, f"Name one of the bundle's mirrors with --mirror: {', '.join(sorted(found))}")
-        manifest = parsed(blob(sources, found[mirror or next(iter(found))]), "the manifest")
-        if manifest["config"]["mediaType"] != CONTENTS_TYPE:
-            raise Stop(4, "it is no bundle of sstream-proxy; it may be a container image")
-        data = blob(sources, BLOBS + manifest["config"]["digest"][7:]) or b""
-        contents = parsed(data, "the list of contents")
+        found = []
+        for one in parsed(next(iter(indexes), None), f"{INDEX}, and so a whole bundle,")["manifests"]:
+            manifest = parsed(small.read(BLOBS + one["digest"][7:]), "a manifest")
+            if manifest["config"]["mediaType"] != CONTENTS_TYPE:
+                raise Stop(4, "it is no bundle of sstream-proxy; it may be a container image")
+            data = small.read(BLOBS + manifest["config"]["digest"][7:])
+            found.append((manifest, parsed(data, "the list of contents"), data or b""))
+        chosen = [one for one in found if mirror in {None, one[1]["mirror"]}]
+        if len(chosen) != 1:
+            names = ", ".join(sorted(one[1]["mirror"] for one in found))
+            raise Stop(2, f"Name one of the bundle's mirrors with --mirror: {names:.2000}")
+        manifest, contents, data = chosen[0]
         documents, items = ([claim(row) for row in contents[name]] for name in ("documents", "items"))
         layers = [(one["annotations"][TITLE], one["digest"][7:], one["size"]) for one in manifest["layers"]]
         files = sorted(layer for layer in layers if not layer[0].startswith(OURS + "/"))
@@ -232,7 +258,7 @@ def claimed(sources: list[Folder], mirror: str | None) -> Contents:
         signature = next((digest for title, digest, _ in layers if title == SIGNATURE), "")
         suffix = ".sjson" if contents["index_path"].endswith(".sjson") else ".json"
         return Contents(data, signature, suffix, documents, items)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except ODD as error:
         raise Stop(4, f"what the bundle says of itself cannot be read: {error!r:.200}") from None
 
 
@@ -265,8 +291,9 @@ class Keyring:
     def __init__(self, path: str, scratch: Path) -> None:
         self.path, self.scratch, self.ring = path, scratch, scratch / os.urandom(8).hex()
         ring = Path(path).read_bytes()
-        armored = ARMOR.search(ring)  # gpgv reads binary keyrings only.
-        self.ring.write_bytes(base64.b64decode(armored[1]) if armored else ring)
+        # gpgv reads binary keyrings only.
+        blocks = [base64.b64decode(block) for block in ARMOR.findall(ring)]
+        self.ring.write_bytes(b"".join(blocks) or ring)
 
     def check(self, what: str, document: bytes, signature: bytes | None = None) -> bytes:
         """Return what is signed: the document by a signature beside it, or the text in it by its own.
@@ -287,17 +314,20 @@ class Keyring:
             raise Stop(1, "gpgv is not installed: it is in the package gpgv, elsewhere in gnupg2") from None
         except subprocess.TimeoutExpired:
             raise Stop(4, f"gpgv comes to no end with the signature of {what}") from None
+        if done.returncode < 0:
+            raise Stop(1, f"gpgv was ended by signal {-done.returncode}")
         signatures: list[dict[str, list[str]]] = [{}]
         said = [line.split() for line in done.stdout.decode("utf-8", "replace").split("\n") if line]
-        for _, keyword, *words in said:
+        for _, keyword, *words in (line for line in said if len(line) > 1):
             signatures += [{}] if keyword == "NEWSIG" else []
             signatures[-1][keyword] = words
         # A hash of 1, 2 or 3 is MD5, SHA-1 or RIPEMD-160 (RFC 4880 section 9.4), which can be forged.
-        good = [one for one in signatures if "GOODSIG" in one and one["VALIDSIG"][7] not in {"1", "2", "3"}]
+        whole = [one for one in signatures if "GOODSIG" in one and len(one.get("VALIDSIG", ())) > HASH]
+        good = [one for one in whole if one["VALIDSIG"][HASH] not in {"1", "2", "3"}]
         if not good or any("BADSIG" in one for one in signatures):
             reason = re.sub(r"\s*(gpgv: *|$)", "; ", done.stderr.decode("utf-8", "replace")).strip("; ")
             raise Stop(4, f"{what} has no good signature by a key in {self.path}: {reason}")
-        print(f"{what}: signed by {' '.join(good[0]['GOODSIG'])} on {good[0]['VALIDSIG'][1]}")
+        tell(f"{what}: signed by {' '.join(good[0]['GOODSIG'])} on {good[0]['VALIDSIG'][1]}")
         return document if signature is not None else files[0].read_bytes()
 
     def text(self, document: bytes, what: str) -> bytes:
@@ -349,6 +379,11 @@ def statement(text: bytes, what: str) -> str:
     return json.dumps(document, sort_keys=True)
 
 
+def stem(path: str) -> str:
+    """Return what all flavours of a document have in common."""
+    return re.sub(r"(\.s?json)?(\.gpg)?$", "", path)
+
+
 def entries(index: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what an index names, each with its content id. One of mirrors has several for an id."""
     for kind in ("index", "mirrors"):
@@ -368,8 +403,15 @@ def children(node: dict[str, Any], kind: str) -> Iterator[dict[str, Any]]:
             yield {**said, **child}
 
 
+def listed(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the items of a list."""
+    for product in children(document, "products"):
+        for version in children(product, "versions"):
+            yield from children(version, "items")
+
+
 def named_items(texts: dict[str, bytes], suffix: str, is_mix_taken: bool) -> set[tuple[str, str, int]]:
-    """Return path, SHA-256 and size of all items that are in the lists that the index names."""
+    """Return path, SHA-256 and size of all items in the lists that the index names, and in no others."""
     named, reached = set(), set()
     pending = [(start + suffix, "", 0.0) for start in STARTS if start + suffix in texts or start == STARTS[0]]
     for path, content_id, least in pending:
@@ -383,14 +425,15 @@ def named_items(texts: dict[str, bytes], suffix: str, is_mix_taken: bool) -> set
         if date(document) < least and not is_mix_taken:
             raise Stop(4, f"{path} is older than its index says (--accept-older takes such a mixture)")
         for name, entry in entries(document):
-            if entry.get("format") in {"index:1.0", "products:1.0"}:
-                with contextlib.suppress(AttributeError, KeyError, ValueError):  # It may name no file.
+            if entry.get("format") in ("index:1.0", "products:1.0"):
+                with contextlib.suppress(*ODD):  # It may name no file.
                     pending.append((canonical(entry["path"]), name, date(entry)))
-        for product in children(document, "products"):
-            for version in children(product, "versions"):
-                for item in children(version, "items"):
-                    with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # Likewise.
-                        named.add((canonical(item["path"]), item["sha256"].lower(), int(item["size"])))
+        for item in listed(document):
+            with contextlib.suppress(*ODD):  # Likewise.
+                named.add((canonical(item["path"]), item["sha256"].lower(), int(item["size"])))
+    stems = {stem(path) for path in reached}
+    if strange := next((path for path in texts if stem(path) not in stems), ""):
+        raise Stop(4, f"{strange} is no list that the index names, so it has no place in the tree")
     return named
 
 
@@ -412,12 +455,25 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root, self.work = root, root / OURS / "importing"
         self.streams, self.before = root / "streams", self.work / "streams-before"
+        self.alone: set[Path] = set()
         self.work.parent.mkdir(0o700, parents=True, exist_ok=True)
-        self.work.mkdir(exist_ok=True)
+        self.check_alone(self.work.parent)
+        self.work.mkdir(0o700, exist_ok=True)
+        self.check_alone(self.work)
         self.lock = (self.work / "lock").open("wb")
         fcntl.flock(self.lock, fcntl.LOCK_EX)  # One import after the other.
         if self.before.exists() and not self.streams.exists():
             self.before.rename(self.streams)  # The last import ended in the middle of `publish`.
+
+    def check_alone(self, folder: Path) -> None:
+        """Raise Stop where root would write into what others may change: they could lead it elsewhere."""
+        above = [folder.resolve(), *folder.resolve().parents] if os.geteuid() == 0 else []
+        for one in (one for one in above if one not in self.alone):
+            status = one.stat()
+            if status.st_uid or (status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX):
+                how = f"sudo -u '#{status.st_uid}'" if status.st_uid else "as another user"
+                raise Stop(1, f"others may change {one} while root writes there: run this {how}")
+            self.alone.add(one)
 
     def read(self, path: str) -> bytes | None:
         """Return a document that is here."""
@@ -434,13 +490,18 @@ class Tree:
     def check_newer(self, texts: dict[str, bytes]) -> None:
         """Raise Stop for documents that are older than those here, or of another stream."""
         for path, text in texts.items():
-            stem = re.sub(r"\.s?json$", "", path)
-            for data in filter(None, [self.read(stem + ".sjson"), self.read(stem + ".json")]):
-                here, there = parsed(b"\n".join(shown_lines(data) or [data]), path), parsed(text, path)
+            name = stem(path)
+            flavours = [] if path.endswith(".gpg") else [name + ".sjson", name + ".json"]
+            for data in filter(None, map(self.read, flavours)):
+                there = parsed(text, path)
+                try:
+                    here = parsed(b"\n".join(shown_lines(data) or [data]), path)
+                except Stop:
+                    continue  # What is here is damaged, and gets replaced.
                 if date(there) < date(here):
                     raise Stop(4, f"{path} is older than the one in {self.root} (--accept-older takes it)")
                 names = [{name for name, _ in entries(one)} for one in (here, there)]
-                if stem == STARTS[0] and all(names) and names[0].isdisjoint(names[1]):
+                if name == STARTS[0] and all(names) and names[0].isdisjoint(names[1]):
                     raise Stop(4, f"it is of another stream than {self.root}: they have no list in common")
 
     def publish(self, documents: dict[str, bytes]) -> None:
@@ -451,22 +512,33 @@ class Tree:
             shutil.copytree(self.streams, fresh / "streams", symlinks=True)
         for path, data in documents.items():
             (self.work / "draft").write_bytes(data)
-            place(self.work / "draft", (fresh if path.startswith("streams/") else self.root) / path, 0o644)
+            root = fresh if path.startswith("streams/") else self.root
+            self.place(self.work / "draft", root / path, 0o644)
         shutil.rmtree(self.before, ignore_errors=True)
-        if self.streams.exists():
-            self.streams.rename(self.before)
-        (fresh / "streams").rename(self.streams)
+        if not exchanged(fresh / "streams", self.streams):
+            if self.streams.exists():
+                self.streams.rename(self.before)
+            (fresh / "streams").rename(self.streams)
         for leftover in (fresh, self.before):
             shutil.rmtree(leftover, ignore_errors=True)
 
+    def place(self, draft: Path, path: Path, mode: int) -> None:
+        """Give a file that is whole its name, once it is safe on the disk."""
+        with draft.open("rb") as file:
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.check_alone(path.parent)
+        draft.replace(path)
 
-def place(draft: Path, path: Path, mode: int) -> None:
-    """Give a file that is whole its name, once it is safe on the disk."""
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft.replace(path)
-    path.chmod(mode)
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Exchange two folders at one moment, where the system can (renameat2 of Linux), and say whether."""
+    try:
+        renameat2, here, swap = ctypes.CDLL(None).renameat2, -100, 2
+    except (AttributeError, OSError):
+        return False
+    return not renameat2(here, os.fsencode(one), here, os.fsencode(other), swap)
 
 
 def copied(span: Span, path: Path) -> str:
@@ -495,15 +567,15 @@ def take_items(sources: list[Folder], items: list[File], tree: Tree | None) -> t
         elif span.left:  # The tar ends in the middle of it.
             missing.append(item)
         elif tree:
-            place(draft, tree.root / item.path, 0o444)
-        print(f"{number} of {len(items)}: {item.path}, {item.size:,} bytes")
+            tree.place(draft, tree.root / item.path, 0o444)
+        tell(f"{number} of {len(items)}: {item.path}, {item.size:,} bytes")
     return missing, wrong
 
 
-def check_operator(contents: Contents, sources: list[Folder], options: Any, scratch: Path) -> None:
+def check_operator(contents: Contents, small: Small, options: Any, scratch: Path) -> None:
     """Raise Stop unless the operator whose keys are here, if any, has signed the list of contents."""
     if options.operator_keyring:
-        signature = blob(sources, BLOBS + contents.signature) if contents.signature else None
+        signature = small.read(BLOBS + contents.signature) if contents.signature else None
         if signature is None:
             raise Stop(4, "no operator has signed the bundle")
         Keyring(options.operator_keyring, scratch).check("the bundle", contents.data, signature)
@@ -511,11 +583,11 @@ def check_operator(contents: Contents, sources: list[Folder], options: Any, scra
         raise Stop(4, "an operator has signed the bundle; name the file of his keys with --operator-keyring")
 
 
-def documents_of(contents: Contents, sources: list[Folder], tree: Tree | None) -> dict[str, bytes]:
+def documents_of(contents: Contents, small: Small, tree: Tree | None) -> dict[str, bytes]:
     """Return the documents, by path. What the bundle does not carry is in the tree, from an earlier one."""
     documents: dict[str, bytes] = {}
     for file in contents.documents:
-        data = blob(sources, BLOBS + file.sha256) or (tree.read(file.path) if tree else None)
+        data = small.read(BLOBS + file.sha256) or (tree.read(file.path) if tree else None)
         if data is None or hashlib.sha256(data).hexdigest() != file.sha256:
             raise Stop(3, f"{file.path} is missing: an earlier bundle or another part has it")
         documents[file.path] = data
@@ -526,9 +598,10 @@ def take(options: Any, scratch: Path) -> None:
     """Import one mirror of a bundle. Raises Stop unless all of it is well."""
     tree = Tree(Path(options.to)) if options.to and not options.verify_only else None
     sources = [one for path in options.bundles for one in opened(path, tree.work if tree else scratch)]
-    contents = claimed(sources, options.mirror)
-    check_operator(contents, sources, options, scratch)
-    documents = documents_of(contents, sources, tree)
+    small = Small(sources)
+    contents = claimed(small, options.mirror)
+    check_operator(contents, small, options, scratch)
+    documents = documents_of(contents, small, tree)
     texts = proved(documents, Keyring(options.keyring, scratch) if options.keyring else None)
     named = named_items(texts, contents.suffix, options.accept_older)
     for item in contents.items:
@@ -543,15 +616,21 @@ def take(options: Any, scratch: Path) -> None:
     if tree and not wrong and (not missing or not tree.streams.exists()):
         tree.publish(documents)
     for item in wrong:
-        print(f"Wrong bytes: {item.path}", file=sys.stderr)
+        tell(f"Wrong bytes: {item.path}", sys.stderr)
     for item in missing:
         where = f"part {item.part}" if item.part else "another part, or an earlier bundle"
-        print(f"Missing: {item.path}, {item.size:,} bytes, from {where}", file=sys.stderr)
+        tell(f"Missing: {item.path}, {item.size:,} bytes, from {where}", sys.stderr)
     if wrong:
         raise Stop(4, f"{len(wrong)} items have other bytes than the signed lists say")
     if missing:
         raise Stop(3, f"{len(missing)} items are missing, {sum(item.size for item in missing):,} bytes")
-    print(f"Complete: {options.to if tree else 'the bundle'} is what the signed lists say.")
+    tell(f"Complete: {options.to if tree else 'the bundle'} is what the signed lists say.")
+
+
+def tell(text: str, file: TextIO | None = None) -> None:
+    """Say something, in which a name from a bundle does nothing to a terminal but stand there."""
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    print(shown, file=file or sys.stdout)
 
 
 def main() -> int:
@@ -574,17 +653,21 @@ def main() -> int:
     if not options.to and not options.verify_only:
         parser.error("--to says where the tree is; --verify-only needs none")
     sys.stdout = io.TextIOWrapper(sys.stdout.buffer, errors="backslashreplace", line_buffering=True)
+    os.umask(0o022)  # The web server has to read it.
     try:
         with tempfile.TemporaryDirectory() as scratch:
             take(options, Path(scratch))
     except Stop as stop:
-        print(f"{stop}.", file=sys.stderr)
+        tell(f"{stop}.", sys.stderr)
         return stop.code
-    except OSError as error:
-        print(f"Failed: {error}. The same command goes on from here.", file=sys.stderr)
+    except (OSError, MemoryError, binascii.Error) as error:
+        tell(f"Failed: {str(error) or 'out of memory'}. The same command goes on from here.", sys.stderr)
         return 1
+    except RecursionError:
+        tell("Refused: something in the bundle is nested too deeply.", sys.stderr)
+        return 4
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        tell("Interrupted. The same command goes on from here.", sys.stderr)
         return 130
     return 0
 

@@ -7,7 +7,7 @@ from shutil import copytree, rmtree
 
 import pytest
 from support.commands import Commands
-from support.drafted_bundles import Draft, files_of, run_importer
+from support.drafted_bundles import Draft, call_importer, files_of
 from support.keys import SigningKey
 from support.tampered_bundles import WAYS, Booty, draft_booty
 
@@ -57,13 +57,13 @@ async def test_import_refuses_each(booty: Booty, tmp_path: Path, keyring: Path) 
 async def test_the_plain_importer_refuses_each(booty: Booty, tmp_path: Path, keyring: Path) -> None:
     def look() -> None:
         start = ("--keyring", keyring, "--to", tmp_path / "tree")
-        assert run_importer(*start, booty.served.write_folder(tmp_path / "served")).code == 0
+        assert call_importer(*start, booty.served.write_folder(tmp_path / "served")).code == 0
         (tmp_path / "media").mkdir()
         before = names_in(tmp_path)
         wrong = []
         for number, way in enumerate(WAYS):
             bundle = way.tamper(booty, tmp_path / "media" / str(number))
-            ended = run_importer(*start, bundle)
+            ended = call_importer(*start, bundle)
             if ended.code != way.code or way.plainly not in ended.said or "Traceback" in ended.said:
                 wrong.append(
                     f"{way.name}: {ended.code} for {way.code}, {way.plainly!r} is not in {ended.said!r}"

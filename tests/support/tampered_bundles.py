@@ -273,7 +273,7 @@ def it_is_a_container_image(booty: Booty, path: Path) -> Path:
     return replace(booty.good, edit_manifest=edit).write_folder(path)
 
 
-@way("is no JSON", "nested too deeply")
+@way("nested too deeply", "nested too deeply")
 def the_index_is_nested_endlessly(booty: Booty, path: Path) -> Path:
     return replace(booty.good, also={INDEX_PATH: b"[" * 100_000}).write_tar(path)
 

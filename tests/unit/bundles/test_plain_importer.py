@@ -1,6 +1,8 @@
 """The plain importer: a program that needs nothing but Python's standard library and gpgv."""
 
 import ast
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,11 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.drafted_bundles import IMPORTER, Draft, Ended, draft_of, files_of, item_blobs, run_importer
+from support.drafted_bundles import (
+    IMPORTER,
+    Draft,
+    Ended,
+    call_importer,
+    draft_of,
+    files_of,
+    item_blobs,
+    run_importer,
+)
 from support.keys import SigningKey
 from support.tree import SignedTree
 
-from proxy.bundles.plain_importer import Keyring, Stop
+from proxy.bundles.contents import write_contents
+from proxy.bundles.oci import blob_path
+from proxy.bundles.plain_importer import Keyring, Stop, named_items
+from proxy.digest import digest_of
 
 OLDEST = (3, 8)
 PRODUCT = "com.ubuntu.maas:v3:boot:24.04:amd64:ga-24.04"
@@ -67,10 +81,14 @@ class Site:
         self._more = 0
         self._folder = folder
 
-    def take(self, *arguments: str | Path, stdin: bytes = b"", python: str = sys.executable) -> Ended:
+    def take(self, *arguments: str | Path, stdin: bytes = b"") -> Ended:
         """Run the importer into this site's tree."""
-        start: list[str | Path] = ["--keyring", self.keyring, "--to", self.tree]
-        return run_importer(*start, *arguments, stdin=stdin, python=python)
+        return call_importer(*self.start, *arguments, stdin=stdin)
+
+    @property
+    def start(self) -> list[str | Path]:
+        """Return what a command line begins with."""
+        return ["--keyring", self.keyring, "--to", self.tree]
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -94,7 +112,7 @@ def test_it_imports_from_the_standard_library_alone_and_reads_as_python_of_its_o
 @pytest.mark.parametrize("python", pythons())
 def test_a_folder_becomes_a_tree(site: Site, tree: SignedTree, tmp_path: Path, python: str) -> None:
     draft = add_version(tree, "20260201")
-    ended = site.take(draft.write_folder(tmp_path / "stick"), python=python)
+    ended = run_importer(*site.start, draft.write_folder(tmp_path / "stick"), python=python)
     assert (ended.code, ended.said) == (0, "")
     assert site.files == expected(draft)
     assert "signed by" in ended.told
@@ -223,14 +241,14 @@ def test_it_can_only_look(tree: SignedTree, tmp_path: Path, keyring: Path) -> No
     draft = add_version(tree, "20260201")
     folder = draft.write_folder(tmp_path / "stick")
     start = ("--verify-only", "--keyring", keyring, "--to", tmp_path / "site", folder)
-    assert run_importer(*start).code == 0
+    assert call_importer(*start).code == 0
     blob = folder / item_blobs(draft)[0]
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
-    ended = run_importer(*start)
+    ended = call_importer(*start)
     assert ended.code == 4
     assert f"Wrong bytes: {draft.contents.items[0].path}" in ended.said
     blob.unlink()
-    assert run_importer(*start).code == 3
+    assert call_importer(*start).code == 3
     assert not (tmp_path / "site").exists()
 
 
@@ -238,7 +256,7 @@ def test_a_keyring_may_be_armored(tree: SignedTree, key: SigningKey, tmp_path: P
     keyring = tmp_path / "keys.asc"
     keyring.write_bytes(key.public_armored())
     folder = draft_of(tree).write_folder(tmp_path / "stick")
-    assert run_importer("--keyring", keyring, "--verify-only", folder).code == 0
+    assert call_importer("--keyring", keyring, "--verify-only", folder).code == 0
 
 
 def test_an_operators_signature_is_checked(
@@ -271,10 +289,10 @@ def test_an_unsigned_mirror_is_taken_on_the_word_of_an_operator(
     operators = tmp_path / "operators.gpg"
     operators.write_bytes(other_key.public_binary())
     start = ("--to", tmp_path / "site", "--operator-keyring", operators, folder)
-    ended = run_importer(*start, "--keyring", keyring)
+    ended = call_importer(*start, "--keyring", keyring)
     assert ended.code == 4
     assert "bears no signature" in ended.said
-    assert run_importer(*start).code == 0
+    assert call_importer(*start).code == 0
     assert files_of(tmp_path / "site") == expected(draft)
 
 
@@ -311,7 +329,7 @@ def test_it_says_what_to_install(tree: SignedTree, tmp_path: Path, keyring: Path
 
 @pytest.mark.parametrize("arguments", [[], ["--to", "tree"], ["--keyring", "ring"], ["--what"]])
 def test_wrong_usage_is_told(arguments: list[str]) -> None:
-    assert run_importer(*arguments).code == 2
+    assert call_importer(*arguments).code == 2
 
 
 LONGEST_LINE = 19_998
@@ -352,3 +370,164 @@ def test_what_gpgv_passes_over_is_refused(key: SigningKey, tmp_path: Path) -> No
         document[:-40],
     ):
         assert refusal(key, changed, tmp_path) is not None
+
+
+def renamed(draft: Draft, old: str, new: str) -> Draft:
+    """Return a bundle that calls a file by another name, everywhere."""
+
+    def edit(text: bytes) -> bytes:
+        return text.replace(json.dumps(old).encode(), json.dumps(new).encode())
+
+    return replace(draft, edit_manifest=edit, edit_contents=edit)
+
+
+def test_a_signed_document_gets_no_place_that_no_index_gives_it(
+    site: Site, tree: SignedTree, tmp_path: Path
+) -> None:
+    draft = draft_of(tree)
+    assert site.take(draft.write_folder(tmp_path / "first")).code == 0
+    before = site.files
+    index = next(one for one in draft.contents.documents if one.path == INDEX)
+    for place in (draft.contents.items[0].path, "index.html", "streams/v1/other.sjson"):
+        items = tuple(one for one in draft.contents.items if one.path != place)
+        documents = (*draft.contents.documents, replace(index, path=place))
+        contents = replace(draft.contents, documents=documents, items=items)
+        ended = site.take(replace(draft, contents=contents).write_folder(tmp_path / place))
+        assert ended.code == 4
+        assert f"{place} is no list that the index names" in ended.said
+        assert site.files == before
+
+
+@pytest.mark.parametrize("letters", ["\x9b2J", "\u202egpj", "\u2028"])
+def test_what_a_bundle_says_does_nothing_to_a_terminal(
+    site: Site, tree: SignedTree, tmp_path: Path, letters: str
+) -> None:
+    draft = draft_of(tree)
+    ended = site.take(renamed(draft, draft.contents.items[0].path, letters).write_folder(tmp_path / "stick"))
+    assert ended.code == 4
+    assert letters not in ended.said + ended.told
+    ended = site.take("--mirror", "other", renamed(draft, "test", letters).write_tar(tmp_path / "stick.tar"))
+    assert ended.code == 2
+    assert letters not in ended.said
+    assert ascii(letters)[1:-1] in ended.said
+
+
+def test_the_contents_say_of_which_mirror_a_bundle_is(site: Site, tree: SignedTree, tmp_path: Path) -> None:
+    draft = draft_of(tree)
+    index = json.loads(draft.layout()["index.json"])
+    del index["manifests"][0]["annotations"]  # As `skopeo copy docker://... oci:FOLDER` leaves it.
+    folder = replace(draft, also={"index.json": json.dumps(index).encode()}).write_folder(tmp_path / "stick")
+    assert site.take("--mirror", "test", folder).code == 0
+
+
+def test_what_is_lost_of_a_bundle_is_missing_and_not_refused(
+    site: Site, tree: SignedTree, tmp_path: Path
+) -> None:
+    draft = draft_of(tree)
+    contents = blob_path(digest_of(write_contents(draft.contents)))
+    ended = site.take(draft.write_folder(tmp_path / "stick", lacking=[contents]))
+    assert ended.code == 3
+    assert "the list of contents is missing" in ended.said
+
+
+def test_a_keyring_may_be_several_armored_ones(
+    tree: SignedTree, key: SigningKey, other_key: SigningKey, tmp_path: Path
+) -> None:
+    keyring = tmp_path / "keys.asc"
+    keyring.write_bytes(other_key.public_armored() + b"\n" + key.public_armored().replace(b"\n", b"\r\n"))
+    folder = draft_of(tree).write_folder(tmp_path / "stick")
+    assert call_importer("--keyring", keyring, "--verify-only", folder).code == 0
+    keyring.write_bytes(
+        b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n"
+    )
+    assert call_importer("--keyring", keyring, "--verify-only", folder).code == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "item"),
+    [
+        ({"format": []}, {}),
+        ({"format": {}}, {}),
+        ({"format": "products:1.0", "path": 7}, {}),
+        ({}, {"path": "a", "sha256": "0" * 64, "size": float("inf")}),
+        ({}, {"path": "a", "sha256": "0" * 64, "size": {}}),
+        ({}, {"path": "a/../../b", "sha256": "0" * 64, "size": 1}),
+    ],
+)
+def test_odd_values_of_a_list_name_nothing(entry: dict[str, object], item: dict[str, object]) -> None:
+    products = {"p": {"versions": {"v": {"items": {"i": item}}}}}
+    index = {"format": "index:1.0", "index": {"a": entry}, "products": products, "content_id": ""}
+    assert named_items({INDEX: json.dumps(index).encode()}, ".sjson", False) == set()
+
+
+def test_streams_is_exchanged_at_one_moment(
+    site: Site, tree: SignedTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert site.take(draft_of(tree).write_folder(tmp_path / "first")).code == 0
+    (site.tree / "streams" / "mine").write_text("mine")
+    after = add_version(tree, "20260201")
+
+    def rename(path: Path, _: Path) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert site.take(after.write_folder(tmp_path / "second")).code == 0
+    assert site.files == {**expected(after), "streams/mine": b"mine"}
+
+
+def test_a_document_that_is_damaged_in_the_tree_is_replaced(
+    site: Site, tree: SignedTree, tmp_path: Path
+) -> None:
+    folder = draft_of(tree).write_folder(tmp_path / "stick")
+    assert site.take(folder).code == 0
+    before = site.files
+    (site.tree / INDEX).write_bytes(b"half an ind")
+    assert site.take(folder).code == 0
+    assert site.files == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")
+def test_root_writes_nothing_where_another_user_could_lead_it_elsewhere(
+    site: Site, tree: SignedTree, tmp_path: Path
+) -> None:
+    folder = draft_of(tree).write_folder(tmp_path / "stick")
+    site.tree.mkdir()
+    for uid, mode, told in ((1234, 0o755, "sudo -u '#1234'"), (0, 0o777, "as another user")):
+        os.chown(site.tree, uid, uid)
+        site.tree.chmod(mode)
+        ended = site.take(folder)
+        assert ended.code == 1
+        assert told in ended.said
+        assert site.files == {}
+    site.tree.chmod(0o755)
+    below = (site.tree / draft_of(tree).contents.items[0].path).parent
+    below.mkdir(parents=True)
+    os.chown(below, 1234, 1234)
+    assert site.take(folder).code == 1
+    os.chown(below, 0, 0)
+    umask = os.umask(0o077)
+    try:
+        assert site.take(folder).code == 0
+    finally:
+        os.umask(umask)
+    assert (site.tree / "streams").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("gpgv", "code", "told"),
+    [
+        ("kill -9 $$", 1, "gpgv was ended by signal 9"),
+        ("echo '[GNUPG:] GOODSIG 1 A'", 4, "has no good signature"),
+        ("echo '[GNUPG:]'; echo; echo x", 4, "has no good signature"),
+    ],
+)
+def test_a_gpgv_that_says_something_odd_proves_nothing(
+    tree: SignedTree, tmp_path: Path, keyring: Path, gpgv: str, code: int, told: str
+) -> None:
+    program = tmp_path / "bin" / "gpgv"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{gpgv}\n")
+    program.chmod(0o755)
+    folder = draft_of(tree).write_folder(tmp_path / "stick")
+    ended = run_importer("--keyring", keyring, "--verify-only", folder, path=str(program.parent))
+    assert (ended.code, told in ended.said, "Traceback" in ended.said) == (code, True, False)
