@@ -47,7 +47,7 @@ from proxy.service.locked_delivery import LockedDelivery, LockedFiles
 from proxy.service.usage import UsageNotes
 from proxy.signatures.keyring import Keyring
 from proxy.sources.addresses import folder_of, is_folder, shown_url
-from proxy.sources.carried.carrier import Carrier
+from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.sources.folder.origin import FolderOrigin
 from proxy.sources.folder.reader import Readers
 from proxy.sources.http.origins import HttpOrigins, Redirects, load_http
@@ -208,7 +208,7 @@ def _offline(mirror: Mirror, parts: _Parts) -> Offline:
         return AskedAnyway()
     if carried is None:
         return parts.offline if parts.lockfile is None else NeverAsked()
-    return carried if isinstance(carried, Carrier) else AskedAnyway()
+    return carried if isinstance(carried, ImportOrigin) else AskedAnyway()
 
 
 def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:

@@ -14,7 +14,6 @@ from proxy.bundles.signing import Signer
 from proxy.cli.export_places import PIPE, STANDARD_OUTPUT
 from proxy.cli.export_told import Told
 from proxy.cli.going_on import go_on_text
-from proxy.cli.hands import open_places
 from proxy.cli.known import earlier_bundle, known_there
 from proxy.cli.lock_files import LockInput, lock_option
 from proxy.cli.options import (
@@ -28,6 +27,7 @@ from proxy.cli.options import (
     selection_options,
 )
 from proxy.cli.progress import open_progress
+from proxy.cli.root_writer import open_places
 from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
 from proxy.cli.selecting import (
     Select,

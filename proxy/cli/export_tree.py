@@ -6,7 +6,7 @@ import click
 
 from proxy.cli.going_on import go_on_text
 from proxy.cli.progress import open_progress
-from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_with_cache
+from proxy.cli.running import COMPLETE, PARTIAL, Refused, run_with_cache
 from proxy.cli.selecting import Select
 from proxy.cli.show import tell
 from proxy.config.config import Config
@@ -19,12 +19,6 @@ from proxy.trees.errors import TreeRefused
 
 _MOST_SHOWN = 20
 _WAYS = {Way.LINKED: "linked to the cache's files", Way.CLONED: "cloned", Way.COPIED: "copied"}
-
-
-class Refused(click.ClickException):
-    """What is refused, and why."""
-
-    exit_code = REFUSED
 
 
 def export_tree(

@@ -25,7 +25,7 @@ from proxy.config.config import Config
 from proxy.config.keyrings import HOMES
 from proxy.jobs.audit import Audit
 from proxy.jobs.importing.audited import write_down
-from proxy.jobs.importing.importing import Importing, Order
+from proxy.jobs.importing.importing import Import, Order
 from proxy.jobs.importing.outcomes import Report
 from proxy.jobs.importing.telling import event, lines
 from proxy.jobs.importing.trust import Operators
@@ -33,7 +33,7 @@ from proxy.progress import Unwatched
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.signatures.keyring import Keyring
-from proxy.sources.carried.carrier import Carrier
+from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.store.storage import open_store_to_read
 from proxy.system.threads import ended
 
@@ -89,12 +89,12 @@ class _Work:
 
     async def run(self, *, as_json: bool, pipe: bool) -> None:
         """Import, and write down what came of it."""
-        carriers = {one.name: Carrier() for one in self.config.mirrors}
-        async with open_runtime(self.config, carried=carriers) as cache:
+        origins = {one.name: ImportOrigin() for one in self.config.mirrors}
+        async with open_runtime(self.config, carried=origins) as cache:
             slow = cache.storage.threads.slow
             operators = await slow(self._operators, self.config.data_dir)
             with open_progress("importing", as_json=as_json) as progress:
-                importing = Importing(cache, carriers, operators, self.order, progress, self.report)
+                importing = Import(cache, origins, operators, self.order, progress, self.report)
                 try:
                     if self.layouts:
                         await importing.take(self.layouts)
@@ -106,16 +106,16 @@ class _Work:
 
     async def rehearse(self) -> None:
         """Find out what an import would do: documents are verified in a folder that is removed again."""
-        carriers = {one.name: Carrier() for one in self.config.mirrors}
+        origins = {one.name: ImportOrigin() for one in self.config.mirrors}
         with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
             apart = Path(folder)
             _copy_accepted(self.config.data_dir, apart)
-            async with open_runtime(replace(self.config, data_dir=apart), carried=carriers) as cache:
+            async with open_runtime(replace(self.config, data_dir=apart), carried=origins) as cache:
                 operators = await cache.storage.threads.slow(self._operators, apart)
-                importing = Importing(cache, carriers, operators, self.order, Unwatched(), self.report)
+                importing = Import(cache, origins, operators, self.order, Unwatched(), self.report)
                 await importing.rehearse(self.layouts, open_store_to_read(self.config.data_dir))
 
-    async def _take_from_pipe(self, importing: Importing, cache: Cache) -> None:
+    async def _take_from_pipe(self, importing: Import, cache: Cache) -> None:
         """Take what comes by standard input, one bundle after the other."""
         slow = cache.storage.threads.slow
         with closing(Pipe("standard input", 0, self.config.data_dir)) as pipe:

@@ -5,12 +5,11 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from proxy.cli.export_tree import Refused
 from proxy.cli.going_on import go_on_text
 from proxy.cli.options import Asked, UsageFault, chosen_mirrors
 from proxy.cli.prefetch import fetch_from
 from proxy.cli.progress import open_progress
-from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner
+from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, Refused, run_as_owner
 from proxy.cli.selecting import naming_mirrors
 from proxy.cli.show import tell
 from proxy.config.config import Config
@@ -24,7 +23,7 @@ from proxy.jobs.trees.report import TreeImportReport
 from proxy.mirror import Mirror, Trust
 from proxy.readable import counted, date, printable, size
 from proxy.runtime import open_runtime
-from proxy.sources.carried.carrier import Carrier
+from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.system.same_bytes import Way
 from proxy.trees.errors import TreeRefused
 
@@ -122,12 +121,12 @@ def _take_folder(
             return Refused(str(error))
 
     async def take() -> int:
-        carriers = {one.name: Carrier() for one in config.mirrors}
+        origins = {one.name: ImportOrigin() for one in config.mirrors}
         folder = TreeFolder(path, config.upstream.stall_timeout_s)
         try:
-            async with open_runtime(config, carried=carriers) as cache:
+            async with open_runtime(config, carried=origins) as cache:
                 with open_progress("importing", as_json=as_json) as progress:
-                    run = TreeImport(cache, carriers, folder, order, progress)
+                    run = TreeImport(cache, origins, folder, order, progress)
                     try:
                         await run.run()
                     finally:

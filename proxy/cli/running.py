@@ -30,6 +30,12 @@ _GOES_ON = "what has arrived is kept, the next run goes on from there"
 _Result = TypeVar("_Result")
 
 
+class Refused(click.ClickException):
+    """What a command refuses to do, and why."""
+
+    exit_code = REFUSED
+
+
 def run_with_cache(
     config: Config, work: Callable[[Cache], Awaitable[_Result]], *, if_interrupted: str = _GOES_ON
 ) -> _Result:

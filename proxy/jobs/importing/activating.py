@@ -16,7 +16,8 @@ from proxy.jobs.importing.bundles import CarriedDocuments, pin_beginning, stored
 from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.jobs.importing.waiting import Waiting, end_waiting, keep_waiting, waiting_generations
 from proxy.service.cache import Cache
-from proxy.sources.carried.carrier import Carrier
+from proxy.sources.carried.import_origin import ImportOrigin
+from proxy.store.files import StoreFault
 
 
 class Activation:
@@ -25,19 +26,19 @@ class Activation:
     def __init__(
         self,
         cache: Cache,
-        carriers: Mapping[str, Carrier],
+        origins: Mapping[str, ImportOrigin],
         report: Report,
         hold_s: float,
         *,
         is_forced: bool,
     ) -> None:
-        """Serve by these carriers.
+        """Serve by these origins.
 
         `hold_s` is how long items stay that an earlier bundle brought and that are not wanted any more.
         `is_forced` has what was given to this import served although items of it are missing.
         """
         self._cache = cache
-        self._carriers = carriers
+        self._origins = origins
         self._report = report
         self._hold_s = hold_s
         self._is_forced = is_forced
@@ -122,7 +123,7 @@ class Activation:
     async def _serve(self, mirror: str, waiting: Waiting, contents: Contents) -> bool:
         """Serve a generation that waits; say whether it is served now."""
         before = await self._cache.recorded(mirror)
-        with self._carriers[mirror].carrying(self._stored(waiting, contents).origin):
+        with self._origins[mirror].giving(self._stored(waiting, contents).origin):
             problem = await self._cache.refresh(mirror, accept_older=waiting.accepts_older)
         after = await self._cache.recorded(mirror)
         if after is None or not is_of(after, contents):
@@ -152,6 +153,8 @@ class Activation:
             outcome.state, outcome.why = State.REPLACED, "something newer is served"
             await self._end(mirror, waiting)
             return True
+        except StoreFault:
+            raise
         except ProxyError:
             return False
         return False
@@ -187,6 +190,8 @@ class Activation:
         contents = await self._contents_of(waiting)
         try:
             return None if contents is None else await self._examine(mirror, waiting, contents)
+        except StoreFault:
+            raise
         except ProxyError:
             return None
 

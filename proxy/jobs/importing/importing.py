@@ -27,7 +27,7 @@ from proxy.jobs.prefetch import NoSpace
 from proxy.progress import Progress
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
-from proxy.sources.carried.carrier import Carrier
+from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.store.protocols import ReadStore
 
 _WAITS = "it is served once all that it names is here, or with --activate"
@@ -47,19 +47,19 @@ class Order:
     """How long items stay that an earlier bundle brought and that are not wanted any more."""
 
 
-class Importing:
+class Import:
     """One import, and what has come of it so far."""
 
     def __init__(
         self,
         cache: Cache,
-        carriers: Mapping[str, Carrier],
+        origins: Mapping[str, ImportOrigin],
         operators: Operators,
         order: Order,
         progress: Progress,
         report: Report,
     ) -> None:
-        """Import for the mirrors that have a carrier, and add what comes of it to a report."""
+        """Import for the mirrors that have such an origin, and add what comes of it to a report."""
         self.report = report
         self._storage = cache.storage
         self._threads = cache.storage.threads
@@ -67,7 +67,7 @@ class Importing:
         self._order = order
         self._progress = progress
         forced, hold_s = order.activates, order.hold_s
-        self._activation = Activation(cache, carriers, self.report, hold_s, is_forced=forced)
+        self._activation = Activation(cache, origins, self.report, hold_s, is_forced=forced)
         self._examiner = Examiner(cache, operators, self._activation, accepts_older=order.accepts_older)
         self._taking = Taking(cache.storage, progress, self.report.taken)
 

@@ -31,7 +31,7 @@ from proxy.progress import Progress
 from proxy.readable import printable
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
-from proxy.sources.carried.carrier import Carrier
+from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.store.files import StoreFault
 from proxy.trees.finding import names_of
 
@@ -61,7 +61,7 @@ class TreeImport:
     def __init__(
         self,
         cache: Cache,
-        carriers: Mapping[str, Carrier],
+        origins: Mapping[str, ImportOrigin],
         folder: TreeFolder,
         order: TreeImportOrder,
         progress: Progress,
@@ -74,7 +74,7 @@ class TreeImport:
         self._order = order
         self._progress = progress
         forced, hold_s = order.activates, order.hold_s
-        self._activation = Activation(cache, carriers, self.report.generation, hold_s, is_forced=forced)
+        self._activation = Activation(cache, origins, self.report.generation, hold_s, is_forced=forced)
         self._pin = ""
 
     async def run(self) -> None:

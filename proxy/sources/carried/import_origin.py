@@ -1,4 +1,4 @@
-"""An origin that gives one thing that was carried here after the other, as whoever imports says."""
+"""The origin of a mirror during an import: it gives one generation after the other, as the import says."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from proxy.sources.origin import OriginItem
 _NOTHING = CarriedOrigin("nothing", {})
 
 
-class Carrier:
-    """The one origin of a mirror while bundles are imported. Between two of them it is offline."""
+class ImportOrigin:
+    """The one origin of a mirror during an import. Between two generations it is offline."""
 
     host = ""
 
@@ -19,7 +19,7 @@ class Carrier:
         self._now = _NOTHING
 
     @contextlib.contextmanager
-    def carrying(self, origin: CarriedOrigin) -> Iterator[None]:
+    def giving(self, origin: CarriedOrigin) -> Iterator[None]:
         """Give what this origin gives for the length of the context: whoever checks then may accept it."""
         self._now = origin
         try:

@@ -38,7 +38,7 @@ _FAULTS: dict[str, type[ProxyError]] = {
 _TEXTS = {LAYOUT_PATH, INDEX_PATH, README_PATH, SUMS_PATH, IMPORTER_PATH}
 
 
-class Hands:
+class RootWriter:
     """The process that writes and signs, seen from the one that has the cache. Its methods block."""
 
     def __init__(self, places: Places, signer: Signer | None) -> None:
@@ -55,7 +55,7 @@ class Hands:
         """Return where a part goes. Raises what `Places.of` raises."""
         with _memory(json.dumps(_written(part)).encode()) as file:
             name, path = self.ask({"do": "part", "number": part.number}, file)
-        return _Remote(self, part, name, Path(path))
+        return _RemoteDestination(self, part, name, Path(path))
 
     def sign(self, contents: Contents, written: bytes) -> bytes:  # noqa: ARG002 - they are read again there
         """Return a signature over contents as they are written. Raises SigningFault."""
@@ -98,20 +98,20 @@ def open_places(
 ) -> Iterator[tuple[Callable[[Part], Destination], Sign | None]]:
     """Give what says where each part goes, and what signs: in this process, or in one that stays root's."""
     places = Places(to, config.data_dir, may_link=may_link)
-    hands = Hands.if_needed(config, places, signer)
-    if hands is None:
+    writer = RootWriter.if_needed(config, places, signer)
+    if writer is None:
         yield places.of, None if signer is None else places.signing(signer)
         return
-    with contextlib.closing(hands):
+    with contextlib.closing(writer):
         # Standard output is open already, whoever writes to it.
-        yield places.of if to == PIPE else hands.of, None if signer is None else hands.sign
+        yield places.of if to == PIPE else writer.of, None if signer is None else writer.sign
 
 
-class _Remote:
+class _RemoteDestination:
     """One part, written by the other process."""
 
-    def __init__(self, hands: Hands, part: Part, name: str, path: Path) -> None:
-        self._hands = hands
+    def __init__(self, writer: RootWriter, part: Part, name: str, path: Path) -> None:
+        self._writer = writer
         self._number = part.number
         self._indexes = {blob.digest: index for index, blob in enumerate(part.blobs)}
         self.name = name
@@ -128,7 +128,7 @@ class _Remote:
     def put(self, blob: Blob, source: int, moved: Moved) -> Way | None:
         """Have the next blob written from an open file."""
         request = {"do": "put", "number": self._number, "blob": self._indexes[blob.digest]}
-        way = self._hands.ask(request, source, moved=moved)
+        way = self._writer.ask(request, source, moved=moved)
         return None if way is None else Way(way)
 
     def finish(self) -> None:
@@ -142,7 +142,7 @@ class _Remote:
         """Do nothing: the other process lets go of all files when it ends."""
 
     def _do(self, what: str) -> Any:
-        return self._hands.ask({"do": what, "number": self._number})
+        return self._writer.ask({"do": what, "number": self._number})
 
 
 # The side of the process that stays who it was
