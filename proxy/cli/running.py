@@ -77,3 +77,5 @@ def run_as_owner(config: Config, work: Callable[[], Awaitable[_Result]], if_inte
         if is_of_output(error):
             raise
         raise click.ClickException(str(StoreFault.of(config.data_dir, error))) from error
+    finally:
+        interruption.unwatch()

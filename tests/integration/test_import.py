@@ -382,20 +382,16 @@ async def test_an_older_bundle_closes_a_gap_and_is_refused_only_if_nothing_of_it
     old = add(tree, "20250701")
     contents = contents_of(tree)
     parts = [write_bundle(tmp_path / f"1-{one.digest}", tree, contents, without=[one.path]) for one in old]
-    add(tree, "20250801")
-    for number in (2, 3):
-        known = [*old, *tree.items[2:4]] if number == 3 else old
-        write_bundle(tmp_path / f"{number}", tree, contents_of(tree, known=known, generation=number))
-        if number == 2:
-            last = add(tree, "20250901")
-    without = [last[0].path]
-    write_bundle(
-        tmp_path / "3-1", tree, contents_of(tree, known=tree.items[:4], generation=3), without=without
-    )
+    newer = add(tree, "20250801")
+    two = write_bundle(tmp_path / "2", tree, contents_of(tree, known=old, generation=2))
+    last, _ = add(tree, "20250901")
+    contents = contents_of(tree, known=[*old, *newer], generation=3)
+    three = write_bundle(tmp_path / "3", tree, contents)
+    cut = write_bundle(tmp_path / "3-cut", tree, contents, without=[last.path])
 
     codes = []
-    for name in ("2", "3-1", parts[0], parts[0], parts[1], "3", parts[1]):
-        code, summary, result = await imported(commands, tmp_path / name)
+    for path in (two, cut, parts[0], parts[0], parts[1], three, parts[1]):
+        code, summary, result = await imported(commands, path)
         codes.append((code, states(summary), [one["used_files"] for one in summary["generations"]]))
 
     assert codes == [

@@ -22,8 +22,8 @@ from proxy.store.storage import Storage
 from proxy.system.threads import ended, outcome
 
 _AT_ONCE_BYTES = 8 * 1024 * 1024
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-"""What a write says that leaves what was written before as it was."""
+_HARMLESS = {errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
+"""What leaves as it was what was written before: the disk is full, or whoever reads our output has gone."""
 _ENDS = "it ends early there"
 _COMMITS_AT_ONCE = 8
 _BUSY_POLL_S = 0.2
@@ -53,7 +53,7 @@ class Taking:
         try:
             is_there = await self._fill(incoming, blob, item)
         except BaseException as error:
-            is_lost = isinstance(error, OSError) and error.errno not in _FULL
+            is_lost = isinstance(error, OSError) and error.errno not in _HARMLESS
             give_up = self._drop if is_lost else self._pause
             await ended(asyncio.create_task(give_up(incoming, item)))
             raise
@@ -131,7 +131,8 @@ class Taking:
         self._commits.add(asyncio.create_task(self._commit(incoming, item), name=f"commit {item.path}"))
 
     async def _end_commits(self, when: str) -> None:
-        done, self._commits = await asyncio.wait(self._commits, return_when=when)
+        done, _ = await asyncio.wait(self._commits, return_when=when)
+        self._commits -= done  # Others wait for commits at the same time, and begin new ones.
         problems = [problem for task in done if (problem := task.exception()) is not None]
         if problems:
             raise problems[0]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 WORK = """
-import asyncio, os, threading
+import asyncio, os, sys, threading
 from proxy.cli.interruption import Interruption
 
 reading, writing = os.pipe()
@@ -26,15 +26,25 @@ except (KeyboardInterrupt, asyncio.CancelledError):
 """
 FOREVER = "await asyncio.Event().wait()"
 IN_A_THREAD = "await asyncio.to_thread(os.read, reading, 1)"
+IN_THE_LOOP = "os.read(reading, 1)"
+UNREAD = "threading.Thread(target=lambda: print('x' * 10_000_000, file=sys.stderr), daemon=True).start()"
 
 
-@pytest.mark.parametrize("work", [FOREVER, IN_A_THREAD], ids=["waits", "blocks in a thread"])
+@pytest.mark.parametrize(
+    "work", [FOREVER, IN_A_THREAD, IN_THE_LOOP], ids=["waits", "blocks in a thread", "blocks"]
+)
 @pytest.mark.parametrize(("sent", "ends"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_it_tells_once_what_is_kept(work: str, sent: signal.Signals, ends: int) -> None:
     with started(work) as process:
         process.send_signal(sent)
         assert process.communicate(timeout=60)[1] == "interrupted; all is kept\n"
     assert process.returncode == ends
+
+
+def test_a_terminal_or_pipe_that_takes_nothing_holds_up_no_end() -> None:
+    with started(f"{UNREAD}; {FOREVER}") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 143
 
 
 def test_what_the_parent_wants_ignored_interrupts_nothing() -> None:
