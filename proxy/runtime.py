@@ -40,6 +40,7 @@ from proxy.recordings.board import Board
 from proxy.recordings.recorder import Recorder
 from proxy.recordings.shelf import Shelf
 from proxy.reporting.snapshot import Observer
+from proxy.service.beyond_lock import BeyondLock
 from proxy.service.cache import Cache
 from proxy.service.delivery import Delivery
 from proxy.service.locked import check_flawless, verified
@@ -150,7 +151,9 @@ async def open_runtime(
         delivery = Delivery(documents, flights, storage, usage, offline, clock)
         if lockfile is not None:
             delivery = LockedDelivery(documents, flights, storage, usage, offline, clock)
-            await _lock(lockfile, documents, delivery)
+            beyond = BeyondLock(storage.counters.limits)
+            stack.callback(beyond.close)
+            await _lock(lockfile, documents, delivery, beyond)
         recorder = await _open_recorder(config, documents, storage, clock, stack)
         yield Cache(documents, reading, storage, flights, offline, delivery, loops, recorder)
 
@@ -264,7 +267,9 @@ async def _open_flights(
     return flights
 
 
-async def _lock(lockfile: Lockfile, documents: Mapping[str, Documents], delivery: LockedDelivery) -> None:
+async def _lock(
+    lockfile: Lockfile, documents: Mapping[str, Documents], delivery: LockedDelivery, beyond: BeyondLock
+) -> None:
     """Have the lockfile's generations served, once they are verified. Raises LockRefused."""
     files = {name: LockedFiles() for name in documents}
     for one in lockfile.locked:
@@ -274,7 +279,7 @@ async def _lock(lockfile: Lockfile, documents: Mapping[str, Documents], delivery
         of_mirror.fix(found.edition)
         files[found.mirror].add(found)
     recording = f" of the recording {lockfile.recording}" if lockfile.recording else ""
-    delivery.lock(f"the lockfile{recording}", files, lockfile.data)
+    delivery.lock(f"the lockfile{recording}", files, lockfile.data, beyond)
 
 
 async def _open_recorder(

@@ -31,6 +31,7 @@ LIMITS = (
     "document_bytes",
     "document_shape",
     "filter_time",
+    "lockfile",
 )
 """What somebody can ask too much of; `config.example.toml` says which of them can be set."""
 

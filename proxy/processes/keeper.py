@@ -13,6 +13,7 @@ from random import Random
 
 from proxy.config.config import Config
 from proxy.counting.totals import read_totals
+from proxy.jobs.pins import pin_served_lock
 from proxy.jobs.run_requested import RequestRunner
 from proxy.jobs.run_rule import RuleRunner
 from proxy.jobs.scheduler import Scheduler
@@ -40,6 +41,7 @@ async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink,
         open_runtime(config, time.time, loaded.keyrings, lockfile=loaded.lockfile) as cache,
         lines.dropped_lines_counted(cache.storage.counters.log.dropped),
     ):
+        await pin_served_lock(cache, loaded.lockfile)
         chores = asyncio.create_task(_keep(config, cache), name="chores")
         log.info("keeper.ready pid=%d", os.getpid())
         told = asyncio.create_task(link.told_to_stop(), name="stopping")

@@ -12,6 +12,7 @@ from proxy.digest import Digest
 from proxy.documents.generation import Edition
 from proxy.fills.bodies import MemoryBody, Opened, Outcome, StoredBody
 from proxy.mirror import Mirror
+from proxy.service.beyond_lock import BeyondLock
 from proxy.service.delivery import Delivery
 from proxy.service.locked import Verified
 from proxy.service.target import NotLocked, Target
@@ -37,15 +38,33 @@ class LockedDelivery(Delivery):
 
     _locked: Mapping[str, LockedFiles]
     _data: Mapping[Digest, bytes]
+    _beyond: BeyondLock
 
-    def lock(self, lockfile: str, locked: Mapping[str, LockedFiles], data: Mapping[Digest, bytes]) -> None:
-        """Serve what is locked of each mirror; `data` has the bytes of the documents."""
+    def lock(
+        self,
+        lockfile: str,
+        locked: Mapping[str, LockedFiles],
+        data: Mapping[Digest, bytes],
+        beyond: BeyondLock,
+    ) -> None:
+        """Serve what is locked of each mirror; `data` has the bytes of the documents.
+
+        `beyond` is told what else is asked for.
+        """
         self.lockfile = lockfile
         self._locked = locked
         self._data = data
+        self._beyond = beyond
 
     async def resolve(self, mirror: Mirror, url_path: str, client: str) -> Target:  # noqa: ARG002
         """Say what `url_path` names in the lockfile. Raises NotLocked."""
+        try:
+            return self._find(mirror, url_path)
+        except NotLocked as error:
+            self._beyond.met(mirror.name, error.path)
+            raise
+
+    def _find(self, mirror: Mirror, url_path: str) -> Target:
         try:
             path = canonical_path(url_path)
         except PathError as error:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import signal
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,11 @@ from yarl import URL
 from proxy.bundles.contents import read_contents
 from proxy.bundles.lockfile import Lockfile, read_lockfile, write_lockfile
 from proxy.bundles.oci import blob_path, read_index, read_manifest
+from proxy.digest import Digest
+from proxy.jobs.pins import pin_served_lock
 from proxy.mirror import Mirror
+from proxy.store.ledger import Ledger
+from proxy.store.pins import Pins
 
 BOOT = "com.ubuntu.maas:stable:1:bootloader-download"
 CENTOS = "com.ubuntu.maas:stable:centos-bases-download"
@@ -121,45 +127,46 @@ async def serving(folder: Path, *arguments: str) -> AsyncIterator[Service]:
         await asyncio.to_thread(service.stop)
 
 
-async def get(service: Service, path: str) -> tuple[int, bytes]:
+async def get(base: str, path: str) -> tuple[int, bytes]:
     async with (
         aiohttp.ClientSession(auto_decompress=False) as session,
-        session.get(URL(f"{service.base}{path}", encoded=True)) as response,
+        session.get(URL(f"{base}{path}", encoded=True)) as response,
     ):
         return response.status, await response.read()
 
 
-async def stats(service: Service) -> dict[str, Any]:
-    """Return what a service says of itself."""
-    found: dict[str, Any] = json.loads((await get(service, "/-/stats"))[1])
+async def stats(base: str) -> dict[str, Any]:
+    """Return what a proxy says of itself."""
+    found: dict[str, Any] = json.loads((await get(base, "/-/stats"))[1])
     return found
 
 
-async def check_replay(service: Service, lab: Lab, keyring: Path) -> None:
+async def check_replay(base: str, lab: Lab, keyring: Path) -> None:
     """See that everything is answered as it was in the lab, from what is here, and nothing else is."""
-    before = await stats(service)
-    images = await import_as_maas(service.base, keyring)
+    before = await stats(base)
+    images = await import_as_maas(base, keyring)
     assert len(images) == 3
     assert all(image.is_complete for image in images)
     for path, body in lab.replies.items():
-        assert await get(service, MOUNT + path) == (200, body), path
-    for path in (
+        assert await get(base, MOUNT + path) == (200, body), path
+    beyond = (
         f"{lab.items[0].path.replace('noble', 'focal')}",
         lab.items[0].path.replace("20250718", "20250801"),
         "streams/v1/index.json",
         "..",
-    ):
-        status, said = await get(service, MOUNT + path)
+    )
+    for path in beyond:
+        status, said = await get(base, MOUNT + path)
         assert status == 404, path
         assert b"not in the lockfile of the recording lab, and nothing else is served" in said or path == ".."
     assert len(lab.lockfile.locked[0].unasked) == 0  # MAAS asks for all lists.
-    after = await stats(service)
+    assert (await get(base, f"/other/{INDEX}"))[0] == 404
+    after = await stats(base)
     assert list(after["mirrors"]) == ["test"]
-    assert "/other/" not in service.banner
-    assert (await get(service, f"/other/{INDEX}"))[0] == 404
     assert after["mirrors"]["test"]["is_ready"]
     assert after["problems"] == []
     assert after["lockfile"] == "the lockfile of the recording lab"
+    assert after["limits"]["lockfile"] - before["limits"]["lockfile"] >= len(beyond) - 1
     assert after["total"]["fetched_bytes"] == before["total"]["fetched_bytes"]
     earlier, later = (one["mirrors"]["test"]["requests"] for one in (before, after))
     assert {outcome for outcome, count in later.items() if count > earlier[outcome]} == {"hit", "absent"}
@@ -173,10 +180,20 @@ async def test_a_recorded_run_is_replayed_offline_without_a_miss(
     status, said = await command(lab.folder, "ready", "--lock", str(lab.lock))
     assert status == 0, said
     async with serving(lab.folder, "--lock", str(lab.lock), "--offline") as service:
-        await check_replay(service, lab, keyring)
-    # What was accepted before is accepted still.
+        assert "/other/" not in service.banner
+        await check_replay(service.base, lab, keyring)
+        # Each path once, and no line for each; what is beyond a mirror's mount is none of the lockfile's.
+        (told,) = [line for line in service.log().splitlines() if "lockfile.lacks" in line]
+        assert f"test/{lab.items[0].path.replace('noble', 'focal')}" in told
+
+        kept = {file.sha256 for file in lab.lockfile.locked[0].contents.files()}
+        assert await pinned(lab.folder / "data", "serve --lock") == kept
+        await check_another_lockfile(service, lab)
+    # What was accepted before is accepted still; what was served is kept until something else is.
     async with run_proxy(make_config(lab.folder / "data", mirror, offline=True)) as proxy:
         assert (await proxy.read(INDEX)).body == (tree.root / INDEX).read_bytes() != lab.replies[INDEX]
+        await pin_served_lock(proxy.cache, None)
+    assert await pinned(lab.folder / "data", "serve --lock") == set()
 
     gone = lab.items[1]
     (lab.folder / "data/blobs/sha256" / gone.digest[:2] / gone.digest).unlink()
@@ -189,6 +206,38 @@ async def test_a_recorded_run_is_replayed_offline_without_a_miss(
     assert (await command(lab.folder, "ready", "--lock", str(lab.lock)))[0] == 0
 
 
+async def check_another_lockfile(service: Service, lab: Lab) -> None:
+    """See that SIGHUP brings a lockfile of fewer items, and a damaged one changes nothing."""
+    lockfile = lab.lockfile
+    (locked,) = lockfile.locked
+    left, *rest = locked.contents.items
+    fewer = replace(lockfile, locked=(replace(locked, contents=replace(locked.contents, items=(left,))),))
+    for text, word in ((write_lockfile(fewer), "config.accepted"), (b"<<<<<<< HEAD", "config.rejected")):
+        lab.lock.with_name("next").write_bytes(text)
+        lab.lock.with_name("next").replace(lab.lock)
+        service.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(60):
+            while word not in service.log():  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.01)
+        assert (await get(service.base, MOUNT + left.path))[0] == 200
+        assert (await get(service.base, MOUNT + rest[0].path))[0] == 404
+    assert "git has left a conflict in it, in line 1" in service.log()
+    async with asyncio.timeout(60):
+        while rest[0].sha256 in await pinned(lab.folder / "data", "serve --lock"):  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+    lab.lock.write_bytes(write_lockfile(lockfile))
+
+
+async def pinned(data_dir: Path, pin: str) -> set[Digest]:
+    """Return what a pin keeps."""
+
+    def read() -> set[Digest]:
+        with closing(Ledger(data_dir / "ledger", time.time)) as ledger:
+            return Pins(ledger).pinned_by(pin)
+
+    return await asyncio.to_thread(read)
+
+
 async def test_an_empty_cache_and_a_lockfile_equal_the_run_after_upstream_has_moved_on(
     lab: Lab, tmp_path: Path, mirror: Mirror, keyring: Path, origin: Origin
 ) -> None:
@@ -199,16 +248,14 @@ async def test_an_empty_cache_and_a_lockfile_equal_the_run_after_upstream_has_mo
     status, said = await command(elsewhere, "prefetch", "--lock", str(lab.lock))
     assert status == 0, said
     assert not [one for one in origin.requests[asked:] if "streams/" in str(one)]
-    async with serving(elsewhere, "--lock", str(lab.lock), "--offline") as service:
-        await check_replay(service, lab, keyring)
-    # The recorded generation is the accepted one, and a check replaces it by the newer one.
     config = make_config(elsewhere / "data", mirror)
+    async with run_proxy(replace(config, offline=True), lockfile=lab.lockfile) as proxy:
+        await check_replay(proxy.base, lab, keyring)
+    # The recorded generation is the accepted one, and a check replaces it by the newer one.
     async with run_proxy(replace(config, offline=True)) as proxy:
         assert (await proxy.read(INDEX)).body == lab.replies[INDEX]
-        storage = proxy.cache.storage
-        kept = await storage.threads.ledger(storage.pins.pinned_by, f"lock {lab.lock}")
-        files = lab.lockfile.locked[0].contents.files()
-        assert {file.sha256 for file in files} <= kept
+    files = lab.lockfile.locked[0].contents.files()
+    assert {file.sha256 for file in files} <= await pinned(elsewhere / "data", f"lock {lab.lock}")
     async with run_proxy(config) as proxy:
         assert await proxy.cache.refresh("test") is None
         newer = (await proxy.read(INDEX)).body
@@ -219,22 +266,22 @@ async def test_an_empty_cache_and_a_lockfile_equal_the_run_after_upstream_has_mo
         assert (await proxy.read(INDEX)).body == newer
 
 
-@pytest.mark.parametrize("by", ["--lock", "--record"])
-async def test_a_recorded_run_is_exported_and_nothing_else(lab: Lab, tmp_path: Path, by: str) -> None:
-    which = str(lab.lock) if by == "--lock" else "lab"
-    status, said = await command(lab.folder, "export", by, which, "--to", str(tmp_path / "out"))
-    assert status == 0, said
-    (manifest,) = read_index((tmp_path / "out/index.json").read_bytes())
-    contents = read_manifest((tmp_path / "out" / blob_path(manifest.digest)).read_bytes()).contents
-    found = read_contents((tmp_path / "out" / blob_path(contents.digest)).read_bytes())
-    assert {file.path for file in found.files()} == lab.replies.keys()
-    for file in found.files():
-        assert (tmp_path / "out" / blob_path(file.sha256)).read_bytes() == lab.replies[file.path]
+async def test_a_recorded_run_is_exported_and_a_lockfile_that_proves_nothing_refused(
+    lab: Lab, tmp_path: Path
+) -> None:
+    for by, which in (("--lock", str(lab.lock)), ("--record", "lab")):
+        out = tmp_path / by
+        status, said = await command(lab.folder, "export", by, which, "--to", str(out))
+        assert status == 0, said
+        (manifest,) = read_index((out / "index.json").read_bytes())
+        contents = read_manifest((out / blob_path(manifest.digest)).read_bytes()).contents
+        found = read_contents((out / blob_path(contents.digest)).read_bytes())
+        assert {file.path for file in found.files()} == lab.replies.keys()
+        for file in found.files():
+            assert (out / blob_path(file.sha256)).read_bytes() == lab.replies[file.path]
     status, said = await command(lab.folder, "export", by, which, "--rule", "x", "--to", str(tmp_path / "no"))
     assert (status, "give one of them" in said) == (2, True)
 
-
-async def test_a_lockfile_that_proves_nothing_is_refused(lab: Lab, tmp_path: Path) -> None:
     lockfile = lab.lockfile
     (locked,) = lockfile.locked
     kernel = next(file for file in locked.contents.items if "boot-kernel" in file.path)
@@ -246,15 +293,18 @@ async def test_a_lockfile_that_proves_nothing_is_refused(lab: Lab, tmp_path: Pat
         "forged": (write_lockfile(forged), kernel.path),
         "foreign": (
             write_lockfile(replace(lockfile, locked=(replace(locked, contents=stranger),))),
-            "of a mirror 'stranger'",
+            "of a mirror 'stranger'; here are: test, other. If one of these is the same",
         ),
         "cut": (lab.lock.read_bytes()[:-40], "no lockfile"),
     }
-    for name, (text, told) in cases.items():
-        path = tmp_path / name
-        path.write_bytes(text)
-        names = ("serve", "prefetch", "ready")
-        found = await asyncio.gather(*(command(lab.folder, one, "--lock", str(path)) for one in names))
-        for status, said in found:
-            assert status in {1, 2}, said
-            assert told in said
+    runs = []
+    for name, (text, _) in cases.items():
+        (tmp_path / name).write_bytes(text)
+        words = ("serve", "prefetch", "ready") if name == "forged" else ("serve", "ready")
+        runs += [(name, word) for word in words]
+    results = await asyncio.gather(
+        *(command(lab.folder, word, "--lock", str(tmp_path / name)) for name, word in runs)
+    )
+    for (name, _), (status, said) in zip(runs, results, strict=True):
+        assert status in {1, 2}, said
+        assert cases[name][1] in said
