@@ -660,6 +660,9 @@ def main() -> int:
     except Stop as stop:
         tell(f"{stop}.", sys.stderr)
         return stop.code
+    except FileNotFoundError as error:
+        tell(f"Failed: there is no {error.filename}.", sys.stderr)
+        return 1
     except (OSError, MemoryError, binascii.Error) as error:
         tell(f"Failed: {str(error) or 'out of memory'}. The same command goes on from here.", sys.stderr)
         return 1

@@ -76,6 +76,9 @@ class Told:
             how.append(f"{counted(report.reused_files, 'file')} there already from an earlier run")
         if report.is_written:
             self._say(f"  {', '.join(how) or 'nothing was new'}")
+            if not self._to_errors:
+                each = "" if len(report.written) == 1 else " of each of them"
+                self._say(f"  at the other site: sstream-proxy import PATH{each}")
             for digest in _importers(report.survey):
                 self._say(f"  {IMPORTER_PATH}, for sites without sstream-proxy, has the SHA-256 {digest}")
         self._warn_of_registries(report.survey)

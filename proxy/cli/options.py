@@ -170,14 +170,16 @@ def selection_options(command: Command) -> Command:
     return extended
 
 
-def chosen_mirrors(config: Config, names: tuple[str, ...]) -> list[str]:
-    """Return the named mirrors, or the first one; raises UsageFault for a name that is none."""
+def chosen_mirrors(config: Config, names: tuple[str, ...], otherwise: str = "") -> list[str]:
+    """Return the named mirrors, or the first one; raises UsageFault for a name that is none.
+
+    `otherwise` says what else somebody may have meant by a name that is like none of them.
+    """
     known = [mirror.name for mirror in config.mirrors]
     for name in names:
         if name not in known:
-            raise UsageFault(
-                f"there is no mirror {name!r}; there are: {', '.join(known)}{meant(name, known)}"
-            )
+            meaning = meant(name, known) or otherwise
+            raise UsageFault(f"there is no mirror {name!r}; there are: {', '.join(known)}{meaning}")
     return list(dict.fromkeys(names)) or known[:1]
 
 

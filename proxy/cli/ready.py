@@ -88,7 +88,7 @@ def ready(
         if count:
             again = "`prefetch` with the same words" if rule is None else f"`sync {rule} --anytime`"
             again = again if lock is None else f"`prefetch --lock {lock.path}`"
-            click.echo(f"{again} fetches what can be had", err=True)
+            click.echo(f"{again} fetches what can be had; without a network, `import` brings it", err=True)
         raise SystemExit(FAILED)
     click.echo(
         f"ready: {counted(inspection.files, 'file')}, {'all hashed again' if deep else 'all verified'}"

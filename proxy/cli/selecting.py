@@ -73,7 +73,7 @@ def selected_by_recording(config: Config, asked: Asked, name: str) -> Select:
 
 def origins_of(config: Config, names: tuple[str, ...]) -> Origins:
     """Return the URLs of the mirrors named, or of the first one. Raises UsageFault."""
-    chosen = chosen_mirrors(config, names)
+    chosen = chosen_mirrors(config, names, "; a release is selected by --maas RELEASE, or by a filter")
     known = {mirror.name: mirror for mirror in config.mirrors}
     return {name: tuple(map(shown_url, known[name].origins)) for name in chosen}
 

@@ -81,8 +81,8 @@ _CONFLICT_ADVICE = (
     "whoever believes the other list gets what it does not say: tell the publisher"
 )
 _WAITING_ADVICE = (
-    "what was complete before it is served meanwhile: import the parts or earlier bundles that it lacks, "
-    "which importing it again names, or have it served as it is with import --activate"
+    "the generation before is served meanwhile: import the parts or earlier bundles that have them, which "
+    "are named when the same is imported once more, or have it served without them: import --activate"
 )
 _MOST_TOLD = 5
 _STORE_ADVICE = (

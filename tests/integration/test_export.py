@@ -321,6 +321,7 @@ def test_an_interruption_does_not_wait_for_whoever_reads_the_pipe(commands: Comm
         (("--to", "x", "--since", "nowhere"), "--since nowhere cannot be read"),
         (("--to", "x", "--like", "nowhere"), "--like nowhere cannot be read"),
         (("mass", "--to", "x"), "did you mean 'maas'"),
+        (("noble", "--to", "x"), "a release is selected by --maas"),
     ],
 )
 def test_what_does_not_go_together_is_said(

@@ -84,7 +84,7 @@ def generation_named(outcome: Outcome) -> str:
 def missing_lines(outcome: Outcome) -> Iterator[str]:
     """Yield where what a generation lacks can be found, with sizes."""
     places: dict[str, list[File]] = {}
-    for file in outcome.missing:
+    for file in sorted(outcome.missing, key=lambda one: one.part or 0):
         places.setdefault(_place(file, outcome.contents), []).append(file)
     for place, files in places.items():
         total_bytes = sum({one.sha256: one.size for one in files}.values())

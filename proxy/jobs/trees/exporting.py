@@ -122,14 +122,14 @@ class TreeExport:
         )
 
     def _check_room(self, order: TreeOrder, plan: TreePlan) -> None:
-        """Raise TreeRefused for copies that do not fit."""
+        """Raise TreeFault for copies that do not fit."""
         above = next(one for one in (order.folder, *order.folder.absolute().parents) if one.exists())
         if order.may_link and above.stat().st_dev == self._cache.storage.data_dir.stat().st_dev:
             return
         status = os.statvfs(above)
         free_bytes = status.f_bavail * status.f_frsize
         if plan.placed_bytes > free_bytes:
-            raise TreeRefused(
+            raise TreeFault(
                 f"{size(plan.placed_bytes)} are to be copied to {order.folder}, and {size(free_bytes)} are "
                 "free there: free space, or name a folder on the file system of the data directory, where "
                 "items are linked"

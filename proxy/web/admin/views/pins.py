@@ -87,4 +87,8 @@ def _held_by(name: str, rules: Collection[str]) -> str:
         return f"a rule {rule} that is configured no more: the server lets go of it when it starts"
     if name.startswith("prefetch "):
         return "somebody fetched this by hand, and it is kept until it is unpinned"
+    if name.startswith("import "):
+        return "an import brought this, and it is kept until it is unpinned"
+    if name.startswith("recording "):
+        return "a recording names this, and it is kept until the recording is deleted"
     return "somebody pinned this by hand"
