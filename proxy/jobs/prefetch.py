@@ -6,9 +6,10 @@ and the next run goes on from there.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, replace
 
+from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.fills.pace import Pace
 from proxy.jobs.choosing import Chooser, Chosen
@@ -19,6 +20,8 @@ from proxy.jobs.transfers import fetch, known_rate
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted, size
 from proxy.service.cache import Cache
+from proxy.store.room import Room
+from proxy.store.storage import Storage
 
 
 class NoSpace(ProxyError):
@@ -117,7 +120,7 @@ class Prefetch:
             lambda item: store.stored_bytes(item.digest, item.size_bytes),
             lambda item: store.is_whole(item.digest, item.size_bytes),
         )
-        forecast = await cache.storage.threads.ledger(_foresee, cache, plan)
+        forecast = await _foreseen(cache, plan)
         self._watcher.planned(plan, forecast)
         if forecast.missing_bytes > 0:
             raise NoSpace(forecast)
@@ -131,18 +134,33 @@ def _while_offline(plan: Plan, *, is_configured: bool) -> str:
     return f"the proxy is offline ({remedy}), and {lacking} cannot be fetched"
 
 
-def _foresee(cache: Cache, plan: Plan) -> Forecast:
-    """Return what a plan would do to the store, and how long it takes. Blocks; for the ledger's thread."""
-    room = cache.storage.room
-    free_bytes, evicted, missing_bytes = room.foresee(plan.fetch_bytes, plan.digests)
-    seconds: float | None = 0.0
-    if plan.missing:
+async def make_sure_of_room(storage: Storage, needed_bytes: int, wanted: Collection[Digest]) -> None:
+    """Raise NoSpace if so much does not fit, even if all were evicted that is not wanted."""
+    forecast = await storage.threads.ledger(_foresee, storage.room, needed_bytes, wanted)
+    if forecast.missing_bytes > 0:
+        raise NoSpace(forecast)
+
+
+async def _foreseen(cache: Cache, plan: Plan) -> Forecast:
+    """Return what a plan would do to the store, and how long it takes."""
+
+    def foresee() -> Forecast:
+        forecast = _foresee(cache.storage.room, plan.fetch_bytes, plan.digests)
+        if not plan.missing:
+            return replace(forecast, seconds=0.0)
         rate = known_rate(cache, plan)
-        seconds = None if rate is None else plan.fetch_bytes / rate
+        return forecast if rate is None else replace(forecast, seconds=plan.fetch_bytes / rate)
+
+    return await cache.storage.threads.ledger(foresee)
+
+
+def _foresee(room: Room, needed_bytes: int, wanted: Collection[Digest]) -> Forecast:
+    """Return what so many bytes would do to the store. Blocks; for the ledger's thread."""
+    free_bytes, evicted, missing_bytes = room.foresee(needed_bytes, wanted)
     return Forecast(
         free_bytes=free_bytes,
         evicted=tuple(evicted),
         missing_bytes=missing_bytes,
         min_free_bytes=room.min_free_bytes,
-        seconds=seconds,
+        seconds=None,
     )

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from proxy.simplestreams.paths import PathError, canonical_path
 from proxy.trees.errors import TreeRefused, listed
+from proxy.trees.record import OURS
 
 STREAMS = "streams/v1"
 _DEEPEST = 6
@@ -84,13 +85,15 @@ def _is_in_streams(folder: Path, root: Path) -> bool:
 def _folders_in(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(one.path) for one in entries if one.is_dir(follow_symlinks=False))
+            return sorted(
+                Path(one.path) for one in entries if one.is_dir(follow_symlinks=False) and one.name != OURS
+            )
     except OSError:
         return []
 
 
 def walk(root: Path) -> Iterator[list[Entry]]:
-    """Yield the entries of one folder after the other, in order, but for folders."""
+    """Yield the entries of one folder after the other, in order, but for folders and an export's record."""
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -99,6 +102,8 @@ def walk(root: Path) -> Iterator[list[Entry]]:
             with os.scandir(root / folder) as entries:
                 for one in sorted(entries, key=lambda one: one.name):
                     path = f"{folder}{one.name}"
+                    if path == OURS:
+                        continue
                     if one.is_dir(follow_symlinks=False):
                         folders.append(f"{path}/")
                     else:

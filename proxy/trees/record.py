@@ -22,6 +22,8 @@ OURS = ".sstream-proxy"
 _RECORD = "tree.json"
 _LOCK = "lock"
 DRAFTS = "drafts"
+BEFORE = "before"
+"""The `streams/` before this one: a server that has just opened it reads on, so it goes with the next run."""
 
 
 class Placed(Row, frozen=True):
@@ -85,7 +87,7 @@ class OwnFolder:
 
     @property
     def anchor(self) -> Anchor:
-        """What is in it, while it is open: `drafts/`, and `streams/`, the next one or the last one."""
+        """What is in it, while it is open: `drafts/`, `before/`, and `streams/`, the next one or the last."""
         assert self._anchor is not None  # noqa: S101 - it is open
         return self._anchor
 

@@ -18,7 +18,7 @@ from proxy.system.same_bytes import Way, link, place
 from proxy.trees.anchor import FOLDER_MODE, Anchor
 from proxy.trees.errors import TreeRefused
 from proxy.trees.planning import STREAMS, TreeFile, TreePlan, plan_tree
-from proxy.trees.record import DRAFTS, OwnFolder, Placed, TreeRecord
+from proxy.trees.record import BEFORE, DRAFTS, OwnFolder, Placed, TreeRecord
 
 Note = Callable[[int], None]
 """Told of bytes that were written; what it raises ends the writing."""
@@ -106,6 +106,8 @@ class TreeWriter:
     def begin(self, mirror: str, generation: int) -> None:
         """Record what will be ours, before any of it is there. After `look`."""
         self._restore_strangers()
+        for name in (STREAMS, BEFORE):
+            shutil.rmtree(self._own.anchor.at(name), ignore_errors=True)
         plan = self._plan
         self._record = TreeRecord(mirror=mirror, generation=generation, files={**self._record.files})
         coming = {one.path: _placed(one, one.modified_s * _NS) for one in plan.placed}
@@ -145,6 +147,8 @@ class TreeWriter:
             own.at(STREAMS).rename(tree.at(STREAMS))
         elif exchange(own.at(STREAMS), tree.at(STREAMS)):
             self._restore_strangers()
+            with suppress(FileNotFoundError):  # Unless it was a link.
+                own.at(STREAMS).rename(own.at(BEFORE))
         else:
             self._publish_one_by_one(new)
         tree.forget()
@@ -255,7 +259,7 @@ class TreeWriter:
         return date_ns
 
     def _restore_strangers(self) -> None:
-        """Remove the `streams/` before this one; what a stranger has put there meanwhile goes into this."""
+        """Move what a stranger has put into the `streams/` before this one into this."""
         own, tree = self._own.anchor, self._tree
         own.forget()
         tree.forget()
@@ -274,7 +278,6 @@ class TreeWriter:
                 tree.make(inside)
                 if not os.path.lexists(tree.at(path)):
                     os.rename(name, tree.at(path), src_dir_fd=fd)
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _placed(one: TreeFile, modified_ns: int) -> Placed:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.commands import Commands, Result, events
 from support.exchange import read
+from support.failing_disk import small_file_system
 from support.keys import SigningKey
 from support.origin import Origin
 from support.serving import run_service
@@ -287,6 +288,22 @@ async def test_a_site_that_is_offline_fetches_what_its_own_server_has(
         assert (await taken(commands, server.url, f"path={items[2].path}"))[0] == COMPLETE
     assert await ready(commands, f"path={items[2].path}") == 0
     assert (await commands.run("prefetch", f"path={items[0].path}")).returncode == INCOMPLETE
+
+
+async def test_a_tree_that_does_not_fit_is_refused_before_anything_is_taken(
+    commands: Commands, items: list[TreeItem], tree: SignedTree, tmp_path: Path
+) -> None:
+    with small_file_system(tmp_path / "data", "1m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("only root mounts file systems")
+        for number in range(4):
+            tree.add_item(PRODUCT, "20250801", f"large{number}", size=400_000)
+        tree.publish()
+        code, _, result = await taken(commands, tree.root)
+        assert (code, "it does not fit" in result.stderr) == (FAILED, True), result.stderr
+        assert await commands.held(tree.items) == []
+        assert (await taken(commands, tree.root, "version_name=20250701"))[0] == COMPLETE
+        assert await commands.held(tree.items) == items
 
 
 async def test_a_tree_without_the_plain_flavours_replaces_one_that_had_them(

@@ -22,8 +22,7 @@ from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.jobs.importing.taking import Taking
 from proxy.jobs.importing.trust import Operators
 from proxy.jobs.importing.waiting import Waiting
-from proxy.jobs.plan import Forecast
-from proxy.jobs.prefetch import NoSpace
+from proxy.jobs.prefetch import make_sure_of_room
 from proxy.progress import Progress
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
@@ -214,7 +213,7 @@ class Import:
 
     async def _make_sure_of_room(self, heads: Sequence[Head], wanted: Mapping[Digest, Item]) -> None:
         """Raise NoSpace if what is to be taken does not fit."""
-        store, room = self._storage.store, self._storage.room
+        store = self._storage.store
 
         def look() -> tuple[int, int]:
             expected = {digest for head in heads for digest in _expected(head, wanted)}
@@ -227,16 +226,7 @@ class Import:
             return len(missing), sum(one.size_bytes for one in missing) - here
 
         files, needed_bytes = await self._threads.slow(look)
-        free_bytes, evicted, missing_bytes = await self._threads.ledger(room.foresee, needed_bytes, wanted)
-        if missing_bytes > 0:
-            forecast = Forecast(
-                free_bytes=free_bytes,
-                evicted=tuple(evicted),
-                missing_bytes=missing_bytes,
-                min_free_bytes=room.min_free_bytes,
-                seconds=None,
-            )
-            raise NoSpace(forecast)
+        await make_sure_of_room(self._storage, needed_bytes, wanted)
         self._progress.begun(files, needed_bytes)
 
     async def _keep(self, one: Examined) -> None:

@@ -21,6 +21,7 @@ from proxy.jobs.choosing import choose_from_lists
 from proxy.jobs.importing.activating import Activation, blobs_of
 from proxy.jobs.importing.outcomes import Outcome, State
 from proxy.jobs.importing.waiting import Waiting
+from proxy.jobs.prefetch import make_sure_of_room
 from proxy.jobs.selection import Selection
 from proxy.jobs.trees.adopting import Adopter
 from proxy.jobs.trees.folder import TreeFolder
@@ -78,7 +79,11 @@ class TreeImport:
         self._pin = ""
 
     async def run(self) -> None:
-        """Take what is there. Raises TreeRefused, TreeFault, NoRoom, StoreFault and OSError."""
+        """Take what is there.
+
+        Raises NoSpace before anything is taken that does not fit; TreeRefused, TreeFault, StoreFault
+        and OSError.
+        """
         report, order = self.report, self._order
         await self._folder.look()
         edition = await self._verified()
@@ -97,6 +102,7 @@ class TreeImport:
         wanted_digests = {one.item.digest for one in matched.candidates} | {
             one.digest for one in matched.held
         }
+        await self._make_sure_of_room(matched)
         await self._threads.ledger(self._storage.pins.pin_all, self._pin, wanted_digests)
         adopter = Adopter(self._storage, self._folder, self.report, self._progress)
         taken = await adopter.take(matched, wanted)
@@ -176,6 +182,15 @@ class TreeImport:
             return match(entries, wanted, here, self.report.leftovers)
 
         return await self._threads.slow(look)
+
+    async def _make_sure_of_room(self, matched: Matched) -> None:
+        """Raise NoSpace if what is on another file system, so that it must be copied, does not fit."""
+        data_dir, root = self._storage.data_dir, self._folder.root
+        if await self._threads.slow(lambda: data_dir.stat().st_dev == root.stat().st_dev):
+            return
+        coming = {one.item.digest: one.item.size_bytes for one in matched.candidates if one.is_named}
+        wanted = {*coming, *(one.digest for one in matched.held)}
+        await make_sure_of_room(self._storage, sum(coming.values()), wanted)
 
     # The generation
 

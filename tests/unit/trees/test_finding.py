@@ -85,3 +85,13 @@ def test_a_folder_too_deep_to_name_is_told_and_the_rest_is_found(root: Path) -> 
 )
 def test_a_name_stands_for_what_was_escaped(path: str, names: list[str]) -> None:
     assert names_of(path) == names
+
+
+def test_the_record_of_an_export_is_no_part_of_the_tree(root: Path) -> None:
+    (root / ".sstream-proxy/streams/v1").mkdir(parents=True)
+    (root / ".sstream-proxy/tree.json").touch()
+    (root / "streams/v1/index.sjson").touch()
+    assert [one.path for entries in walk(root) for one in entries] == ["streams/v1/index.sjson"]
+    assert find_root(root.parent) == root
+    (root / "streams").rename(root / "away")
+    assert find_root(root) is None

@@ -5,6 +5,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,25 @@ def test_a_new_generation_changes_what_changed_and_leaves_older_files(
     assert after[INDEX][0] == b"index 2"
     assert after[newer][0] == b"newer"
     assert not (root / ".sstream-proxy/streams").exists()
+
+
+def test_whoever_has_opened_the_documents_before_reads_them_to_their_end(
+    write: Write, root: Path, put: Callable[..., TreeFile], generation: list[TreeFile]
+) -> None:
+    write(generation)
+    (root / "streams/v1/notes").write_text("a stranger's")
+    opened = os.open(root / "streams", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        write([put(INDEX, b"index 2"), generation[2]], deletes=True)
+        for path, data in ((INDEX, b"index 1"), (LIST, b"list 1")):
+            with open(path.removeprefix("streams/"), "rb", opener=partial(os.open, dir_fd=opened)) as file:
+                assert file.read() == data
+    finally:
+        os.close(opened)
+    (root / "streams/v1/notes").unlink()
+    write([put(INDEX, b"index 2"), generation[2]])
+    assert contents(root).keys() == {INDEX, KERNEL}
+    assert sorted(one.name for one in (root / ".sstream-proxy").iterdir()) == ["drafts", "lock", "tree.json"]
 
 
 def test_what_left_the_lists_goes_if_asked_and_never_a_strangers_file(
