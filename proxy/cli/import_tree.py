@@ -82,6 +82,8 @@ def _folder_of(tree: str) -> Path | None:
     parts = urlsplit(tree)
     if parts.scheme in {"http", "https"} and parts.netloc:
         return None
+    if parts.netloc and parts.scheme != "file":
+        raise UsageFault(f"{tree}: a tree is a folder, or at an address with http:// or https://")
     return Path(unquote(parts.path)) if parts.scheme == "file" else Path(tree)
 
 

@@ -19,10 +19,12 @@ from proxy.cli.options import (
     option_once,
     selection_options,
 )
-from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner, run_with_cache
+from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, run_as_owner, run_with_cache
 from proxy.cli.show import FetchView, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
 from proxy.connect.maas_api.model import Site
+from proxy.documents.rollback import AnotherStream, RollbackError
+from proxy.documents.vetting import DocumentRefused
 from proxy.errors import ProxyError
 from proxy.jobs.choosing import Chosen, choose_items
 from proxy.jobs.pins import unpin_if_nothing_came
@@ -119,10 +121,18 @@ def fetch_from(
             return await work(cache)
 
     async def work(cache: Cache) -> int:
+        try:
+            # Or what is wrong with this server would be held against upstream.
+            await cache.examine(mirror, accept_older=accept_older)
+        except (DocumentRefused, RollbackError) as error:
+            is_older = isinstance(error, RollbackError) and not isinstance(error, AnotherStream)
+            hint = "; if that is meant: --accept-older" if is_older else ""
+            click.echo(f"REFUSED {printable(str(error))}{hint}", err=True)
+            return REFUSED
         problem = await cache.refresh(mirror, accept_older=accept_older)
         if problem is not None:
-            click.echo(f"REFUSED {printable(problem)}", err=True)
-            return REFUSED
+            click.echo(f"FAILED {printable(problem)}", err=True)
+            return FAILED
         return await _carried_out(cache, order, _ShownOfServer(order, url, as_json=as_json))
 
     return run_as_owner(elsewhere, run, go_on_text())

@@ -63,15 +63,22 @@ class Cache:
         return await self.refresh(mirror)
 
     async def examine(
-        self, mirror: str, origin: Origin, flavours_of: Collection[str], *, accept_older: bool = False
+        self,
+        mirror: str,
+        origin: Origin | None = None,
+        flavours_of: Collection[str] = (),
+        *,
+        accept_older: bool = False,
     ) -> Edition:
         """Return what an origin publishes of a mirror, verified as by `refresh`, and accept nothing.
 
+        It is the mirror's first one unless given.
         Flavours of documents that are among these paths are fetched from now on. Raises RollbackError
         for what is older than what was accepted, and whatever else keeps it from being accepted.
         """
         await self._documents[mirror].add_flavours_of(flavours_of)
-        return await self._documents[mirror].checks.examine(origin, accept_older=accept_older)
+        asked = origin or self._documents[mirror].route.order()[0]
+        return await self._documents[mirror].checks.examine(asked, accept_older=accept_older)
 
     def wake(self, mirror: str) -> None:
         """Have a mirror checked soon, without waiting for it."""

@@ -64,7 +64,7 @@ def _name(folder: Path, error: OSError) -> str:
     try:
         return f"{Path(opened[0]).readlink()}{name[opened.end() :]}"
     except OSError:
-        return f"{folder}: {name[opened.end() :]}"
+        return f"{folder}{name[opened.end() :]}"
 
 
 def listed(names: list[str]) -> str:

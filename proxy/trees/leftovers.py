@@ -15,7 +15,7 @@ class Kind(enum.Enum):
     WRONG_HASH = "other bytes than the lists say, not taken"
     WRONG_SIZE = "another size than the lists say, not taken"
     PART = "broken off in the middle, not taken"
-    CHANGED = "written while it was read, not taken: run it again"
+    CHANGED = "written or removed while it was read, not taken: run it again"
     UNREADABLE = "unreadable"
     OTHER_GENERATION = "of other versions than the lists name, of older lists or newer ones"
     UNLISTED = "named by no list"

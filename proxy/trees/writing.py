@@ -42,7 +42,7 @@ class TreeWriter:
     def __init__(
         self, root: Path, store: ReadStore, *, may_link: bool = True, may_be_link: bool = True
     ) -> None:
-        """Write into `root`, which may be a link only if whoever runs this has named it."""
+        """Write into `root`, which may be a link if whoever runs this has named it, not its parent."""
         self.root = root
         self._may_be_link = may_be_link
         self._anchor: Anchor | None = None
@@ -65,6 +65,8 @@ class TreeWriter:
         """Become the writer. Raises TreeRefused while another process is."""
         is_new = True
         try:
+            if not self._may_be_link:
+                _make_named(self.root.parent)
             self.root.mkdir()
         except FileExistsError:
             is_new = False
@@ -282,6 +284,13 @@ class TreeWriter:
 
 def _placed(one: TreeFile, modified_ns: int) -> Placed:
     return Placed(one.digest, one.size_bytes, modified_ns)
+
+
+def _make_named(folder: Path) -> None:
+    """Make the folder in which each of several trees has its own, unless it is there."""
+    with suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(FOLDER_MODE)
 
 
 def _parent(path: str) -> str:

@@ -17,6 +17,8 @@ from support.serving import run_service
 from support.tree import SignedTree, TreeItem
 from yarl import URL
 
+from proxy.documents.records import trouble_of
+
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
 LIST = "streams/v1/com.ubuntu.maas:stable:v3:download.sjson"
@@ -304,6 +306,44 @@ async def test_a_tree_that_does_not_fit_is_refused_before_anything_is_taken(
         assert await commands.held(tree.items) == []
         assert (await taken(commands, tree.root, "version_name=20250701"))[0] == COMPLETE
         assert await commands.held(tree.items) == items
+
+
+async def test_what_is_wrong_with_a_server_is_told_and_not_held_against_upstream(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], stranger: SigningKey
+) -> None:
+    dead = await commands.run("import", "--tree", Nowhere.url)
+    assert (dead.returncode, "cannot connect" in dead.stderr) == (FAILED, True), dead.stderr
+    for scheme in ("ftp", "rsync"):
+        assert (await commands.run("import", "--tree", f"{scheme}://127.0.0.1/x")).returncode == USAGE
+    async with Origin(tree.root) as server:
+        good = (tree.root / INDEX).read_bytes()
+        (tree.root / INDEX).write_bytes(
+            stranger.clearsign((tree.root / "streams/v1/index.json").read_bytes())
+        )
+        refused = await commands.run("import", "--tree", server.url)
+        assert (refused.returncode, "REFUSED" in refused.stderr) == (REFUSED, True), refused.stderr
+        (tree.root / INDEX).write_bytes(good)
+        old = {path: path.read_bytes() for path in (tree.root / "streams/v1").iterdir()}
+        newer = add(tree, "20250801")
+        assert (await taken(commands, server.url))[0] == COMPLETE
+        for path, data in old.items():
+            path.write_bytes(data)
+        older = await commands.run("import", "--tree", server.url)
+        assert (older.returncode, "--accept-older" in older.stderr) == (REFUSED, True), older.stderr
+    assert await commands.held([*items, *newer]) == [*items, *newer]
+
+    assert (await commands.in_ledger(lambda ledger: trouble_of(ledger, "maas"))).failures == 0
+
+
+async def test_a_tree_whose_lists_are_being_written_is_not_refused_but_incomplete(
+    commands: Commands, items: list[TreeItem], copy: Copy
+) -> None:
+    left = copy()
+    (left / INDEX).unlink()
+    (left / INDEX).symlink_to("index.sjson")
+    code, summary, result = await taken(commands, left)
+    assert items
+    assert (code, summary["taken_files"]) == (INCOMPLETE, 0), result.stderr
 
 
 async def test_a_tree_without_the_plain_flavours_replaces_one_that_had_them(

@@ -70,7 +70,7 @@ class Adopter:
         named = [candidate.item] if candidate.is_named else []
         try:
             adopting = await self._folder.adopt(candidate.entry, self._storage.store)
-        except Changed:
+        except (Changed, FileNotFoundError):
             self._leave(candidate, Kind.CHANGED)
             return named
         except OSError as error:

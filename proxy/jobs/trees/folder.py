@@ -61,7 +61,7 @@ class TreeFolder:
 
     def documents(self, most_bytes: int) -> CarriedOrigin:
         """Return the documents that are there as an origin, each up to a size."""
-        name = f"{self.root}: "
+        name = str(self.root)
         return CarriedOrigin(
             name,
             {

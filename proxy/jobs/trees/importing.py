@@ -33,6 +33,7 @@ from proxy.readable import printable
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
 from proxy.sources.carried.import_origin import ImportOrigin
+from proxy.sources.errors import OriginUnreachable
 from proxy.store.files import StoreFault
 from proxy.trees.finding import names_of
 
@@ -91,7 +92,7 @@ class TreeImport:
         waiting = await self._activation.editions(order.mirror)
         counting = [one for one in (edition, served, *waiting) if one is not None]
         if not counting:
-            report.is_refused = True
+            report.is_refused = not report.generation.cut
             return
         target = edition or served
         selected = await self._selected(target)
@@ -134,6 +135,9 @@ class TreeImport:
             raise
         except ProxyError as error:
             report.only_blobs = str(error)
+            if isinstance(error, OriginUnreachable):  # They were written meanwhile, or cannot be read.
+                report.generation.cut.append((str(folder.root), report.only_blobs))
+                return None
             is_older = isinstance(error, RollbackError)
             report.is_refused = is_older or any(path.endswith(_SIGNED) for path in paths)
             if not report.is_refused:

@@ -1,6 +1,7 @@
 """Writing a tree: what changes in the folder, and what never does."""
 
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Iterable
@@ -404,6 +405,9 @@ def test_a_folder_that_becomes_a_link_while_the_tree_is_written_leads_nowhere(
 def test_a_tree_below_the_named_folder_is_no_link(
     root: Path, store: LocalStore, generation: list[TreeFile], victim: Path
 ) -> None:
+    with TreeWriter(root / "maas", store, may_be_link=False) as writer:
+        writer.look(generation)
+    shutil.rmtree(root)
     root.symlink_to(victim)
     with pytest.raises(TreeRefused, match="is a link"):
         TreeWriter(root, store, may_be_link=False).open()
