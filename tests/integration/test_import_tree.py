@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.audit import take_stock
 from support.commands import Commands, Result, events
 from support.exchange import read
 from support.failing_disk import small_file_system
@@ -224,6 +225,7 @@ async def test_an_unsigned_tree_gives_files_that_accepted_lists_name(
     code, summary, _ = await taken(commands, left)
     assert (code, summary["taken_files"]) == (COMPLETE, len(items))
     assert summary["only_blobs"] == "its lists are not signed"
+    assert take_stock(commands.data).pinned >= {one.digest for one in items}
     (left.parent / "empty").mkdir()  # A disk that is not mounted, say.
     code, summary, _ = await taken(commands, left.parent / "empty")
     assert (code, summary["taken_files"]) == (REFUSED, 0)
