@@ -85,16 +85,21 @@ class Way:
     """What the plain importer says, among other things."""
     ours: str
     """What `import` says."""
+    is_alone: bool
+    """Whether what is right in it would be of use to another bundle of the same import."""
 
 
 WAYS: list[Way] = []
 
 
-def way(plainly: str, ours: str, code: int = REFUSED) -> Callable[[Tamper], Tamper]:
+def way(
+    plainly: str, ours: str, code: int = REFUSED, *, is_alone: bool = False
+) -> Callable[[Tamper], Tamper]:
     """Add a way, named as its function is."""
 
     def add(tamper: Tamper) -> Tamper:
-        WAYS.append(Way(tamper.__name__.strip("_").replace("_", " "), tamper, code, plainly, ours))
+        name = tamper.__name__.replace("_", " ")
+        WAYS.append(Way(name, tamper, code, plainly, ours, is_alone))
         return tamper
 
     return add
@@ -129,19 +134,19 @@ def _text_of(signed: bytes) -> bytes:
 # What is inside a file.
 
 
-@way("Wrong bytes: ", "its bytes are not those that the signed list names")
+@way("Wrong bytes: ", "its bytes are not those that the signed list names", is_alone=True)
 def an_item_has_other_bytes(booty: Booty, path: Path) -> Path:
     draft = replace(booty.good, also={booty.blob: bytes(booty.item.size)})
     return draft.write_folder(path)
 
 
-@way("Wrong bytes: ", "longer there than its signed list says")
+@way("Wrong bytes: ", "longer there than its signed list says", is_alone=True)
 def an_item_is_longer(booty: Booty, path: Path) -> Path:
     data = booty.good.files[booty.item.sha256] + b"more"
     return replace(booty.good, also={booty.blob: data}).write_tar(path)
 
 
-@way("Missing: ", "INCOMPLETE", INCOMPLETE)
+@way("Missing: ", "it is cut off there", INCOMPLETE, is_alone=True)
 def an_item_is_cut_short(booty: Booty, path: Path) -> Path:
     data = booty.good.files[booty.item.sha256][:-1]
     return replace(booty.good, also={booty.blob: data}).write_folder(path)
@@ -209,7 +214,7 @@ def it_is_another_stream_of_the_same_publisher(booty: Booty, path: Path) -> Path
     return booty.other.write_folder(path)
 
 
-@way("no signed list names", "says of it what its signed list does not")
+@way("no signed list names", "says of it what its signed list does not", is_alone=True)
 def an_item_is_added_that_no_list_names(booty: Booty, path: Path) -> Path:
     data = b"#!/bin/sh"
     added = File(path="noble/rc.local", sha256=digest_of(data), size=len(data))
@@ -219,7 +224,7 @@ def an_item_is_added_that_no_list_names(booty: Booty, path: Path) -> Path:
     ).write_folder(path)
 
 
-@way("no signed list names", "says of it what its signed list does not")
+@way("no signed list names", "says of it what its signed list does not", is_alone=True)
 def two_items_have_changed_their_names(booty: Booty, path: Path) -> Path:
     first = booty.item
     second, *others = [one for one in booty.good.contents.items if one != first]
@@ -227,7 +232,16 @@ def two_items_have_changed_their_names(booty: Booty, path: Path) -> Path:
     return replace(booty.good, contents=replace(booty.good.contents, items=swapped)).write_tar(path)
 
 
-@way("an operator has signed the bundle", "signature")
+@way("no signed list names", "says of it what its signed list does not", is_alone=True)
+def two_items_that_are_held_have_changed_their_names(booty: Booty, path: Path) -> Path:
+    held = set(booty.served.contents.items)
+    first, second, *_ = [one for one in booty.good.contents.items if one in held]
+    others = [one for one in booty.good.contents.items if one not in {first, second}]
+    swapped = (replace(first, path=second.path), replace(second, path=first.path), *others)
+    return replace(booty.good, contents=replace(booty.good.contents, items=swapped)).write_folder(path)
+
+
+@way("an operator has signed the bundle", "signature", is_alone=True)
 def a_stranger_has_signed_the_bundle(booty: Booty, path: Path) -> Path:
     return replace(booty.good, signer=booty.stranger).write_folder(path)
 
@@ -239,6 +253,11 @@ def a_stranger_has_signed_the_bundle(booty: Booty, path: Path) -> Path:
 def the_contents_have_been_edited(booty: Booty, path: Path) -> Path:
     place, data = _contents(booty.good)
     return replace(booty.good, also={place: data.replace(b'"maas"', b'"mass"')}).write_folder(path)
+
+
+@way("the list of contents is missing", "it lacks what says what it holds", INCOMPLETE)
+def the_contents_are_lost(booty: Booty, path: Path) -> Path:
+    return booty.good.write_folder(path, lacking=[_contents(booty.good)[0]])
 
 
 @way("disagree on what is carried", "disagree on")
@@ -278,7 +297,7 @@ def the_index_is_nested_endlessly(booty: Booty, path: Path) -> Path:
     return replace(booty.good, also={INDEX_PATH: b"[" * 100_000}).write_tar(path)
 
 
-@way("more objects than an honest one", "")
+@way("more objects than an honest one", "objects and lists")
 def the_contents_are_a_bomb(booty: Booty, path: Path) -> Path:
     bomb = b'{"version": 1, "documents": [' + b"[]," * 400_000 + b"[]]}"
     return replace(booty.good, edit_contents=lambda _: bomb).write_folder(path)
@@ -287,14 +306,14 @@ def the_contents_are_a_bomb(booty: Booty, path: Path) -> Path:
 # What the medium holds.
 
 
-@way("is a link or a device", "link")
+@way("is a link or a device", "link", is_alone=True)
 def an_item_is_a_link(booty: Booty, path: Path) -> Path:
     folder = booty.good.write_folder(path, lacking=[booty.blob])
     (folder / booty.blob).symlink_to("/etc/passwd")
     return folder
 
 
-@way("is a link or a device", "")
+@way("is a link or a device", "no plain file", is_alone=True)
 def an_item_is_a_pipe(booty: Booty, path: Path) -> Path:
     folder = booty.good.write_folder(path, lacking=[booty.blob])
     os.mkfifo(folder / booty.blob)
@@ -310,32 +329,32 @@ def _with_member(booty: Booty, path: Path, name: str, kind: bytes, target: str =
     return path
 
 
-@way("leads out of it", "")
+@way("leads out of it", "is an absolute path")
 def a_tar_names_an_absolute_path(booty: Booty, path: Path) -> Path:
     return _with_member(booty, path, "/outside", tarfile.REGTYPE)
 
 
-@way("leads out of it", "")
+@way("leads out of it", "leads out of the bundle")
 def a_tar_names_a_path_outside(booty: Booty, path: Path) -> Path:
     return _with_member(booty, path, "blobs/../../outside", tarfile.REGTYPE)
 
 
-@way("is a link or a device", "")
+@way("is a link or a device", "is a symbolic link")
 def a_tar_has_a_link(booty: Booty, path: Path) -> Path:
     return _with_member(booty, path, "blobs/sha256/" + "0" * 64, tarfile.SYMTYPE, "/etc/passwd")
 
 
-@way("is a link or a device", "")
+@way("is a link or a device", "is a hard link")
 def a_tar_has_a_hard_link(booty: Booty, path: Path) -> Path:
     return _with_member(booty, path, "blobs/sha256/" + "0" * 64, tarfile.LNKTYPE, "../outside")
 
 
-@way("is a link or a device", "")
+@way("is a link or a device", "is a block device")
 def a_tar_has_a_device(booty: Booty, path: Path) -> Path:
     return _with_member(booty, path, "blobs/sha256/" + "0" * 64, tarfile.BLKTYPE)
 
 
-@way("twice", "")
+@way("twice", "twice")
 def a_tar_names_a_file_twice(booty: Booty, path: Path) -> Path:
     booty.good.write_tar(path)
     with tarfile.open(path, "a") as tar:
@@ -343,13 +362,13 @@ def a_tar_names_a_file_twice(booty: Booty, path: Path) -> Path:
     return path
 
 
-@way("is none, is compressed, or is damaged", "")
+@way("is none, is compressed, or is damaged", "is packed by gzip")
 def a_tar_is_compressed(booty: Booty, path: Path) -> Path:
     path.write_bytes(gzip.compress(booty.good.write_tar(path).read_bytes(), 1))
     return path
 
 
-@way("is none, is compressed, or is damaged", "")
+@way("is none, is compressed, or is damaged", "its checksum is wrong")
 def a_head_in_a_tar_is_damaged(booty: Booty, path: Path) -> Path:
     data = bytearray(booty.good.write_tar(path).read_bytes())
     at = data.index(booty.blob.encode())
@@ -358,7 +377,7 @@ def a_head_in_a_tar_is_damaged(booty: Booty, path: Path) -> Path:
     return path
 
 
-@way("Missing: ", "", INCOMPLETE)
+@way("Missing: ", "it ends after", INCOMPLETE, is_alone=True)
 def a_tar_ends_in_the_middle(booty: Booty, path: Path) -> Path:
     data = booty.good.write_tar(path).read_bytes()
     path.write_bytes(data[: data.index(booty.blob.encode()) + 700])

@@ -19,6 +19,7 @@ from proxy.bundles.oci import (
     read_layout,
     read_manifest,
 )
+from proxy.bundles.reading.errors import ArchiveCut
 from proxy.bundles.reading.layouts import Layout
 from proxy.digest import Digest, digest_of
 from proxy.simplestreams.shape import TooComplex, check_shape
@@ -84,12 +85,12 @@ def read_heads(layout: Layout, index_path: str = INDEX_PATH) -> list[Head]:
 
 
 def read_blob(layout: Layout, named: Descriptor, what: str, most_bytes: int) -> bytes:
-    """Return a small blob that hashes as it is named. Raises LayoutUnreadable and MediumFault."""
+    """Return a small blob that hashes as it is named. Raises LayoutUnreadable, MediumFault and ArchiveCut."""
     if named.size_bytes > most_bytes:
         raise LayoutUnreadable(f"{what} is too large: {named.size_bytes} bytes")
     found = layout.size_bytes(named.digest)
     if found is None:
-        raise LayoutUnreadable(f"it lacks {what} ({named.digest}){layout.damage and f': {layout.damage}'}")
+        raise ArchiveCut(f"it lacks {what} ({named.digest}){layout.damage and f': {layout.damage}'}")
     if found == named.size_bytes:
         with layout.open(named.digest) as blob:
             data = blob.read()

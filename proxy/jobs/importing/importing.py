@@ -29,6 +29,7 @@ from proxy.simplestreams.model import Item
 from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.store.protocols import ReadStore
 
+_CONTRADICTS = "it says of its images what its signed lists do not"
 _WAITS = "it is served once all that it names is here, or with --activate"
 
 
@@ -204,7 +205,10 @@ class Import:
         examined = await self._examiner.examine(bundle)
         outcome.vouched = "" if examined.vouched is None else str(examined.vouched)
         outcome.unprovable = tuple(examined.unprovable)
-        self.report.mislabelled += examined.mislabelled
+        if examined.mislabelled:
+            # Who says something false of one item may say so of what is missing: its images are of use yet.
+            self.report.mislabelled += examined.mislabelled
+            examined.edition, outcome.state, outcome.why = None, State.REFUSED, _CONTRADICTS
         if examined.too_old:
             outcome.state, outcome.why = State.OLDER, examined.too_old
         return examined
