@@ -274,7 +274,7 @@ async def test_a_release_is_fetched_pinned_and_let_go_in_place(
             await expect(row).to_contain_text("only upstream, newest 20250709")
             await row.get_by_role("button", name="Prefetch noble amd64").click()
             await expect(page.locator("#answer")).to_contain_text("will be fetched by a running server")
-            await expect(row).to_contain_text("20250709 here, complete for MAAS; newest upstream")
+            await expect(row).to_contain_text("20250709 here, complete for MAAS; the newest listed")
             ready = [sys.executable, "-m", "proxy", "ready", "--config", str(tmp_path / "config.toml")]
             proof = await asyncio.create_subprocess_exec(*ready, "--maas", "noble", "--arch", "amd64")
             assert await proof.wait() == 0

@@ -110,7 +110,7 @@ def _text(row: ProductRow, extra: str) -> str:
         here = f"{whole or row.newest} here"
         if extra and row.is_for_maas:
             return f"{here}, but not complete for MAAS: {extra}"
-        newest = "newest upstream" if whole in {"", row.newest} else f"{row.newest} upstream adds nothing"
+        newest = "the newest listed" if whole in {"", row.newest} else f"{row.newest} upstream adds nothing"
         return f"{here}, complete{purpose}; {newest}"
     missing = row.wanted_items - row.wanted_here
     lack = (

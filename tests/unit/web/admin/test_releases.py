@@ -68,7 +68,7 @@ async def shown(
         (
             row({"20250718": (5, 5)}, (5, 5)),
             "complete",
-            "20250718 here, complete for MAAS; newest upstream",
+            "20250718 here, complete for MAAS; the newest listed",
         ),
         (row({"20250718": (0, 5)}, (0, 5)), "upstream", "only upstream, newest 20250718"),
         (
