@@ -9,9 +9,11 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 from proxy.digest import Digest, parse_digest
 from proxy.errors import ProxyError
+from proxy.simplestreams.model import Item
 from proxy.simplestreams.paths import canonical_path
 from proxy.store.schema import Count, Moment, Schema, Unreadable
 
@@ -52,6 +54,11 @@ class File:
             raise ValueError(f"{self.sha256!r:.80} is not a SHA-256 in its one form")
         if self.is_missing and self.is_carried:
             raise ValueError(f"{self.path!r:.200} is said to be missing, and to be carried")
+
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        """Return a document or an item as a file that is carried."""
+        return cls(path=item.path, sha256=item.digest, size=item.size_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

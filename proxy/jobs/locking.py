@@ -10,7 +10,6 @@ from typing import NamedTuple
 from proxy import __version__
 from proxy.bundles.contents import Contents, File
 from proxy.bundles.lockfile import Locked, Lockfile
-from proxy.digest import Digest
 from proxy.documents.generation import Edition, Generation, GenerationLost, load_edition
 from proxy.errors import ProxyError
 from proxy.recordings.asked import Asked, Kind, Taken
@@ -75,15 +74,8 @@ def _lock(
             origins=tuple(sorted({one.origin for one in generation.documents.values() if one.origin})),
             written_by=f"sstream-proxy {__version__}",
             selection=recording.pin,
-            documents=tuple(
-                File(path=one.path, sha256=one.digest, size=one.size_bytes)
-                for one in generation.documents.values()
-            ),
-            items=tuple(
-                File(path=one.path, sha256=Digest(one.sha256), size=one.size)
-                for one in named
-                if edition.document(one.path) is None
-            ),
+            documents=tuple(File.of(one.item) for one in generation.documents.values()),
+            items=tuple(File.of(one.item) for one in named if edition.document(one.path) is None),
         ),
         unasked=tuple(path for path in generation.documents if path not in asked_paths),
     )

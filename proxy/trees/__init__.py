@@ -1,6 +1,7 @@
 """Static trees: what sstream-mirror, rsync or wget left in a folder, and what Apache or nginx can serve.
 
-Knows no cache. Reads files that anybody may have made, and writes one layout, always the same:
+Knows of the cache only the Protocols of its store. Reads files that anybody may have made, and writes one
+layout, always the same:
 
 Root        DIR itself for one mirror; DIR/NAME for each of several.
 Names       Each file lies at its canonical path below the root: decoded, so with a literal `:`.

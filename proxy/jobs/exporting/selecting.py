@@ -107,9 +107,9 @@ def _held(cache: Cache, edition: Edition) -> list[Item]:
 def _contents(
     mirror: str, generation: Generation, items: Iterable[Item], urls: tuple[str, ...], selection: str
 ) -> Contents:
-    documents = {one.path: _file(one.item) for one in generation.documents.values()}
+    documents = {one.path: File.of(one.item) for one in generation.documents.values()}
     # What is listed at the path of a document is not what clients get there.
-    listed = {one.path: _file(one) for one in items if one.path not in documents}
+    listed = {one.path: File.of(one) for one in items if one.path not in documents}
     return Contents(
         mirror=mirror,
         generation=generation.number,
@@ -122,7 +122,3 @@ def _contents(
         documents=tuple(documents[path] for path in sorted(documents)),
         items=tuple(listed[path] for path in sorted(listed)),
     )
-
-
-def _file(item: Item) -> File:
-    return File(path=item.path, sha256=item.digest, size=item.size_bytes)

@@ -257,14 +257,10 @@ def _contents(order: TreeImportOrder, source: str, edition: Edition, items: Iter
         accepted_at=generation.accepted_at if generation.updated is None else generation.updated,
         written_by=f"sstream-proxy {__version__}",
         selection=_selection(order, source),
-        documents=tuple(_file(one.item) for one in generation.documents.values()),
-        items=tuple(_file(one) for one in sorted(items)),
+        documents=tuple(File.of(one.item) for one in generation.documents.values()),
+        items=tuple(File.of(one) for one in sorted(items)),
     )
 
 
 def _selection(order: TreeImportOrder, source: str) -> str:
     return f"what is in {source}" if order.selection is None else str(order.selection)
-
-
-def _file(item: Item) -> File:
-    return File(path=item.path, sha256=item.digest, size=item.size_bytes)
