@@ -58,7 +58,13 @@ class LockOutput:
             self._fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)  # Nothing can be put beside it.
             return
         self._draft = _Draft(Path(name), target)
-        os.fchmod(self._fd, target.stat().st_mode & 0o777 if is_there else 0o666 & ~_umask())
+        if not is_there:
+            os.fchmod(self._fd, 0o666 & ~_umask())
+            return
+        before = target.stat()
+        with contextlib.suppress(PermissionError):  # Root leaves it to whom it belongs; others cannot.
+            os.fchown(self._fd, before.st_uid, before.st_gid)
+        os.fchmod(self._fd, before.st_mode & 0o777)
 
     def write(self, data: bytes) -> None:
         """Replace what is in the file. Blocks; raises OutputFault."""

@@ -276,8 +276,27 @@ async def test_an_empty_cache_and_a_lockfile_equal_the_run_after_upstream_has_mo
         assert (await proxy.read(INDEX)).body == newer
 
 
+async def check_far_side(folder: Path, lab: Lab, mirror: Mirror) -> None:
+    """See that what was exported, imported beyond the gap, answers as the lab did."""
+    far = folder / "far"
+    far.mkdir()
+    write_config(far, mirror, settings='offline = true\n[cache]\nmin_free = "0"\n')
+    status, said = await command(far, "import", str(folder / "--lock"))
+    assert status == 0, said
+    status, said = await command(far, "ready", "--lock", str(lab.lock))
+    assert status == 0, said
+    config = make_config(far / "data", mirror, offline=True)
+    async with run_proxy(config, lockfile=lab.lockfile) as proxy:
+        for path, body in lab.replies.items():
+            assert (await proxy.read(path)).body == body
+    gone = lab.items[0]
+    (far / "data/blobs/sha256" / gone.digest[:2] / gone.digest).unlink()
+    status, said = await command(far, "prefetch", "--lock", str(lab.lock))
+    assert (status, "the proxy is offline" in said) == (3, True)
+
+
 async def test_a_recorded_run_is_exported_and_a_lockfile_that_proves_nothing_refused(
-    lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path, mirror: Mirror
 ) -> None:
     for by, which in (("--lock", str(lab.lock)), ("--record", "lab")):
         out = tmp_path / by
@@ -291,6 +310,7 @@ async def test_a_recorded_run_is_exported_and_a_lockfile_that_proves_nothing_ref
             assert (out / blob_path(file.sha256)).read_bytes() == lab.replies[file.path]
     status, said = await command(lab.folder, "export", by, which, "--rule", "x", "--to", str(tmp_path / "no"))
     assert (status, "give one of them" in said) == (2, True)
+    await check_far_side(tmp_path, lab, mirror)
 
     lockfile = lab.lockfile
     (locked,) = lockfile.locked

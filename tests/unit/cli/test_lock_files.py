@@ -32,6 +32,18 @@ def test_nothing_is_left_where_nothing_was_written(tmp_path: Path, is_there: boo
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"old"] * is_there
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_leaves_the_file_to_whom_it_belongs(tmp_path: Path) -> None:
+    path = tmp_path / "lab.lock"
+    path.write_bytes(b"old")
+    os.chown(path, 1234, 5678)
+    output = LockOutput(path)
+    output.write(b"new")
+    output.close()
+    found = path.stat()
+    assert (found.st_uid, found.st_gid) == (1234, 5678)
+
+
 def test_the_file_that_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "repository").mkdir()
     (tmp_path / "lab.lock").symlink_to("repository/lab.lock")
