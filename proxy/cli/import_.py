@@ -27,7 +27,12 @@ from proxy.jobs.importing.importing import Order
     metavar="DIR|URL",
     help="Take what sstream-mirror, rsync or wget left there; [MIRROR] [FILTER]... follow.",
 )
-@click.option("--mirror", metavar="NAME", help="The mirror that is meant, whatever the bundle calls it.")
+@click.option("--waiting", is_flag=True, help="Try again to serve what was imported before and waits.")
+@click.option(
+    "--mirror",
+    metavar="NAME",
+    help="The mirror that is meant, whatever the bundle calls it, and no other.",
+)
 @click.option("--activate", is_flag=True, help="Serve what is imported although items of it are missing.")
 @click.option("--accept-older", is_flag=True, help="This once, let what is older replace what is served.")
 @click.option(
@@ -43,6 +48,7 @@ def import_(
     data_dir: Path | None,
     paths: tuple[str, ...],
     tree: str | None,
+    waiting: bool,
     mirror: str | None,
     *,
     activate: bool,
@@ -59,6 +65,7 @@ def import_(
       ssh elsewhere sstream-proxy export --to - | sstream-proxy import -
       sstream-proxy import images-1of3.tar images-2of3.tar
       sstream-proxy import --mirror maas-stable /media/dvd
+      sstream-proxy import --waiting --activate
       sstream-proxy import --tree /var/www/html/maas 'release=noble'
 
     A folder may be a bundle, or have bundles in it; - is an archive that comes through a pipe.
@@ -66,6 +73,9 @@ def import_(
     lists. Parts and bundles may come in any order, and again: a generation is served as a whole
     once all that it names is here, and kept until then. It works beside a running server,
     which serves it at once, and offline. Nothing is unpacked, and the medium is never changed.
+
+    --waiting takes no PATH: it serves what is complete by now, because a prefetch or a client brought
+    what it lacked, and names what the others lack; with --activate it serves them all the same.
 
     --tree takes a tree that sstream-mirror, rsync or wget left: signed lists first, then every
     file that they want, wherever it lies, cloned or linked where that is safe, else copied. What is
@@ -94,8 +104,10 @@ def import_(
                 as_json=as_json,
             )
         )
-    if not paths:
-        raise UsageFault("say what is to be taken: bundles that export wrote, or --tree DIR")
+    if waiting and (paths or dry_run or accept_older or keyring is not None or ignore_signature):
+        raise UsageFault("--waiting goes with --mirror, --activate and --json only")
+    if not paths and not waiting:
+        raise UsageFault("say what is to be taken: bundles that export wrote, or --tree DIR, or --waiting")
     if mirror is not None:
         chosen_mirrors(config, (mirror,))
     order = Order(

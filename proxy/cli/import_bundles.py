@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
@@ -53,6 +53,7 @@ def import_bundles(
 ) -> int:
     """Take bundles at some paths into the cache, or tell what that would come to; return the exit code.
 
+    Without any path what earlier imports brought is served as far as it is complete by now.
     `keyring` counts instead of the configured one; `user` is who wants it, as the audit log names them.
     """
     if is_rehearsal and _PIPE in paths:
@@ -66,10 +67,15 @@ def import_bundles(
         )
         if is_rehearsal:
             run_as_owner(config, work.rehearse, "nothing was written")
+        elif not paths:
+            run_as_owner(config, lambda: work.resume(as_json=as_json), go_on_text())
         else:
             has_pipe = _PIPE in paths
             kept = "what has arrived is kept" + (", send the same once more" if has_pipe else "")
             run_as_owner(config, lambda: work.run(as_json=as_json, pipe=has_pipe), go_on_text(kept))
+    if not paths and not report.outcomes and not as_json:
+        click.echo("nothing that was imported waits")
+        return COMPLETE
     return _told(report, as_json=as_json, is_rehearsal=is_rehearsal)
 
 
@@ -89,6 +95,22 @@ class _Work:
 
     async def run(self, *, as_json: bool, pipe: bool) -> None:
         """Import, and write down what came of it."""
+
+        async def take(importing: Import, cache: Cache) -> None:
+            if self.layouts:
+                await importing.take(self.layouts)
+            if pipe:
+                await self._take_from_pipe(importing, cache)
+
+        await self._import(take, as_json=as_json)
+
+    async def resume(self, *, as_json: bool) -> None:
+        """Serve what waits and is complete by now, and write down what came of it."""
+        renamed = self.order.renamed
+        mirrors = [one.name for one in self.config.mirrors] if renamed is None else [renamed]
+        await self._import(lambda importing, _: importing.resume(mirrors), as_json=as_json)
+
+    async def _import(self, work: Callable[[Import, Cache], Awaitable[None]], *, as_json: bool) -> None:
         origins = {one.name: ImportOrigin() for one in self.config.mirrors}
         async with open_runtime(self.config, carried=origins) as cache:
             slow = cache.storage.threads.slow
@@ -96,10 +118,7 @@ class _Work:
             with open_progress("importing", as_json=as_json) as progress:
                 importing = Import(cache, origins, operators, self.order, progress, self.report)
                 try:
-                    if self.layouts:
-                        await importing.take(self.layouts)
-                    if pipe:
-                        await self._take_from_pipe(importing, cache)
+                    await work(importing, cache)
                 finally:
                     audit = Audit(cache.storage.threads, self.config.data_dir, self.user)
                     await write_down(audit, self.report, accepts_older=self.order.accepts_older)

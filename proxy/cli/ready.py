@@ -1,10 +1,12 @@
 """`ready`: prove that a selection can be served with upstream gone."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from proxy.bundles.contents import File
 from proxy.cli.lock_files import LockInput, lock_option
 from proxy.cli.options import (
     Asked,
@@ -19,6 +21,7 @@ from proxy.cli.options import (
 from proxy.cli.running import FAILED, run_with_cache
 from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
+from proxy.jobs.importing.holdings import lacking
 from proxy.jobs.importing.waiting import Waiting, all_waiting
 from proxy.jobs.readiness import Flaw, ReadinessReport, inspect_documents, inspect_items, inspect_lock
 from proxy.jobs.selection import Selection, UnknownNames
@@ -97,7 +100,7 @@ def ready(
 
 def _tell_details(inspection: ReadinessReport) -> None:
     for told in inspection.waiting:
-        click.echo(f"note: {told}, and is not served yet", err=True)
+        click.echo(f"note: {told}", err=True)
     for flaw in inspection.flaws:
         click.echo(printable(f"{flaw.mirror} {flaw.path} {flaw.problem}"))
 
@@ -119,10 +122,21 @@ async def _inspect(cache: Cache, mirrors: list[str], selection: Selection, *, de
             unknown = (str(UnknownNames(chosen.unknown, chosen.about_lists)),)
     flaws = tuple(flaw for one in found for flaw in one.flaws)
     waiting = await cache.storage.threads.ledger(all_waiting, cache.storage.ledger)
-    told = tuple(_waits(mirror, one) for mirror in mirrors for one in waiting.get(mirror, ()))
+    store, slow = cache.storage.store, cache.storage.threads.slow
+    told = tuple(
+        [
+            _waits(mirror, one, await slow(lacking, store, one))
+            for mirror in mirrors
+            for one in waiting.get(mirror, ())
+        ]
+    )
     return ReadinessReport(sum(one.files for one in found), flaws, unknown, told)
 
 
-def _waits(mirror: str, one: Waiting) -> str:
-    lacks = f"{counted(one.missing_files, 'file')} ({size(one.missing_bytes)})"
-    return f"generation {one.generation} of {mirror} of {date(one.updated)} waits for {lacks}"
+def _waits(mirror: str, one: Waiting, files: Sequence[File]) -> str:
+    name = f"generation {one.generation} of {mirror} of {date(one.updated)}"
+    if not files:
+        return f"{name} was imported, and is complete by now: `import --waiting` serves it"
+    sizes = {file.sha256: file.size for file in files}
+    lacks = f"{counted(len(sizes), 'file')} ({size(sum(sizes.values()))})"
+    return f"{name} waits for {lacks}, and is not served yet: `import --waiting` names what it lacks"

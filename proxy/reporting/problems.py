@@ -81,8 +81,8 @@ _CONFLICT_ADVICE = (
     "whoever believes the other list gets what it does not say: tell the publisher"
 )
 _WAITING_ADVICE = (
-    "the generation before is served meanwhile: import the parts or earlier bundles that have them, which "
-    "are named when the same is imported once more, or have it served without them: import --activate"
+    "the generation before is served meanwhile: `sstream-proxy import --waiting` names what it lacks, and "
+    "serves it once that is here; with --activate, without them"
 )
 _MOST_TOLD = 5
 _STORE_ADVICE = (

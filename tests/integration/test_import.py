@@ -20,6 +20,7 @@ from support.tree import MAAS_CONTENT_ID, SignedTree, TreeItem
 from yarl import URL
 
 from proxy.digest import digest_of
+from proxy.store.local.store import LocalStore
 from proxy.store.pins import Pins
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -170,6 +171,54 @@ async def test_bundles_in_odd_order_are_served_once_the_gap_is_closed(
     assert (code, [one["is_new"] for one in summary["generations"]]) == (COMPLETE, [False] * 3)
     code, summary, _ = await imported(commands, tmp_path / "1", "--accept-older")
     assert (code, states(summary)) == (COMPLETE, [(1, "served")])
+
+
+async def test_what_waits_is_tried_again_without_a_bundle(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    assert (await commands.run("import", "--waiting")).stdout == "nothing that was imported waits\n"
+    first = add(tree, "20250701")
+    await imported(commands, write_bundle(tmp_path / "1", tree, contents_of(tree)))
+    for number in (2, 3):
+        more = add(tree, f"2025080{number}")
+        contents = contents_of(tree, first + more, generation=number)
+        bundle = write_bundle(tmp_path / f"{number}", tree, contents, without=[more[0].path])
+        await imported(commands, bundle)
+        if number == 2:
+            lost = more[0]
+
+    code, summary, _ = await imported(commands, "--waiting")
+    assert (code, states(summary)) == (INCOMPLETE, [(2, "waiting"), (3, "waiting")])
+    assert [one["path"] for one in summary["generations"][0]["missing"]] == [lost.path]
+
+    data = await asyncio.to_thread((tree.root / lost.path).read_bytes)
+    await asyncio.to_thread(LocalStore(commands.data).put, data)  # Whoever brings it.
+    told = (await commands.run("ready")).stderr
+    assert "generation 2 of maas" in told.splitlines()[0]
+    assert "`import --waiting` serves it" in told.splitlines()[0]
+    code, summary, _ = await imported(commands, "--waiting")
+    assert (code, states(summary)) == (INCOMPLETE, [(2, "served"), (3, "waiting")])
+
+    code, summary, _ = await imported(commands, "--waiting", "--activate")
+    assert (code, states(summary)) == (INCOMPLETE, [(3, "served")])
+    code, summary, _ = await imported(commands, "--waiting")
+    assert (code, states(summary)) == (COMPLETE, [])
+    assert (await commands.run("import", "--waiting", str(tmp_path / "1"))).returncode == USAGE
+
+
+async def test_one_mirror_of_several_in_a_bundle_is_taken_alone(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    several = [contents_of(tree), contents_of(tree, mirror="elsewhere")]
+    bundle = write_bundle(tmp_path / "both", tree, *several)
+
+    code, summary, _ = await imported(commands, bundle)
+    assert (code, states(summary)) == (REFUSED, [(1, "served")])
+    assert "--mirror maas" in summary["refused"][0]["problem"]
+    code, summary, result = await imported(commands, "--mirror", "maas", bundle)
+
+    assert (code, states(summary)) == (COMPLETE, [(1, "served")]), result.stderr
 
 
 async def test_archives_come_through_a_pipe_one_after_the_other(

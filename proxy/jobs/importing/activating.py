@@ -6,13 +6,13 @@ Until then a generation waits. One waits no longer once something newer is serve
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from proxy.bundles.contents import Contents, ContentsUnreadable, File, read_contents
+from proxy.bundles.contents import Contents, File
 from proxy.digest import Digest
 from proxy.documents.documents import NoGeneration
 from proxy.documents.generation import Edition, Generation
 from proxy.documents.rollback import RollbackError
 from proxy.errors import ProxyError
-from proxy.jobs.importing.bundles import CarriedDocuments, pin_beginning, stored_reader
+from proxy.jobs.importing.bundles import CarriedDocuments, pin_beginning, stored_contents, stored_reader
 from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.jobs.importing.waiting import Waiting, end_waiting, keep_waiting, waiting_generations
 from proxy.service.cache import Cache
@@ -48,6 +48,13 @@ class Activation:
     async def keep(self, mirror: str, one: Waiting) -> None:
         """Have a generation wait."""
         await self._threads.ledger(keep_waiting, self._storage.ledger, mirror, one)
+
+    async def report_waiting(self, mirror: str) -> None:
+        """Report the generations of a mirror that wait, as if they were given to this import."""
+        for waiting in await self._waiting(mirror):
+            contents = await self._contents_of(waiting)
+            if contents is not None:
+                self._told(mirror, waiting, contents)
 
     async def serve_complete(self, mirror: str) -> None:
         """Serve those generations of a mirror that are complete, the oldest first."""
@@ -179,12 +186,7 @@ class Activation:
         return await self._threads.ledger(waiting_generations, self._storage.ledger, mirror)
 
     async def _contents_of(self, waiting: Waiting) -> Contents | None:
-        """Return what a generation that waits needs; None if the store has lost that."""
-        text = await self._threads.slow(self._storage.store.read, waiting.contents)
-        try:
-            return None if text is None else await self._threads.slow(read_contents, text)
-        except ContentsUnreadable:
-            return None
+        return await self._threads.slow(stored_contents, self._storage.store, waiting.contents)
 
     async def _edition_of(self, mirror: str, waiting: Waiting) -> Edition | None:
         contents = await self._contents_of(waiting)

@@ -1,12 +1,15 @@
 """What is here of some mirrors: of the generation that each serves, and of those that wait to be complete."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from proxy.bundles.contents import Contents, ContentsUnreadable, File, read_contents
+from proxy.bundles.contents import Contents, File
 from proxy.jobs.exporting.selecting import Origins, select_held
-from proxy.jobs.importing.waiting import waiting_generations
+from proxy.jobs.importing.bundles import stored_contents
+from proxy.jobs.importing.waiting import Waiting, waiting_generations
 from proxy.service.cache import Cache
+from proxy.store.protocols import ReadStore
 
 
 async def held_contents(cache: Cache, origins: Origins, *, skips_empty: bool) -> tuple[Contents, ...]:
@@ -25,13 +28,24 @@ def _waiting(cache: Cache, origins: Origins) -> Iterator[Contents]:
 
     for mirror in origins:
         for one in waiting_generations(cache.storage.ledger, mirror):
-            try:
-                contents = read_contents(store.read(one.contents) or b"")
+            contents = stored_contents(store, one.contents)
+            if contents is None:
+                continue  # Nothing of it will ever be served.
+            with contextlib.suppress(ValueError):  # Nor without its index.
                 yield replace(
                     contents,
                     mirror=mirror,
                     documents=tuple(filter(is_here, contents.documents)),
                     items=tuple(filter(is_here, contents.items)),
                 )
-            except (ContentsUnreadable, ValueError):
-                continue  # Without its contents or its index nothing of it will ever be served.
+
+
+def lacking(store: ReadStore, one: Waiting) -> list[File]:
+    """Return the items that a generation waits for now, however long ago it was imported. Blocks."""
+    contents = stored_contents(store, one.contents)
+    items = () if contents is None else contents.items
+    return [
+        file
+        for file in items
+        if file.path not in one.unprovable and not store.is_whole(file.sha256, file.size)
+    ]

@@ -85,11 +85,7 @@ class Import:
         await self._take_items(_named(heads), wanted)
         for mirror in dict.fromkeys(one.bundle.mirror for one, _ in found):
             await self._activation.serve_complete(mirror)
-        for outcome in self.report.outcomes:
-            if outcome.state in {State.WAITING, State.SERVED}:
-                outcome.missing = tuple(await self._activation.missing(outcome.contents, outcome.unprovable))
-            if outcome.state is State.WAITING:
-                outcome.why = outcome.why or _WAITS
+        await self._report_missing()
         for one, outcome in found:
             if outcome.state is State.OLDER:
                 outcome.used_files = len(self.report.taken.digests & one.wanted.keys())
@@ -97,6 +93,20 @@ class Import:
                     outcome.mirror
                 )
         self._forgive_what_came_with_newer()
+
+    async def resume(self, mirrors: Iterable[str]) -> None:
+        """Serve what earlier imports brought and is complete by now, and report what waits still."""
+        for mirror in mirrors:
+            await self._activation.report_waiting(mirror)
+            await self._activation.serve_complete(mirror)
+        await self._report_missing()
+
+    async def _report_missing(self) -> None:
+        for outcome in self.report.outcomes:
+            if outcome.state in {State.WAITING, State.SERVED}:
+                outcome.missing = tuple(await self._activation.missing(outcome.contents, outcome.unprovable))
+            if outcome.state is State.WAITING:
+                outcome.why = outcome.why or _WAITS
 
     async def rehearse(self, layouts: Sequence[Layout], store: ReadStore) -> None:
         """Report what `take` would do to a cache with this store, and take nothing."""
@@ -189,15 +199,19 @@ class Import:
             found.setdefault(head.contents.mirror, []).append(head)
         bundles: list[Bundle] = []
         if self._order.renamed is not None and len(found) > 1:
-            names = ", ".join(f"{name!r:.100}" for name in found)
-            told = f"there are several mirrors ({names}), and --mirror is for bundles of one"
-            self.report.problems.append((next(iter(found.values()))[0].layout.name, told))
-            return []
+            if self._order.renamed not in found:
+                names = ", ".join(f"{name!r:.100}" for name in found)
+                told = f"there are several mirrors ({names}), and --mirror takes one of these"
+                self.report.problems.append((next(iter(found.values()))[0].layout.name, told))
+                return []
+            found = {self._order.renamed: found[self._order.renamed]}
         for of_mirror in found.values():
             try:
                 bundles += joined(of_mirror, self._trusts, self._order.renamed)
             except UnknownMirror as error:
-                self.report.problems.append((of_mirror[0].layout.name, str(error)))
+                known = next((name for name in found if name in self._trusts), None)
+                alone = f". Or take the other one alone: --mirror {known}" if known is not None else ""
+                self.report.problems.append((of_mirror[0].layout.name, f"{error}{alone}"))
         return sorted(bundles, key=lambda one: one.age)
 
     async def _examined(self, bundle: Bundle, outcome: Outcome) -> Examined:
