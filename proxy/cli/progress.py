@@ -21,6 +21,8 @@ _USUAL_WIDTH = 80
 _CLEAR = "\r\x1b[K"
 """To the start of the line, and erase what is there."""
 _SLOWEST_LOOK_S = 1.0
+_PLAIN = {"", "dumb", "unknown"}
+"""What TERM is where nobody knows how to erase a line."""
 
 
 class Form(Protocol):
@@ -233,7 +235,7 @@ def make_progress(
     """Return what `open_progress` does, to be closed by the caller."""
     if as_json:
         return ShownProgress(JsonLines(), sys.stderr if is_stdout_data else sys.stdout, clock)
-    if _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb":
+    if _is_terminal(sys.stderr) and os.environ.get("TERM", "") not in _PLAIN:
         return ShownProgress(MovingLine(sys.stderr.fileno()), sys.stderr, clock)
     return ShownProgress(LineEachMinute(what, clock()), sys.stderr, clock)
 

@@ -12,7 +12,7 @@ from support.origin import Origin
 from support.serving import run_service
 from support.tree import SignedTree
 
-GENERATIONS = 4
+GENERATIONS = 3
 ITEM_BYTES = 2_500_000
 IN_PARTS = ["--part-size", "5.3 MB"]
 

@@ -167,6 +167,12 @@ int rename(const char *from, const char *to) {
     return next(from, to);
 }
 
+int renameat(int from_folder, const char *from, int to_folder, const char *to) {
+    NEXT(int, renameat, int, const char *, int, const char *);
+    FAIL_IF(to_folder == AT_FDCWD ? fate("rename", to) : fate_of("rename", to_folder));
+    return next(from_folder, from, to_folder, to);
+}
+
 int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags) {
     NEXT(int, renameat2, int, const char *, int, const char *, unsigned);
     FAIL_IF(fate("rename", to));

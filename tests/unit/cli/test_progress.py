@@ -80,6 +80,7 @@ class Stream(io.StringIO):
     [
         (True, "xterm", False, False, "", ""),
         (True, "dumb", False, False, "fetching 1.0 KiB in 2 files\n", ""),
+        (True, "", False, False, "fetching 1.0 KiB in 2 files\n", ""),
         (False, "xterm", False, False, "fetching 1.0 KiB in 2 files\n", ""),
         (False, "xterm", False, True, "fetching 1.0 KiB in 2 files\n", ""),
         (True, "xterm", True, False, "", '"event": "item"'),
