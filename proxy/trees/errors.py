@@ -13,7 +13,7 @@ _MOST_LISTED = 5
 _ADVICE = {
     errno.ENOSPC: "; free disk space, and run it again: it goes on where it stopped",
     errno.EDQUOT: "; free disk space or raise the quota, and run it again: it goes on where it stopped",
-    errno.EROFS: "; the file system is read-only",
+    errno.EROFS: "; name a folder elsewhere, or have it mounted to be written",
     errno.EIO: "; the disk fails: see dmesg",
     errno.ENOTDIR: "; a link or a file was put in the place of a folder: no link is followed there",
 }

@@ -1,9 +1,11 @@
 """`import --tree`: what sstream-mirror, rsync or wget left becomes what the cache serves."""
 
+import asyncio
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,14 @@ from support.serving import run_service
 from support.tree import SignedTree, TreeItem
 from yarl import URL
 
+from proxy.bundles.contents import Contents, File, write_contents
+from proxy.config.load import load_config
+from proxy.digest import digest_of
 from proxy.documents.records import trouble_of
+from proxy.jobs.importing.activating import Activation
+from proxy.jobs.importing.outcomes import Outcome, Report, State
+from proxy.runtime import open_runtime
+from proxy.sources.carried.import_origin import ImportOrigin
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -346,6 +355,36 @@ async def test_a_tree_whose_lists_are_being_written_is_not_refused_but_incomplet
     code, summary, result = await taken(commands, left)
     assert items
     assert (code, summary["taken_files"]) == (INCOMPLETE, 0), result.stderr
+
+
+async def test_what_another_import_has_served_meanwhile_does_not_wait(
+    commands: Commands, items: list[TreeItem], copy: Copy
+) -> None:
+    assert (await taken(commands, copy()))[1]["taken_files"] == len(items)
+    origins, report = {"maas": ImportOrigin()}, Report()
+    config = await asyncio.to_thread(load_config, commands.config, {})
+    async with open_runtime(config, carried=origins) as cache:
+        generation = (await cache.edition("maas")).generation
+        served = tuple(
+            File(path=path, sha256=one.digest, size=one.item.size_bytes)
+            for path, one in generation.documents.items()
+        )
+        for documents in (served, (replace(served[0], sha256=items[0].digest), *served[1:])):
+            contents = Contents(
+                mirror="maas",
+                generation=0,
+                index_path=generation.index_path,
+                accepted_at=generation.accepted_at,
+                written_by="another import",
+                selection="",
+                documents=documents,
+                items=(),
+            )
+            digest = digest_of(write_contents(contents))
+            outcome = Outcome(mirror="maas", bundle="", contents=contents, digest=digest, state=State.WAITING)
+            report.outcomes.append(outcome)
+        await Activation(cache, origins, report, 0.0, is_forced=False).serve_complete("maas")
+    assert [one.state for one in report.outcomes] == [State.SERVED, State.REPLACED]
 
 
 async def test_a_tree_without_the_plain_flavours_replaces_one_that_had_them(

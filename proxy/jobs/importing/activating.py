@@ -80,6 +80,7 @@ class Activation:
             await self._end_replaced(mirror)
         for pin, contents in served.items():
             await self._let_go(mirror, pin, contents)
+        await self._note_what_others_ended(mirror)
 
     async def missing(self, contents: Contents, unprovable: Collection[str] = ()) -> list[File]:
         """Return the items that a generation names and that are not in the store.
@@ -143,6 +144,16 @@ class Activation:
         outcome.is_new |= before is None or before.number != after.number
         await self._end(mirror, waiting)
         return True
+
+    async def _note_what_others_ended(self, mirror: str) -> None:
+        """Note in the report what waits no longer since another import has served it, or something newer."""
+        waiting = {one.contents for one in await self._waiting(mirror)}
+        recorded = await self._cache.recorded(mirror)
+        for outcome in self._report.outcomes:
+            is_ended = outcome.state is State.WAITING and outcome.digest not in waiting
+            if outcome.mirror == mirror and is_ended and recorded is not None:
+                is_served = is_of(recorded, outcome.contents)
+                outcome.state = State.SERVED if is_served else State.REPLACED
 
     async def _end_replaced(self, mirror: str) -> None:
         for waiting in await self._waiting(mirror):
