@@ -43,6 +43,23 @@ class Placer:
         return Way.COPIED
 
 
+def place_durably(source: int, draft: Path, mode: int, modified_ns: int, moved: Moved) -> Way:
+    """Put a clone or a copy of an open file at the name of a draft, durably. Raises OSError.
+
+    Whatever `moved` raises ends it, and so does a disk that is full: then there is no draft.
+    """
+    draft.unlink(missing_ok=True)
+    with _created(draft, 0o600) as target:
+        way = Way.CLONED
+        if not clone(source, target):
+            way = Way.COPIED
+            copy_bytes(source, os.fstat(source).st_size, target, moved)
+        os.fchmod(target, mode)
+        os.utime(target, ns=(modified_ns, modified_ns))
+        os.fsync(target)
+    return way
+
+
 def copy_bytes(source: int, size_bytes: int, target: int, moved: Moved) -> None:
     """Append an open file's bytes to another, or send them through a pipe. Raises OSError."""
     ways = [_by_copy_file_range, _by_sendfile, _by_write]
@@ -83,9 +100,9 @@ def _clone(source: int, path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _created(path: Path) -> Iterator[int]:
+def _created(path: Path, mode: int = 0o666) -> Iterator[int]:
     """Open a new file, which goes again if anything fails."""
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         yield target
     except BaseException:

@@ -14,7 +14,8 @@ from typing import Self
 from proxy.store.protocols import ReadStore
 from proxy.system.durable import sync_directory
 from proxy.system.exchange import exchange
-from proxy.system.same_bytes import Way, link, place
+from proxy.system.file_copies import place_durably
+from proxy.system.same_bytes import Way, link
 from proxy.trees.anchor import FOLDER_MODE, Anchor
 from proxy.trees.errors import TreeRefused
 from proxy.trees.planning import STREAMS, TreeFile, TreePlan, plan_tree
@@ -131,7 +132,7 @@ class TreeWriter:
             else:
                 mode = _DOCUMENT_MODE if one.is_document else _ITEM_MODE
                 draft = self._own.anchor.at(f"{DRAFTS}/{one.digest}")
-                way = place(blob.fd, draft, mode, self._date_ns(one), note)
+                way = place_durably(blob.fd, draft, mode, self._date_ns(one), note)
                 draft.replace(target)
         self._files[one.path] = _placed(one, target.lstat().st_mtime_ns)
         return way
@@ -247,7 +248,7 @@ class TreeWriter:
         if blob is None:
             raise Gone
         with blob:
-            place(blob.fd, target, _DOCUMENT_MODE, modified_ns, lambda _: None)
+            place_durably(blob.fd, target, _DOCUMENT_MODE, modified_ns, lambda _: None)
         self._files[one.path] = _placed(one, modified_ns)
 
     def _date_ns(self, one: TreeFile) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from proxy.system.exchange import exchange
-from proxy.system.same_bytes import Way, clone, link, place
+from proxy.system.file_copies import place_durably
+from proxy.system.same_bytes import Way, clone, link
 
 DATA = os.urandom(100_000)
 
@@ -47,7 +48,9 @@ def test_what_is_placed_is_whole_with_its_mode_and_date(source: Path, tmp_path: 
     umask = os.umask(0o077)
     try:
         with source.open("rb") as file:
-            way = place(file.fileno(), tmp_path / "draft", 0o444, 1_500_000_000_000_000_000, noted.append)
+            way = place_durably(
+                file.fileno(), tmp_path / "draft", 0o444, 1_500_000_000_000_000_000, noted.append
+            )
     finally:
         os.umask(umask)
     status = (tmp_path / "draft").stat()
@@ -65,7 +68,7 @@ def test_who_is_interrupted_leaves_no_draft(source: Path, tmp_path: Path) -> Non
         if clone(file.fileno(), probe.fileno()):
             pytest.skip("nothing is copied on this file system")
         with pytest.raises(InterruptedError):
-            place(file.fileno(), tmp_path / "draft", 0o444, 0, refuse)
+            place_durably(file.fileno(), tmp_path / "draft", 0o444, 0, refuse)
     assert not (tmp_path / "draft").exists()
 
 
