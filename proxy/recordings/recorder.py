@@ -140,7 +140,7 @@ class Recorder:
             except (StoreFault, OSError) as error:
                 log.warning("recording.not_written problem=%s", error)
                 self._is_writable = False
-                self._note_again(before)
+                self._note_again(before, unnoted if isinstance(error, OSError) else 0)
             finally:
                 self._board.let_go(turn)
 
@@ -158,11 +158,13 @@ class Recorder:
             await self._threads.ledger(self._pins.pin_all, pin, digests)
             del self._unpinned[pin]
 
-    def _note_again(self, before: dict[object, _Noted]) -> None:
+    def _note_again(self, before: dict[object, _Noted], unnoted: int) -> None:
         """Keep what could not be written down, as far as there is room, for the next time."""
         if not self._noted:
             self._turn = self._board.hold()
-        self._noted = dict(islice((before | self._noted).items(), _MOST_NOTED))
+        both = before | self._noted
+        self._noted = dict(islice(both.items(), _MOST_NOTED))
+        self._unnoted += unnoted + len(both) - len(self._noted)
 
     def _write_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._begin_writing)

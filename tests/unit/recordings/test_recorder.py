@@ -140,3 +140,17 @@ async def test_what_a_full_disk_cuts_off_is_written_down_again(desk: Desk, tmp_p
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [one.path for one in (await desk.taken()).files.values()] == [item(n).path for n in (1, 2, 3)]
+
+
+async def test_what_a_full_disk_leaves_no_room_for_is_counted(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.recordings.recorder._MOST_NOTED", 3)
+    for number in range(5):
+        desk.recorder.note(got(number), "10.0.0.1")
+    path = tmp_path / "recordings/lab/asked.jsonl"
+    path.mkdir()
+    await desk.recorder.write_down()
+    path.rmdir()
+    taken = await desk.taken()
+    assert (len(taken.files), taken.unnoted) == (3, 2)
