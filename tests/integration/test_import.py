@@ -173,6 +173,18 @@ async def test_bundles_in_odd_order_are_served_once_the_gap_is_closed(
     assert (code, states(summary)) == (COMPLETE, [(1, "served")])
 
 
+async def test_processes_that_import_the_same_at_once_all_find_it_served(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    bundle = write_bundle(tmp_path / "usb", tree, contents_of(tree))
+
+    found = await asyncio.gather(*(imported(commands, bundle) for _ in range(4)))
+
+    assert [(code, states(summary)) for code, summary, _ in found] == [(COMPLETE, [(1, "served")])] * 4
+    assert sum(summary["taken_files"] for _, summary, _ in found) == 2
+
+
 async def test_what_waits_is_tried_again_without_a_bundle(
     commands: Commands, tree: SignedTree, tmp_path: Path
 ) -> None:

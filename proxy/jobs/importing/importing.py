@@ -103,6 +103,10 @@ class Import:
 
     async def _report_missing(self) -> None:
         for outcome in self.report.outcomes:
+            if outcome.state is State.WAITING and await self._activation.is_served(
+                outcome.mirror, outcome.contents
+            ):
+                outcome.state = State.SERVED  # By another process that imported the same.
             if outcome.state in {State.WAITING, State.SERVED}:
                 outcome.missing = tuple(await self._activation.missing(outcome.contents, outcome.unprovable))
             if outcome.state is State.WAITING:
