@@ -285,7 +285,7 @@ class Import:
             await self._taking.stop()
 
     async def _take_from(self, layout: Layout, named: set[Digest], wanted: Mapping[Digest, Item]) -> None:
-        blobs = layout.blobs()
+        blobs = self._of_use(layout, named, wanted)
         turn = asyncio.Lock()
 
         async def work() -> None:
@@ -295,11 +295,7 @@ class Import:
                 if blob is None:
                     return
                 try:
-                    if blob.digest in wanted:
-                        await self._take_blob(blob, wanted[blob.digest])
-                    elif blob.digest not in named:
-                        self.report.taken.unnamed_files += 1
-                        self.report.taken.unnamed_bytes += blob.size_bytes
+                    await self._take_blob(blob, wanted[blob.digest])
                 finally:
                     await self._threads.disk(blob.close)
 
@@ -314,6 +310,17 @@ class Import:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+
+    def _of_use(self, layout: Layout, named: set[Digest], wanted: Container[Digest]) -> Iterator[Blob]:
+        """Yield the blobs that are wanted; pass over the others, which may be many. Blocks."""
+        for blob in layout.blobs():
+            if blob.digest in wanted:
+                yield blob
+                continue
+            if blob.digest not in named:
+                self.report.taken.unnamed_files += 1
+                self.report.taken.unnamed_bytes += blob.size_bytes
+            blob.close()
 
     async def _take_blob(self, blob: Blob, item: Item) -> None:
         store = self._storage.store
