@@ -15,8 +15,10 @@ Items       Mode 0444. A hard link to the cache's own file where that can be, wi
             has; else a clone or a copy, whose mtime is the date of the index, as above. An item that
             is there already, whole, stays as it is.
 Folders     Mode 0755. They are removed only when the last file in them was.
-Ours        `.sstream-proxy/` (mode 0700) has drafts and the record of what was written. It is no part
-            of the tree, and no path of a mirror may begin with it.
+Ours        `.sstream-proxy/` (mode 0700) has drafts, the record of what was written, and until the next
+            run the `streams/` before this one. It is no part of the tree, and no path of a mirror may
+            begin with it.
+Links       None below the root is followed, nor one that is put there while the tree is written.
 Order       Items first, each under its name only once it is whole. Then documents outside of
             `streams/`. Then all of `streams/` at once, in exchange for the one before.
 Strangers   A file that the record does not name is never changed, replaced or removed. Files in
