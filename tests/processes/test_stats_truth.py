@@ -141,6 +141,15 @@ class Clients:
             await wire.send(head + body)
             assert (await wire.reply()).status == 200
 
+    async def received_all(self, pid: int, origin: Origin) -> None:
+        """Wait until the workers have received all that an origin, which has fallen silent, has sent."""
+        async with asyncio.timeout(20), self.wire(pid) as wire:
+            while True:
+                stats = json.loads((await wire.ask("/-/stats")).body)
+                if stats["origins"][origin.url]["received_bytes"] == sent_by(origin):
+                    return
+                await asyncio.sleep(0.05)
+
     async def told(self, origin: Origin) -> list[dict[str, Any]]:
         """Return what each worker says, in total and of the mirror, once all requests have been counted."""
         expected = self.truth.requests.total() - self._before
@@ -330,6 +339,7 @@ async def _killed(clients: Clients, origin: Origin, item: TreeItem, pid: int) ->
     origin.fault(item.path, Fault(stall_after=MIB), times=1)
     (client,) = await clients.workers.ask(pid, item.path)
     await begun(client)
+    await clients.received_all(pid, origin)
     os.kill(pid, signal.SIGKILL)
     assert not (await client.rest()).is_complete
     await clients.workers.log.seen("worker.ready", 3)
