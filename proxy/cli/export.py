@@ -38,7 +38,8 @@ from proxy.cli.selecting import (
 )
 from proxy.config.config import Config
 from proxy.config.quantities import parse_size
-from proxy.jobs.exporting.export import Export, NoSuchPart, Order
+from proxy.jobs.exporting.export import Export
+from proxy.jobs.exporting.recipes import LikeEarlier, NoSuchPart, OfSelection, Recipe
 from proxy.progress import Unwatched
 from proxy.readable import printable, size
 from proxy.service.cache import Cache
@@ -178,25 +179,24 @@ def export(
     signer = None if sign is None else Signer.of(sign, os.environ)
     told = Told(as_json=as_json, to_errors=to == PIPE)
 
-    async def order(cache: Cache, signing: Sign | None) -> Order:
+    async def recipe(cache: Cache, signing: Sign | None) -> Recipe:
         if earlier is not None:
-            return Order(contents=earlier.contents, like=earlier, only_part=only_part)
+            return LikeEarlier(earlier)
         selected = await select(cache)
         for warning in selected.warnings:
             click.echo(f"warning: {printable(warning)}", err=True)
-        return Order(
+        return OfSelection(
             contents=selected.contents,
             known=known,
             since=", ".join(one.name for one in since),
             sign=signing,
             importer=importer(),
             part_bytes=part_size,
-            only_part=only_part,
             allows_missing=incomplete,
         )
 
     async def rehearse(cache: Cache) -> int:
-        survey = await Export(cache, await order(cache, signer), Unwatched()).survey()
+        survey = await Export(cache, await recipe(cache, signer), only_part, Unwatched()).survey()
         told.survey(survey)
         return PARTIAL if survey.missing else COMPLETE
 
@@ -205,9 +205,9 @@ def export(
     with open_places(config, to, signer, may_link=not copy) as (destination, signing):
 
         async def work(cache: Cache) -> int:
-            ordered = await order(cache, signing)
+            made = await recipe(cache, signing)
             with open_progress("exporting", as_json=as_json, is_stdout_data=to == PIPE) as progress:
-                report = await Export(cache, ordered, progress).run(destination)
+                report = await Export(cache, made, only_part, progress).run(destination)
             told.report(report)
             return COMPLETE if report.is_complete else PARTIAL
 

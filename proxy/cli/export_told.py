@@ -9,7 +9,8 @@ from proxy.bundles.oci import MOST_PUSHED_BYTES, too_large_for_registries
 from proxy.bundles.tar import tar_bytes
 from proxy.cli.show import tell
 from proxy.digest import digest_of
-from proxy.jobs.exporting.export import Report, Survey
+from proxy.jobs.exporting.export import Report
+from proxy.jobs.exporting.recipes import Survey
 from proxy.readable import counted, printable, size
 
 _MOST_SHOWN = 20

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
@@ -112,6 +112,17 @@ async def ended(work: asyncio.Future[Any]) -> None:
         work.exception()  # Or asyncio would log it as one that nobody saw.
     if cancelled is not None:
         raise cancelled
+
+
+async def unless_cancelled(work: Awaitable[_Result], stop: Callable[[], None]) -> _Result:
+    """Return what work comes to; whoever is cancelled meanwhile has it stop, and waits until it has ended."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop()
+        await ended(running)
+        raise
 
 
 async def outcome(work: Future[_Result]) -> _Result:

@@ -5,25 +5,23 @@ does not come would be a lie. What is missing or damaged is told of, and ends th
 unless the order allows a bundle without it.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from proxy.bundles.bundle import Blob, Bundle, Part, Sign, divided
-from proxy.bundles.contents import Contents, File
+from proxy.bundles.bundle import Blob, Part
 from proxy.bundles.destination import Destination, DestinationFault, free_bytes
-from proxy.bundles.inventory import NOTHING_KNOWN, Known
 from proxy.digest import Digest
 from proxy.errors import ProxyError
+from proxy.jobs.exporting.recipes import Missing, Recipe, Survey, chosen_parts
 from proxy.jobs.proving import problems
 from proxy.progress import Progress
-from proxy.readable import counted, size
+from proxy.readable import size
 from proxy.service.cache import Cache
 from proxy.store.protocols import DAMAGED
 from proxy.system.same_bytes import Way
-from proxy.system.threads import ended
+from proxy.system.threads import unless_cancelled
 
 _Result = TypeVar("_Result")
 
@@ -36,73 +34,8 @@ class DocumentsMissing(ProxyError):
     """Documents without which nobody can import anything."""
 
 
-class NoSuchPart(ProxyError):
-    """A part beyond the last one."""
-
-    def __init__(self, number: int, parts: int) -> None:
-        super().__init__(f"there is no part {number}: the bundle has {counted(parts, 'part')}")
-
-
 class _Stopped(Exception):
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is exported, and how."""
-
-    contents: tuple[Contents, ...]
-    """What is selected; every file counts as carried."""
-    known: Known = NOTHING_KNOWN
-    """What the far side has."""
-    since: str = ""
-    """Who says so, in words."""
-    part_bytes: int | None = None
-    only_part: int | None = None
-    importer: bytes = b""
-    sign: Sign | None = None
-    like: Bundle | None = None
-    """An earlier bundle, of which parts are made again: nothing is left out of those, and nothing signed."""
-    allows_missing: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A file that is selected and cannot be carried."""
-
-    mirror: str
-    file: File
-    problem: str
-    is_document: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """What an export would write. Sizes in bytes."""
-
-    contents: tuple[Contents, ...]
-    """With what is not carried, and the part of everything else."""
-    missing: tuple[Missing, ...]
-    known_files: int
-    known_bytes: int
-    """What is left out because the far side has it."""
-
-    parts: tuple[Part, ...]
-    """As they would be without a signature."""
-
-    @property
-    def carried_files(self) -> int:
-        """How many different files are to be carried."""
-        return len(self._carried)
-
-    @property
-    def carried_bytes(self) -> int:
-        """How large they are."""
-        return sum(self._carried.values())
-
-    @property
-    def _carried(self) -> dict[Digest, int]:
-        return {blob.digest: blob.size_bytes for part in self.parts for blob in part.blobs}
+    """The export was interrupted."""
 
 
 @dataclass(slots=True)
@@ -132,17 +65,17 @@ class Report:
 class Export:
     """One run of the recipe."""
 
-    def __init__(self, cache: Cache, order: Order, progress: Progress) -> None:
+    def __init__(self, cache: Cache, recipe: Recipe, only_part: int | None, progress: Progress) -> None:
         self._cache = cache
-        self._order = order
+        self._recipe = recipe
+        self._only_part = only_part
         self._progress = progress
         self._damaged: dict[Digest, str] = {}
         self._is_stopped = False
 
     async def survey(self) -> Survey:
-        """Return what would be written; nothing is hashed. Raises DoesNotFit."""
-        survey = self._survey if self._order.like is None else self._survey_again
-        return await self._cache.storage.threads.slow(survey)
+        """Return what would be written; nothing is hashed. Raises DoesNotFit and NoSuchPart."""
+        return await self._cache.storage.threads.slow(self._recipe.survey, self._problem, self._only_part)
 
     async def run(self, destination: Callable[[Part], Destination]) -> Report:
         """Write what is ordered, to where `destination` says.
@@ -155,11 +88,10 @@ class Export:
             survey = await self.survey()
         _check_documents(survey)
         report = Report(survey)
-        if survey.missing and not (self._order.allows_missing and self._order.like is None):
+        if survey.missing and not self._recipe.allows_missing:
             return report
         slow = self._cache.storage.threads.slow
-        bundle = await slow(self._bundle, survey)
-        parts = self._chosen(bundle)
+        parts = chosen_parts(await slow(self._recipe.bundle, survey), self._only_part)
         destinations = [destination(part) for part in parts]
         await slow(_check_room, destinations)
         await self._hold(parts)
@@ -170,53 +102,6 @@ class Export:
         report.is_written = True
         return report
 
-    def _survey(self) -> Survey:
-        order = self._order
-        missing: list[Missing] = []
-        known: dict[Digest, int] = {}
-
-        def judged(mirror: str, file: File, *, is_document: bool) -> File:
-            if file.sha256 in order.known:
-                known[file.sha256] = file.size
-                return replace(file, is_carried=False)
-            problem = self._problem(file.sha256, file.size)
-            if problem is None:
-                return file
-            missing.append(Missing(mirror, file, problem, is_document))
-            return replace(file, is_carried=False, is_missing=True)
-
-        contents = [
-            replace(
-                one,
-                since=order.since,
-                documents=tuple(judged(one.mirror, file, is_document=True) for file in one.documents),
-                items=tuple(judged(one.mirror, file, is_document=False) for file in one.items),
-            )
-            for one in order.contents
-        ]
-        of_parts = divided(contents, order.part_bytes, order.importer, is_signed=order.sign is not None)
-        return Survey(
-            contents=of_parts,
-            parts=self._chosen(Bundle.of(of_parts, order.importer)),
-            missing=tuple(missing),
-            known_files=len(known),
-            known_bytes=sum(known.values()),
-        )
-
-    def _survey_again(self) -> Survey:
-        assert self._order.like is not None  # noqa: S101 - whoever calls this has looked
-        bundle = self._order.like
-        parts = self._chosen(bundle)
-        blobs = [blob for part in parts for blob in part.blobs]
-        missing = [
-            Missing(one.mirror, File(path=one.name, sha256=one.digest, size=one.size_bytes), problem, False)
-            for one in blobs
-            if (problem := self._problem(one.digest, one.size_bytes)) is not None
-        ]
-        return Survey(
-            contents=bundle.contents, parts=parts, missing=tuple(missing), known_files=0, known_bytes=0
-        )
-
     def _problem(self, digest: Digest, size_bytes: int) -> str | None:
         """Return why a file cannot be carried, as far as one look tells."""
         known = self._damaged.get(digest)
@@ -224,27 +109,9 @@ class Export:
 
     async def _prove(self, survey: Survey) -> None:
         """See that everything that is to be carried is good; what is not is set aside."""
-        wanted = {blob.digest: blob.size_bytes for part in survey.parts for blob in part.blobs}
-        if self._order.like is None:  # Every part names what all of them carry.
-            files = [file for one in survey.contents for file in one.files()]
-            wanted = {file.sha256: file.size for file in files if file.is_carried}
+        wanted = self._recipe.to_prove(survey)
         for digest, problem in (await problems(self._cache.storage, wanted, deep=False)).items():
             self._damaged[digest] = f"{problem}; it was set aside" if problem == DAMAGED else problem
-
-    def _bundle(self, survey: Survey) -> Bundle:
-        """Return what is written, signed if that is ordered. Blocks while a person types a password."""
-        if self._order.like is not None:
-            return self._order.like
-        return Bundle.of(survey.contents, self._order.importer, self._order.sign)
-
-    def _chosen(self, bundle: Bundle) -> tuple[Part, ...]:
-        """Return the parts that are ordered. Raises NoSuchPart."""
-        number = self._order.only_part
-        if number is None:
-            return tuple(bundle.all_parts())
-        if number > bundle.parts:
-            raise NoSuchPart(number, bundle.parts)
-        return (bundle.part(number),)
 
     async def _hold(self, parts: Sequence[Part]) -> None:
         """Keep from eviction what is to be written, for as long as that takes to a slow stick."""
@@ -288,14 +155,12 @@ class Export:
 
     async def _in_thread(self, place: Destination, work: Callable[[], _Result]) -> _Result:
         """Run what blocks; whoever is cancelled meanwhile has it stop soon, and waits for that."""
-        running = asyncio.ensure_future(self._cache.storage.threads.slow(work))
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
+
+        def stop() -> None:
             self._is_stopped = True
             place.stop()
-            await ended(running)
-            raise
+
+        return await unless_cancelled(self._cache.storage.threads.slow(work), stop)
 
 
 def _check_documents(survey: Survey) -> None:

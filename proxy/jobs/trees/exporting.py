@@ -18,7 +18,7 @@ from proxy.readable import size
 from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
 from proxy.system.same_bytes import Way
-from proxy.system.threads import ended
+from proxy.system.threads import ended, unless_cancelled
 from proxy.trees.errors import TreeFault, TreeRefused
 from proxy.trees.planning import TreeFile, TreePlan
 from proxy.trees.writing import Gone, TreeWriter
@@ -203,15 +203,13 @@ class TreeExport:
             raise _Stopped
         self._progress.moved(one.path, count)
 
+    def _stop(self) -> None:
+        self._is_stopped = True
+
     async def _in_thread(self, order: TreeOrder, work: Callable[[], _Result]) -> _Result:
         """Run what blocks; whoever is cancelled meanwhile has it stop soon, and waits for that."""
-        running = asyncio.ensure_future(self._cache.storage.threads.slow(work))
         try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            self._is_stopped = True
-            await ended(running)
-            raise
+            return await unless_cancelled(self._cache.storage.threads.slow(work), self._stop)
         except BrokenPipeError:
             raise
         except OSError as error:
