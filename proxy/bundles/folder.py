@@ -2,25 +2,32 @@
 
 Until then that file is called `index.json.part`, by which a later run knows the bundle again
 and goes on: what is there already is hashed, and what is good stays.
+
+The folder may belong to somebody else, such as the person behind `sudo`: no link below it is followed.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 
 from proxy.bundles.bundle import Blob, Part, Text
 from proxy.bundles.destination import PART_SUFFIX, DestinationFault, DestinationTaken
 from proxy.bundles.oci import BLOBS
+from proxy.system.anchor import Anchor
 from proxy.system.durable import sync_directory, sync_file
-from proxy.system.file_copies import Moved, Placer, sync_file_system
+from proxy.system.file_copies import Moved, Placer, sync_file_system, write_beside
 from proxy.system.same_bytes import Way
 
 _OF_DISKS = {
     "lost+found", "system volume information", "$recycle.bin", ".trashes", ".fseventsd", ".spotlight-v100",
 }  # fmt: skip
 """What an empty disk has."""
+_NO_FILE = {errno.ENOENT, errno.ELOOP}
+"""What opening says of nothing, and of a link."""
 _MOST_SYNCED = 64
 """Files by themselves; with more, all that anybody has written to the file system is as quick."""
 
@@ -34,8 +41,7 @@ class FolderDestination:
         self._source = source if may_link else None
         self._part = part
         self._placer = Placer(may_link=may_link)
-        self._index = folder / part.index.path
-        self._unfinished = self._beside(self._index)
+        self._anchor: Anchor | None = None
         self._unsynced: list[Path] = []
         """What this run has written, and the disk may not have taken yet."""
         self._done_bytes = 0
@@ -63,23 +69,27 @@ class FolderDestination:
         """Write all that is no blob. Raises what `check` raises."""
         with self._faults():
             self._check_free()
-            (self._folder / BLOBS).mkdir(parents=True, exist_ok=True)
-            if self._index.exists():
-                self._index.replace(self._unfinished)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._anchor = Anchor(self._folder)
+            for name in ("blobs", BLOBS.rstrip("/")):
+                with contextlib.suppress(FileExistsError):
+                    self._at(name).mkdir()
+            index = self._part.index
+            if _content(self._at(index.path)) == index.data:
+                self._at(index.path).replace(self._at(_unfinished(index.path)))
             else:
-                self._write(self._unfinished, self._part.index)
+                self._write(_unfinished(index.path), index)
             for text in (self._part.layout, *self._part.texts):
-                self._write(self._folder / text.path, text)
+                self._write(text.path, text)
 
     def put(self, blob: Blob, source: int, moved: Moved) -> Way | None:
         """Write a blob from an open file; None if it was there already."""
-        path = self._folder / blob.path
         with self._faults():
-            way = None
+            way, path = None, self._at(blob.path)
             if self._is_there(path, blob, source):
                 moved(blob.size_bytes)
             else:
-                draft = self._beside(path)
+                draft = self._at(_unfinished(blob.path))
                 draft.unlink(missing_ok=True)
                 way = self._placer.place(source, blob.size_bytes, draft, moved)
                 draft.replace(path)
@@ -92,18 +102,27 @@ class FolderDestination:
         """Have the disk take it all, and name the index."""
         with self._faults():
             if len(self._unsynced) > _MOST_SYNCED:
-                sync_file_system(self._folder)
+                sync_file_system(self._at(""))
             else:
-                for path in (*self._unsynced, self._folder / BLOBS, self._folder):
+                for path in (*self._unsynced, self._at(BLOBS), self._at("")):
                     sync_file(path)
-            self._unfinished.replace(self._index)
-            sync_directory(self._folder)
+            index = self._part.index.path
+            self._at(_unfinished(index)).replace(self._at(index))
+            sync_directory(self._at(""))
 
     def stop(self) -> None:
         """Do nothing: a disk has no reader."""
 
     def close(self) -> None:
-        """Do nothing: no file is open between calls."""
+        """Let go of the folder."""
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
+
+    def _at(self, path: str) -> Path:
+        """Return a path to a name in the folder that leads nowhere else. Raises OSError."""
+        assert self._anchor is not None  # noqa: S101 - it is open from the beginning to the end
+        return self._anchor.at(path)
 
     def _check_free(self) -> None:
         try:
@@ -114,11 +133,12 @@ class FolderDestination:
             raise DestinationTaken(
                 f"{self._folder} is a file: name a folder, or a tar file (*.tar), that is not there yet"
             ) from None
-        for index in (self._index, self._unfinished):
+        whole = self._part.index.path
+        for index in (whole, _unfinished(whole)):
             with contextlib.suppress(FileNotFoundError):
-                if index.read_bytes() == self._part.index.data:
+                if (self._folder / index).read_bytes() == self._part.index.data:
                     return
-                what = "another bundle" if index is self._index else "another bundle, which is not whole"
+                what = "another bundle" if index is whole else "another bundle, which is not whole"
                 raise DestinationTaken(
                     f"{self._folder} holds {what}, and nothing of it is changed: name another folder,"
                     " or remove that one first"
@@ -133,28 +153,24 @@ class FolderDestination:
     def _is_there(self, path: Path, blob: Blob, source: int) -> bool:
         """Whether a blob is there from an earlier run, and good."""
         try:
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 status = os.fstat(file.fileno())
                 if os.path.samestat(status, os.fstat(source)):
                     return True
                 if status.st_size != blob.size_bytes:
                     return False
                 return hashlib.file_digest(file, "sha256").hexdigest() == blob.digest
-        except FileNotFoundError:
-            return False
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return False
+            raise
 
-    def _write(self, path: Path, text: Text) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if path.read_bytes() == text.data:
-                return
-        draft = self._beside(path)
-        draft.write_bytes(text.data)
-        draft.replace(path)
-        self._unsynced.append(path)
-
-    @staticmethod
-    def _beside(path: Path) -> Path:
-        return path.with_name(path.name + PART_SUFFIX)
+    def _write(self, path: str, text: Text) -> None:
+        """Write a small file, unless it is there."""
+        place = self._at(path)
+        if _content(place) != text.data:
+            write_beside(self._at(_unfinished(path)), place, text.data)
+            self._unsynced.append(place)
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -163,6 +179,26 @@ class FolderDestination:
         except OSError as error:
             missing_bytes = self._part.blob_bytes - self._done_bytes
             raise DestinationFault.of(self._folder, error, missing_bytes) from error
+
+
+def _unfinished(path: str) -> str:
+    return path + PART_SUFFIX
+
+
+def _opened(path: Path) -> BufferedReader:
+    """Open a file that is no link. Raises OSError."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb")
+
+
+def _content(path: Path) -> bytes | None:
+    """Return what is in a file, None if there is none, or a link. Raises OSError."""
+    try:
+        with _opened(path) as file:
+            return file.read()
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
 
 
 def _device(path: Path) -> int:

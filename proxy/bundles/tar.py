@@ -19,7 +19,7 @@ from proxy.bundles.destination import PART_SUFFIX, DestinationFault, Destination
 from proxy.bundles.texts import SUMS_PATH
 from proxy.digest import Digest
 from proxy.system.durable import sync_directory
-from proxy.system.file_copies import Moved
+from proxy.system.file_copies import Moved, write_beside
 from proxy.system.same_bytes import Way
 
 _BLOCK = 512
@@ -219,7 +219,8 @@ class TarDestination:
                 os.fsync(self._fd)
                 self._draft.replace(self._path)
             sums = self._path.with_name(f"{self._path.name}.{SUMS_PATH}")
-            sums.write_text(f"{self._hash.hexdigest()}  {self._path.name}\n")
+            line = f"{self._hash.hexdigest()}  {self._path.name}\n"
+            write_beside(sums.with_name(sums.name + PART_SUFFIX), sums, line.encode())
             sync_directory(self._path.parent)
 
     def stop(self) -> None:

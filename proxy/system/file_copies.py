@@ -60,6 +60,19 @@ def place_durably(source: int, draft: Path, mode: int, modified_ns: int, moved: 
     return way
 
 
+def write_beside(draft: Path, path: Path, data: bytes) -> None:
+    """Put bytes at a path by way of a draft, so that nothing stands there in half; neither may be a link.
+
+    A link that stands at either is replaced, and never followed. Raises OSError.
+    """
+    draft.unlink(missing_ok=True)
+    with _created(draft) as target:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(target, left) :]
+    draft.replace(path)
+
+
 def copy_bytes(source: int, size_bytes: int, target: int, moved: Moved) -> None:
     """Append an open file's bytes to another, or send them through a pipe. Raises OSError."""
     ways = [_by_copy_file_range, _by_sendfile, _by_write]

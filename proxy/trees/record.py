@@ -14,8 +14,8 @@ from pathlib import Path
 
 from proxy.store.owners import Owner
 from proxy.store.schema import Count, Row, Schema, Unreadable
+from proxy.system.anchor import Anchor
 from proxy.system.durable import write_file
-from proxy.trees.anchor import Anchor
 from proxy.trees.errors import TreeRefused
 
 OURS = ".sstream-proxy"

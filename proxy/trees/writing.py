@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Self
 
 from proxy.store.protocols import ReadStore
+from proxy.system.anchor import FOLDER_MODE, Anchor
 from proxy.system.durable import sync_directory
 from proxy.system.exchange import exchange
 from proxy.system.file_copies import place_durably
 from proxy.system.same_bytes import Way, link
-from proxy.trees.anchor import FOLDER_MODE, Anchor
 from proxy.trees.errors import TreeRefused
 from proxy.trees.planning import STREAMS, TreeFile, TreePlan, plan_tree
 from proxy.trees.record import BEFORE, DRAFTS, OwnFolder, Placed, TreeRecord
