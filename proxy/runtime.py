@@ -30,6 +30,7 @@ from proxy.documents.vetting import Vetting
 from proxy.fills.demand import Demand
 from proxy.fills.facilities import Facilities
 from proxy.fills.failures import Failures
+from proxy.fills.first_bytes import FirstBytes
 from proxy.fills.flights import Flights
 from proxy.fills.pace import Background, Bandwidth
 from proxy.fills.places import Places, places_by_files
@@ -247,6 +248,8 @@ async def _open_flights(
     upstream = config.upstream
     demand = await storage.threads.disk(Demand, _boards(config) / ".demand")
     stack.callback(demand.close)
+    first_bytes = await storage.threads.disk(FirstBytes, _boards(config) / ".first-bytes")
+    stack.callback(first_bytes.close)
     pace = Background(demand, background, time.monotonic)
     failures = Failures(storage, clock)
     most = places_by_files(upstream.transfers, most_open_files())
@@ -257,6 +260,7 @@ async def _open_flights(
         wrong_bytes=WrongBytes(storage, failures, clock),
         places=places,
         demand=demand,
+        first_bytes=first_bytes,
         upstream=upstream,
         feed=config.feed,
         random=Random(),  # noqa: S311 - spreads retries, guards nothing

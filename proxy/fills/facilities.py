@@ -7,6 +7,7 @@ from random import Random
 from proxy.fills.demand import Demand
 from proxy.fills.failures import Failures
 from proxy.fills.feed import FeedOptions
+from proxy.fills.first_bytes import FirstBytes
 from proxy.fills.places import Places
 from proxy.fills.silence import Silences
 from proxy.fills.wrong_bytes import WrongBytes
@@ -26,6 +27,7 @@ class Facilities:
     wrong_bytes: WrongBytes
     places: Places
     demand: Demand
+    first_bytes: FirstBytes
     upstream: UpstreamOptions
     feed: FeedOptions
     random: Random

@@ -140,7 +140,8 @@ class Leader:
 
     async def _take(self, writing: Writing, piece: Piece) -> int:
         if not isinstance(piece, bytes):
-            return await writing.draw(piece.read_into, self._turn.at_once_bytes)
+            receive = self._facilities.first_bytes.resting(piece.read_into)
+            return await writing.draw(receive, self._turn.at_once_bytes)
         await writing.add(piece)
         return len(piece)
 

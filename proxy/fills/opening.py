@@ -33,6 +33,10 @@ class Opening:
 
         Raises ItemAbsent, BadItem, ItemUnobtainable, WrongLength, OutOfReach or TooManyTransfers.
         """
+        with self._facilities.first_bytes.waited_for():
+            return await self._open()
+
+    async def _open(self) -> Opened:
         item, route = self._item, self._route
         while True:
             preflight = await self._flights.preflight(item, route)

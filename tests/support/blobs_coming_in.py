@@ -8,7 +8,7 @@ from proxy.store.local.incoming import LocalIncoming
 from proxy.store.local.partial import LocalPartial
 from proxy.store.local.store import LocalStore
 
-DATA = bytes(range(256)) * 5000
+DATA = bytes(range(256)) * 9000
 SIZE = len(DATA)
 DIGEST = digest_of(DATA)
 HOLD_THE_PARTIAL = """

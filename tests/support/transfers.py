@@ -17,6 +17,7 @@ from proxy.fills.facilities import Facilities
 from proxy.fills.failures import Failures
 from proxy.fills.feed import FeedOptions
 from proxy.fills.fill import Fill
+from proxy.fills.first_bytes import FirstBytes
 from proxy.fills.flights import Flights
 from proxy.fills.opening import Opening
 from proxy.fills.pace import Background, Pace
@@ -165,6 +166,8 @@ async def run_process(
         sessions = await stack.enter_async_context(Sessions(upstream))
         demand = await threads.disk(Demand, data_dir / "boards" / ".demand")
         stack.callback(demand.close)
+        first_bytes = await threads.disk(FirstBytes, data_dir / "boards" / ".first-bytes")
+        stack.callback(first_bytes.close)
         failures = Failures(storage, clock)
         facilities = Facilities(
             storage=storage,
@@ -172,6 +175,7 @@ async def run_process(
             wrong_bytes=WrongBytes(storage, failures, clock),
             places=Places(8, 5, counters.transfers),
             demand=demand,
+            first_bytes=first_bytes,
             upstream=upstream,
             feed=feed or FeedOptions(drip_interval_s=0.2),
             random=Random(1),

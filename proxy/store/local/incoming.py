@@ -21,7 +21,7 @@ from proxy.store.local.folders import PARTIAL_MODE, VERIFIED_MODE
 from proxy.system.file_marks import mark
 from proxy.system.write_back import begin_write_back
 
-_PIECE_BYTES = 512 * 1024
+_PIECE_BYTES = 1024 * 1024
 """Hashed and written one after the other, so that a piece is read from cache the second time.
 
 What arrives fast is so written as a whole and on its boundary, and lies in few large folios of the

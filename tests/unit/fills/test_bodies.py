@@ -368,6 +368,8 @@ async def test_a_client_that_leaves_keeps_nothing_open(process: Process, origin:
     held = origin.fault(item.path, Fault(stall_after=MIB))
     first = await process.open(item)
     await held.reached.wait()
+    while process.fill.progress.filled_bytes < MIB:
+        await process.fill.progress.changed()
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - that many entries, whatever they are
     second = await process.open(item, "192.0.2.2")
     await second.body.close()

@@ -31,7 +31,7 @@ def test_a_blob_arrives_piece_by_piece(store: LocalStore) -> None:
     assert list(layout_of(store).incoming.iterdir()) == []
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 4096, 256_000, 524_288, 700_000, SIZE])
+@pytest.mark.parametrize("chunk_bytes", [61, 4096, 256_000, 1_048_576, 1_400_000, SIZE])
 def test_chunks_of_any_size_arrive_in_order_together_or_one_by_one(
     store: LocalStore, chunk_bytes: int
 ) -> None:
@@ -47,8 +47,8 @@ def test_chunks_of_any_size_arrive_in_order_together_or_one_by_one(
     assert store.read(DIGEST) == DATA
 
 
-@pytest.mark.parametrize("begun_bytes", [0, 1, 524_288, 700_000])
-@pytest.mark.parametrize("at_once_bytes", [100_000, 524_288, SIZE])
+@pytest.mark.parametrize("begun_bytes", [0, 1, 1_048_576, 1_400_000])
+@pytest.mark.parametrize("at_once_bytes", [200_000, 1_048_576, SIZE])
 def test_what_is_drawn_arrives_in_order_whatever_comes_at_once(
     store: LocalStore, begun_bytes: int, at_once_bytes: int
 ) -> None:
@@ -87,7 +87,7 @@ def test_what_is_appended_is_written_on_the_boundaries_of_its_pieces(
     incoming = acquired(store)
     incoming.append(DATA[:100_000])
     incoming.append(DATA[100_000:])
-    assert lengths == [100_000, 524_288, 1_048_576, SIZE]
+    assert lengths == [100_000, 1_048_576, 2_097_152, SIZE]
     incoming.close()
 
 
@@ -102,7 +102,7 @@ def test_nothing_is_asked_for_when_a_piece_is_full(store: LocalStore) -> None:
         return source.readinto(buffer)
 
     incoming.draw(receive, SIZE)
-    assert asked_bytes == [524_288, 524_288]
+    assert asked_bytes == [1_048_576, 1_048_576]
     incoming.close()
 
 
@@ -111,11 +111,11 @@ def test_no_more_is_drawn_than_was_asked_for(store: LocalStore) -> None:
     incoming = acquired(store)
     source = io.BytesIO(DATA)
     lengths = []
-    for most_bytes in (600_000, 100_000, 600_000):
+    for most_bytes in (1_200_000, 200_000, 1_200_000):
         incoming.draw(source.readinto, most_bytes)
         lengths.append(incoming.length_bytes)
-    assert lengths == [524_288, 624_288, 1_048_576]
-    assert source.tell() == 1_048_576
+    assert lengths == [1_048_576, 1_248_576, 2_097_152]
+    assert source.tell() == 2_097_152
     incoming.close()
 
 

@@ -17,7 +17,7 @@ from proxy.store.local.partial import LocalPartial
 from proxy.store.local.store import LocalStore
 
 PROVE_THE_PARTIAL = f"""{HOLD_THE_PARTIAL}
-incoming.append((bytes(range(256)) * 5000)[incoming.length_bytes:])
+incoming.append((bytes(range(256)) * 9000)[incoming.length_bytes:])
 incoming.verify()
 """
 
