@@ -1,10 +1,7 @@
 """Root exports from the cache of a service: it is read as its owner, and written where root may write."""
 
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +10,12 @@ from support.commands import Commands
 from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
+from support.service_user import SERVICE, commands_of_service, needs_root, open_folder
 from support.tree import SignedTree
 
 from proxy.bundles.earlier import Earlier
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-
-SERVICE = 61234
+pytestmark = needs_root
 
 
 @pytest.fixture
@@ -30,19 +26,15 @@ def tree(tmp_path: Path, key: SigningKey) -> SignedTree:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder that every user may reach; pytest's own is closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="sstream-proxy-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    """Return a folder that every user may reach."""
+    with open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
 async def commands(folder: Path, origin: Origin, keyring: Path) -> Commands:
     """Return commands for root, over a data directory that belongs to a service, with something in it."""
-    commands = Commands(folder, origin, keyring)
-    commands.data.mkdir()
-    os.chown(commands.data, SERVICE, SERVICE)
+    commands = commands_of_service(folder, origin, keyring)
     assert (await commands.run("prefetch", "--maas", "noble")).returncode == 0
     return commands
 

@@ -4,9 +4,7 @@ import asyncio
 import json
 import os
 import pwd
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from support.keys import SigningKey
 from support.maas import maas_tree
 from support.origin import Origin
 from support.running import Service, make_config
+from support.service_user import SERVICE, commands_of_service, needs_root, open_folder
 from support.serving import run_service, write_config
 from support.tree import SignedTree
 
@@ -28,9 +27,8 @@ from proxy.mirror import Mirror
 from proxy.store.files import StoreFault
 from proxy.store.owners import Owner, find_strangers
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+pytestmark = needs_root
 
-SERVICE = 61234
 SOMEBODY = 61235
 RULE = '[[prefetch]]\nname = "lab"\nmirror = "maas"\nmaas = ["noble"]\n'
 
@@ -43,20 +41,15 @@ def tree(tmp_path: Path, key: SigningKey) -> SignedTree:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Return a folder that every user may reach; pytest's own is closed to others."""
-    folder = Path(tempfile.mkdtemp(prefix="sstream-proxy-test-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    """Return a folder that every user may reach."""
+    with open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
 def commands(folder: Path, origin: Origin, keyring: Path) -> Commands:
     """Return commands for root, over a data directory that belongs to a service."""
-    commands = Commands(folder, origin, keyring, RULE)
-    commands.data.mkdir()
-    os.chown(commands.data, SERVICE, SERVICE)
-    return commands
+    return commands_of_service(folder, origin, keyring, RULE)
 
 
 def not_of(uid: int, folder: Path) -> list[str]:
