@@ -31,7 +31,6 @@ from proxy.cli.root_writer import open_places
 from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
 from proxy.cli.selecting import (
     Select,
-    naming_mirrors,
     selected_by,
     selected_by_lock,
     selected_by_recording,
@@ -153,7 +152,7 @@ def export(
     here; 4 refused: a bundle or tree that is not ours is in the way; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=True)
-    select = _select(config, naming_mirrors(asked), rule, record, lock)
+    select = _select(config, asked.naming_mirrors(), rule, record, lock)
     if tree is not None:
         from proxy.cli.export_tree import export_tree  # noqa: PLC0415 - late: bundles need nothing of trees
 

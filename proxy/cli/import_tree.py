@@ -10,7 +10,6 @@ from proxy.cli.options import Asked, UsageFault, chosen_mirrors
 from proxy.cli.prefetch import fetch_from
 from proxy.cli.progress import open_progress
 from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, Refused, run_as_owner
-from proxy.cli.selecting import naming_mirrors
 from proxy.cli.show import tell
 from proxy.config.config import Config
 from proxy.jobs.audit import Audit
@@ -54,7 +53,7 @@ def import_tree(
 ) -> int:
     """Take what is in a folder, or at a URL; return the exit code. `by` is who does it, for the audit log."""
     given = Asked(filters=words, mirrors=(mirror,) if mirror else (), newest=None, maas=(), arch=())
-    asked = naming_mirrors(given)
+    asked = given.naming_mirrors()
     names = chosen_mirrors(config, asked.mirrors)
     if len(names) != 1:
         raise UsageFault(f"a tree is of one mirror, and {len(names)} are named: {', '.join(names)}")

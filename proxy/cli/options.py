@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +34,8 @@ class UsageFault(click.ClickException):
 
 _STARTED_AS = os.geteuid()
 """Whose default folder is meant, even when root has become another user since."""
+MEANT_RELEASE = "; a release is selected by --maas RELEASE, or by a filter"
+"""What somebody may have meant by a name that is no mirror's."""
 _EXAMPLES = {"--maas": "noble,jammy", "--arch": "amd64,arm64"}
 
 
@@ -94,6 +96,12 @@ class Asked:
         """Whether it says more than a mirror."""
         return bool(self.filters or self.newest or self.maas)
 
+    def naming_mirrors(self) -> "Asked":
+        """Return the same with the words that are no filters as names of mirrors."""
+        names = tuple(one for one in self.filters if not {"=", "~"} & set(one))
+        filters = tuple(one for one in self.filters if one not in names)
+        return replace(self, filters=filters, mirrors=(*self.mirrors, *names))
+
     def selection(self) -> Selection:
         """Return what is selected; raises UsageFault."""
         if self.arch and not self.maas:
@@ -113,7 +121,7 @@ class Asked:
 
     def of_mirrors(self, config: Config) -> list[str]:
         """Return the names of the mirrors meant; raises UsageFault."""
-        return chosen_mirrors(config, self.mirrors)
+        return chosen_mirrors(config, self.mirrors, MEANT_RELEASE)
 
 
 def option_once(*names: str, **how: Any) -> Callable[[Command], Command]:

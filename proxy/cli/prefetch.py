@@ -67,6 +67,7 @@ def prefetch(
 
     Filters are those of sstream-mirror, so its command lines can be pasted: KEY=VALUE,
     KEY!=VALUE, KEY~REGEX, KEY!~REGEX. An item must pass them all; `query --json` shows its keys.
+    A FILTER without = or ~ names a mirror.
 
     \b
       sstream-proxy prefetch 'arch=amd64' 'release~(noble|jammy)' --max=1
@@ -83,6 +84,7 @@ def prefetch(
     failed, or the lists could not be checked; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
+    asked = asked.naming_mirrors()
     if lock is not None:
         lock.check(config, asked, from_maas)
         raise SystemExit(fetch_lock(config, lock, jobs, dry_run=dry_run, as_json=as_json))

@@ -47,8 +47,11 @@ def ready(
 ) -> None:
     """Prove that everything the FILTERs select is here and verified.
 
+    A FILTER without = or ~ names a mirror.
+
     \b
       sstream-proxy ready --maas noble,jammy --arch amd64
+      sstream-proxy ready maas-candidate 'release=noble'
       sstream-proxy ready --rule lab --deep
       sstream-proxy ready --lock lab.lock
 
@@ -59,6 +62,7 @@ def ready(
     code 1: the list of what is missing or wrong stands on standard output.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir, offline=True)
+    asked = asked.naming_mirrors()
     if lock is not None:
         lock.check(config, asked, rule)
         selection, names = Selection(), list[str]()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from proxy.cli.lock_files import LockInput
-from proxy.cli.options import Asked, UsageFault, chosen_mirrors, chosen_rules
+from proxy.cli.options import MEANT_RELEASE, Asked, UsageFault, chosen_mirrors, chosen_rules
 from proxy.cli.who import operator
 from proxy.config.config import Config
 from proxy.jobs.exporting.selecting import Origins, Selected, select_contents, select_held, select_locked
@@ -18,13 +18,6 @@ from proxy.sources.addresses import shown_url
 
 Select = Callable[[Cache], Awaitable[Selected]]
 """Says what is selected in the mirrors' lists of now."""
-
-
-def naming_mirrors(asked: Asked) -> Asked:
-    """Return what is asked with the words that are no filters as names of mirrors."""
-    names = tuple(one for one in asked.filters if not {"=", "~"} & set(one))
-    filters = tuple(one for one in asked.filters if one not in names)
-    return replace(asked, filters=filters, mirrors=(*asked.mirrors, *names))
 
 
 def selected_by(config: Config, asked: Asked, rule: str | None) -> Select:
@@ -73,7 +66,7 @@ def selected_by_recording(config: Config, asked: Asked, name: str) -> Select:
 
 def origins_of(config: Config, names: tuple[str, ...]) -> Origins:
     """Return the URLs of the mirrors named, or of the first one. Raises UsageFault."""
-    chosen = chosen_mirrors(config, names, "; a release is selected by --maas RELEASE, or by a filter")
+    chosen = chosen_mirrors(config, names, MEANT_RELEASE)
     known = {mirror.name: mirror for mirror in config.mirrors}
     return {name: tuple(map(shown_url, known[name].origins)) for name in chosen}
 

@@ -1,5 +1,6 @@
 """Names that no list has: a typing error is no success, at the command line, in rules and in pins."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -116,23 +117,49 @@ async def test_an_empty_name_is_not_everything(
     assert not origin.requests
 
 
-async def test_names_may_be_of_any_mirror_and_one_that_gives_nothing_is_named(
+@pytest.fixture
+async def two_mirrors(
     tmp_path: Path, key: SigningKey, origin: Origin, keyring: Path
-) -> None:
+) -> AsyncIterator[Commands]:
+    """Return the commands of a site that has another, small mirror, b, after the first."""
     other = SignedTree(tmp_path / "other", key)
     other.product("p", arch="riscv64", os="ubuntu", release="resolute", version="26.04")
     other.add_item("p", "20260801", "squashfs", size=9000, ftype="squashfs")
     other.publish()
     async with Origin(other.root) as second:
         settings = f'[[mirror]]\nname = "b"\nmount = "/b/"\norigins = ["{second.url}"]\n'
-        commands = Commands(tmp_path, origin, keyring, f'{settings}keyring = "{keyring}"\n')
-        both = ("--mirror", "maas", "--mirror", "b")
-        joined = await commands.run("prefetch", *both, "--maas", "noble,resolute")
-        nothing = await commands.run("prefetch", *both, "--maas", "noble")
+        yield Commands(tmp_path, origin, keyring, f'{settings}keyring = "{keyring}"\n')
+
+
+async def test_names_may_be_of_any_mirror_and_one_that_gives_nothing_is_named(two_mirrors: Commands) -> None:
+    both = ("--mirror", "maas", "--mirror", "b")
+    joined = await two_mirrors.run("prefetch", *both, "--maas", "noble,resolute")
+    nothing = await two_mirrors.run("prefetch", *both, "--maas", "noble")
 
     assert joined.returncode == 0, joined.stderr
     assert nothing.returncode == 1
     assert "mirror 'b' has nothing of what is selected: leave it out" in nothing.stderr
+
+
+async def test_a_word_that_is_no_filter_names_a_mirror(two_mirrors: Commands) -> None:
+    """For `prefetch` too, whose words are those of the `ready` that names it."""
+    early = await two_mirrors.run("ready", "b", "os=ubuntu")
+    fetched = await two_mirrors.run("prefetch", "b", "os=ubuntu")
+    alike = [
+        await two_mirrors.run("ready", *words)
+        for words in (("b",), ("os=ubuntu", "b"), ("--mirror", "b"), ("--mirror", "b", "b"))
+    ]
+    both = await two_mirrors.run("ready", "b", "maas", "os=ubuntu")
+    wrong = [await two_mirrors.run(command, "noble") for command in ("ready", "prefetch")]
+
+    assert (early.returncode, fetched.returncode, both.returncode) == (1, 0, 1), fetched.stderr
+    assert "`prefetch` with the same words" in early.stderr
+    assert "b streams/v1/index" in early.stdout
+    assert {(one.returncode, one.stdout) for one in alike} == {(0, alike[0].stdout)}
+    assert "maas streams/v1/index" in both.stdout
+    for one in wrong:
+        assert one.returncode == 2
+        assert "there is no mirror 'noble'; there are: maas, b; a release is selected by" in one.stderr
 
 
 @pytest.mark.parametrize("rule", ['maas = ["noble", "nobel"]', 'filters = ["release~(noble|nobel)"]'])
@@ -254,10 +281,11 @@ async def test_what_can_be_said_once_is_not_said_twice(
 
 
 async def test_what_a_rule_selects_is_not_narrowed(commands: Commands) -> None:
-    result = await commands.run("ready", "--rule", "lab", "--arch", "amd64")
+    for other in (("--arch", "amd64"), ("maas",)):
+        result = await commands.run("ready", "--rule", "lab", *other)
 
-    assert result.returncode == 2
-    assert "--rule says it all" in result.stderr
+        assert result.returncode == 2
+        assert "--rule says it all" in result.stderr
 
 
 async def test_a_data_directory_that_was_not_there_is_told_of(commands: Commands) -> None:
