@@ -1,7 +1,6 @@
 """Where a bundle is written: what every form of it does, and what goes wrong there, in words."""
 
 import errno
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -61,19 +60,6 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of it. What is not finished can be gone on with."""
-
-
-def free_bytes(path: Path) -> int | None:
-    """Return how many bytes the file system of a path offers; None if it does not say."""
-    for one in (path, *path.absolute().parents):
-        try:
-            status = os.statvfs(one)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-        return status.f_bavail * status.f_frsize
-    return None
 
 
 def _advice(error: OSError, missing_bytes: int) -> str:

@@ -20,6 +20,7 @@ from proxy.bundles.oci import BLOBS
 from proxy.system.anchor import Anchor
 from proxy.system.durable import sync_directory, sync_file
 from proxy.system.file_copies import Moved, Placer, sync_file_system, write_beside
+from proxy.system.file_systems import device
 from proxy.system.same_bytes import Way
 
 _OF_DISKS = {
@@ -60,7 +61,7 @@ class FolderDestination:
         """Return how many bytes are to be written. Raises DestinationTaken if others' files are there."""
         with self._faults():
             self._check_free()
-            if self._source is not None and _device(self._folder) == _device(self._source):
+            if self._source is not None and device(self._folder) == device(self._source):
                 return 0
             there = (self._folder / one.path for one in self._part.blobs)
             return self._part.blob_bytes - sum(path.stat().st_size for path in there if path.is_file())
@@ -199,8 +200,3 @@ def _content(path: Path) -> bytes | None:
         if error.errno in _NO_FILE:
             return None
         raise
-
-
-def _device(path: Path) -> int:
-    """Return on which file system a path is, or would be."""
-    return next(one for one in (path, *path.absolute().parents) if one.exists()).stat().st_dev

@@ -3,7 +3,6 @@
 All functions block, and yield texts that hold no secret and say what to do.
 """
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from proxy.config.keyrings import keyring_files
 from proxy.errors import ProxyError
 from proxy.readable import duration, size
 from proxy.signatures.keyring import Keyring
+from proxy.system.file_systems import total_bytes
 
 _MAAS_PATIENCE_S = 10.0
 """MAAS gives up when it gets nothing for longer."""
@@ -20,11 +20,8 @@ _MAAS_PATIENCE_S = 10.0
 
 def disk_faults(config: Config) -> Iterator[str]:
     """Yield why nothing could ever be stored; nothing to a user who may not look there."""
-    place = config.data_dir
     try:
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        disk_bytes = shutil.disk_usage(place).total
+        disk_bytes = total_bytes(config.data_dir)
     except OSError:
         return  # Whoever has to store there says so.
     if config.cache.min_free_bytes >= disk_bytes:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from proxy.bundles.bundle import Blob, Part
-from proxy.bundles.destination import Destination, DestinationFault, free_bytes
+from proxy.bundles.destination import Destination, DestinationFault
 from proxy.digest import Digest
 from proxy.errors import ProxyError
 from proxy.jobs.exporting.recipes import Missing, Recipe, Survey, chosen_parts
@@ -20,6 +20,7 @@ from proxy.progress import Progress
 from proxy.readable import size
 from proxy.service.cache import Cache
 from proxy.store.protocols import DAMAGED
+from proxy.system.file_systems import free_bytes
 from proxy.system.same_bytes import Way
 from proxy.system.threads import unless_cancelled
 
@@ -177,8 +178,13 @@ def _check_room(destinations: Sequence[Destination]) -> None:
     """Raise DestinationFault if something else is there, or not enough room for all parts."""
     needed_bytes = sum(one.check() for one in destinations)
     where = next((one.path for one in destinations if one.path is not None), None)
-    free = None if where is None else free_bytes(where)
-    if free is not None and needed_bytes > free:
+    if where is None:
+        return
+    try:
+        free = free_bytes(where)
+    except OSError:
+        return  # Whoever writes there tells.
+    if needed_bytes > free:
         raise DestinationFault(
             f"{where}: {size(needed_bytes)} are to be written there, and {size(free)} are free: free space"
             " there, or divide the bundle with --part-size and write one part at a time with --only-part"

@@ -4,7 +4,6 @@ The documents are upstream's own, so they name whatever upstream has, and not on
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from proxy.progress import Progress
 from proxy.readable import size
 from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
+from proxy.system.file_systems import device, free_bytes
 from proxy.system.same_bytes import Way
 from proxy.system.threads import ended, unless_cancelled
 from proxy.trees.errors import TreeFault, TreeRefused
@@ -123,14 +123,12 @@ class TreeExport:
 
     def _check_room(self, order: TreeOrder, plan: TreePlan) -> None:
         """Raise TreeFault for copies that do not fit."""
-        above = next(one for one in (order.folder, *order.folder.absolute().parents) if one.exists())
-        if order.may_link and above.stat().st_dev == self._cache.storage.data_dir.stat().st_dev:
+        if order.may_link and device(order.folder) == device(self._cache.storage.data_dir):
             return
-        status = os.statvfs(above)
-        free_bytes = status.f_bavail * status.f_frsize
-        if plan.placed_bytes > free_bytes:
+        free = free_bytes(order.folder)
+        if plan.placed_bytes > free:
             raise TreeFault(
-                f"{size(plan.placed_bytes)} are to be copied to {order.folder}, and {size(free_bytes)} are "
+                f"{size(plan.placed_bytes)} are to be copied to {order.folder}, and {size(free)} are "
                 "free there: free space, or name a folder on the file system of the data directory, where "
                 "items are linked"
             )
