@@ -7,6 +7,7 @@ copied, never hard-linked: whoever wrote the bundle's file could change it after
 
 import asyncio
 import errno
+from functools import partial
 
 from proxy.bundles.oci import LayoutUnreadable
 from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
@@ -14,6 +15,7 @@ from proxy.bundles.reading.layouts import Blob
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.fills.errors import NoRoom
 from proxy.fills.write_back import WriteBack
+from proxy.jobs.importing.commits import CommitsInFlight
 from proxy.jobs.importing.taken import Taken
 from proxy.progress import Progress
 from proxy.simplestreams.model import Item
@@ -25,7 +27,6 @@ _AT_ONCE_BYTES = 8 * 1024 * 1024
 _HARMLESS = {errno.ENOSPC, errno.EDQUOT, errno.EPIPE}
 """What leaves as it was what was written before: the disk is full, or whoever reads our output has gone."""
 _ENDS = "it ends early there"
-_COMMITS_AT_ONCE = 8
 _BUSY_POLL_S = 0.2
 _MOST_BUSY_POLLS = 50
 """Without any progress of the process that writes the blob."""
@@ -40,7 +41,7 @@ class Taking:
         self._storage = storage
         self._threads = storage.threads
         self._progress = progress
-        self._commits: set[asyncio.Task[None]] = set()
+        self._commits = CommitsInFlight()
 
     async def take(self, blob: Blob, item: Item) -> None:
         """Bring a blob into the store. Raises StoreFault and OSError, which end an import."""
@@ -58,18 +59,17 @@ class Taking:
             await ended(asyncio.create_task(give_up(incoming, item)))
             raise
         if is_there:
-            await self._begin_commit(incoming, item)
+            await self._commits.begin(partial(self._commit, incoming, item), f"commit {item.path}")
         else:
             await self._threads.disk(incoming.close)
 
     async def finish(self) -> None:
         """Return once the disk has all that was taken. Raises what committing raised."""
-        while self._commits:
-            await self._end_commits(asyncio.ALL_COMPLETED)
+        await self._commits.finish()
 
     async def stop(self) -> None:
         """Let what is being committed end, whatever comes of it."""
-        await asyncio.gather(*self._commits, return_exceptions=True)
+        await self._commits.stop()
 
     # One blob
 
@@ -123,19 +123,6 @@ class Taking:
             self._fail(self.taken.wrong, item, _wrong(here_bytes), item.size_bytes)
             return False
         return True
-
-    async def _begin_commit(self, incoming: Incoming, item: Item) -> None:
-        """Have the disk take a blob while the next one is read."""
-        while len(self._commits) >= _COMMITS_AT_ONCE:
-            await self._end_commits(asyncio.FIRST_COMPLETED)
-        self._commits.add(asyncio.create_task(self._commit(incoming, item), name=f"commit {item.path}"))
-
-    async def _end_commits(self, when: str) -> None:
-        done, _ = await asyncio.wait(self._commits, return_when=when)
-        self._commits -= done  # Others wait for commits at the same time, and begin new ones.
-        problems = [problem for task in done if (problem := task.exception()) is not None]
-        if problems:
-            raise problems[0]
 
     async def _commit(self, incoming: Incoming, item: Item) -> None:
         storage = self._storage

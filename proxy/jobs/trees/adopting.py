@@ -3,12 +3,13 @@
 While the next one is hashed the disk makes the ones before durable.
 """
 
-import asyncio
 import errno
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from proxy.digest import Digest
 from proxy.fills.errors import NoRoom
+from proxy.jobs.importing.commits import CommitsInFlight
 from proxy.jobs.trees.folder import Adopting, Changed, TreeFolder
 from proxy.jobs.trees.matching import Candidate, Matched, Wanted
 from proxy.jobs.trees.report import TreeImportReport
@@ -19,7 +20,6 @@ from proxy.store.storage import Storage
 from proxy.system.same_bytes import Way
 from proxy.trees.leftovers import Kind
 
-_COMMITS_AT_ONCE = 8
 _OF_STORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 """Errors that reading a file cannot have."""
 
@@ -35,7 +35,7 @@ class Adopter:
         self._folder = folder
         self._report = report
         self._progress = progress
-        self._commits: set[asyncio.Task[None]] = set()
+        self._commits = CommitsInFlight()
 
     async def take(self, matched: Matched, wanted: Wanted) -> list[Item]:
         """Take what proves to be wanted; return that, and what was so named and is something else.
@@ -59,10 +59,9 @@ class Adopter:
                     self._leave(candidate, candidate.otherwise)
                 else:
                     taken += await self._take_one(candidate, lacking)
-            while self._commits:
-                await self._end_commits(asyncio.ALL_COMPLETED)
+            await self._commits.finish()
         finally:
-            await asyncio.gather(*self._commits, return_exceptions=True)
+            await self._commits.stop()
         return taken
 
     async def _take_one(self, candidate: Candidate, lacking: Iterable[Item]) -> list[Item]:
@@ -89,10 +88,8 @@ class Adopter:
                 await self._end(candidate, adopting, needs_room=needs_room)
         if found is None:
             return named
-        while len(self._commits) >= _COMMITS_AT_ONCE:
-            await self._end_commits(asyncio.FIRST_COMPLETED)
-        commit = self._commit(candidate, adopting, found, needs_room=needs_room)
-        self._commits.add(asyncio.create_task(commit, name=f"adopt {found.path}"))
+        commit = partial(self._commit, candidate, adopting, found, needs_room=needs_room)
+        await self._commits.begin(commit, f"adopt {found.path}")
         return [found, *named]
 
     async def _hash(
@@ -125,12 +122,6 @@ class Adopter:
         self._report.ways[way] = self._report.ways.get(way, 0) + 1
         self._report.bytes += found.size_bytes
         self._progress.ended(candidate.item.path)
-
-    async def _end_commits(self, when: str) -> None:
-        done, self._commits = await asyncio.wait(self._commits, return_when=when)
-        failures = [error for task in done if (error := task.exception()) is not None]
-        if failures:
-            raise failures[0]
 
     async def _end(self, candidate: Candidate, adopting: Adopting, *, needs_room: bool) -> None:
         if needs_room:

@@ -15,13 +15,13 @@ from support.transfers import run_process
 from proxy.bundles.reading.layouts import Blob
 from proxy.bundles.reading.streams import FileStream
 from proxy.digest import digest_of
+from proxy.jobs.importing.commits import COMMITS_AT_ONCE
 from proxy.jobs.importing.taken import Taken
 from proxy.jobs.importing.taking import Taking
 from proxy.progress import Unwatched
 from proxy.simplestreams.model import Item
 from proxy.system.threads import Threads
 
-COMMITS_AT_ONCE = 8
 _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 
