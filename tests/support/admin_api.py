@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from proxy.digest import Digest
 from proxy.jobs.rules import Rule
 from proxy.mirror import Mirror
 from proxy.web.admin.permission import AdminOptions
@@ -24,6 +25,7 @@ LOCAL = {"Host": "localhost", "X-Sstream-Proxy": "1"}
 FOREIGN = {"Host": "cache.example.test", "X-Sstream-Proxy": "1"}
 """Somebody who is not at this machine, as far as the proxy can tell."""
 ACTIONS = ("pin", "unpin", "evict", "purge", "refresh", "scrub", "prefetch", "offline")
+OPERATORS_PAGES = ("/-/stats", "/-/metrics", "/-/api/v1/openapi.json", "/-/live", "/%2D/stats")
 
 
 def list_two_versions(tree: SignedTree) -> dict[str, TreeItem]:
@@ -89,3 +91,15 @@ async def fetch(proxy: RunningProxy, *items: TreeItem) -> None:
     for item in items:
         assert (await proxy.read(item.path)).body == item.read()
     await proxy.fills_ended()
+
+
+def here(proxy: RunningProxy, items: dict[str, TreeItem]) -> set[str]:
+    """Return which items are in the store."""
+    return {name for name, item in items.items() if proxy.store.has(Digest(item.digest))}
+
+
+async def pinned(proxy: RunningProxy, items: dict[str, TreeItem], name: str = "by hand") -> set[str]:
+    """Return which items a pin keeps."""
+    storage = proxy.cache.storage
+    digests = await storage.threads.ledger(storage.pins.pinned_by, name)
+    return {name for name, item in items.items() if item.digest in digests}
