@@ -38,8 +38,8 @@ from proxy.fills.wrong_bytes import WrongBytes
 from proxy.jobs.rulebook import RuleBook
 from proxy.mirror import Mirror, Trust
 from proxy.recordings.board import Board
+from proxy.recordings.folder import RecordingFolder
 from proxy.recordings.recorder import Recorder
-from proxy.recordings.shelf import Shelf
 from proxy.reporting.snapshot import Observer
 from proxy.service.beyond_lock import BeyondLock
 from proxy.service.cache import Cache
@@ -294,11 +294,11 @@ async def _open_recorder(
     stack: contextlib.AsyncExitStack,
 ) -> Recorder:
     """Return what notes what clients ask for; the stack has it write down the rest, and closes it."""
-    shelf = await storage.threads.disk(open_shelf, config)
-    stack.callback(shelf.board.close)
-    await storage.threads.disk(shelf.settle, clock())
+    folder = await storage.threads.disk(open_recording_folder, config)
+    stack.callback(folder.board.close)
+    await storage.threads.disk(folder.settle, clock())
     recorder = Recorder(
-        shelf,
+        folder,
         storage.threads,
         storage.pins,
         lambda mirror, item: documents[mirror].naming(item),
@@ -309,9 +309,9 @@ async def _open_recorder(
     return recorder
 
 
-def open_shelf(config: Config) -> Shelf:
+def open_recording_folder(config: Config) -> RecordingFolder:
     """Return the recordings of a data directory, for those who begin and end some. Blocks."""
-    return Shelf(config.data_dir / "recordings", Board(_boards(config) / ".recordings"))
+    return RecordingFolder(config.data_dir / "recordings", Board(_boards(config) / ".recordings"))
 
 
 def _instance_token(config: Config) -> str:

@@ -26,7 +26,7 @@ _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"\r\ncontent-length:"
 
 
-class Told(NamedTuple):
+class Report(NamedTuple):
     """What the client tells of a run."""
 
     requests: int
@@ -43,12 +43,12 @@ def load(server: Server, path: str, seconds: float, *, connections: int = 32) ->
     cpu_s = server.cpu_s() - before_s
     if done.returncode:
         raise SystemExit(f"{server.name} failed under load: {done.stderr[-2000:]}")
-    told = Told(*json.loads(done.stdout))
+    report = Report(*json.loads(done.stdout))
     return {
-        "requests/s": told.requests / told.seconds,
-        "CPU ms/1000": cpu_s / told.requests * 1e6,
-        "p50 ms": told.p50_ms,
-        "p99 ms": told.p99_ms,
+        "requests/s": report.requests / report.seconds,
+        "CPU ms/1000": cpu_s / report.requests * 1e6,
+        "p50 ms": report.p50_ms,
+        "p99 ms": report.p99_ms,
     }
 
 
@@ -120,7 +120,7 @@ def body_length(head: bytes) -> int:
     return int(rest.partition(b"\r\n")[0])
 
 
-def _ask_all_the_time(url: str, seconds: float, connections: int) -> Told:
+def _ask_all_the_time(url: str, seconds: float, connections: int) -> Report:
     buffer, body_lengths = bytearray(_BUFFER_BYTES), dict[bytes, int]()
     ready = select.epoll()
     began_s = time.perf_counter()
@@ -148,7 +148,7 @@ def _ask_all_the_time(url: str, seconds: float, connections: int) -> Told:
     values_ms = [value_s * 1000 for one in everybody for value_s in one.latencies_s]
     if not values_ms:
         raise SystemExit(f"no whole reply within {seconds} s")
-    return Told(len(values_ms), took_s, percentile(values_ms, 0.5), percentile(values_ms, 0.99))
+    return Report(len(values_ms), took_s, percentile(values_ms, 0.5), percentile(values_ms, 0.99))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ _TROUBLE = re.compile(r"^\s*(?:Non-2xx.*|Socket errors:.*)$", re.MULTILINE)
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
-class Told(NamedTuple):
+class Report(NamedTuple):
     """What wrk tells of a run."""
 
     requests: int
@@ -33,14 +33,14 @@ def is_installed() -> bool:
     return shutil.which("wrk") is not None
 
 
-def parse(text: str) -> Told:
+def parse(text: str) -> Report:
     """Read the report that `wrk --latency` prints. Raises ValueError when it is none."""
     rate, count = _RATE.search(text), _COUNT.search(text)
     latencies = {share: float(value) * _MS[unit] for share, value, unit in _LATENCY.findall(text)}
     if rate is None or count is None or not latencies.keys() >= {"50", "99"}:
         raise ValueError(f"not a report of wrk:\n{text}")
     trouble = "; ".join(line.strip() for line in _TROUBLE.findall(text))
-    return Told(int(count[1]), float(rate[1]), latencies["50"], latencies["99"], trouble)
+    return Report(int(count[1]), float(rate[1]), latencies["50"], latencies["99"], trouble)
 
 
 def load(
@@ -63,12 +63,12 @@ def load(
     before_s = server.cpu_s()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     cpu_s = server.cpu_s() - before_s
-    told = parse(done.stdout + done.stderr)
-    if told.trouble:
-        raise SystemExit(f"{server.name} failed under load: {told.trouble}")
+    report = parse(done.stdout + done.stderr)
+    if report.trouble:
+        raise SystemExit(f"{server.name} failed under load: {report.trouble}")
     return {
-        "requests/s": told.requests_per_s,
-        "CPU ms/1000": cpu_s / told.requests * 1e6,
-        "p50 ms": told.p50_ms,
-        "p99 ms": told.p99_ms,
+        "requests/s": report.requests_per_s,
+        "CPU ms/1000": cpu_s / report.requests * 1e6,
+        "p50 ms": report.p50_ms,
+        "p99 ms": report.p99_ms,
     }

@@ -11,8 +11,8 @@ from proxy import bundles
 from proxy.bundles.bundle import Sign
 from proxy.bundles.packing import LEAST_PART_BYTES, PRESETS, DoesNotFit
 from proxy.bundles.signing import Signer
+from proxy.cli.export_output import ExportOutput
 from proxy.cli.export_places import PIPE, STANDARD_OUTPUT
-from proxy.cli.export_told import Told
 from proxy.cli.going_on import go_on_text
 from proxy.cli.known import earlier_bundle, known_there
 from proxy.cli.lock_files import LockInput, lock_option
@@ -176,7 +176,7 @@ def export(
     known = known_there(since)
     earlier = None if like is None else earlier_bundle(like)
     signer = None if sign is None else Signer.of(sign, os.environ)
-    told = Told(as_json=as_json, to_errors=to == PIPE)
+    output = ExportOutput(as_json=as_json, to_errors=to == PIPE)
 
     async def recipe(cache: Cache, signing: Sign | None) -> Recipe:
         if earlier is not None:
@@ -196,7 +196,7 @@ def export(
 
     async def rehearse(cache: Cache) -> int:
         survey = await Export(cache, await recipe(cache, signer), only_part, Unwatched()).survey()
-        told.survey(survey)
+        output.survey(survey)
         return PARTIAL if survey.missing else COMPLETE
 
     if dry_run or to is None:
@@ -207,7 +207,7 @@ def export(
             made = await recipe(cache, signing)
             with open_progress("exporting", as_json=as_json, is_stdout_data=to == PIPE) as progress:
                 report = await Export(cache, made, only_part, progress).run(destination)
-            told.report(report)
+            output.report(report)
             return COMPLETE if report.is_complete else PARTIAL
 
         code = run_with_cache(config, lambda cache: _divided(work(cache)), if_interrupted=_going_on(to))

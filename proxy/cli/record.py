@@ -23,7 +23,7 @@ from proxy.jobs.recording import Recordings, Shown
 from proxy.readable import counted, printable, size
 from proxy.recordings.asked import Asked, Kind
 from proxy.recordings.recording import LARGEST_MOST_FILES, MOST_FILES, Recording, RecordingRefused
-from proxy.runtime import open_shelf
+from proxy.runtime import open_recording_folder
 from proxy.service.cache import Cache
 
 _Result = TypeVar("_Result")
@@ -203,11 +203,11 @@ def delete(config_file: Path | None, data_dir: Path | None, name: str) -> None:
 
 def _act(config: Config, act: Callable[[Recordings, Cache], Awaitable[_Result]]) -> _Result:
     async def work(cache: Cache) -> _Result:
-        shelf = await cache.storage.threads.disk(open_shelf, config)
+        folder = await cache.storage.threads.disk(open_recording_folder, config)
         try:
-            return await act(Recordings(cache, shelf, time.time, operator()), cache)
+            return await act(Recordings(cache, folder, time.time, operator()), cache)
         finally:
-            shelf.board.close()
+            folder.board.close()
 
     return run_with_cache(config, work)
 

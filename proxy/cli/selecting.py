@@ -11,7 +11,7 @@ from proxy.config.config import Config
 from proxy.jobs.exporting.selecting import Origins, Selected, select_contents, select_held, select_locked
 from proxy.jobs.locking import make_lock
 from proxy.jobs.recording import Recordings
-from proxy.runtime import open_rulebook, open_shelf
+from proxy.runtime import open_recording_folder, open_rulebook
 from proxy.service.cache import Cache
 from proxy.service.locked import check_flawless
 from proxy.sources.addresses import shown_url
@@ -51,11 +51,11 @@ def selected_by_recording(config: Config, asked: Asked, name: str) -> Select:
         raise UsageFault("--record says it all: leave filters and other selections out")
 
     async def select(cache: Cache) -> Selected:
-        shelf = await cache.storage.threads.disk(open_shelf, config)
+        folder = await cache.storage.threads.disk(open_recording_folder, config)
         try:
-            shown = await Recordings(cache, shelf, time.time, operator()).show(name)
+            shown = await Recordings(cache, folder, time.time, operator()).show(name)
         finally:
-            shelf.board.close()
+            folder.board.close()
         made = await make_lock(cache, shown.recording, shown.taken)
         selected = select_locked(made.lockfile)
         unproved = (f"{one.mirror} {one.path}: no list gives its sha256" for one in made.unprovable)

@@ -27,8 +27,8 @@ from proxy.recordings.asked import (
     generation_line,
     unnoted_line,
 )
+from proxy.recordings.folder import LINGERING_S, RecordingFolder
 from proxy.recordings.recording import Recording
-from proxy.recordings.shelf import LINGERING_S, Shelf
 from proxy.simplestreams.listing import ListingDamaged
 from proxy.simplestreams.model import Item
 from proxy.store.files import StoreFault
@@ -60,7 +60,7 @@ class Recorder:
 
     def __init__(
         self,
-        shelf: Shelf,
+        folder: RecordingFolder,
         threads: Threads,
         pins: Pins,
         naming: Callable[[str, Item], Edition | None],
@@ -72,8 +72,8 @@ class Recorder:
 
         Where clients are not to be remembered, nothing says who asked.
         """
-        self._shelf = shelf
-        self._board = shelf.board
+        self._folder = folder
+        self._board = folder.board
         self._threads = threads
         self._pins = pins
         self._naming = naming
@@ -87,7 +87,7 @@ class Recorder:
         self._named: dict[object, Edition] = {}
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._book = _Book(shelf, clock, remembers_clients=remembers_clients)
+        self._journal = _Journal(folder, clock, remembers_clients=remembers_clients)
         self._unpinned: dict[str, set[Digest]] = defaultdict(set)
         """What each pin is to keep and does not yet."""
         self._is_writable = True
@@ -100,7 +100,7 @@ class Recorder:
 
     def running(self) -> list[Recording]:
         """Return the recordings that run. Blocks."""
-        return self._shelf.running(self._clock()) if self.is_on else []
+        return self._folder.running(self._clock()) if self.is_on else []
 
     def note(self, request: Request, client: str) -> None:
         """Note a request that a client makes now."""
@@ -132,7 +132,7 @@ class Recorder:
             for one in before.values():
                 one.request = self._with_generation(one.request)
             try:
-                kept = await self._threads.disk(self._book.take, list(before.values()), unnoted)
+                kept = await self._threads.disk(self._journal.take, list(before.values()), unnoted)
                 for pin, digests in kept.items():
                     self._unpinned[pin] |= digests
                 await self._pin()
@@ -202,11 +202,13 @@ class _Open(NamedTuple):
     taken: Taken
 
 
-class _Book:
+class _Journal:
     """The recordings that run, and what of them is written down. For one thread at a time; blocks."""
 
-    def __init__(self, shelf: Shelf, clock: Callable[[], float], *, remembers_clients: bool) -> None:
-        self._shelf = shelf
+    def __init__(
+        self, folder: RecordingFolder, clock: Callable[[], float], *, remembers_clients: bool
+    ) -> None:
+        self._folder = folder
         self._clock = clock
         self._remembers_clients = remembers_clients
         self._turn = -1
@@ -215,22 +217,22 @@ class _Book:
     def take(self, noted: Sequence[_Noted], unnoted: int) -> dict[str, set[Digest]]:
         """Write down what is new, and return what each pin is to keep. Raises OSError."""
         now = self._clock()
-        turn = self._shelf.board.turn
+        turn = self._folder.board.turn
         if turn != self._turn:
-            running = self._shelf.running(now, LINGERING_S)
+            running = self._folder.running(now, LINGERING_S)
             self._open = [self._opened(one) for one in running]
             self._turn = turn
         kept: dict[str, set[Digest]] = defaultdict(set)
         for one in self._open:
             kept[one.recording.pin] |= self._add(one, noted, unnoted)
         if all(one.recording.has_ended(now - LINGERING_S) for one in self._open):
-            self._shelf.settle(now)
+            self._folder.settle(now)
         return {pin: digests for pin, digests in kept.items() if digests}
 
     def _opened(self, recording: Recording) -> _Open:
         known = (one for one in self._open if one.recording.name == recording.name)
         before = next((one for one in known if one.recording.begun_at == recording.begun_at), None)
-        return _Open(recording, self._shelf.taken(recording) if before is None else before.taken)
+        return _Open(recording, self._folder.taken(recording) if before is None else before.taken)
 
     def _add(self, one: _Open, noted: Sequence[_Noted], unnoted: int) -> set[Digest]:
         """Add to a recording what it has not yet; return what that consists of."""
@@ -264,7 +266,7 @@ class _Book:
         if unnoted:
             lines.append(unnoted_line(unnoted))
         if lines:
-            self._shelf.add(recording.name, lines)
+            self._folder.add(recording.name, lines)
         taken.files |= files
         taken.absent = min(absent, MOST_ABSENT)
         taken.generations |= generations

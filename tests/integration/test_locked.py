@@ -13,7 +13,7 @@ from proxy.config.config import Config
 from proxy.jobs.locking import make_lock
 from proxy.mirror import Mirror, Trust
 from proxy.recordings.recording import Recording
-from proxy.runtime import open_shelf
+from proxy.runtime import open_recording_folder
 from proxy.service.locked import LockRefused
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -24,18 +24,18 @@ LIST = "streams/v1/com.ubuntu.maas:stable:v3:download.sjson"
 async def begin(proxy: RunningProxy) -> Recording:
     """Begin to record all that is asked of a proxy."""
     recording = Recording(name="lab", since=proxy.clock(), begun_at=proxy.clock())
-    shelf = await proxy.cache.storage.threads.disk(open_shelf, proxy.config)
-    await proxy.cache.storage.threads.disk(shelf.begin, recording)
-    await proxy.cache.storage.threads.disk(shelf.board.close)
+    folder = await proxy.cache.storage.threads.disk(open_recording_folder, proxy.config)
+    await proxy.cache.storage.threads.disk(folder.begin, recording)
+    await proxy.cache.storage.threads.disk(folder.board.close)
     return recording
 
 
 async def locked(proxy: RunningProxy, recording: Recording) -> Lockfile:
     """Return a lockfile of what was asked since."""
     await proxy.cache.recorder.write_down()
-    shelf = await proxy.cache.storage.threads.disk(open_shelf, proxy.config)
-    taken = await proxy.cache.storage.threads.disk(shelf.taken, recording)
-    await proxy.cache.storage.threads.disk(shelf.board.close)
+    folder = await proxy.cache.storage.threads.disk(open_recording_folder, proxy.config)
+    taken = await proxy.cache.storage.threads.disk(folder.taken, recording)
+    await proxy.cache.storage.threads.disk(folder.board.close)
     return (await make_lock(proxy.cache, recording, taken)).lockfile
 
 

@@ -14,7 +14,7 @@ from support.tree import SignedTree, TreeItem
 from support.warm import run_warm
 
 from proxy.bundles.lockfile import read_lockfile
-from proxy.runtime import open_shelf
+from proxy.runtime import open_recording_folder
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
 INDEX = "streams/v1/index.sjson"
@@ -44,10 +44,10 @@ class Site:
         """Return how many files recordings have taken, as this process has written it down."""
         await self._proxy.cache.recorder.write_down()
         threads = self._proxy.cache.storage.threads
-        shelf = await threads.disk(open_shelf, self._proxy.config)
-        with closing(shelf.board):
-            recordings = [await threads.disk(shelf.read, name) for name in names]
-            return [len((await threads.disk(shelf.taken, one)).files) for one in recordings]
+        folder = await threads.disk(open_recording_folder, self._proxy.config)
+        with closing(folder.board):
+            recordings = [await threads.disk(folder.read, name) for name in names]
+            return [len((await threads.disk(folder.taken, one)).files) for one in recordings]
 
     async def taken(self, name: str) -> set[tuple[str, str]]:
         """Return how, and at which paths, something was asked for."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from proxy.connect.errors import MaasFault
-from proxy.connect.maas_api.told import number, truth
+from proxy.connect.maas_api.values import number, truth
 
 NO_PROXY = "boot_images_no_proxy"
 """The setting by which MAAS asks its sources past its own http_proxy."""

@@ -17,7 +17,7 @@ from proxy.connect.errors import KeyFault, MaasFault, MaasLacks, MaasRefused
 from proxy.connect.maas_api.access import ApiKey
 from proxy.connect.maas_api.http import MaasHttp, Reply
 from proxy.connect.maas_api.model import NO_PROXY, Choice, Image, Site, Source, Version
-from proxy.connect.maas_api.told import items, truth, truth_of_body
+from proxy.connect.maas_api.values import items, truth, truth_of_body
 
 _API = "api/2.0/"
 _FORMS = ("?op={}", "op-{}")

@@ -11,8 +11,8 @@ from typing import Any
 from proxy.connect.errors import KeyFault, MaasFault, MaasLacks, MaasRefused
 from proxy.connect.maas_api.http import MaasHttp, Reply
 from proxy.connect.maas_api.model import NO_PROXY, Choice, Image, Site, Source, Version
-from proxy.connect.maas_api.told import items, truth
 from proxy.connect.maas_api.v2 import read_version, source_made
+from proxy.connect.maas_api.values import items, truth
 
 _API = "a/v3/"
 _PAGE = 100

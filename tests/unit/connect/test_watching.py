@@ -23,7 +23,7 @@ class Moment(NamedTuple):
     image: Image | str | None = WHOLE
 
 
-class Told:
+class ScriptedMaas:
     """A MAAS that says one thing after another, the last for ever."""
 
     def __init__(self, moments: Sequence[Moment]) -> None:
@@ -56,7 +56,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 async def watched(slept: list[float], *moments: Moment, requests: int = 1) -> tuple[Progress, int]:
     """Watch, by a clock that goes on by what is slept; return the end, and how often MAAS was asked."""
-    maas: Any = Told(moments)
+    maas: Any = ScriptedMaas(moments)
     served = Served(requests=requests)
     end = await watch_import(maas, lambda: served, Served(), lambda _: None, lambda: sum(slept))
     return end, maas.asked
@@ -106,7 +106,7 @@ async def test_that_maas_is_away_is_told_once_each_time(slept: list[float]) -> N
     gone = Moment(False, None)
     told: list[str] = []
     moments = [Moment(True, HALF), gone, gone, Moment(True, HALF), gone, Moment(False)]
-    maas: Any = Told(moments)
+    maas: Any = ScriptedMaas(moments)
     served = Served(requests=1)
     clock = slept.__len__
     await watch_import(

@@ -48,7 +48,7 @@ Transfer/sec:     66.67MB
 
 def test_a_report_of_wrk_is_read_in_one_unit() -> None:
     told = wrk.parse(WRK_REPORT)
-    assert told == wrk.Told(48480, 16160.33, p50_ms=0.812, p99_ms=1200.0, trouble="")
+    assert told == wrk.Report(48480, 16160.33, p50_ms=0.812, p99_ms=1200.0, trouble="")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from proxy.digest import Digest
 from proxy.recordings.asked import MOST_ABSENT, Kind, Request, Taken
 from proxy.recordings.board import Board
+from proxy.recordings.folder import RecordingFolder
 from proxy.recordings.recorder import Recorder
 from proxy.recordings.recording import Recording
-from proxy.recordings.shelf import Shelf
 from proxy.simplestreams.model import Item
 from proxy.store.ledger import Ledger
 from proxy.store.pins import Pins
@@ -33,16 +33,16 @@ def got(number: int) -> Request:
 class Desk:
     """A recorder, and the recording that it writes."""
 
-    def __init__(self, recorder: Recorder, shelf: Shelf, pins: Pins, threads: Threads) -> None:
+    def __init__(self, recorder: Recorder, folder: RecordingFolder, pins: Pins, threads: Threads) -> None:
         self.recorder = recorder
-        self.shelf = shelf
+        self.folder = folder
         self.pins = pins
         self.threads = threads
 
     async def taken(self) -> Taken:
         """Write down what was noted, and return what the recording has."""
         await self.recorder.write_down()
-        return await self.threads.disk(self.shelf.taken, LAB)
+        return await self.threads.disk(self.folder.taken, LAB)
 
     async def pinned(self) -> set[Digest]:
         """Return what the recording keeps."""
@@ -54,10 +54,10 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     threads = Threads()
     ledger = await threads.ledger(Ledger, tmp_path / "ledger", lambda: NOW)
     with closing(await threads.disk(Board, tmp_path / "boards/.recordings")) as board:
-        shelf, pins = Shelf(tmp_path / "recordings", board), Pins(ledger)
-        recorder = Recorder(shelf, threads, pins, lambda *_: None, lambda: NOW, remembers_clients=False)
-        await threads.disk(shelf.begin, LAB)
-        yield Desk(recorder, shelf, pins, threads)
+        folder, pins = RecordingFolder(tmp_path / "recordings", board), Pins(ledger)
+        recorder = Recorder(folder, threads, pins, lambda *_: None, lambda: NOW, remembers_clients=False)
+        await threads.disk(folder.begin, LAB)
+        yield Desk(recorder, folder, pins, threads)
         await recorder.close()
     await threads.ledger(ledger.close)
     await threads.close()
@@ -92,7 +92,7 @@ async def test_what_cannot_be_written_is_written_later(desk: Desk, tmp_path: Pat
     await desk.threads.disk(asked.mkdir)
     desk.recorder.note(got(1), "10.0.0.1")
     await desk.recorder.write_down()
-    await desk.threads.disk(desk.shelf.settle, NOW)
+    await desk.threads.disk(desk.folder.settle, NOW)
     command = await desk.threads.disk(Board, tmp_path / "boards/.recordings")
     assert not await desk.threads.disk(command.wait_until_written, 0.0)
     await desk.threads.disk(asked.rmdir)
@@ -120,9 +120,9 @@ async def test_a_line_that_was_cut_off_is_passed_over(desk: Desk, tmp_path: Path
 async def test_a_recording_that_is_deleted_takes_nothing_more(desk: Desk) -> None:
     desk.recorder.note(got(1), "10.0.0.1")
     await desk.taken()
-    await desk.threads.disk(desk.shelf.delete, "lab", NOW)
+    await desk.threads.disk(desk.folder.delete, "lab", NOW)
     assert not desk.recorder.is_on
-    await desk.threads.disk(desk.shelf.begin, LAB)
+    await desk.threads.disk(desk.folder.begin, LAB)
     desk.recorder.note(got(2), "10.0.0.1")
     assert [one.path for one in (await desk.taken()).of_kind(Kind.GOT)] == ["noble/2"]
 

@@ -30,8 +30,8 @@ _MOST_BYTES = 1024 * 1024
 """Of what says what a recording takes."""
 
 
-class Shelf:
-    """All recordings."""
+class RecordingFolder:
+    """The folder with all recordings, one folder each."""
 
     def __init__(self, folder: Path, board: Board) -> None:
         self._folder = folder

@@ -16,7 +16,7 @@ from proxy.readable import counted, printable, size
 _MOST_SHOWN = 20
 
 
-class Told:
+class ExportOutput:
     """What a person or a program is told of an export."""
 
     def __init__(self, *, as_json: bool, to_errors: bool) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.connect.maas_api.model import Source, Version
-from proxy.connect.maas_api.told import items, number, truth, truth_of_body
+from proxy.connect.maas_api.values import items, number, truth, truth_of_body
 
 
 @pytest.mark.parametrize(("told", "means"), [(3, 3), ("3", 3), (None, None), ("", None)])
