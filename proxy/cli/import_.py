@@ -41,7 +41,11 @@ from proxy.jobs.importing.importing import Order
     help="The operators whose signatures count here. [bundles] keyring",
 )
 @click.option("--ignore-signature", is_flag=True, help="Where upstream's signatures decide, need no other.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be taken, and write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Tell what would be taken, whether it fits, and what would be served; write nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Write JSON lines: progress, and a summary.")
 def import_(
     config_file: Path | None,

@@ -1,7 +1,6 @@
 """`import` of bundles: found as whoever typed it, imported as the owner of the data directory, told of."""
 
 import asyncio
-import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,16 +18,18 @@ from proxy.bundles.reading.pipe import Pipe
 from proxy.cli.going_on import go_on_text
 from proxy.cli.options import UsageFault
 from proxy.cli.progress import open_progress
-from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, run_as_owner
+from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, run_as_owner
 from proxy.cli.show import tell
 from proxy.config.config import Config
 from proxy.config.keyrings import HOMES
 from proxy.jobs.audit import Audit
+from proxy.jobs.importing.apart import copy_known
 from proxy.jobs.importing.audited import write_down
 from proxy.jobs.importing.importing import Import, Order
 from proxy.jobs.importing.outcomes import Report
 from proxy.jobs.importing.telling import event, lines
 from proxy.jobs.importing.trust import Operators
+from proxy.jobs.prefetch import NoSpace
 from proxy.progress import Unwatched
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
@@ -124,11 +125,11 @@ class _Work:
                     await write_down(audit, self.report, accepts_older=self.order.accepts_older)
 
     async def rehearse(self) -> None:
-        """Find out what an import would do: documents are verified in a folder that is removed again."""
+        """Find out what an import would do: it does it in a folder that is removed again."""
         origins = {one.name: ImportOrigin() for one in self.config.mirrors}
         with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
             apart = Path(folder)
-            _copy_accepted(self.config.data_dir, apart)
+            copy_known(self.config.data_dir, apart)
             async with open_runtime(replace(self.config, data_dir=apart), carried=origins) as cache:
                 operators = await cache.storage.threads.slow(self._operators, apart)
                 importing = Import(cache, origins, operators, self.order, Unwatched(), self.report)
@@ -185,17 +186,11 @@ def _find(findings: Findings, paths: Sequence[Path], report: Report) -> None:
     report.problems += [(where, str(error)) for where, error in findings.problems]
 
 
-def _copy_accepted(data_dir: Path, apart: Path) -> None:
-    """Copy what says what was accepted last, so that nothing older is taken for new."""
-    folder = data_dir / "generations"
-    (apart / folder.name).mkdir()
-    for file in folder.glob("*.json"):
-        shutil.copyfile(file, apart / folder.name / file.name)
-
-
 def _told(report: Report, *, as_json: bool, is_rehearsal: bool) -> int:
     """Tell what came of it; return the exit code."""
     code = REFUSED if report.is_refused else PARTIAL if report.is_incomplete else COMPLETE
+    if report.forecast is not None and report.forecast.missing_bytes > 0:
+        code = FAILED
     if as_json:
         tell(event(report, code, is_rehearsal=is_rehearsal))
     else:
@@ -203,4 +198,6 @@ def _told(report: Report, *, as_json: bool, is_rehearsal: bool) -> int:
             click.echo("nothing is written; an import would come to this:")
         for line in lines(report):
             click.echo(line)
+    if report.forecast is not None and report.forecast.missing_bytes > 0:
+        raise click.ClickException(str(NoSpace(report.forecast)))
     return code

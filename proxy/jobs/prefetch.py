@@ -22,6 +22,7 @@ from proxy.readable import counted, size
 from proxy.service.cache import Cache
 from proxy.store.room import Room
 from proxy.store.storage import Storage
+from proxy.system.threads import Threads
 
 
 class NoSpace(ProxyError):
@@ -136,9 +137,16 @@ def _while_offline(plan: Plan, *, is_configured: bool) -> str:
 
 async def make_sure_of_room(storage: Storage, needed_bytes: int, wanted: Collection[Digest]) -> None:
     """Raise NoSpace if so much does not fit, even if all were evicted that is not wanted."""
-    forecast = await storage.threads.ledger(_foresee, storage.room, needed_bytes, wanted)
+    forecast = await foresee_room(storage.threads, storage.room, needed_bytes, wanted)
     if forecast.missing_bytes > 0:
         raise NoSpace(forecast)
+
+
+async def foresee_room(
+    threads: Threads, room: Room, needed_bytes: int, wanted: Collection[Digest]
+) -> Forecast:
+    """Return what so many bytes would do to the store."""
+    return await threads.ledger(_foresee, room, needed_bytes, wanted)
 
 
 async def _foreseen(cache: Cache, plan: Plan) -> Forecast:

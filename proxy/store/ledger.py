@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.store.files import StoreFault
-from proxy.store.table import Table
+from proxy.store.table import DATABASE, Table
+from proxy.system.durable import make_folder
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,21 @@ def translated() -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         raise LedgerUnavailable(f"the ledger cannot be used: {error}") from error
+
+
+@translated()
+def copy_ledger(directory: Path, copy: Path) -> None:
+    """Copy a ledger that others may be writing. Blocks; raises LedgerUnavailable."""
+    for database in directory.glob(f"*/{DATABASE}"):
+        target = copy / database.relative_to(directory)
+        make_folder(target.parent)
+        with (
+            contextlib.closing(
+                sqlite3.connect(f"{database.absolute().as_uri()}?mode=rw", uri=True)
+            ) as source,
+            contextlib.closing(sqlite3.connect(target)) as copied,
+        ):
+            source.backup(copied)
 
 
 class Ledger:

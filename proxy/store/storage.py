@@ -11,11 +11,10 @@ from proxy.store.eviction import Eviction
 from proxy.store.health import StoreHealth
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
-from proxy.store.local.reader import LocalReader
-from proxy.store.local.store import LocalStore
+from proxy.store.local.store import LocalStore, UntouchedStore
 from proxy.store.pins import Pins
 from proxy.store.proofs import Proofs
-from proxy.store.protocols import PruneStore, ReadStore
+from proxy.store.protocols import PruneStore
 from proxy.store.reconciliation import Reconciliation
 from proxy.store.reservations import Reservations
 from proxy.store.room import Room
@@ -78,6 +77,14 @@ class Storage:
             counters,
         )
 
+    def room_in(self, store: PruneStore) -> Room:
+        """Return the room in another store, by these records: they are a copy of those of that store."""
+        proofs, limits = Proofs(store, self.blobs), self.reservations.limits
+        reservations = Reservations(store, self.ledger, self.blobs, proofs, limits)
+        in_use = self.eviction.documents_in_use
+        eviction = Eviction(store, self.ledger, self.blobs, self.pins, reservations, in_use)
+        return Room(store, reservations, eviction, self.threads)
+
 
 def open_store(data_dir: Path) -> PruneStore:
     """Open the blobs of a data directory, made if need be. Blocks; raises OSError."""
@@ -86,9 +93,9 @@ def open_store(data_dir: Path) -> PruneStore:
     return store
 
 
-def open_store_to_read(data_dir: Path) -> ReadStore:
-    """Open the blobs of a data directory for a process that only reads. Blocks."""
-    return LocalReader(data_dir)
+def open_store_to_read(data_dir: Path) -> PruneStore:
+    """Open the blobs of a data directory for a process that only looks at them. Blocks."""
+    return UntouchedStore(data_dir)
 
 
 def listings_folder(data_dir: Path) -> Path:

@@ -3,7 +3,7 @@
 Until then a generation waits. One waits no longer once something newer is served.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from proxy.bundles.contents import Contents, File
@@ -44,6 +44,8 @@ class Activation:
         self._is_forced = is_forced
         self._storage = cache.storage
         self._threads = cache.storage.threads
+        self.is_here: Callable[[Digest, int], bool] = cache.storage.store.is_whole
+        """Says whether an item is here as a whole, which blocks. A rehearsal counts what would come, too."""
 
     async def keep(self, mirror: str, one: Waiting) -> None:
         """Have a generation wait."""
@@ -87,13 +89,12 @@ class Activation:
 
         `unprovable` are those that nothing proves, and that are not waited for.
         """
-        store = self._storage.store
 
         def look() -> list[File]:
             return [
                 one
                 for one in contents.items
-                if one.path not in unprovable and not store.is_whole(one.sha256, one.size)
+                if one.path not in unprovable and not self.is_here(one.sha256, one.size)
             ]
 
         return await self._threads.slow(look)
@@ -107,16 +108,27 @@ class Activation:
         except NoGeneration:
             return False
         pinned = await self._threads.ledger(self._storage.pins.names)
-        store, beginning = self._storage.store, pin_beginning(mirror)
+        beginning = pin_beginning(mirror)
 
         def look() -> bool:
             imported = (
                 digest for digest, names in pinned.items() if any(one.startswith(beginning) for one in names)
             )
             items = (edition.catalog.find_digest(digest) for digest in imported)
-            return any(one is not None and not store.is_whole(one.digest, one.size_bytes) for one in items)
+            return any(one is not None and not self.is_here(one.digest, one.size_bytes) for one in items)
 
         return await self._threads.slow(look)
+
+    async def left_waiting(self, mirror: str) -> list[Outcome]:
+        """Return the generations of earlier imports that wait still, with what they lack."""
+        found = []
+        for waiting in await self._waiting(mirror):
+            contents = await self._contents_of(waiting)
+            if contents is not None and self._given(mirror, waiting) is None:
+                outcome = _outcome(mirror, waiting, contents)
+                outcome.missing = tuple(await self.missing(contents, waiting.unprovable))
+                found.append(outcome)
+        return found
 
     async def editions(self, mirror: str) -> list[Edition]:
         """Return the generations of a mirror that wait, ready to be asked what they name."""
@@ -227,15 +239,22 @@ class Activation:
         """Return the outcome of a generation, which may be from an earlier import."""
         outcome = self._given(mirror, waiting)
         if outcome is None:
-            outcome = Outcome(
-                mirror=mirror,
-                bundle=waiting.bundle,
-                contents=contents,
-                digest=waiting.contents,
-                state=State.WAITING,
-            )
+            outcome = _outcome(mirror, waiting, contents)
             self._report.outcomes.append(outcome)
         return outcome
+
+
+def _outcome(mirror: str, waiting: Waiting, contents: Contents) -> Outcome:
+    """Return what has become until now of a generation of an earlier import."""
+    return Outcome(
+        mirror=mirror,
+        bundle=waiting.bundle,
+        contents=contents,
+        digest=waiting.contents,
+        state=State.WAITING,
+        unprovable=waiting.unprovable,
+        waited_since=waiting.since,
+    )
 
 
 def blobs_of(generation: Generation) -> set[Digest]:

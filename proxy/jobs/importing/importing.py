@@ -22,12 +22,12 @@ from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.jobs.importing.taking import Taking
 from proxy.jobs.importing.trust import Operators
 from proxy.jobs.importing.waiting import Waiting
-from proxy.jobs.prefetch import make_sure_of_room
+from proxy.jobs.prefetch import foresee_room, make_sure_of_room
 from proxy.progress import Progress
 from proxy.service.cache import Cache
 from proxy.simplestreams.model import Item
 from proxy.sources.carried.import_origin import ImportOrigin
-from proxy.store.protocols import ReadStore
+from proxy.store.protocols import PruneStore, ReadStore
 
 _CONTRADICTS = "it says of its images what its signed lists do not"
 _WAITS = "it is served once all that it names is here, or with --activate"
@@ -78,12 +78,41 @@ class Import:
         """
         heads = await self._read_heads(layouts)
         found = await self._examine_all(heads)
-        wanted = {digest: item for one, _ in found for digest, item in one.wanted.items()}
-        await self._make_sure_of_room(heads, wanted)
+        wanted = _wanted(found)
+        needs = await self._threads.slow(_needs, heads, wanted, self._storage.store)
+        await make_sure_of_room(self._storage, needs.bytes, wanted)
+        self._progress.begun(len(needs.missing), needs.bytes)
         for one, _ in found:
             await self._keep(one)
         await self._take_items(_named(heads), wanted)
-        for mirror in dict.fromkeys(one.bundle.mirror for one, _ in found):
+        await self._serve_complete(found)
+
+    async def rehearse(self, layouts: Sequence[Layout], real: PruneStore) -> None:
+        """Do in a copy of what a cache knows what `take` would do to it, and take no items.
+
+        `real` is the store of the cache that is meant: what is in it counts, and what fits into it.
+        """
+        heads = await self._read_heads(layouts)
+        found = await self._examine_all(heads)
+        wanted, taken = _wanted(found), self.report.taken
+        needs = await self._threads.slow(_needs, heads, wanted, real)
+        room = self._storage.room_in(real)
+        self.report.forecast = await foresee_room(self._threads, room, needs.bytes, wanted)
+        taken.files, taken.bytes = len(needs.missing), sum(needs.missing.values())
+        taken.held_files, taken.held_bytes = len(needs.held), sum(needs.held.values())
+        taken.digests |= needs.missing.keys()
+        self._activation.is_here = lambda digest, size_bytes: (
+            needs.missing.get(digest) == size_bytes or real.is_whole(digest, size_bytes)
+        )
+        for one, _ in found:
+            await self._keep(one)
+        await self._serve_complete(found)
+        for mirror in _mirrors(found):
+            self.report.left_waiting += await self._activation.left_waiting(mirror)
+
+    async def _serve_complete(self, found: Sequence[tuple[Examined, Outcome]]) -> None:
+        """Serve what is complete, and report what became of each."""
+        for mirror in _mirrors(found):
             await self._activation.serve_complete(mirror)
         await self._report_missing()
         for one, outcome in found:
@@ -111,38 +140,6 @@ class Import:
                 outcome.missing = tuple(await self._activation.missing(outcome.contents, outcome.unprovable))
             if outcome.state is State.WAITING:
                 outcome.why = outcome.why or _WAITS
-
-    async def rehearse(self, layouts: Sequence[Layout], store: ReadStore) -> None:
-        """Report what `take` would do to a cache with this store, and take nothing."""
-        heads = await self._read_heads(layouts)
-        found = await self._examine_all(heads)
-        wanted = {digest: item for one, _ in found for digest, item in one.wanted.items()}
-        taken = self.report.taken
-
-        def look() -> None:
-            to_come = {digest for head in heads for digest in _expected(head, wanted)}
-            for digest in to_come:
-                size_bytes = wanted[digest].size_bytes
-                if store.is_whole(digest, size_bytes):
-                    taken.held_files += 1
-                    taken.held_bytes += size_bytes
-                else:
-                    taken.files += 1
-                    taken.bytes += size_bytes
-            for _, outcome in found:
-                outcome.missing = tuple(
-                    one
-                    for one in outcome.contents.items
-                    if one.sha256 not in to_come and not store.is_whole(one.sha256, one.size)
-                )
-                if outcome.state is State.WAITING and not outcome.missing:
-                    outcome.state = State.SERVED
-
-        await self._threads.slow(look)
-        for one, outcome in found:
-            if outcome.state is State.SERVED:
-                outcome.is_new = not await self._activation.is_served(one.bundle.mirror, outcome.contents)
-        self._forgive_what_came_with_newer()
 
     def _forgive_what_came_with_newer(self) -> None:
         """Refuse nothing for its age where what is newer came along: nobody goes back by that."""
@@ -233,24 +230,6 @@ class Import:
 
     # Items
 
-    async def _make_sure_of_room(self, heads: Sequence[Head], wanted: Mapping[Digest, Item]) -> None:
-        """Raise NoSpace if what is to be taken does not fit."""
-        store = self._storage.store
-
-        def look() -> tuple[int, int]:
-            expected = {digest for head in heads for digest in _expected(head, wanted)}
-            missing = [
-                item
-                for digest, item in wanted.items()
-                if digest in expected and not store.is_whole(digest, item.size_bytes)
-            ]
-            here = sum(store.stored_bytes(one.digest, one.size_bytes) for one in missing)
-            return len(missing), sum(one.size_bytes for one in missing) - here
-
-        files, needed_bytes = await self._threads.slow(look)
-        await make_sure_of_room(self._storage, needed_bytes, wanted)
-        self._progress.begun(files, needed_bytes)
-
     async def _keep(self, one: Examined) -> None:
         """Have what is about to be taken stay, and a generation wait until it is complete."""
         bundle, edition = one.bundle, one.edition
@@ -329,6 +308,33 @@ class Import:
             self.report.taken.held_bytes += item.size_bytes
         else:
             await self._taking.take(blob, item)
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """The items that are to come, with their sizes."""
+
+    missing: Mapping[Digest, int]
+    held: Mapping[Digest, int]
+    bytes: int
+    """What is still to arrive of those that are missing."""
+
+
+def _needs(heads: Sequence[Head], wanted: Mapping[Digest, Item], store: ReadStore) -> _Needs:
+    """Return what of the items that are to come is in a store. Blocks."""
+    expected = {digest: wanted[digest].size_bytes for head in heads for digest in _expected(head, wanted)}
+    held = {digest: size for digest, size in expected.items() if store.is_whole(digest, size)}
+    missing = {digest: size for digest, size in expected.items() if digest not in held}
+    arrived_bytes = sum(store.stored_bytes(digest, size) for digest, size in missing.items())
+    return _Needs(missing, held, sum(missing.values()) - arrived_bytes)
+
+
+def _wanted(found: Iterable[tuple[Examined, Outcome]]) -> dict[Digest, Item]:
+    return {digest: item for one, _ in found for digest, item in one.wanted.items()}
+
+
+def _mirrors(found: Iterable[tuple[Examined, Outcome]]) -> list[str]:
+    return list(dict.fromkeys(one.bundle.mirror for one, _ in found))
 
 
 def _named(heads: Sequence[Head]) -> list[tuple[Layout, set[Digest]]]:

@@ -6,6 +6,7 @@ from enum import Enum
 from proxy.bundles.contents import Contents, File
 from proxy.digest import Digest
 from proxy.jobs.importing.taken import Taken
+from proxy.jobs.plan import Forecast
 
 
 class State(Enum):
@@ -47,6 +48,8 @@ class Outcome:
     """What it names and is not here."""
     unprovable: tuple[str, ...] = ()
     """Items that the lists name without saying what proves them."""
+    waited_since: float | None = None
+    """Since when it waits, Unix seconds, if an earlier import brought it and this one was not given it."""
     used_files: int = 0
     """How many items were taken of one that is older than what is served."""
     leaves_gap: bool = False
@@ -81,6 +84,10 @@ class Report:
     """Items of which a bundle says what its signed list does not."""
     taken: Taken = field(default_factory=Taken)
     """What came of the blobs of all media."""
+    forecast: Forecast | None = None
+    """What a rehearsal says of the room in the store."""
+    left_waiting: list[Outcome] = field(default_factory=list)
+    """What a rehearsal says of generations of earlier imports that would wait still."""
 
     @property
     def is_refused(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from proxy.bundles.contents import Contents, File
 from proxy.jobs.importing.outcomes import Outcome, Report, State
+from proxy.jobs.plan import Forecast
 from proxy.readable import counted, date, printable, size
 
 _MOST_NAMED = 5
@@ -19,6 +20,17 @@ STATE_WORDS = {
 }
 
 
+def _room(forecast: Forecast) -> str:
+    """Say whether what would be taken fits."""
+    free = f"{size(forecast.free_bytes)} are free on disk"
+    if forecast.missing_bytes > 0:
+        return f"it does NOT fit: {size(forecast.missing_bytes)} are lacking, and {free}"
+    if not forecast.evicted:
+        return f"it fits: {free}"
+    go = f"{counted(len(forecast.evicted), 'blob')} ({size(forecast.evicted_bytes)})"
+    return f"it fits: {free}, and {go} that nothing keeps would be let go for it"
+
+
 def lines(report: Report) -> Iterator[str]:
     """Yield what came of an import, for people."""
     for line in _lines(report):
@@ -30,7 +42,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"REFUSED {where}: {problem}"
     for where, problem in report.cut:
         yield f"INCOMPLETE {where}: {problem}"
-    for outcome in report.outcomes:
+    for outcome in (*report.outcomes, *report.left_waiting):
         yield from _of_outcome(outcome)
     if report.mislabelled:
         yield f"REFUSED {_several(report.mislabelled)}: the bundle says of it what its signed list does not"
@@ -43,6 +55,8 @@ def _lines(report: Report) -> Iterator[str]:
         f"took {counted(taken.files, 'file')} ({size(taken.bytes)}); "
         f"{counted(taken.held_files, 'file was', 'files were')} here already ({size(taken.held_bytes)})"
     )
+    if report.forecast is not None:
+        yield _room(report.forecast)
     if taken.unnamed_files:
         yield (
             f"passed over {counted(taken.unnamed_files, 'file')} ({size(taken.unnamed_bytes)}) "
@@ -51,14 +65,17 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _of_outcome(outcome: Outcome) -> Iterator[str]:
-    state = STATE_WORDS[outcome.state]
+    state, waited = STATE_WORDS[outcome.state], ""
+    if outcome.waited_since is not None:
+        waited = f", which has waited since {date(outcome.waited_since)},"
+        state = "waits still" if outcome.state is State.WAITING else state
     if outcome.state is State.SERVED:
         state = f"{state} now" if outcome.is_new else f"{state} already"
         if outcome.missing:
             state = f"{state}, and is not complete"
     if outcome.used_files:
         state = "is OLDER than what is served, and its lists are refused"
-    yield f"{generation_named(outcome)} {state}{outcome.why and f': {outcome.why}'}"
+    yield f"{generation_named(outcome)}{waited} {state}{outcome.why and f': {outcome.why}'}"
     if outcome.used_files:
         taken = f"{counted(outcome.used_files, 'file of it was', 'files of it were')} taken for what is newer"
         gap = "lacks something still: see `ready`" if outcome.leaves_gap else "lacks nothing now"
@@ -120,6 +137,7 @@ def event(report: Report, code: int, *, is_rehearsal: bool) -> dict[str, Any]:
         "unnamed_files": taken.unnamed_files,
         "unnamed_bytes": taken.unnamed_bytes,
         "generations": [_generation(one) for one in report.outcomes],
+        **({} if report.forecast is None else _foreseen(report, report.forecast)),
         "refused": [
             *({"path": where, "problem": problem} for where, problem in report.problems),
             *({"path": path, "problem": "mislabelled"} for path in report.mislabelled),
@@ -129,6 +147,15 @@ def event(report: Report, code: int, *, is_rehearsal: bool) -> dict[str, Any]:
             *({"path": where, "problem": problem} for where, problem in report.cut),
             *({"path": path, "problem": problem} for path, problem in taken.unread.items()),
         ],
+    }
+
+
+def _foreseen(report: Report, forecast: Forecast) -> dict[str, Any]:
+    return {
+        "left_waiting": [_generation(one) for one in report.left_waiting],
+        "free_bytes": forecast.free_bytes,
+        "evicted_bytes": forecast.evicted_bytes,
+        "lacking_bytes": forecast.missing_bytes,
     }
 
 
@@ -142,6 +169,7 @@ def _generation(outcome: Outcome) -> dict[str, Any]:
         "is_new": outcome.is_new,
         "why": outcome.why,
         "signed": outcome.vouched,
+        "waited_since": outcome.waited_since,
         "missing_bytes": outcome.missing_bytes,
         "missing": [
             {"path": one.path, "sha256": one.sha256, "size": one.size, "is_carried": one.is_carried}

@@ -5,12 +5,14 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from proxy.digest import Digest, InvalidDigest, parse_digest
 from proxy.moments import lies_ahead
 from proxy.store.files import remove
 from proxy.store.local.folders import DRAFT_PREFIX
 from proxy.store.local.inspection import LocalInspection
+from proxy.store.local.reader import LocalReader
 from proxy.store.local.removal import LocalRemoval
 from proxy.store.local.writer import LocalWriter
 from proxy.store.protocols import FoundBlob, PartialStatus
@@ -102,3 +104,16 @@ class LocalStore(LocalWriter):
     def restore(self) -> None:
         """Make the folders again that somebody has removed."""
         self._folders.make()
+
+
+class UntouchedStore(LocalStore):
+    """A store that somebody only looks at, and that need not be there yet: it makes no folders."""
+
+    def __init__(self, root: Path) -> None:
+        LocalReader.__init__(self, root)
+
+    def free_bytes(self) -> int:
+        """Return what the file system offers on which the store is, or will be."""
+        root = self._folders.root.absolute()
+        status = os.statvfs(next(one for one in (root, *root.parents) if one.exists()))
+        return status.f_bavail * status.f_frsize

@@ -110,24 +110,6 @@ async def test_an_archive_whose_items_come_first_is_read_from_a_file_and_kept_fr
     assert (code, states(summary), summary["held_files"]) == (COMPLETE, [(1, "served")], 2)
 
 
-async def test_a_rehearsal_tells_what_an_import_would_take_and_writes_nothing(
-    commands: Commands, tree: SignedTree, tmp_path: Path
-) -> None:
-    first = add(tree, "20250701")
-    old = write_bundle(tmp_path / "1", tree, contents_of(tree))
-    add(tree, "20250801")
-    new = write_bundle(tmp_path / "2", tree, contents_of(tree, known=first, generation=2))
-    code, summary, result = await imported(commands, "--dry-run", new)
-    assert (code, states(summary), summary["taken_files"]) == (INCOMPLETE, [(2, "waiting")], 2), result.stderr
-    assert not await commands.held(tree.items)
-    assert not (commands.data / ACCEPTED).exists()
-
-    await imported(commands, old, new)
-    code, summary, _ = await imported(commands, "--dry-run", old)
-
-    assert (code, states(summary), summary["event"]) == (REFUSED, [(1, "older")], "plan")
-
-
 async def test_what_arrived_of_an_item_is_gone_on_with(
     commands: Commands, tree: SignedTree, tmp_path: Path
 ) -> None:
@@ -166,6 +148,10 @@ async def test_what_does_not_fit_is_not_begun(commands: Commands, tree: SignedTr
     folder = write_bundle(tmp_path / "usb", tree, contents_of(tree))
     settings = commands.config.read_text()
     commands.config.write_text(settings.replace('min_free = "0"', 'min_free = "0"\nlimit = "1 MiB"'))
+    code, plan, rehearsal = await imported(commands, "--dry-run", folder)
+    assert (code, "it does not fit" in rehearsal.stderr, plan["exit_code"]) == (FAILED, True, FAILED)
+    assert "it does NOT fit" in (await commands.run("import", "--dry-run", str(folder))).stdout
+    assert plan["lacking_bytes"] > 900_000
     code, _, result = await imported(commands, folder)
     assert (code, "it does not fit" in result.stderr, "Traceback" in result.stderr) == (FAILED, True, False)
     assert not list((commands.data / "incoming").iterdir())

@@ -3,9 +3,10 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 from support.bundles import contents_of, write_bundle, write_tar
-from support.commands import Commands
+from support.commands import Commands, Result
 from support.importing import (
     ACCEPTED,
     COMPLETE,
@@ -155,7 +156,9 @@ async def test_an_older_bundle_closes_a_gap_and_is_refused_only_if_nothing_of_it
 
     codes = []
     for path in (two, cut, parts[0], parts[0], parts[1], three, parts[1]):
+        rehearsed = _what_came(await imported(commands, "--dry-run", path))
         code, summary, result = await imported(commands, path)
+        assert rehearsed == _what_came((code, summary, result))
         codes.append((code, states(summary), [one["used_files"] for one in summary["generations"]]))
 
     assert codes == [
@@ -170,6 +173,13 @@ async def test_an_older_bundle_closes_a_gap_and_is_refused_only_if_nothing_of_it
     assert await commands.held(tree.items) == tree.items
     accepted = json.loads((commands.data / ACCEPTED).read_text())
     assert accepted["documents"][INDEX]["digest"] == digest_of((tree.root / INDEX).read_bytes())
+
+
+def _what_came(run: tuple[int, dict[str, Any], Result]) -> tuple[Any, ...]:
+    """Return what is the same of an import and its rehearsal."""
+    code, summary, _ = run
+    told = ("taken_files", "taken_bytes", "held_files", "generations", "refused", "incomplete")
+    return code, *(summary[one] for one in told)
 
 
 async def test_what_nothing_proves_is_not_taken_and_not_waited_for(
