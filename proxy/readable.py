@@ -1,11 +1,12 @@
 """Figures as a person reads them, and names that a person mistyped. Pure."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
+_FEW = 5
 _LONGEST_COMPARED = 200
 """Likeness takes time by the square of the length."""
 
@@ -41,6 +42,12 @@ def counted(count: int, one: str, many: str = "") -> str:
 def times(count: int) -> str:
     """Return how often something happened."""
     return "once" if count == 1 else f"{count} times"
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = len(names) - _FEW
+    return ", ".join(names[:_FEW]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def like(wanted: str, there: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:

@@ -14,30 +14,15 @@ from proxy.cli.show import tell
 from proxy.config.config import Config
 from proxy.jobs.audit import Audit
 from proxy.jobs.importing.audited import write_down
-from proxy.jobs.importing.outcomes import Outcome, State
 from proxy.jobs.selection import Selection
 from proxy.jobs.trees.folder import TreeFolder
 from proxy.jobs.trees.importing import TreeImport, TreeImportOrder
 from proxy.jobs.trees.report import TreeImportReport
+from proxy.jobs.trees.telling import event, lines, problem_lines
 from proxy.mirror import Mirror, Trust
-from proxy.readable import counted, date, printable, size
 from proxy.runtime import open_runtime
 from proxy.sources.carried.import_origin import ImportOrigin
-from proxy.system.same_bytes import Way
 from proxy.trees.errors import TreeRefused
-
-_MOST_SHOWN = 5
-_MOST_TOLD = 1000
-_WAYS = {
-    Way.LINKED: "linked, and read-only from now on",
-    Way.CLONED: "cloned",
-    Way.COPIED: "copied",
-}
-_STATES = {
-    State.SERVED: "is served",
-    State.WAITING: "waits until all of it is here (--activate serves it now)",
-    State.REPLACED: "waits no longer: something newer is served",
-}
 
 
 def import_tree(
@@ -149,94 +134,10 @@ def _told(report: TreeImportReport, folder: TreeFolder, *, as_json: bool) -> int
     is_refused = report.generation.is_refused or (report.is_refused and is_nothing)
     code = REFUSED if is_refused else PARTIAL if report.is_incomplete or report.is_refused else COMPLETE
     if as_json:
-        tell(_event(report, folder, code))
+        tell(event(report, str(folder.root), code))
         return code
-    for line in _lines(report):
-        click.echo(printable(line))
-    for line in _problems(report):
-        click.echo(printable(line), err=True)
+    for line in lines(report):
+        click.echo(line)
+    for line in problem_lines(report):
+        click.echo(line, err=True)
     return code
-
-
-def _lines(report: TreeImportReport) -> list[str]:
-    told = []
-    for outcome in report.generation.outcomes:
-        state = "is served now" if outcome.is_new else _STATES.get(outcome.state, outcome.state.value)
-        why = f": {outcome.why}" if outcome.why else ""
-        told.append(f"{_name(outcome)} {state}{why}")
-    how = [f"{counted(count, 'file')} {_WAYS[way]}" for way, count in report.ways.items()]
-    told.append(
-        f"took {counted(sum(report.ways.values()), 'file')} ({size(report.bytes)})"
-        f"{': ' + ', '.join(how) if how else ''}; "
-        f"{counted(report.held_files, 'file was', 'files were')} here already"
-    )
-    for kind, found in report.leftovers.kinds():
-        if not kind.is_damage:
-            paths = ", ".join(path for path, _ in found[:_MOST_SHOWN])
-            told.append(f"  {counted(len(found), 'entry', 'entries')}: {kind.value}: {paths}{_more(found)}")
-    return told
-
-
-def _problems(report: TreeImportReport) -> list[str]:
-    told = []
-    if report.only_blobs:
-        verdict = "REFUSED" if report.is_refused else "not taken"
-        told.append(
-            f"{verdict} the tree's lists: {report.only_blobs}; of its files only those count that lists name "
-            "which were accepted before"
-        )
-    for kind, found in report.leftovers.kinds():
-        if kind.is_damage:
-            named = [f"{path} ({why})" if why else path for path, why in found[:_MOST_SHOWN]]
-            told.append(f"{counted(len(found), 'file')}: {kind.value}: {', '.join(named)}{_more(found)}")
-    missing = {one.path: one.size_bytes for one in report.missing}
-    for outcome in report.generation.outcomes:
-        missing.update({one.path: one.size for one in outcome.missing})
-    told += [f"MISSING {path} ({size(count)})" for path, count in list(missing.items())[:_MOST_SHOWN]]
-    if missing:
-        total = f"{counted(len(missing), 'file is', 'files are')} missing ({size(sum(missing.values()))})"
-        told.append(f"not complete: {total}")
-    return told
-
-
-def _name(outcome: Outcome) -> str:
-    of = "an unknown date" if outcome.contents.updated is None else date(outcome.contents.updated)
-    return f"{outcome.mirror} of {of} ({outcome.bundle})"
-
-
-def _more(found: list[tuple[str, str]]) -> str:
-    more = len(found) - _MOST_SHOWN
-    return f" and {more:,} more" if more > 0 else ""
-
-
-def _event(report: TreeImportReport, folder: TreeFolder, code: int) -> dict[str, object]:
-    return {
-        "event": "summary",
-        "exit_code": code,
-        "folder": str(folder.root),
-        "only_blobs": report.only_blobs,
-        "generations": [
-            {
-                "mirror": one.mirror,
-                "source": one.bundle,
-                "updated": one.contents.updated,
-                "state": one.state.value,
-                "is_new": one.is_new,
-                "why": one.why,
-                "missing": [{"path": file.path, "size": file.size} for file in one.missing],
-            }
-            for one in report.generation.outcomes
-        ],
-        "taken_files": sum(report.ways.values()),
-        "taken_bytes": report.bytes,
-        **{f"{way.value}_files": report.ways.get(way, 0) for way in Way},
-        "held_files": report.held_files,
-        "missing": [{"path": one.path, "size": one.size_bytes} for one in report.missing],
-        "leftovers": {
-            kind.name.lower(): {
-                "count": len(found),
-                "paths": [{"path": path, "why": why} for path, why in found[:_MOST_TOLD]],
-            }
-            for kind, found in report.leftovers.kinds()
-        },
-    }

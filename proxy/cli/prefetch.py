@@ -35,11 +35,10 @@ from proxy.jobs.requested import pin_of
 from proxy.jobs.selected_in_maas import choices_of
 from proxy.jobs.selection import Selection
 from proxy.jobs.watching import FetchReport, Watcher
-from proxy.readable import counted, printable, size
+from proxy.readable import counted, first_few, printable, size
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.sources.addresses import shown_url
-from proxy.trees.errors import listed
 
 
 @click.command(short_help="Fetch a selection before anybody asks for it.")
@@ -307,7 +306,7 @@ class _ShownOfServer(_Shown):
             click.echo(
                 printable(
                     f"not complete: {counted(len(names), 'file')} that the lists name ({size(absent_bytes)}) "
-                    f"{'is' if len(names) == 1 else 'are'} not at {where}: {listed(names)}; "
+                    f"{'is' if len(names) == 1 else 'are'} not at {where}: {first_few(names)}; "
                     "filters select what is wanted of them"
                 ),
                 err=True,

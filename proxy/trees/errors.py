@@ -9,7 +9,6 @@ from pathlib import Path
 from proxy.errors import ProxyError
 from proxy.store.owners import Owner
 
-_MOST_LISTED = 5
 _ADVICE = {
     errno.ENOSPC: "; free disk space, and run it again: it goes on where it stopped",
     errno.EDQUOT: "; free disk space or raise the quota, and run it again: it goes on where it stopped",
@@ -65,9 +64,3 @@ def _name(folder: Path, error: OSError) -> str:
         return f"{Path(opened[0]).readlink()}{name[opened.end() :]}"
     except OSError:
         return f"{folder}{name[opened.end() :]}"
-
-
-def listed(names: list[str]) -> str:
-    """Return the first few of some names."""
-    more = len(names) - _MOST_LISTED
-    return ", ".join(names[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from proxy.readable import first_few
 from proxy.simplestreams.paths import PathError, canonical_path
-from proxy.trees.errors import TreeRefused, listed
+from proxy.trees.errors import TreeRefused
 from proxy.trees.record import OURS
 
 STREAMS = "streams/v1"
@@ -72,7 +73,7 @@ def find_root(folder: Path) -> Path | None:
                 below += _folders_in(one)
         folders = below
     if len(found) > 1:
-        names = listed([str(one) for one in sorted(found)])
+        names = first_few([str(one) for one in sorted(found)])
         raise TreeRefused(f"there are {len(found)} trees in {folder}, name one of them: {names}")
     return found[0] if found else None
 

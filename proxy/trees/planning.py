@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.digest import Digest
+from proxy.readable import first_few
 from proxy.store.protocols import ReadStore
-from proxy.trees.errors import TreeRefused, listed
+from proxy.trees.errors import TreeRefused
 from proxy.trees.record import OURS, Placed, TreeRecord
 
 STREAMS = "streams"
@@ -85,7 +86,7 @@ def plan_tree(
     if in_the_way:
         raise TreeRefused(
             f"in {root} there are files that this command has not written, where the mirror has others: "
-            f"{listed(sorted(set(in_the_way)))}; move them away, or name another folder"
+            f"{first_few(sorted(set(in_the_way)))}; move them away, or name another folder"
         )
     plan.left = {path: one for path, one in ours.items() if path not in files}
     return plan

@@ -19,6 +19,8 @@ from proxy.service.cache import Cache
 from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.store.files import StoreFault
 
+_NEWER_SERVED = "something newer is served"
+
 
 class Activation:
     """The generations that wait, of all mirrors, and what becomes of them in one import."""
@@ -164,8 +166,10 @@ class Activation:
         for outcome in self._report.outcomes:
             is_ended = outcome.state is State.WAITING and outcome.digest not in waiting
             if outcome.mirror == mirror and is_ended and recorded is not None:
-                is_served = is_of(recorded, outcome.contents)
-                outcome.state = State.SERVED if is_served else State.REPLACED
+                if is_of(recorded, outcome.contents):
+                    outcome.state = State.SERVED
+                else:
+                    outcome.state, outcome.why = State.REPLACED, _NEWER_SERVED
 
     async def _end_replaced(self, mirror: str) -> None:
         for waiting in await self._waiting(mirror):
@@ -180,7 +184,7 @@ class Activation:
             await self._examine(mirror, waiting, contents)
         except RollbackError:
             outcome = self._told(mirror, waiting, contents)
-            outcome.state, outcome.why = State.REPLACED, "something newer is served"
+            outcome.state, outcome.why = State.REPLACED, _NEWER_SERVED
             await self._end(mirror, waiting)
             return True
         except StoreFault:

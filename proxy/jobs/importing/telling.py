@@ -65,17 +65,16 @@ def _lines(report: Report) -> Iterator[str]:
 
 
 def _of_outcome(outcome: Outcome) -> Iterator[str]:
-    state, waited = STATE_WORDS[outcome.state], ""
-    if outcome.waited_since is not None:
-        waited = f", which has waited since {date(outcome.waited_since)},"
-        state = "waits still" if outcome.state is State.WAITING else state
+    state = STATE_WORDS[outcome.state]
+    if outcome.state is State.WAITING and outcome.waited_since is not None:
+        state = "waits still"
     if outcome.state is State.SERVED:
         state = f"{state} now" if outcome.is_new else f"{state} already"
         if outcome.missing:
             state = f"{state}, and is not complete"
     if outcome.used_files:
         state = "is OLDER than what is served, and its lists are refused"
-    yield f"{generation_named(outcome)}{waited} {state}{outcome.why and f': {outcome.why}'}"
+    yield outcome_line(outcome, state)
     if outcome.used_files:
         taken = f"{counted(outcome.used_files, 'file of it was', 'files of it were')} taken for what is newer"
         gap = "lacks something still: see `ready`" if outcome.leaves_gap else "lacks nothing now"
@@ -92,10 +91,18 @@ def _of_outcome(outcome: Outcome) -> Iterator[str]:
         yield f"  not taken: {_several(outcome.unprovable)}: {told}"
 
 
+def outcome_line(outcome: Outcome, state: str) -> str:
+    """Return what has become of a generation, whose state is told in these words, and why."""
+    since = outcome.waited_since
+    waited = "" if since is None else f", which has waited since {date(since)},"
+    return f"{generation_named(outcome)}{waited} {state}{outcome.why and f': {outcome.why}'}"
+
+
 def generation_named(outcome: Outcome) -> str:
     """Return what people call the generation that somebody carried here, and where it was read."""
     contents = outcome.contents
-    return f"{outcome.mirror} generation {contents.generation} of {date(contents.updated)} ({outcome.bundle})"
+    number = f" generation {contents.generation}" if contents.generation else ""  # Trees have none.
+    return f"{outcome.mirror}{number} of {date(contents.updated)} ({outcome.bundle})"
 
 
 def missing_lines(outcome: Outcome) -> Iterator[str]:

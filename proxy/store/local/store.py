@@ -16,6 +16,7 @@ from proxy.store.local.reader import LocalReader
 from proxy.store.local.removal import LocalRemoval
 from proxy.store.local.writer import LocalWriter
 from proxy.store.protocols import FoundBlob, PartialStatus
+from proxy.system.file_systems import free_bytes
 
 
 class LocalStore(LocalWriter):
@@ -114,6 +115,4 @@ class UntouchedStore(LocalStore):
 
     def free_bytes(self) -> int:
         """Return what the file system offers on which the store is, or will be."""
-        root = self._folders.root.absolute()
-        status = os.statvfs(next(one for one in (root, *root.parents) if one.exists()))
-        return status.f_bavail * status.f_frsize
+        return free_bytes(self._folders.root)
