@@ -77,7 +77,7 @@ class Eviction:
     def make_space(self, needed_bytes: int, *spared: Digest, is_over: Callable[[], bool] = _never) -> int:
         """Remove what was used least recently until as many bytes are free, if that is possible.
 
-        Ends early, after a blob, once the turn `is_over`. Returns how many bytes that freed.
+        Ends early, after what freed some, once the turn `is_over`. Returns how many bytes that freed.
         """
         protected = self.protected() | set(spared)
         freed_bytes = 0
@@ -86,7 +86,7 @@ class Eviction:
             blobs = [usage for usage in chosen if not isinstance(usage, IdlePartial)]
             freed_bytes += self._drop(partials)
             freed_bytes += self.evict(blobs, is_over=is_over)
-            if freed_bytes >= needed_bytes or is_over():
+            if freed_bytes >= needed_bytes or (freed_bytes and is_over()):
                 break
             # Some are being read; others must go instead.
             protected |= {usage.digest for usage in chosen}
@@ -118,7 +118,7 @@ class Eviction:
                     freed_bytes += usage.size_bytes
                     self._on_evicted(usage.size_bytes)
                     log.info("blob.evicted digest=%s bytes=%d", usage.digest, usage.size_bytes)
-                if is_over():
+                if freed_bytes and is_over():
                     return freed_bytes
         return freed_bytes
 

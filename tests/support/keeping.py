@@ -23,13 +23,19 @@ class Keeping:
     """The parts, and the room that they make."""
 
     def __init__(
-        self, store: PruneStore, ledger: Ledger, limits: StoreLimits, in_use: Callable[[], set[Digest]] = set
+        self,
+        store: PruneStore,
+        ledger: Ledger,
+        limits: StoreLimits,
+        in_use: Callable[[], set[Digest]] = set,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """Join them; by its `clock` no turn of the room's ends, unless told otherwise."""
         self.blobs = BlobRecords(ledger)
         self.pins = Pins(ledger)
         self.reservations = Reservations(store, ledger, self.blobs, Proofs(store, self.blobs), limits)
         self.eviction = Eviction(store, ledger, self.blobs, self.pins, self.reservations, in_use)
-        self.room = Room(store, self.reservations, self.eviction, _THREADS)
+        self.room = Room(store, self.reservations, self.eviction, _THREADS, clock)
         self.reconciliation = Reconciliation(store, self.blobs, self.reservations)
         self.give_back, self.shrink = self.reservations.give_back, self.reservations.shrink
         self.settle, self.evict = self.reservations.settle, self.eviction.evict

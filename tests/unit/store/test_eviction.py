@@ -179,11 +179,33 @@ async def test_what_others_took_meanwhile_goes_once_more_but_not_without_end(
     store = LocalStore(tmp_path / "full")
     parts = (store, ledger, full.blobs, full.pins, full.reservations)
     eviction = Eviction(*parts, on_evicted=steal)
-    room = Room(store, full.reservations, eviction, threads)
+    room = Room(store, full.reservations, eviction, threads, clock=lambda: 0.0)
 
     assert await room.reserve(NEW, 20) is is_there_room
     assert await threads.ledger(full.blobs.count) == (BLOBS - 2 if is_there_room else BLOBS)
     assert next(stolen) <= 3 * 2
+
+
+@pytest.mark.parametrize("oldest", [bytes(10), b""], ids=["is read", "is empty"])
+async def test_a_turn_that_has_freed_nothing_goes_on(
+    tmp_path: Path, full: Keeping, threads: Threads, oldest: bytes
+) -> None:
+    """On a slow disk each turn is over before it has found out that what is oldest frees nothing."""
+    store, ticks = LocalStore(tmp_path / "full"), itertools.count()
+    await threads.disk(store.put, oldest)
+    await threads.ledger(full.blobs.add, digest_of(oldest), len(oldest))
+    in_order = [digest_of(oldest), *(digest_of(bytes([number]) * 10) for number in range(1, BLOBS))]
+    used_at = {digest: float(moment) for moment, digest in enumerate(in_order)}
+    await threads.ledger(full.blobs.touch, used_at)
+    room = Room(store, full.reservations, full.eviction, threads, clock=lambda: float(next(ticks)))
+    blob = store.open(digest_of(oldest)) if oldest else None
+
+    assert await room.reserve(NEW, 20)
+
+    kept = in_order[:1] if oldest else []
+    assert [digest for digest in in_order if store.has(digest)] == kept + in_order[3:]
+    if blob is not None:
+        blob.close()
 
 
 WITHDRAW = """
