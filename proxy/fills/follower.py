@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 POLL_S = 0.02
 """The events are in another process."""
 _POLLS_FOR_EACH_TAKEOVER_TRY = 10
+_KEEP_TRIES = 250
+"""Or its writer was stopped amid the commit, or somebody is removing it: clients have their bytes anyway."""
 
 
 class Follower:
@@ -80,9 +82,16 @@ class Follower:
                 _check_same(file, blob.fd)
         self._progress.report(self._item.size_bytes)
         self._progress.prove()
-        self._progress.keep_file()
         await self._storage.threads.ledger(self._storage.reservations.give_back, self._item.digest)
+        await self._keep_file()
         return True
+
+    async def _keep_file(self) -> None:
+        """Protect the blob from removal while clients read it, as soon as its writer lets that be."""
+        for _ in range(_KEEP_TRIES):
+            if self._progress.keep_file():
+                return
+            await asyncio.sleep(POLL_S)
 
     async def check_takeover(self, file: Partial, incoming: Incoming) -> None:
         """Let this process write on, now that the one that wrote the `file` has died or given up.

@@ -83,10 +83,9 @@ class Progress:
             raise StoreFault("its file is closed")
         return os.dup(self.file.fd)
 
-    def keep_file(self) -> None:
-        """Protect the committed blob from removal while it is read."""
-        if self.file is not None:
-            self.file.keep()
+    def keep_file(self) -> bool:
+        """Protect the committed blob from removal while it is read; False while its writer commits it."""
+        return self.file is None or self.file.keep()
 
     def close_file(self) -> None:
         """Let go of the file; readers keep their own descriptors."""

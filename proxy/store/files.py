@@ -54,13 +54,18 @@ def _advice_for_new(folder: Path) -> str:
 
 def publish(draft: Path, final: Path) -> None:
     """Move a finished, synced file to its final name, durably."""
+    move(draft, final)
+    sync_directory(final.parent)
+
+
+def move(draft: Path, final: Path) -> None:
+    """Move a file to its final name; a power cut may undo that until the folder is synced."""
     try:
         draft.rename(final)
     except FileNotFoundError:
         final.parent.mkdir(parents=True, exist_ok=True)
         sync_directory(final.parent.parent)
         draft.rename(final)
-    sync_directory(final.parent)
 
 
 def remove(path: Path) -> None:

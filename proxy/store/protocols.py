@@ -71,8 +71,8 @@ class Partial(Protocol):
     def is_same(self, fd: int) -> bool:
         """Whether another descriptor is of the very same file."""
 
-    def keep(self) -> None:
-        """Protect the committed file from removal while it is read, unless its writer still has it open."""
+    def keep(self) -> bool:
+        """Protect the committed file from removal while it is read; False while its writer commits it."""
 
     def close(self) -> None:
         """Let go of the file."""

@@ -57,10 +57,11 @@ class _Open:
         if is_kept:
             self.keep()
 
-    def keep(self) -> None:
+    def keep(self) -> bool:
         if not self._is_kept:
             self._is_kept = True
             self._file.readers += 1
+        return True
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -1,6 +1,5 @@
 """A partial file as its readers see it, in whatever process they are."""
 
-import contextlib
 import fcntl
 import os
 
@@ -34,10 +33,13 @@ class LocalPartial:
         ours, theirs = os.fstat(self.fd), os.fstat(fd)
         return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
 
-    def keep(self) -> None:
-        """Protect the committed file from removal while it is read, unless its writer still has it open."""
-        with contextlib.suppress(BlockingIOError):
+    def keep(self) -> bool:
+        """Protect the committed file from removal while it is read; False while its writer commits it."""
+        try:
             fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of the file."""

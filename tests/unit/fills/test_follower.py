@@ -1,6 +1,7 @@
 """Another process writes; this one reads the very file that is committed in the end, or none."""
 
 import asyncio
+import fcntl
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -288,6 +289,23 @@ async def test_a_part_that_is_marked_proved_by_its_length_alone_is_not(
     assert await follower.watch() is False
     assert progress.state is State.PROVED
     progress.close_file()
+
+
+async def test_clients_keep_a_blob_from_removal_whose_writer_has_just_given_it_its_name(
+    process: Process, listing: TreeItem, item: Item, follower: Follower, progress: Progress
+) -> None:
+    await process.threads.disk(process.store.put, listing.read())
+    writers = os.open(process.folders.blob(item.digest), os.O_RDONLY)
+    fcntl.flock(writers, fcntl.LOCK_EX)
+    adopting = asyncio.create_task(follower.adopt())
+    while not progress.state.is_proved:
+        await progress.changed()
+    await process.threads.ledger(os.getpid)  # What the follower had to do there has been done.
+    os.close(writers)
+    assert await adopting
+    assert not await process.threads.disk(removed, process.store, item.digest)
+    progress.close_file()
+    assert await process.threads.disk(removed, process.store, item.digest)
 
 
 async def test_a_list_with_a_wrong_size_is_told_from_a_damaged_blob(

@@ -200,6 +200,23 @@ def test_a_follower_keeps_a_committed_blob_from_removal(store: LocalStore) -> No
     assert removed(store, DIGEST)
 
 
+def test_who_opens_a_blob_before_its_writer_has_closed_it_keeps_it_from_removal(store: LocalStore) -> None:
+    incoming = acquired(store)
+    reader = partial(store)
+    assert not reader.keep()
+    incoming.append(DATA)
+    incoming.verify()
+    incoming.commit()
+    assert reader.keep()
+    blob = store.open(DIGEST, SIZE)
+    assert blob is not None
+    incoming.close()
+    reader.close()
+    assert not removed(store, DIGEST)
+    blob.close()
+    assert removed(store, DIGEST)
+
+
 def test_opening_while_the_writer_holds_on_works(store: LocalStore) -> None:
     incoming = acquired(store)
     incoming.append(DATA)
