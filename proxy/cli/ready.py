@@ -21,7 +21,7 @@ from proxy.cli.options import (
 from proxy.cli.running import FAILED, run_with_cache
 from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
-from proxy.jobs.importing.holdings import lacking
+from proxy.jobs.importing.lacking import lacking
 from proxy.jobs.importing.waiting import Waiting, all_waiting
 from proxy.jobs.readiness import Flaw, ReadinessReport, inspect_documents, inspect_items, inspect_lock
 from proxy.jobs.selection import Selection, UnknownNames

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.readable import counted, date, size, times
+from proxy.readable import counted, date, printable, size, times
 
 _NEARLY_FULL = 2
 """Free space below this many times the configured reserve is told of."""
@@ -84,6 +84,7 @@ _WAITING_ADVICE = (
     "the generation before is served meanwhile: `sstream-proxy import --waiting` names what it lacks, and "
     "serves it once that is here; with --activate, without them"
 )
+_COMPLETE_ADVICE = "`sstream-proxy import --waiting` serves it"
 _MOST_TOLD = 5
 _STORE_ADVICE = (
     (
@@ -129,6 +130,7 @@ def find_problems(stats: dict[str, Any]) -> list[Problem]:
     """Return what is wrong according to the figures, errors first."""
     found = [
         *_of_mirrors(stats),
+        *find_waiting(stats),
         *_of_origins(stats),
         *_of_cuts(stats.get("cuts", {}).get("last_hour", {})),
         *_of_log(stats.get("log", {})),
@@ -143,7 +145,6 @@ def _of_mirrors(stats: dict[str, Any]) -> Iterator[Problem]:
     for name, mirror in stats["mirrors"].items():
         yield from _of_checks(f"mirror {name}", mirror, is_offline=stats["offline"])
         yield from _of_documents(name, mirror)
-        yield from _of_waiting(f"mirror {name}", mirror)
 
 
 def _of_checks(subject: str, mirror: dict[str, Any], *, is_offline: bool) -> Iterator[Problem]:
@@ -199,12 +200,29 @@ def _of_documents(name: str, mirror: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(subject, "warning", f"refused a document: {mirror['last_refusal']}", advice)
 
 
-def _of_waiting(subject: str, mirror: dict[str, Any]) -> Iterator[Problem]:
-    """Tell of generations that were imported and are not served, as long as they are not complete."""
-    for one in mirror.get("waiting", ()):
-        lacks = f"{counted(one['missing_files'], 'file')} ({size(one['missing_bytes'])})"
-        text = f"has generation {one['generation']} of {date(one['updated'])}, which waits for {lacks}"
-        yield Problem(subject, "warning", text, _WAITING_ADVICE)
+def find_waiting(stats: dict[str, Any]) -> list[Problem]:
+    """Return the generations that were imported and are not served yet."""
+    return [
+        _of_waiting(name, one)
+        for name, mirror in stats["mirrors"].items()
+        for one in mirror.get("waiting", ())
+    ]
+
+
+def _of_waiting(mirror: str, one: dict[str, Any]) -> Problem:
+    is_complete = not one["missing_files"]
+    advice = _COMPLETE_ADVICE if is_complete else _WAITING_ADVICE
+    return Problem(f"mirror {mirror}", "warning", f"has {_waiting_text(one)}", advice)
+
+
+def _waiting_text(one: dict[str, Any]) -> str:
+    """Say of a generation that waits since when it does, and for what."""
+    bundle = f" ({printable(one['bundle'][:200])})" if one["bundle"] else ""
+    lacks = f"for {counted(one['missing_files'], 'file')} ({size(one['missing_bytes'])})"
+    if not one["missing_files"]:
+        lacks = "and lacks nothing any more"
+    named = f"generation {one['generation']} of {date(one['updated'])}{bundle}"
+    return f"{named}, which has waited since {date(one['since'])} {lacks}"
 
 
 def _first_few(what: Sequence[str], joint: str) -> str:

@@ -13,6 +13,7 @@ from proxy import __version__
 from proxy.counting.now import read_now
 from proxy.counting.totals import Totals, read_totals
 from proxy.fills.records import LastWrongCopy, last_wrong_copies
+from proxy.jobs.importing.lacking import Lacks, LacksOfNow
 from proxy.jobs.importing.waiting import Waiting, all_waiting
 from proxy.jobs.requested import Requested, requested
 from proxy.jobs.rulebook import RuleBook
@@ -76,6 +77,7 @@ class Observer:
         self._book = book
         self.counts = counts
         """Where processes count."""
+        self._lacks = LacksOfNow(cache.storage.store)
         self._limit_bytes_s = limit_bytes_s
         """Of all that comes from upstream."""
         self.clock = clock
@@ -104,7 +106,7 @@ class Observer:
                 name: {
                     **figures.traffic(totals.mirrors[name], now),
                     **state,
-                    "waiting": list(map(_waiting, of_ledger.waiting.get(name, ()))),
+                    "waiting": await slow(self._waiting, of_ledger.waiting.get(name, ())),
                 }
                 for name, state in mirrors.items()
             },
@@ -186,6 +188,10 @@ class Observer:
     def _end(self, _: asyncio.Task[Snapshot]) -> None:
         self._taking = None
 
+    def _waiting(self, found: Sequence[Waiting]) -> list[dict[str, Any]]:
+        """Return what is known of generations that wait. Blocks."""
+        return [_waiting(one, self._lacks.of(one)) for one in found]
+
     def _read_rules(self) -> list[dict[str, Any]]:
         """Return what is known of each rule. Blocks."""
         told = []
@@ -206,14 +212,14 @@ class Observer:
         return told
 
 
-def _waiting(one: Waiting) -> dict[str, Any]:
+def _waiting(one: Waiting, lacks: Lacks) -> dict[str, Any]:
     return {
         "generation": one.generation,
         "updated": one.updated,
         "bundle": one.bundle,
         "since": one.since,
-        "missing_files": one.missing_files,
-        "missing_bytes": one.missing_bytes,
+        "missing_files": lacks.files,
+        "missing_bytes": lacks.bytes,
     }
 
 

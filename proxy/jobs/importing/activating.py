@@ -3,16 +3,17 @@
 Until then a generation waits. One waits no longer once something newer is served.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from proxy.bundles.contents import Contents, File
-from proxy.digest import Digest
+from proxy.digest import Digest, digest_of
 from proxy.documents.documents import NoGeneration
 from proxy.documents.generation import Edition, Generation
 from proxy.documents.rollback import RollbackError
 from proxy.errors import ProxyError
-from proxy.jobs.importing.bundles import CarriedDocuments, pin_beginning, stored_contents, stored_reader
+from proxy.jobs.importing.bundles import CarriedDocuments, pin_beginning, stored_reader
+from proxy.jobs.importing.lacking import stored_contents
 from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.jobs.importing.waiting import Waiting, end_waiting, keep_waiting, waiting_generations
 from proxy.service.cache import Cache
@@ -48,6 +49,17 @@ class Activation:
         self._threads = cache.storage.threads
         self.is_here: Callable[[Digest, int], bool] = cache.storage.store.is_whole
         """Says whether an item is here as a whole, which blocks. A rehearsal counts what would come, too."""
+
+    async def pin(self, pin: str, text: bytes, generation: Generation, items: Iterable[Digest]) -> Digest:
+        """Have the documents of a generation stay, the text of what it needs, and its items, here or to come.
+
+        Returns the digest of the text, which is in the store then.
+        """
+        storage = self._storage
+        documents = {await self._threads.slow(storage.store.put, text), *blobs_of(generation)}
+        await self._threads.ledger(storage.pins.pin_all, pin, {*documents, *items})
+        await self._threads.ledger(self._count, documents)
+        return digest_of(text)
 
     async def keep(self, mirror: str, one: Waiting) -> None:
         """Have a generation wait."""
@@ -206,6 +218,15 @@ class Activation:
                 edition = await self._edition_of(mirror, waiting)
                 kept |= blobs_of(edition.generation) if edition is not None else set()
         await self._threads.ledger(self._storage.pins.repin, pin, kept, self._hold_s)
+
+    def _count(self, documents: Iterable[Digest]) -> None:
+        """Count documents among the blobs, as items are, not only once they are served. Blocks."""
+        blobs, store = self._storage.blobs, self._storage.store
+        with blobs.transaction():
+            for digest in documents:
+                size_bytes = store.size_bytes(digest)
+                if size_bytes is not None:
+                    blobs.add(digest, size_bytes)
 
     # What waits
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from proxy.documents.records import documents_in_use
-from proxy.jobs.importing.bundles import stored_contents
+from proxy.jobs.importing.lacking import stored_contents
 from proxy.jobs.importing.waiting import all_waiting
 from proxy.store.ledger import Ledger, copy_ledger
 from proxy.store.storage import open_store, open_store_to_read

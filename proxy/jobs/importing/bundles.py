@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.bundles.contents import Contents, ContentsUnreadable, File, read_contents
+from proxy.bundles.contents import Contents, File
 from proxy.bundles.oci import LayoutUnreadable
 from proxy.bundles.reading.errors import MediumFault
 from proxy.bundles.reading.heads import Head, read_file
@@ -151,15 +151,6 @@ class CarriedDocuments:
             return data
 
         return read
-
-
-def stored_contents(store: ReadStore, digest: Digest) -> Contents | None:
-    """Return what a generation that waits needs; None if the store has lost that. Blocks."""
-    text = store.read(digest)
-    try:
-        return None if text is None else read_contents(text)
-    except ContentsUnreadable:
-        return None
 
 
 def stored_reader(store: ReadStore) -> Callable[[File], bytes | None]:

@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from proxy.bundles.contents import Contents, File
 from proxy.jobs.exporting.selecting import Origins, select_held
-from proxy.jobs.importing.bundles import stored_contents
-from proxy.jobs.importing.waiting import Waiting, waiting_generations
+from proxy.jobs.importing.lacking import stored_contents
+from proxy.jobs.importing.waiting import waiting_generations
 from proxy.service.cache import Cache
-from proxy.store.protocols import ReadStore
 
 
 async def held_contents(cache: Cache, origins: Origins, *, skips_empty: bool) -> tuple[Contents, ...]:
@@ -38,14 +37,3 @@ def _waiting(cache: Cache, origins: Origins) -> Iterator[Contents]:
                     documents=tuple(filter(is_here, contents.documents)),
                     items=tuple(filter(is_here, contents.items)),
                 )
-
-
-def lacking(store: ReadStore, one: Waiting) -> list[File]:
-    """Return the items that a generation waits for now, however long ago it was imported. Blocks."""
-    contents = stored_contents(store, one.contents)
-    items = () if contents is None else contents.items
-    return [
-        file
-        for file in items
-        if file.path not in one.unprovable and not store.is_whole(file.sha256, file.size)
-    ]

@@ -15,7 +15,7 @@ from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
 from proxy.bundles.reading.heads import Head, read_heads
 from proxy.bundles.reading.layouts import Blob, Layout
 from proxy.digest import Digest
-from proxy.jobs.importing.activating import Activation, blobs_of
+from proxy.jobs.importing.activating import Activation
 from proxy.jobs.importing.bundles import Bundle, UnknownMirror, joined
 from proxy.jobs.importing.examining import Examined, Examiner, NotTaken
 from proxy.jobs.importing.outcomes import Outcome, Report, State
@@ -233,12 +233,10 @@ class Import:
     async def _keep(self, one: Examined) -> None:
         """Have what is about to be taken stay, and a generation wait until it is complete."""
         bundle, edition = one.bundle, one.edition
-        digests = set(one.wanted)
-        if edition is not None:
-            contents = await self._threads.slow(self._storage.store.put, bundle.text)
-            digests |= {contents, *blobs_of(edition.generation)}
-        await self._threads.ledger(self._storage.pins.pin_all, bundle.pin, digests)
-        if edition is not None:
+        if edition is None:
+            await self._threads.ledger(self._storage.pins.pin_all, bundle.pin, one.wanted.keys())
+        else:
+            await self._activation.pin(bundle.pin, bundle.text, edition.generation, one.wanted)
             waiting = Waiting(
                 contents=bundle.digest,
                 generation=bundle.contents.generation,

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 from proxy import __version__
 from proxy.bundles.contents import Contents, File, write_contents
-from proxy.digest import digest_of
 from proxy.documents.documents import NoGeneration
 from proxy.documents.flavours import flavour_of
 from proxy.documents.generation import Edition, read_lists
 from proxy.documents.rollback import AnotherStream, RollbackError
 from proxy.errors import ProxyError
 from proxy.jobs.choosing import choose_from_lists
-from proxy.jobs.importing.activating import Activation, blobs_of
+from proxy.jobs.importing.activating import Activation
 from proxy.jobs.importing.outcomes import Outcome, State
 from proxy.jobs.importing.waiting import Waiting
 from proxy.jobs.prefetch import make_sure_of_room
@@ -200,16 +199,15 @@ class TreeImport:
 
     async def _keep(self, edition: Edition, meant: Iterable[Item]) -> None:
         """Have what the tree is to have wait, to be served as a whole."""
-        generation, order = edition.generation, self._order
+        order = self._order
         items = {one.path: one for one in meant if edition.served(one.path) == one}
         contents = _contents(order, str(self._folder.root), edition, items.values())
         text = write_contents(contents)
-        put = await self._threads.slow(self._storage.store.put, text)
-        blobs = {put, *blobs_of(generation), *(one.digest for one in items.values())}
-        await self._threads.ledger(self._storage.pins.pin_all, self._pin, blobs)
+        digests = (one.digest for one in items.values())
+        put = await self._activation.pin(self._pin, text, edition.generation, digests)
         source = f"tree {self._folder.root}"
         outcome = Outcome(
-            mirror=order.mirror, bundle=source, contents=contents, digest=digest_of(text), state=State.WAITING
+            mirror=order.mirror, bundle=source, contents=contents, digest=put, state=State.WAITING
         )
         self.report.generation.outcomes.append(outcome)
         waiting = Waiting(

@@ -1,12 +1,14 @@
 """Generations that wait for a part or an earlier bundle, what is served meanwhile, and older bundles."""
 
 import asyncio
+import html
 import json
 from pathlib import Path
 from typing import Any
 
 from support.bundles import contents_of, write_bundle, write_tar
 from support.commands import Commands, Result
+from support.exchange import read
 from support.importing import (
     ACCEPTED,
     COMPLETE,
@@ -22,6 +24,7 @@ from support.importing import (
 )
 from support.running import Service
 from support.tree import SignedTree
+from yarl import URL
 
 from proxy.digest import digest_of
 from proxy.store.local.store import LocalStore
@@ -123,6 +126,46 @@ async def test_what_waits_is_tried_again_without_a_bundle(
     code, summary, _ = await imported(commands, "--waiting")
     assert (code, states(summary)) == (COMPLETE, [])
     assert (await commands.run("import", "--waiting", str(tmp_path / "1"))).returncode == USAGE
+
+
+async def test_pages_and_commands_tell_what_waits_and_since_when(
+    commands: Commands, server: Service, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    await imported(commands, write_bundle(tmp_path / "1", tree, contents_of(tree)))
+    lost, _ = add(tree, "20250801")
+    contents = contents_of(tree, generation=2)
+    await imported(commands, write_bundle(tmp_path / "cut", tree, contents, without=[lost.path]))
+    text = "has generation 2 of", "(cut), which has waited since 20", "for 1 file (2.9 KiB)"
+    for page in ("/-/releases", "/-/"):
+        reply = await read(URL(f"{server.base}{page}"))
+        told = html.unescape(reply.body.decode())
+        assert [one in told for one in (*text, "sstream-proxy import --waiting")] == [True] * 4
+    told = " ".join((await commands.run("stats")).stdout.split())
+    assert [one in told for one in (*text, "sstream-proxy import --waiting")] == [True] * 4
+
+    data = await asyncio.to_thread((tree.root / lost.path).read_bytes)
+    await asyncio.to_thread(LocalStore(commands.data).put, data)  # Whoever brings it.
+    told = " ".join((await commands.run("stats")).stdout.split())
+
+    assert "and lacks nothing any more -> `sstream-proxy import --waiting` serves it" in told
+
+
+async def test_what_is_here_of_a_generation_that_waits_is_counted_without_a_server(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    add(tree, "20250701")
+    await imported(commands, write_bundle(tmp_path / "1", tree, contents_of(tree)))
+    lost, _ = add(tree, "20250801")
+    contents = contents_of(tree, generation=2)
+    await imported(commands, write_bundle(tmp_path / "2", tree, contents, without=[lost.path]))
+
+    store = json.loads((await commands.run("stats", "--json")).stdout)["store"]
+
+    [pin] = store["pins"].values()
+    blobs = await asyncio.to_thread(lambda: [*LocalStore(commands.data).scan()])
+    assert (pin["awaited_blobs"], store["blobs"]) == (1, len(blobs))
+    assert store["bytes"] == sum(one.size_bytes for one in blobs)
 
 
 async def test_an_operator_may_have_a_generation_served_though_items_are_missing(

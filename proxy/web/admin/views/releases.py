@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from proxy.readable import counted, size
+from proxy.reporting.problems import find_waiting
 from proxy.reporting.products import ProductKind, ProductRow, ProductTable
 from proxy.reporting.snapshot import Observer
 from proxy.web.admin.views.visit import Visit
@@ -72,6 +73,7 @@ class Releases:
             "mirrors": shown,
             "uncounted": products.uncounted,
             "search": visit.text("search"),
+            "waiting": find_waiting(snapshot.stats),
         }
 
 
