@@ -14,7 +14,10 @@ def map_file(path: Path, size: int) -> mmap.mmap:
     Its space is taken now: lacking it later would kill the process. On a disk
     that has none this process gets memory of its own, which nobody shares.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        return _map_unshared(size, error)
     try:
         return map_descriptor(fd, size)
     finally:
@@ -27,10 +30,15 @@ def map_descriptor(fd: int, size: int) -> mmap.mmap:
         os.posix_fallocate(fd, 0, size)
         os.ftruncate(fd, size)
     except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        return mmap.mmap(-1, size)
+        return _map_unshared(size, error)
     return mmap.mmap(fd, size)
+
+
+def _map_unshared(size: int, error: OSError) -> mmap.mmap:
+    """Return memory of this process's own if it was space that the disk lacks; raise the error if not."""
+    if error.errno not in _NO_SPACE:
+        raise error
+    return mmap.mmap(-1, size)
 
 
 def map_replacement(path: Path, data: bytes) -> mmap.mmap:
