@@ -7,7 +7,6 @@ runs. Whatever goes wrong with a part costs that part: it is fetched by another 
 
 import asyncio
 import logging
-import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -17,27 +16,18 @@ from proxy.sources.candidates import Candidate
 from proxy.sources.errors import OriginError, PartsRefused
 from proxy.sources.origin import ItemOptions, OriginItem
 from proxy.sources.segments.climb import Climb
+from proxy.sources.segments.connections import Connections, Rate, Transfer
 from proxy.sources.segments.hosts import Hosts
 from proxy.sources.segments.lengths import Load, next_length, split_offset
 from proxy.sources.segments.seats import Seats
-from proxy.sources.segments.window import LEAST_BYTES, Chunk, Segment, Sender, Window
+from proxy.sources.segments.slowness import SlownessCheck, comes_soon
+from proxy.sources.segments.window import Chunk, Segment, Sender, Window
 from proxy.system.threads import ended
 
 log = logging.getLogger(__name__)
 
 WINDOW_BYTES = 64 * 1024 * 1024
-LEAST_LEFT_BYTES = 8 * LEAST_BYTES
-"""Less than this is fetched over the connection that is there."""
-_LOOK_AFTER_S = 0.1
-_LOOK_EVERY_S = 1.0
-_SOON_S = 1.0
-"""Who will have all within that time needs no further connection."""
-_FAST_BYTES = 64 * 1024 * 1024
-"""A second: a connection of that rate is not what things wait for."""
-_LEAST_WAITING_SHARE = 0.5
-"""Who waits for the origin less than this has no use for more from it."""
 _TICK_S = 0.03
-_RATE_OVER_S = 0.5
 _NO_FAILURE_BYTES = 64 * 1024
 """A transfer that brought so much before it broke off is not held against its origin."""
 
@@ -53,39 +43,6 @@ class Asking(Protocol):
 
     def options(self, candidate: Candidate) -> ItemOptions:
         """Return how it is asked for there."""
-
-
-class _Rate:
-    """Bytes a second, of late."""
-
-    def __init__(self, rate_bytes: float) -> None:
-        self.rate_bytes = rate_bytes
-        self._count = 0
-
-    def note(self, count: int) -> None:
-        self._count += count
-
-    def tick(self, seconds: float) -> None:
-        """Take in what has come in the last so many seconds."""
-        weight = 1 - math.exp(-seconds / _RATE_OVER_S)
-        self.rate_bytes += weight * (self._count / seconds - self.rate_bytes)
-        self._count = 0
-
-
-class _Transfer:
-    """One part on its way."""
-
-    task: asyncio.Task[None]
-
-    def __init__(self, candidate: Candidate, segment: Segment, rate_bytes: float) -> None:
-        self.candidate = candidate
-        self.segment = segment
-        self.rate = _Rate(rate_bytes)
-        self.received_bytes = 0
-
-    @property
-    def load(self) -> Load:
-        return Load(self.segment.left_bytes, self.rate.rate_bytes)
 
 
 class Ahead:
@@ -104,24 +61,24 @@ class Ahead:
         self._asking = asking
         self._may_widen = may_widen
         self._clock = asyncio.get_running_loop().time
-        self._main: Candidate | None = None
-        self._main_rate = _Rate(0.0)
-        self._last_rate = 0.0
+        self._connections = Connections()
         self._total_bytes = 0
         self._ahead_bytes = 0
         """What came ahead and was not handed on."""
-        self._waited_s = 0.0
-        self._looked_at: tuple[float, int, float] | None = None
-        self._look_at = math.inf
+        self._slowness = SlownessCheck()
         self._climb: Climb | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._crash: BaseException | None = None
-        self._transfers: list[_Transfer] = []
         self._choice = Seats(hosts, self, asking.able)
         self._news = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"Ahead({self._window!r}, {self._climb!r}, {len(self._transfers)} transfers)"
+        return f"Ahead({self._window!r}, {self._climb!r}, {len(self._connections)} connections)"
+
+    @property
+    def _left_bytes(self) -> int:
+        """How much has still to be handed on."""
+        return self._size_bytes - self._window.position
 
     # The main transfer
 
@@ -138,54 +95,34 @@ class Ahead:
     def begin(self, candidate: Candidate) -> None:
         """Take note that a main transfer begins, at an origin."""
         self._window.open_hole()
-        self._main = candidate
+        connections = self._connections
+        connections.main = candidate
         self._hosts.connected(candidate.origin.host, self)
-        self._main_rate = _Rate(self._usual_rate())
-        self._looked_at = None
+        connections.main_rate = Rate(connections.usual_rate())
+        self._slowness.restart()
         self._shrink()
 
     def end(self) -> None:
         """Take note that it has ended."""
-        if self._main is not None:
-            self._hosts.disconnected(self._main.origin.host, self)
-            self._main = None
+        main = self._connections.main
+        if main is not None:
+            self._hosts.disconnected(main.origin.host, self)
+            self._connections.main = None
 
     def handed_on(self, count: int, waited_s: float) -> None:
         """Take note of bytes of the main transfer, and for how long the origin was waited for."""
         self._window.advance(self._window.position + count)
-        for transfer in [one for one in self._transfers if one.segment.stop <= self._window.position]:
+        passed = [one for one in self._connections.transfers if one.segment.stop <= self._window.position]
+        for transfer in passed:
             self._drop(transfer)
         self._total_bytes += count
-        self._waited_s += waited_s
         if self._climb is not None:
-            self._main_rate.note(count)
+            self._connections.main_rate.note(count)
             return
         now = self._clock()
-        if self._looked_at is None:
-            self._look_again(now, _LOOK_AFTER_S)
-        elif now >= self._look_at:
-            self._look(now, self._looked_at)
-
-    def _look_again(self, now: float, seconds: float) -> None:
-        self._looked_at = now, self._total_bytes, self._waited_s
-        self._look_at = now + seconds
-
-    def _look(self, now: float, before: tuple[float, int, float]) -> None:
-        """Begin to fetch ahead if one connection is slow, and it is the origin that is."""
-        seconds = now - before[0]
-        rate_bytes = (self._total_bytes - before[1]) / seconds
-        waited_share = (self._waited_s - before[2]) / seconds
-        self._look_again(now, _LOOK_EVERY_S)
-        left_bytes = self._size_bytes - self._window.position
-        if (
-            left_bytes >= LEAST_LEFT_BYTES
-            and left_bytes > rate_bytes * _SOON_S
-            and rate_bytes < _FAST_BYTES
-            and waited_share >= _LEAST_WAITING_SHARE
-            and self._may_widen()
-            and len(self._seats()) > 1
-        ):
-            self._main_rate = _Rate(rate_bytes)
+        rate_bytes = self._slowness.slow_rate(now, self._total_bytes, waited_s, self._left_bytes)
+        if rate_bytes is not None and len(self._seats()) > 1:
+            self._connections.main_rate = Rate(rate_bytes)
             self._climb = Climb(now, rate_bytes)
             self._own(asyncio.create_task(self._watch(), name="fetch ahead"))
             self._decide(now)
@@ -208,7 +145,7 @@ class Ahead:
     async def close(self) -> None:
         """End all transfers, and drop what they brought."""
         self.end()
-        self._transfers.clear()
+        self._connections.transfers.clear()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -236,8 +173,7 @@ class Ahead:
         while True:
             await asyncio.sleep(_TICK_S)
             now = self._clock()
-            for rate in (self._main_rate, *(one.rate for one in self._transfers)):
-                rate.tick(now - before)
+            self._connections.tick(now - before)
             before = now
             self._decide(now)
 
@@ -245,14 +181,13 @@ class Ahead:
         climb = self._climb
         if climb is None:
             return
-        is_complete = all(one.received_bytes for one in self._transfers)
+        is_complete = self._connections.have_all_brought_something
         verdict = climb.judge(now, self._total_bytes, is_complete=is_complete)
         if verdict is not None and verdict.was_in_vain and self._may_widen():
             self._choice.was_in_vain(verdict.connections)
         seats = self._seats()
         climb.limit(len(seats))
-        left_bytes = self._size_bytes - self._window.position
-        if climb.may_try(now) and left_bytes > self._all_rates() * _SOON_S:
+        if climb.may_try(now) and not comes_soon(self._left_bytes, self._connections.rate_bytes):
             if len(seats) > climb.count:
                 climb.try_more(now, len(seats) - climb.count)
             else:
@@ -265,32 +200,18 @@ class Ahead:
         """Return the origin of each connection that there may be now."""
         return self._choice.in_turn() if self._may_widen() else []
 
-    @property
-    def _count(self) -> int:
-        """How many connections there are."""
-        return len(self._transfers) + (self._main is not None)
-
     def _shrink(self) -> None:
         """Give up connections that are too many: those that are furthest ahead."""
-        most = 1 if self._climb is None else self._climb.count
-        if not self._transfers or self._count <= most:
+        connections, most = self._connections, 1 if self._climb is None else self._climb.count
+        if not connections.transfers or len(connections) <= most:
             return
         wanted = Counter(self._seats()[:most])
-        while self._transfers and self._count > most:
-            running = self._running()
-            too_many = [one for one in self._transfers if running[one.candidate] > wanted[one.candidate]]
-            self._drop(max(too_many or self._transfers, key=lambda one: one.segment.start))
+        while connections.transfers and len(connections) > most:
+            self._drop(connections.least_wanted(wanted))
             self._hosts.meter.given_up()
 
-    def _running(self) -> Counter[Candidate]:
-        """Return how many connections there are to each origin."""
-        running = Counter(one.candidate for one in self._transfers)
-        if self._main is not None:
-            running[self._main] += 1
-        return running
-
-    def _drop(self, transfer: _Transfer) -> None:
-        self._transfers.remove(transfer)
+    def _drop(self, transfer: Transfer) -> None:
+        self._connections.transfers.remove(transfer)
         self._window.leave(transfer.segment)
         transfer.task.cancel()
         self._news.set()
@@ -301,9 +222,8 @@ class Ahead:
             self._hold()
             return
         wanted = Counter(self._seats()[: self._climb.count])
-        while self._count < self._climb.count:
-            running = self._running()
-            free = next((one for one in wanted if running[one] < wanted[one]), None)
+        while len(self._connections) < self._climb.count:
+            free = self._connections.lacking(wanted)
             if free is None or (segment := self._next_segment(free)) is None:
                 break
             self._start(free, segment)
@@ -316,17 +236,17 @@ class Ahead:
 
     def _next_segment(self, candidate: Candidate) -> Segment | None:
         """Return what a connection to an origin should fetch next, if there is anything."""
-        window = self._window
+        window, connections = self._window, self._connections
         left = window.left_behind()
         if left is not None:
             left.is_taken = True
             return left
-        rate_bytes = self._usual_rate(candidate)
+        rate_bytes = connections.usual_rate(candidate)
         window.limit_bytes = min(WINDOW_BYTES, self._hosts.free_memory_bytes(self))
-        others = [one.load for one in self._transfers]
+        others = [one.load for one in connections.transfers]
         start = window.position
-        if self._main is not None:
-            main = Load(max(0, window.starts_at - window.position), self._main_rate.rate_bytes)
+        if connections.main is not None:
+            main = Load(max(0, window.starts_at - window.position), connections.main_rate.rate_bytes)
             if not window.segments:
                 # The main transfer takes its share as if it were a segment.
                 start += next_length(main.rate_bytes, self._size_bytes - start, [Load(0, rate_bytes)])
@@ -338,9 +258,7 @@ class Ahead:
 
     def _split(self, rate_bytes: float) -> Segment | None:
         """Take over the end of what another transfer would bring late."""
-        position = self._window.position
-        others = [one for one in self._transfers if one.segment.received >= position]
-        slowest = max(others, key=lambda one: one.load.left_s, default=None)
+        slowest = self._connections.slowest(self._window.position)
         if slowest is None or (kept := split_offset(slowest.load, rate_bytes)) is None:
             return None
         segment = self._window.split(slowest.segment, slowest.segment.received + kept)
@@ -349,14 +267,14 @@ class Ahead:
         return segment
 
     def _start(self, candidate: Candidate, segment: Segment) -> None:
-        transfer = _Transfer(candidate, segment, self._usual_rate(candidate))
-        self._transfers.append(transfer)
+        transfer = Transfer(candidate, segment, self._connections.usual_rate(candidate))
+        self._connections.transfers.append(transfer)
         self._hosts.connected(candidate.origin.host, self)
         transfer.task = asyncio.create_task(self._fetch(transfer), name="fetch part")
         self._own(transfer.task)
         transfer.task.add_done_callback(lambda _: self._ended(transfer))
 
-    async def _fetch(self, transfer: _Transfer) -> None:
+    async def _fetch(self, transfer: Transfer) -> None:
         candidate, segment = transfer.candidate, transfer.segment
         stop, options = segment.stop, self._asking.options(candidate)
         part = self._asking.item(candidate).part(segment.received, stop, options)
@@ -375,7 +293,7 @@ class Ahead:
         except OriginError as error:
             self._note(transfer, error)
 
-    def _note(self, transfer: _Transfer, error: OriginError) -> None:
+    def _note(self, transfer: Transfer, error: OriginError) -> None:
         """Decide by an error whether an origin is asked for more parts."""
         candidate, origin = transfer.candidate, transfer.candidate.origin
         log.info("origin.part_failed path=%s problem=%s", candidate.source.path, error)
@@ -388,28 +306,12 @@ class Ahead:
         else:
             self._choice.failed(candidate)
 
-    def _ended(self, transfer: _Transfer) -> None:
+    def _ended(self, transfer: Transfer) -> None:
         self._hosts.disconnected(transfer.candidate.origin.host, self)
         if transfer.received_bytes:
             self._hosts.meter.fetched(transfer.received_bytes)
-        if transfer in self._transfers:
-            self._transfers.remove(transfer)
+        if transfer in self._connections.transfers:
+            self._connections.transfers.remove(transfer)
             self._window.leave(transfer.segment)
             self._decide(self._clock())
         self._news.set()
-
-    # Rates
-
-    def _usual_rate(self, candidate: Candidate | None = None) -> float:
-        """Return what one connection brings a second: at an origin, or at any if it was not asked yet."""
-        rates = [(one.candidate, one.rate.rate_bytes) for one in self._transfers if one.received_bytes]
-        if self._main is not None and self._main_rate.rate_bytes:
-            rates.append((self._main, self._main_rate.rate_bytes))
-        mine = [rate for one, rate in rates if one == candidate] or [rate for _, rate in rates]
-        if mine:
-            self._last_rate = sum(mine) / len(mine)
-        return self._last_rate
-
-    def _all_rates(self) -> float:
-        main = self._main_rate.rate_bytes if self._main is not None else 0.0
-        return main + sum(one.rate.rate_bytes for one in self._transfers)

@@ -1,0 +1,116 @@
+"""The connections over which one item comes now, and how many bytes a second each brings.
+
+One may be that of the main transfer; the others fetch parts ahead of it. Opens and closes none.
+"""
+
+import asyncio
+import math
+from collections import Counter
+
+from proxy.sources.candidates import Candidate
+from proxy.sources.segments.lengths import Load
+from proxy.sources.segments.window import Segment
+
+_RATE_OVER_S = 0.5
+
+
+class Rate:
+    """Bytes a second, of late."""
+
+    def __init__(self, rate_bytes: float) -> None:
+        self.rate_bytes = rate_bytes
+        self._count = 0
+
+    def note(self, count: int) -> None:
+        """Take note of bytes that have come."""
+        self._count += count
+
+    def tick(self, seconds: float) -> None:
+        """Take in what has come in the last so many seconds."""
+        weight = 1 - math.exp(-seconds / _RATE_OVER_S)
+        self.rate_bytes += weight * (self._count / seconds - self.rate_bytes)
+        self._count = 0
+
+
+class Transfer:
+    """One part on its way."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, candidate: Candidate, segment: Segment, rate_bytes: float) -> None:
+        self.candidate = candidate
+        self.segment = segment
+        self.rate = Rate(rate_bytes)
+        self.received_bytes = 0
+
+    @property
+    def load(self) -> Load:
+        """What it has still to fetch, and how fast it is."""
+        return Load(self.segment.left_bytes, self.rate.rate_bytes)
+
+
+class Connections:
+    """The main transfer, if it runs, and those of parts."""
+
+    def __init__(self) -> None:
+        self.main: Candidate | None = None
+        """The origin of the main transfer, while it runs."""
+        self.main_rate = Rate(0.0)
+        self.transfers: list[Transfer] = []
+        """Those of parts."""
+        self._last_rate = 0.0
+
+    def __len__(self) -> int:
+        return len(self.transfers) + (self.main is not None)
+
+    @property
+    def rate_bytes(self) -> float:
+        """What all bring together in a second."""
+        main = self.main_rate.rate_bytes if self.main is not None else 0.0
+        return main + sum(one.rate.rate_bytes for one in self.transfers)
+
+    @property
+    def have_all_brought_something(self) -> bool:
+        """Whether there are bytes of each transfer of a part."""
+        return all(one.received_bytes for one in self.transfers)
+
+    def usual_rate(self, candidate: Candidate | None = None) -> float:
+        """Return what one connection brings a second: at an origin, or at any if it was not asked yet."""
+        rates = [(one.candidate, one.rate.rate_bytes) for one in self.transfers if one.received_bytes]
+        if self.main is not None and self.main_rate.rate_bytes:
+            rates.append((self.main, self.main_rate.rate_bytes))
+        mine = [rate for one, rate in rates if one == candidate] or [rate for _, rate in rates]
+        if mine:
+            self._last_rate = sum(mine) / len(mine)
+        return self._last_rate
+
+    def tick(self, seconds: float) -> None:
+        """Have all rates take in what has come in the last so many seconds."""
+        for rate in (self.main_rate, *(one.rate for one in self.transfers)):
+            rate.tick(seconds)
+
+    def lacking(self, wanted: Counter[Candidate]) -> Candidate | None:
+        """Return an origin to which there are fewer connections than are wanted."""
+        running = self._at_each()
+        return next((one for one in wanted if running[one] < wanted[one]), None)
+
+    def least_wanted(self, wanted: Counter[Candidate]) -> Transfer:
+        """Return the transfer to give up first.
+
+        It is the furthest ahead, of those at origins with too many connections if there are such.
+        """
+        running = self._at_each()
+        too_many = [one for one in self.transfers if running[one.candidate] > wanted[one.candidate]]
+        return max(too_many or self.transfers, key=lambda one: one.segment.start)
+
+    def slowest(self, position: int) -> Transfer | None:
+        """Return the transfer that will end last, of those that go on beyond a position."""
+        others = [one for one in self.transfers if one.segment.received >= position]
+        return max(others, key=lambda one: one.load.left_s, default=None)
+
+    def _at_each(self) -> Counter[Candidate]:
+        """Return how many there are to each origin."""
+        running = Counter(one.candidate for one in self.transfers)
+        if self.main is not None:
+            running[self.main] += 1
+        return running
