@@ -329,11 +329,25 @@ async def open_rulebook(config: Config, cache: Cache) -> RuleBook:
     return await cache.storage.threads.disk(RuleBook, cache.storage.ledger, config.data_dir / "rules")
 
 
-async def open_observer(config: Config, cache: Cache, clock: Callable[[], float]) -> Observer:
-    """Return who takes snapshots of the cache's state."""
+async def open_observer(
+    config: Config,
+    cache: Cache,
+    clock: Callable[[], float],
+    is_offline: Callable[[], bool] | None = None,
+) -> Observer:
+    """Return who takes snapshots of the cache's state.
+
+    `is_offline` says whether the server that is looked at may ask no origin, unless it is this process.
+    """
+    if is_offline is None:
+
+        def is_offline() -> bool:
+            return cache.offline.is_on
+
     book = await open_rulebook(config, cache)
     limit_bytes_s = config.upstream.limit_bytes_s
-    return Observer(cache, config.prefetch, book, config.data_dir / "stats", limit_bytes_s, clock)
+    counts = config.data_dir / "stats"
+    return Observer(cache, config.prefetch, book, counts, limit_bytes_s, clock, is_offline)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -29,7 +28,6 @@ from proxy.reporting.health import (
     unknown,
     unreachable,
 )
-from proxy.reporting.problems import find_problems
 from proxy.runtime import open_observer
 from proxy.service.cache import Cache
 
@@ -156,11 +154,11 @@ def _local_stats(config_file: Path | None, data_dir: Path | None) -> dict[str, A
         raise click.ClickException(f"there is no data directory {config.data_dir}")
 
     async def work(cache: Cache) -> dict[str, Any]:
-        observer = await open_observer(config, cache, time.time)
-        known = (await observer.snapshot()).stats
         # Looking asks no origin; that does not make the proxy one that asks none.
-        known = {**known, "offline": is_offline or cache.offline.is_switched}
-        return {**known, "problems": [asdict(problem) for problem in find_problems(known)]}
+        observer = await open_observer(
+            config, cache, time.time, lambda: is_offline or cache.offline.is_switched
+        )
+        return (await observer.snapshot()).stats
 
     return run_with_cache(config, work)
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from proxy.cli.console import PlainConsole
 from proxy.cli.options import config_option, data_dir_option, load
 from proxy.cli.running import run_with_cache
 from proxy.readable import counted, duration, share, size
-from proxy.reporting.problems import find_problems
+from proxy.reporting.mirror_state import mirror_state
 from proxy.reporting.snapshot import Observer
 from proxy.runtime import open_observer
 from proxy.service.cache import Cache
@@ -46,27 +45,25 @@ def stats(config_file: Path | None, data_dir: Path | None, watch: bool, as_json:
     config = load(config_file, data_dir=data_dir, offline=True)
 
     async def work(cache: Cache) -> None:
-        observer = await open_observer(config, cache, time.time)
-        view = _View(observer, cache, config.data_dir, is_offline)
+        # Looking asks no origin; that does not make the proxy one that asks none.
+        observer = await open_observer(
+            config, cache, time.time, lambda: is_offline or cache.offline.is_switched
+        )
+        view = _View(observer, config.data_dir)
         await _show(view, is_watching=watch, as_json=as_json)
 
     run_with_cache(config, work)
 
 
 class _View(NamedTuple):
-    """The cache as `stats` shows it, which looks at it as a server does that may ask origins."""
+    """The cache as `stats` shows it."""
 
     observer: Observer
-    cache: Cache
     data_dir: Path
-    is_offline: bool
-    """Whether the configuration says so."""
 
     async def stats(self) -> dict[str, Any]:
         """Return what `/-/stats` says."""
-        known = (await self.observer.snapshot()).stats
-        known = {**known, "offline": self.is_offline or self.cache.offline.is_switched}
-        return {**known, "problems": [asdict(problem) for problem in find_problems(known)]}
+        return (await self.observer.snapshot()).stats
 
     async def rendered(self) -> Group:
         """Return everything as a person reads it."""
@@ -154,7 +151,7 @@ def _scrub_line(now: float, scrub: dict[str, Any]) -> str:
 def _mirrors(known: dict[str, Any]) -> Table:
     table = Table("mirror", "state", "index age", "checked", "hits/day", "sent", "fetched", box=None)
     for name, mirror in known["mirrors"].items():
-        state = _state(mirror)
+        state = mirror_state(mirror, known["lockfile"]).text
         age, checked = mirror.get("index_age_s"), mirror.get("checked_s_ago")
         table.add_row(
             name,
@@ -166,12 +163,6 @@ def _mirrors(known: dict[str, Any]) -> Table:
             size(mirror["fetched_bytes"]),
         )
     return table
-
-
-def _state(mirror: dict[str, Any]) -> str:
-    if not mirror["is_ready"]:
-        return "no verified lists" if mirror["failures"] else "never asked for"
-    return "stale" if mirror["is_stale"] else "fresh"
 
 
 def _fills(fills: list[dict[str, Any]]) -> Table:

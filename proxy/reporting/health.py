@@ -135,9 +135,10 @@ def _figures(stats: Mapping[str, Any], limits: Limits, wanted: Sequence[str]) ->
     for name, mirror in stats["mirrors"].items():
         if wanted and name not in wanted:
             continue
+        is_asked = mirror.get("is_asked", True)  # An earlier release does not say.
         for key, label, limit in (
             ("index_age_s", "index_age", limits.index_age_s),
-            ("checked_s_ago", "unchecked", limits.unchecked_s),
+            ("checked_s_ago", "unchecked", limits.unchecked_s if is_asked else None),
         ):
             value = mirror.get(key)
             if value is not None:

@@ -164,7 +164,11 @@ class _Once(Collector):
 def _of_mirrors(mirrors: dict[str, Any]) -> Iterator[Metric]:
     for name, text, key in (
         ("mirror_ready", "1 when a mirror has verified lists.", "is_ready"),
-        ("mirror_stale", "1 when a mirror's lists were not confirmed for longer than fresh_for.", "is_stale"),
+        (
+            "mirror_stale",
+            "1 when a mirror's lists were not confirmed for longer than fresh_for, and may be.",
+            "is_stale",
+        ),
         ("generation", "Number of a mirror's current generation.", "generation"),
         ("index_age_seconds", "Time since the date that a mirror's index states.", "index_age_s"),
         ("checked_timestamp_seconds", "When an origin last confirmed a mirror's lists.", "checked_at"),

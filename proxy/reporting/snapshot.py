@@ -71,12 +71,15 @@ class Observer:
         counts: Path,
         limit_bytes_s: int | None,
         clock: Callable[[], float],
+        is_offline: Callable[[], bool],
     ) -> None:
+        """Take them for a server that is offline or not: this process itself may ask no origin."""
         self._cache = cache
         self._rules = rules
         self._book = book
         self.counts = counts
         """Where processes count."""
+        self._is_offline = is_offline
         self._lacks = LacksOfNow(cache.storage.store)
         self._limit_bytes_s = limit_bytes_s
         """Of all that comes from upstream."""
@@ -96,16 +99,20 @@ class Observer:
         totals = await slow(read_totals, self.counts)
         now_doing = await slow(read_now, self.counts)
         of_ledger = await self._read_ledger()
+        is_offline, lockfile = self._is_offline(), self._cache.delivery.lockfile
+        is_asked = not (is_offline or lockfile)
         stats: dict[str, Any] = {
             "format": FORMAT,
             "version": __version__,
             "now": now,
-            "offline": self._cache.offline.is_on,
+            "offline": is_offline,
             "total": figures.traffic(totals.all_mirrors, now),
             "mirrors": {
                 name: {
                     **figures.traffic(totals.mirrors[name], now),
                     **state,
+                    "is_asked": is_asked,
+                    "is_stale": is_asked and state["is_stale"],
                     "waiting": await slow(self._waiting, of_ledger.waiting.get(name, ())),
                 }
                 for name, state in mirrors.items()
@@ -129,7 +136,7 @@ class Observer:
             "prefetch": of_ledger.rules,
             "requested": [_requested(name, one) for name, one in of_ledger.requested.items()],
             "recordings": [_recording(one) for one in await slow(self._cache.recorder.running)],
-            "lockfile": self._cache.delivery.lockfile,
+            "lockfile": lockfile,
         }
         stats["problems"] = [asdict(problem) for problem in find_problems(stats)]
         return Snapshot(stats, totals, now)

@@ -160,7 +160,7 @@ async def test_a_proxy_that_nobody_has_asked_yet(
                 await watched.page.wait_for_load_state("networkidle")
 
                 assert (await watched.figures())["hits-day"] == "-"
-                assert "nobody has asked for it yet" in (await watched.cells("mirrors", "maas"))[1]
+                assert "never asked for" in (await watched.cells("mirrors", "maas"))[1]
                 assert await watched.height() < LONGEST_PAGE
                 assert await watched.page.get_by_role("heading", name="MAAS", exact=True).is_visible()
                 assert await watched.undrawn() == []

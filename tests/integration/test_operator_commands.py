@@ -177,7 +177,9 @@ async def test_a_running_server_obeys_offline_on_and_off_at_once(
     for _ in range(4):
         assert (await read(at(server, missing.path))).status == 504
     assert json.loads((await read(URL(f"{server.base}/-/stats"))).body)["offline"] is True
-    assert (await stats(commands))["offline"] is True
+    said = await stats(commands)
+    assert (said["offline"], said["mirrors"]["maas"]["is_asked"]) == (True, False)
+    assert "offline, lists of 20" in await right(commands, "stats")
     assert "offline" in (await wrong(commands, "refresh")).stderr
     assert origin.requests == []
 
@@ -186,7 +188,8 @@ async def test_a_running_server_obeys_offline_on_and_off_at_once(
     )
     for item in (missing, other):
         assert (await read(at(server, item.path))).body == item.read()
-    assert (await stats(commands))["offline"] is False
+    said = await stats(commands)
+    assert (said["offline"], said["mirrors"]["maas"]["is_asked"]) == (False, True)
 
 
 async def test_offline_by_configuration_cannot_be_switched_and_is_told(

@@ -180,6 +180,27 @@ async def test_a_refused_list_is_told(proxy: RunningProxy, origin: Origin, tree:
     assert INDEX in told["last_refusal"]
 
 
+async def test_lists_that_may_not_be_checked_are_not_called_stale(
+    proxy: RunningProxy, tree: SignedTree
+) -> None:
+    """The proxy is offline on purpose: what counts is of when they are."""
+    tree.add_item(PRODUCT, "20250718", "manifest", size=10)
+    tree.publish()
+    await proxy.read(INDEX)
+    proxy.clock.advance(1000)
+    found = []
+    for is_offline in (False, True):
+        proxy.cache.offline.turn(on=is_offline)
+        page, figures = await proxy.read("/-/"), await proxy.read("/-/metrics")
+        told = (await stats(proxy))["test"]
+        stale = re.search(rb'sstream_proxy_mirror_stale\{mirror="test"\} (\S+)', figures.body)
+        assert stale is not None
+        words = b'warn">stale<' in page.body, b"offline, lists of 20" in page.body
+        found.append((*words, told["is_stale"], told["is_asked"], float(stale[1])))
+
+    assert found == [(True, False, True, True, 1.0), (False, True, False, False, 0.0)]
+
+
 async def test_credentials_of_origins_are_not_told(
     tmp_path: Path, origin: Origin, keyring: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ import jinja2
 from aiohttp import web
 
 from proxy.readable import counted, duration, share, size
+from proxy.reporting.mirror_state import mirror_state
 from proxy.web import SERVER_NAME
 from proxy.web.admin.permission import CHANGE_HEADER
 
@@ -54,6 +55,7 @@ _TEMPLATES.filters |= {
     "moment": _moment,
     "counted": counted,
     "capitalize_first": _capitalize_first,
+    "mirror_state": mirror_state,
 }
 _TEMPLATES.globals |= {"change_header": CHANGE_HEADER}
 _FILES = {name: files("proxy.web.admin").joinpath("static").joinpath(name).read_bytes() for name in _STATIC}
