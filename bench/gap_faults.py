@@ -1,7 +1,8 @@
 """Kill exports and imports, or fill their disks, at 100 random moments of each, and run the same again.
 
-After each fault the bundles, both caches and all that the far side's server sends are read; prints what
-happened to which command and what was found, and exits with 1 when anything was found.
+After each fault the bundles, or with --tree the static tree, both caches and all that the far side's
+server sends are read; prints what happened to which command and what was found, and exits with 1 when
+anything was found.
 """
 
 import argparse
@@ -57,6 +58,7 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, help="of each command")
     parser.add_argument("--seed", type=int, default=1, help="of what happens and when")
+    parser.add_argument("--tree", action="store_true", help="a static tree in place of bundles")
     options = parser.parse_args()
     random, began = Random(options.seed), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sstream-gap-") as name, SigningKey() as key:
@@ -68,13 +70,18 @@ async def main() -> int:
             faults = GapFaults(folder, site_a, random)
             done = 0
             while done < options.rounds:
+                faults.take_tree_away()
                 async with _far_side(folder / f"b{done}", keyring) as (site_b, server):
                     for _ in range(min(_GENERATIONS, options.rounds - done)):
                         generation = await site_a.publish()
-                        suffix, *parts = random.choice([["", "--part-size", "2 MB"], [".tar"], [""]])
-                        bundle = await site_a.export(generation, *parts, suffix=suffix)
-                        await faults.export_round(generation.items, _ITEM_BYTES * 2)
-                        await faults.import_round(site_b, server, bundle)
+                        if options.tree:
+                            await faults.export_tree_round(generation, tree.root)
+                            await faults.import_tree_round(site_b, server, generation)
+                        else:
+                            suffix, *parts = random.choice([["", "--part-size", "2 MB"], [".tar"], [""]])
+                            bundle = await site_a.export(generation, *parts, suffix=suffix)
+                            await faults.export_round(generation.items, _ITEM_BYTES * 2)
+                            await faults.import_round(site_b, server, bundle)
                         done += 1
     print(told(faults.report, time.monotonic() - began))
     return 1 if faults.report.faults else 0

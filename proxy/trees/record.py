@@ -82,7 +82,7 @@ class OwnFolder:
             ) from None
         with contextlib.suppress(FileExistsError):
             anchor.at(DRAFTS).mkdir(mode=0o700)
-        for draft in anchor.at(f"{DRAFTS}/").iterdir():
+        for draft in (*anchor.at(f"{DRAFTS}/").iterdir(), *anchor.at("").glob(f".{_RECORD}.*")):
             draft.unlink()
 
     @property

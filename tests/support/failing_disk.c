@@ -53,8 +53,19 @@ static int fate_taking(const char *call, const char *path, size_t *taken) {
     return found;
 }
 
+/* Paths below /proc/self/fd are those of a folder that is held open: rules name it as it is called. */
 static int fate(const char *call, const char *path) {
+    char link[64], named[1024];
     size_t taken = 1;
+    int number, end;
+    if (path != NULL && sscanf(path, "/proc/self/fd/%d%n", &number, &end) == 1) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", number);
+        ssize_t length = readlink(link, named, sizeof named);
+        if (length > 0 && length + strlen(path + end) < sizeof named) {
+            strcpy(named + length, path + end);
+            return fate_taking(call, named, &taken);
+        }
+    }
     return fate_taking(call, path, &taken);
 }
 
@@ -189,6 +200,12 @@ int unlink(const char *path) {
     NEXT(int, unlink, const char *);
     FAIL_IF(fate("unlink", path));
     return next(path);
+}
+
+int unlinkat(int folder, const char *path, int flags) {
+    NEXT(int, unlinkat, int, const char *, int);
+    FAIL_IF(folder == AT_FDCWD ? fate("unlink", path) : fate_of("unlink", folder));
+    return next(folder, path, flags);
 }
 
 int fchmod(int fd, mode_t mode) {

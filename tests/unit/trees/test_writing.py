@@ -293,6 +293,17 @@ def test_where_nothing_can_be_linked_or_exchanged_each_document_is_replaced_by_i
     }
 
 
+def test_what_a_killed_run_was_writing_goes_with_the_next(
+    write: Write, root: Path, generation: list[TreeFile]
+) -> None:
+    write(generation)
+    whole = sorted(root.rglob("*"))
+    for name in ("drafts/link", ".tree.json.x7y8z9"):
+        (root / ".sstream-proxy" / name).write_text("half")
+    write(generation)
+    assert sorted(root.rglob("*")) == whole
+
+
 def test_two_at_once_are_refused(root: Path, store: LocalStore) -> None:
     with TreeWriter(root, store), pytest.raises(TreeRefused, match="another export"), TreeWriter(root, store):
         pass
