@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import click
 
 from proxy.bundles.contents import LARGEST_BYTES
 from proxy.bundles.lockfile import Lockfile, LockfileUnreadable, not_here, read_lockfile
-from proxy.cli.options import Asked, Command, GivenPath, UsageFault
+from proxy.cli.options import Asked, Command, Extension, GivenPath, UsageFault
 from proxy.config.config import Config
 from proxy.errors import ProxyError
 
@@ -179,7 +178,7 @@ def _opened_output(context: click.Context, _: click.Parameter, value: Path | Non
 
 def lock_output_option(command: Command) -> Command:
     """Add the option that says which lockfile is to be written."""
-    add: Callable[[Command], Command] = click.option(
+    add: Extension = click.option(
         "--lock",
         type=GivenPath(path_type=Path),
         callback=_opened_output,
@@ -231,7 +230,7 @@ def _read_input(_: click.Context, __: click.Parameter, value: Path | None) -> Lo
     return None if value is None else LockInput(value, read_lock_file(value))
 
 
-def lock_option(what: str) -> Callable[[Command], Command]:
+def lock_option(what: str) -> Extension:
     """Return the option that names a lockfile; the command gets what it says as `lock`."""
     options: dict[str, Any] = {"type": GivenPath(path_type=Path), "callback": _read_input}
     return click.option("--lock", metavar="FILE", help=what, **options)

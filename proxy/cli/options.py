@@ -1,5 +1,6 @@
 """Options that several commands share, and how a configuration is loaded for them."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from proxy.readable import meant, times
 from proxy.simplestreams.filters import Filter
 
 Command = Callable[..., Any]
+Extension = Callable[[Command], Command]
+"""What adds an option to a command, or several."""
 
 
 class UsageFault(click.ClickException):
@@ -124,7 +127,7 @@ class Asked:
         return chosen_mirrors(config, self.mirrors, MEANT_RELEASE)
 
 
-def option_once(*names: str, **how: Any) -> Callable[[Command], Command]:
+def option_once(*names: str, **how: Any) -> Extension:
     """Return an option that says what is meant: of two of them, none may be passed over in silence."""
 
     def only(_: click.Context, param: click.Parameter, values: tuple[Any, ...]) -> Any:
@@ -137,45 +140,45 @@ def option_once(*names: str, **how: Any) -> Callable[[Command], Command]:
     return click.option(*names, multiple=True, callback=only, **how)
 
 
-def selection_options(command: Command) -> Command:
-    """Add the options that say which items are meant; the command gets them as `asked`."""
+def grouped(name: str, group: type[Any], *options: Extension) -> Extension:
+    """Return options that a command gets as one value, called `name`: a dataclass with a field for each."""
+    fields = [field.name for field in dataclasses.fields(group)]
 
-    @functools.wraps(command)
-    def with_asked(
-        *,
-        filters: tuple[str, ...],
-        mirrors: tuple[str, ...],
-        newest: int | None,
-        maas: tuple[str, ...],
-        arch: tuple[str, ...],
-        **others: Any,
-    ) -> Any:
-        asked = Asked(filters=filters, mirrors=mirrors, newest=newest, maas=maas, arch=arch)
-        return command(asked=asked, **others)
+    def extend(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_group(**values: Any) -> Any:
+            return command(**{name: group(**{field: values.pop(field) for field in fields})}, **values)
 
-    options: list[Callable[[Command], Command]] = [
-        click.argument("filters", nargs=-1, metavar="[FILTER]..."),
-        click.option("--mirror", "mirrors", multiple=True, metavar="NAME", help="Default: the first one."),
-        option_once(
-            "--max",
-            "newest",
-            type=click.IntRange(1),
-            help="Only the newest versions of each product; else all, with --maas 1.",
-        ),
-        click.option(
-            "--maas",
-            multiple=True,
-            metavar="RELEASES",
-            help="What MAAS needs for these, such as noble,jammy.",
-        ),
-        click.option(
-            "--arch", multiple=True, metavar="ARCHES", help="With --maas: architectures, such as amd64,arm64."
-        ),
-    ]
-    extended: Command = with_asked
-    for option in reversed(options):
-        extended = option(extended)
-    return extended
+        extended: Command = with_group
+        for option in reversed(options):
+            extended = option(extended)
+        return extended
+
+    return extend
+
+
+selection_options = grouped(
+    "asked",
+    Asked,
+    click.argument("filters", nargs=-1, metavar="[FILTER]..."),
+    click.option("--mirror", "mirrors", multiple=True, metavar="NAME", help="Default: the first one."),
+    option_once(
+        "--max",
+        "newest",
+        type=click.IntRange(1),
+        help="Only the newest versions of each product; else all, with --maas 1.",
+    ),
+    click.option(
+        "--maas",
+        multiple=True,
+        metavar="RELEASES",
+        help="What MAAS needs for these, such as noble,jammy.",
+    ),
+    click.option(
+        "--arch", multiple=True, metavar="ARCHES", help="With --maas: architectures, such as amd64,arm64."
+    ),
+)
+"""Those that say which items are meant."""
 
 
 def chosen_mirrors(config: Config, names: tuple[str, ...], otherwise: str = "") -> list[str]:
