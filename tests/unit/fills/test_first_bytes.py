@@ -1,10 +1,16 @@
 """When threads that bring much in rest, so that clients in any process have their first byte soon."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.faults import Fault
+from support.origin import Origin
+from support.transfers import Process, listed
+from support.tree import TreeItem
 
+from proxy.fills import first_bytes
 from proxy.fills.first_bytes import FirstBytes
 
 MIB = 1024 * 1024
@@ -91,3 +97,35 @@ def test_a_file_of_nothing_but_ones_holds_nobody_up(threads: Threads, tmp_path: 
     with (tmp_path / "boards" / ".first-bytes").open("r+b") as file:
         file.write(b"\xff" * 512)
     assert threads.rests_for(MIB) == 0
+
+
+@pytest.mark.parametrize("is_patient", [True, False])
+async def test_threads_rest_until_a_client_has_its_first_byte_or_leaves(
+    process: Process, origin: Origin, listing: TreeItem, *, is_patient: bool
+) -> None:
+    others = await asyncio.to_thread(Threads, process.storage.data_dir / "boards" / ".first-bytes")
+    others.rests_for(MIB)
+    process.facilities.first_bytes._clock = lambda: others.now_s
+    held = origin.fault(listing.path, Fault(stall_after=0))
+    opening = asyncio.create_task(process.open(listed(listing)))
+    await held.reached.wait()
+    assert others.rests_for(MIB) == 1
+    if is_patient:
+        held.remove()
+        await (await opening).body.close()
+    else:
+        opening.cancel()
+        await asyncio.wait([opening])
+    assert others.rests_for(MIB) == 0
+    others.first_bytes.close()
+
+
+async def test_what_arrives_fast_is_brought_in_by_threads_that_rest(
+    process: Process, listing: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_bytes, "_WORK_BYTES", 1)
+    of_process, rests_s = process.facilities.first_bytes, list[float]()
+    of_process._clock, of_process._sleep = (lambda: 1000.0), rests_s.append
+    with of_process.waited_for():
+        assert await process.read(listed(listing)) == listing.read()
+    assert rests_s
