@@ -53,14 +53,15 @@ class Taking:
             return
         try:
             is_there = await self._fill(incoming, blob, item)
+            if is_there:
+                commit = partial(self._commit, incoming, item)
+                await self._commits.begin(commit, f"commit {item.path}")
         except BaseException as error:
             is_lost = isinstance(error, OSError) and error.errno not in _HARMLESS
             give_up = self._drop if is_lost else self._pause
             await ended(asyncio.create_task(give_up(incoming, item)))
             raise
-        if is_there:
-            await self._commits.begin(partial(self._commit, incoming, item), f"commit {item.path}")
-        else:
+        if not is_there:
             await self._threads.disk(incoming.close)
 
     async def finish(self) -> None:
@@ -172,6 +173,7 @@ class Taking:
             await self._threads.ledger(self._storage.reservations.give_back, item.digest)
         finally:
             await self._threads.disk(incoming.discard)
+            await self._threads.disk(incoming.close)
 
 
 def _wrong(resumed_bytes: int) -> str:

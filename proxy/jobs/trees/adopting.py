@@ -89,7 +89,11 @@ class Adopter:
         if found is None:
             return named
         commit = partial(self._commit, candidate, adopting, found, needs_room=needs_room)
-        await self._commits.begin(commit, f"adopt {found.path}")
+        try:
+            await self._commits.begin(commit, f"adopt {found.path}")
+        except BaseException:
+            await self._end(candidate, adopting, needs_room=needs_room)
+            raise
         return [found, *named]
 
     async def _hash(

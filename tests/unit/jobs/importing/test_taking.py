@@ -1,6 +1,7 @@
 """Blobs of which many are read and many are committed at a time."""
 
 import asyncio
+import errno
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
@@ -33,11 +34,15 @@ class GatedThreads(Threads):
         super().__init__()
         self.gates: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
         self.syncs = 0
+        self.fails_at = 0
 
     async def sync(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
         """Do it once it is let."""
         self.syncs += 1
-        await self.gates[self.syncs].wait()
+        number = self.syncs
+        await self.gates[number].wait()
+        if number == self.fails_at:
+            raise OSError(errno.EIO, "the disk is gone")
         return await super().sync(function, *args)
 
 
@@ -48,6 +53,14 @@ async def threads() -> AsyncIterator[GatedThreads]:
     await gated.close()
 
 
+async def take(taking: Taking, folder: Path, data: bytes) -> None:
+    """Take a blob of three bytes from a file."""
+    path = folder / data.decode()
+    path.write_bytes(data)
+    with path.open("rb") as file, closing(Blob(digest_of(data), 3, FileStream(file.fileno(), 3))) as blob:
+        await taking.take(blob, Item(path.name, digest_of(data), 3))
+
+
 async def test_no_commit_is_forgotten_when_two_readers_wait_for_one(
     tmp_path: Path, origin: Origin, threads: GatedThreads
 ) -> None:
@@ -56,18 +69,9 @@ async def test_no_commit_is_forgotten_when_two_readers_wait_for_one(
         taken = Taken()
         taking = Taking(replace(process.storage, threads=threads), Unwatched(), taken)
 
-        async def take(data: bytes) -> None:
-            path = tmp_path / data.decode()
-            path.write_bytes(data)
-            with (
-                path.open("rb") as file,
-                closing(Blob(digest_of(data), 3, FileStream(file.fileno(), 3))) as blob,
-            ):
-                await taking.take(blob, Item(path.name, digest_of(data), 3))
-
         for data in blobs[:COMMITS_AT_ONCE]:
-            await take(data)
-        both = [asyncio.create_task(take(data)) for data in blobs[COMMITS_AT_ONCE:]]
+            await take(taking, tmp_path, data)
+        both = [asyncio.create_task(take(taking, tmp_path, data)) for data in blobs[COMMITS_AT_ONCE:]]
         store = process.store
         while not all(store.stored_bytes(digest_of(data), 3) for data in blobs):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -86,3 +90,27 @@ async def test_no_commit_is_forgotten_when_two_readers_wait_for_one(
         await finishing
 
     assert taken.files == len(blobs)
+
+
+async def test_who_waits_when_a_commit_fails_lets_go_of_its_own_blob(
+    tmp_path: Path, origin: Origin, threads: GatedThreads
+) -> None:
+    blobs = [b"%03d" % number for number in range(COMMITS_AT_ONCE + 1)]
+    async with run_process(tmp_path / "data", origin) as process:
+        taking = Taking(replace(process.storage, threads=threads), Unwatched(), Taken())
+        for data in blobs[:-1]:
+            await take(taking, tmp_path, data)
+        waiting = asyncio.create_task(take(taking, tmp_path, blobs[-1]))
+        store, last = process.store, digest_of(blobs[-1])
+        while not store.stored_bytes(last, 3):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        threads.fails_at = 1
+        threads.gates[1].set()
+        with pytest.raises(OSError, match="the disk is gone"):
+            await waiting
+        incoming = await process.threads.disk(store.acquire, last, 3)
+        assert incoming is not None
+        await process.threads.disk(incoming.close)
+        for number in range(2, COMMITS_AT_ONCE + 1):
+            threads.gates[number].set()
+        await taking.stop()
