@@ -1,8 +1,12 @@
 """Files and names that survive a power cut."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
+
+_ABANDONED_S = 3600.0
+"""Nobody is still writing a draft that is so much older than the file."""
 
 
 def sync_directory(directory: Path) -> None:
@@ -40,6 +44,18 @@ def write_file(path: Path, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+    with contextlib.suppress(OSError):
+        _remove_abandoned(path)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the drafts of a file that processes have left which were killed."""
+    written_at = path.stat().st_mtime
+    with os.scandir(path.parent) as entries:
+        drafts = [one for one in entries if one.name.startswith(f".{path.name}.")]
+    for draft in drafts:
+        if draft.stat(follow_symlinks=False).st_mtime < written_at - _ABANDONED_S:
+            Path(draft).unlink()
 
 
 def _sync(path: Path, flags: int) -> None:

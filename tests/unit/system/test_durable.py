@@ -1,5 +1,6 @@
 """What is said to be written survives a power cut, at whichever call it comes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_a_file_that_is_replaced_is_the_old_one_or_the_new_one(tmp_path: Path, n
         power.promise(lambda after: has(after / "file", new))
     assert len(power.images) > 4
     power.check_all(tmp_path / "cuts", lambda after: has(after / "file", new, OLD))
+
+
+def test_what_a_killed_writer_left_goes_when_the_file_is_written_again_and_no_draft_of_now(
+    tmp_path: Path,
+) -> None:
+    left, of_now, other = (tmp_path / name for name in (".file.k3x9", ".file.a8b7", ".other.c6d5"))
+    for draft in (left, of_now, other):
+        draft.write_bytes(OLD)
+    for draft in (left, other):
+        os.utime(draft, (1_000_000_000, 1_000_000_000))
+    write_file(tmp_path / "file", NEW)
+    assert sorted(tmp_path.iterdir()) == sorted([of_now, other, tmp_path / "file"])
 
 
 def has(path: Path, *allowed: bytes | None) -> None:
