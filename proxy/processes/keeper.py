@@ -9,10 +9,12 @@ import asyncio
 import logging
 import os
 import time
+from functools import partial
 from random import Random
 
 from proxy.config.config import Config
 from proxy.counting.totals import read_totals
+from proxy.jobs.importing.unattended import WaitingWatch
 from proxy.jobs.pins import pin_served_lock
 from proxy.jobs.run_requested import RequestRunner
 from proxy.jobs.run_rule import RuleRunner
@@ -23,6 +25,7 @@ from proxy.logs.handler import LineHandler
 from proxy.processes.listeners import Listeners
 from proxy.processes.loaded_config import LoadedConfig
 from proxy.processes.supervisor_link import SupervisorLink
+from proxy.processes.waiting import serve_waiting
 from proxy.reporting.history import write_down_hours
 from proxy.runtime import open_rulebook, open_runtime
 from proxy.service.cache import Cache
@@ -42,7 +45,7 @@ async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink,
         lines.dropped_lines_counted(cache.storage.counters.log.dropped),
     ):
         await pin_served_lock(cache, loaded.lockfile)
-        chores = asyncio.create_task(_keep(config, cache), name="chores")
+        chores = asyncio.create_task(_keep(loaded, cache), name="chores")
         log.info("keeper.ready pid=%d", os.getpid())
         told = asyncio.create_task(link.told_to_stop(), name="stopping")
         await asyncio.wait([chores, told], return_when=asyncio.FIRST_COMPLETED)
@@ -54,7 +57,8 @@ async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink,
     log.info("keeper.stopped pid=%d", os.getpid())
 
 
-async def _keep(config: Config, cache: Cache) -> None:
+async def _keep(loaded: LoadedConfig, cache: Cache) -> None:
+    config = loaded.config
     scrubber = Scrubber(cache, config.scrub, time.time)
     upkeep = Upkeep(cache, config.cache, scrubber, time.time)
     await upkeep.begin()
@@ -63,6 +67,9 @@ async def _keep(config: Config, cache: Cache) -> None:
         group.create_task(_run_rules(config, cache), name="rules")
         group.create_task(_run_requested(config, cache), name="requested")
         group.create_task(_write_down_hours(config, cache), name="hours")
+        if loaded.lockfile is None:
+            watch = WaitingWatch(cache.storage, cache.mirrors, partial(serve_waiting, loaded))
+            group.create_task(watch.run(), name="waiting")
 
 
 async def _write_down_hours(config: Config, cache: Cache) -> None:

@@ -84,7 +84,9 @@ _WAITING_ADVICE = (
     "the generation before is served meanwhile: `sstream-proxy import --waiting` names what it lacks, and "
     "serves it once that is here; with --activate, without them"
 )
-_COMPLETE_ADVICE = "`sstream-proxy import --waiting` serves it"
+_COMPLETE_ADVICE = (
+    "`sstream-proxy import --waiting` serves it; a running server does by itself within about a minute"
+)
 _MOST_TOLD = 5
 _STORE_ADVICE = (
     (

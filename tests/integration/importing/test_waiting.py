@@ -144,12 +144,6 @@ async def test_pages_and_commands_tell_what_waits_and_since_when(
     told = " ".join((await commands.run("stats")).stdout.split())
     assert [one in told for one in (*text, "sstream-proxy import --waiting")] == [True] * 4
 
-    data = await asyncio.to_thread((tree.root / lost.path).read_bytes)
-    await asyncio.to_thread(LocalStore(commands.data).put, data)  # Whoever brings it.
-    told = " ".join((await commands.run("stats")).stdout.split())
-
-    assert "and lacks nothing any more -> `sstream-proxy import --waiting` serves it" in told
-
 
 async def test_what_is_here_of_a_generation_that_waits_is_counted_without_a_server(
     commands: Commands, tree: SignedTree, tmp_path: Path
@@ -166,6 +160,10 @@ async def test_what_is_here_of_a_generation_that_waits_is_counted_without_a_serv
     blobs = await asyncio.to_thread(lambda: [*LocalStore(commands.data).scan()])
     assert (pin["awaited_blobs"], store["blobs"]) == (1, len(blobs))
     assert store["bytes"] == sum(one.size_bytes for one in blobs)
+    data = await asyncio.to_thread((tree.root / lost.path).read_bytes)
+    await asyncio.to_thread(LocalStore(commands.data).put, data)  # Whoever brings it.
+    told = " ".join((await commands.run("stats")).stdout.split())
+    assert "and lacks nothing any more -> `sstream-proxy import --waiting` serves it" in told
 
 
 async def test_an_operator_may_have_a_generation_served_though_items_are_missing(

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
+from support.waiting import waits_for
 
-from proxy.bundles.contents import Contents, File, write_contents
-from proxy.digest import digest_of
 from proxy.jobs.importing.lacking import Lacks, LacksOfNow
-from proxy.jobs.importing.waiting import Waiting
 from proxy.store.local.store import LocalStore
 
 LATER_S = 3600.0
@@ -16,33 +14,6 @@ LATER_S = 3600.0
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path)
-
-
-def waits_for(store: LocalStore, *items: bytes, unprovable: tuple[str, ...] = ()) -> Waiting:
-    """Have a generation wait for items."""
-    contents = Contents(
-        mirror="maas",
-        generation=1,
-        index_path="index",
-        updated=1.0,
-        accepted_at=1.0,
-        selection="everything",
-        documents=(File(path="index", sha256=digest_of(b"index"), size=5, is_carried=True),),
-        items=tuple(
-            File(path=str(number), sha256=digest_of(one), size=len(one), is_carried=True)
-            for number, one in enumerate(items)
-        ),
-    )
-    return Waiting(
-        contents=store.put(write_contents(contents)),
-        generation=1,
-        accepted_at=1.0,
-        pin="import",
-        since=1.0,
-        missing_files=9,
-        missing_bytes=99,
-        unprovable=unprovable,
-    )
 
 
 def test_it_is_counted_by_what_is_in_the_store_each_item_once(store: LocalStore) -> None:
