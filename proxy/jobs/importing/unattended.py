@@ -44,6 +44,8 @@ class WaitingWatch:
                 await self.look()
             except (ProxyError, OSError) as error:
                 log.warning("import.not_resumed problem=%s", error)
+            except Exception:  # The keeper's other chores must go on, whatever it is.
+                log.exception("import.not_resumed")
             await asyncio.sleep(self._look_every_s)
 
     async def look(self) -> None:

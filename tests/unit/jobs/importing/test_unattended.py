@@ -1,5 +1,6 @@
 """What waits is looked at now and then, and served once it lacks nothing, unless it may go back."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -22,11 +23,14 @@ class Site:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.served: list[list[str]] = []
-        self.fault: StoreFault | None = None
-        self.watch = WaitingWatch(storage, ["test"], self.serve)
+        self.fault: Exception | None = None
+        self.tried = asyncio.Event()
+        self.watch = WaitingWatch(storage, ["test"], self.serve, look_every_s=0.01)
 
     async def serve(self, mirrors: Sequence[str]) -> None:
         self.served.append([*mirrors])
+        if len(self.served) > 1:
+            self.tried.set()
         if self.fault is not None:
             raise self.fault
 
@@ -65,6 +69,19 @@ async def test_what_failed_is_tried_again(site: Site) -> None:
     site.fault = None
     await site.watch.look()
     assert site.served == [["test"], ["test"]]
+
+
+@pytest.mark.parametrize(
+    "fault", [StoreFault("the disk is full"), OSError("gone"), RuntimeError("a fault of ours")]
+)
+async def test_nothing_ends_the_watch(site: Site, fault: Exception) -> None:
+    await site.keep(await site.waits_for())
+    site.fault = fault
+    watching = asyncio.create_task(site.watch.run())
+    await site.tried.wait()
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
 async def test_what_may_go_back_waits_for_an_operator(site: Site) -> None:
