@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import shlex
 from pathlib import Path
@@ -52,14 +53,18 @@ def _advice_for_new(folder: Path) -> str:
     return f"; {running} cannot make it in {above}: {make}, or name another data_dir (--data-dir)"
 
 
-def publish(draft: Path, final: Path) -> None:
-    """Move a finished, synced file to its final name, durably."""
-    move(draft, final)
+def publish(draft: Path, final: Path, fd: int) -> None:
+    """Move a finished, synced file to its final name, durably; who calls this has locked its descriptor `fd`.
+
+    Once it has its name, that lock is shared: those who read it protect it too, while the disk is waited for.
+    """
+    _move(draft, final)
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     sync_directory(final.parent)
 
 
-def move(draft: Path, final: Path) -> None:
-    """Move a file to its final name; a power cut may undo that until the folder is synced."""
+def _move(draft: Path, final: Path) -> None:
     try:
         draft.rename(final)
     except FileNotFoundError:

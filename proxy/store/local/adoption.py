@@ -74,7 +74,8 @@ class LocalAdoption:
         else:
             os.fsync(self._draft_fd)
             os.fchmod(self._draft_fd, VERIFIED_MODE)
-        publish(self._draft, self._folders.blob(self.digest))
+        locked_fd = self._source_fd if self.way is Way.LINKED else self._draft_fd
+        publish(self._draft, self._folders.blob(self.digest), locked_fd)
         self._leased.keep()
         if self.way is Way.LINKED:
             remove(self._draft)  # Nothing is renamed where both names were of the same file.

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Self
 
 from proxy.digest import Digest, Verifier
-from proxy.store.files import move, remove
+from proxy.store.files import publish, remove
 from proxy.store.local.folders import PARTIAL_MODE, VERIFIED_MODE
-from proxy.system.durable import sync_directory
 from proxy.system.file_marks import mark
 from proxy.system.write_back import begin_write_back
 
@@ -160,11 +159,7 @@ class LocalIncoming:
             if not _is_named(self.fd, self._path):
                 # By that name there may be another writer's file, of which nothing is proved.
                 raise self._meddled("somebody else has removed or replaced it")
-            move(self._path, self._final)
-            # From now on it is protected by those who read it too, who could not have this lock beside ours.
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            sync_directory(self._final.parent)
+            publish(self._path, self._final, self.fd)
 
     def discard(self) -> None:
         """Throw away what has arrived."""

@@ -55,7 +55,7 @@ class LocalWriter(LocalReader):
                 file.flush()
                 os.fsync(file.fileno())
                 os.fchmod(file.fileno(), VERIFIED_MODE)
-                publish(draft, self._folders.blob(digest))
+                publish(draft, self._folders.blob(digest), file.fileno())
             except OSError:
                 remove(draft)
                 raise
@@ -127,7 +127,7 @@ class LocalWriter(LocalReader):
             while data:
                 data = data[os.write(fd, data) :]
             os.fsync(fd)
-            publish(draft, final)
+            publish(draft, final, fd)
         finally:
             os.close(fd)
             for path in (draft, final):

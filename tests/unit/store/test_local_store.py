@@ -20,6 +20,7 @@ from proxy.digest import Digest, digest_of
 from proxy.store.files import StoreFault, publish, remove
 from proxy.store.local import writer
 from proxy.store.local.store import LocalStore
+from proxy.system.durable import sync_directory
 
 DATA = b"some bytes of a boot image"
 DIGEST = digest_of(DATA)
@@ -28,6 +29,7 @@ HOLD_A_READER = """
 from pathlib import Path
 from proxy.digest import Digest
 from proxy.store.local.store import LocalStore
+from proxy.system.durable import sync_directory
 blob = LocalStore(Path(sys.argv[1])).open(Digest(sys.argv[2]), int(sys.argv[3]))
 """
 
@@ -92,7 +94,7 @@ def test_a_folder_that_loses_what_is_put_is_a_fault_after_some_tries(
 ) -> None:
     tries: list[Path] = []
 
-    def lose(draft: Path, _: Path) -> None:
+    def lose(draft: Path, *_: object) -> None:
         tries.append(draft)
         remove(draft)
         raise FileNotFoundError(draft)
@@ -105,7 +107,7 @@ def test_a_folder_that_loses_what_is_put_is_a_fault_after_some_tries(
 
 
 def test_a_disk_that_takes_no_document_is_a_fault(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Path) -> None:
+    def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(writer, "publish", fail)
@@ -353,6 +355,7 @@ import resource, signal, sys
 from pathlib import Path
 from proxy.store.files import StoreFault
 from proxy.store.local.store import LocalStore
+from proxy.system.durable import sync_directory
 store = LocalStore(Path(sys.argv[1]))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, {resource.RLIM_INFINITY}))
@@ -414,10 +417,10 @@ def test_what_was_inspected_is_let_go_of(store: LocalStore) -> None:
 
 
 def test_publishing_makes_the_folder_if_need_be(tmp_path: Path) -> None:
-    (tmp_path / "new").write_bytes(b"new")
-    publish(tmp_path / "new", tmp_path / "folder" / "final")
-    (tmp_path / "newer").write_bytes(b"newer")
-    publish(tmp_path / "newer", tmp_path / "folder" / "final")
+    for data in (b"new", b"newer"):
+        with (tmp_path / "draft").open("wb", buffering=0) as draft:
+            draft.write(data)
+            publish(tmp_path / "draft", tmp_path / "folder" / "final", draft.fileno())
     assert (tmp_path / "folder" / "final").read_bytes() == b"newer"
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
@@ -427,3 +430,32 @@ def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
     remove(tmp_path / "file")
     remove(tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_adopted", [False, True], ids=["put", "adopted"])
+def test_who_opens_a_blob_while_its_folder_is_synced_keeps_it_from_removal(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_adopted: bool
+) -> None:
+    """Its writer has its lock until the disk has the name, which may take seconds."""
+    digest, opened = digest_of(b"new"), []
+
+    def sync(folder: Path) -> None:
+        sync_directory(folder)
+        opened.append(store.open(digest))
+
+    monkeypatch.setattr("proxy.store.files.sync_directory", sync)
+    if is_adopted:
+        (tmp_path / "file").write_bytes(b"new")
+        with (tmp_path / "file").open("rb") as file:
+            adoption = store.adopt(file.fileno())
+            while adoption.step():
+                pass
+            adoption.commit()
+            adoption.close()
+    else:
+        store.put(b"new")
+    blob = opened[-1]
+    assert blob is not None
+    assert not removed(store, digest)
+    blob.close()
+    assert removed(store, digest)
