@@ -35,7 +35,7 @@ from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.signatures.keyring import Keyring
 from proxy.sources.carried.import_origin import ImportOrigin
-from proxy.store.storage import open_store_to_read
+from proxy.store.storage import open_store_to_foresee
 from proxy.system.threads import ended
 
 _PIPE = Path("-")
@@ -133,7 +133,7 @@ class _Work:
             async with open_runtime(replace(self.config, data_dir=apart), carried=origins) as cache:
                 operators = await cache.storage.threads.slow(self._operators, apart)
                 importing = Import(cache, origins, operators, self.order, Unwatched(), self.report)
-                await importing.rehearse(self.layouts, open_store_to_read(self.config.data_dir))
+                await importing.rehearse(self.layouts, open_store_to_foresee(self.config.data_dir))
 
     async def _take_from_pipe(self, importing: Import, cache: Cache) -> None:
         """Take what comes by standard input, one bundle after the other."""

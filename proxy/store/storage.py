@@ -11,10 +11,11 @@ from proxy.store.eviction import Eviction
 from proxy.store.health import StoreHealth
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
+from proxy.store.local.reader import LocalReader
 from proxy.store.local.store import LocalStore, UntouchedStore
 from proxy.store.pins import Pins
 from proxy.store.proofs import Proofs
-from proxy.store.protocols import PruneStore
+from proxy.store.protocols import PruneStore, ReadStore
 from proxy.store.reconciliation import Reconciliation
 from proxy.store.reservations import Reservations
 from proxy.store.room import Room
@@ -93,8 +94,13 @@ def open_store(data_dir: Path) -> PruneStore:
     return store
 
 
-def open_store_to_read(data_dir: Path) -> PruneStore:
-    """Open the blobs of a data directory for a process that only looks at them. Blocks."""
+def open_store_to_read(data_dir: Path) -> ReadStore:
+    """Open the blobs of a data directory for a process that only reads. Blocks."""
+    return LocalReader(data_dir)
+
+
+def open_store_to_foresee(data_dir: Path) -> PruneStore:
+    """Open the blobs of a data directory to find out what room for others would take. Blocks."""
     return UntouchedStore(data_dir)
 
 
