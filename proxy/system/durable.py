@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
 _ABANDONED_S = 3600.0
 """Nobody is still writing a draft that is so much older than the file."""
+_RANDOM = "[a-z0-9_]{8}"
+"""How the names end that tempfile makes; an editor may keep a file of its own beside ours."""
 
 
 def sync_directory(directory: Path) -> None:
@@ -51,8 +54,9 @@ def write_file(path: Path, data: bytes) -> None:
 def _remove_abandoned(path: Path) -> None:
     """Remove the drafts of a file that processes have left which were killed."""
     written_at = path.stat().st_mtime
+    of_draft = re.compile(re.escape(f".{path.name}.") + _RANDOM)
     with os.scandir(path.parent) as entries:
-        drafts = [one for one in entries if one.name.startswith(f".{path.name}.")]
+        drafts = [one for one in entries if of_draft.fullmatch(one.name)]
     for draft in drafts:
         if draft.stat(follow_symlinks=False).st_mtime < written_at - _ABANDONED_S:
             Path(draft).unlink()

@@ -39,13 +39,16 @@ def test_a_file_that_is_replaced_is_the_old_one_or_the_new_one(tmp_path: Path, n
 def test_what_a_killed_writer_left_goes_when_the_file_is_written_again_and_no_draft_of_now(
     tmp_path: Path,
 ) -> None:
-    left, of_now, other = (tmp_path / name for name in (".file.k3x9", ".file.a8b7", ".other.c6d5"))
-    for draft in (left, of_now, other):
-        draft.write_bytes(OLD)
-    for draft in (left, other):
-        os.utime(draft, (1_000_000_000, 1_000_000_000))
+    left, of_now, other = (
+        tmp_path / f".{name}" for name in ("file.k3x9_ab1", "file.a8b7cdef", "other.c6d5efgh")
+    )
+    of_editor = tmp_path / ".file.swp"
+    for file in (left, of_now, other, of_editor):
+        file.write_bytes(OLD)
+    for file in (left, other, of_editor):
+        os.utime(file, (1_000_000_000, 1_000_000_000))
     write_file(tmp_path / "file", NEW)
-    assert sorted(tmp_path.iterdir()) == sorted([of_now, other, tmp_path / "file"])
+    assert sorted(tmp_path.iterdir()) == sorted([of_now, other, of_editor, tmp_path / "file"])
 
 
 def has(path: Path, *allowed: bytes | None) -> None:
