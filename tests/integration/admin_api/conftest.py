@@ -4,10 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.admin_api import (
-    list_two_versions,
-    run_with_rule,
-)
+from support.admin_api import list_two_versions, run_with_rule
 from support.origin import Origin
 from support.running import Clock, RunningProxy
 from support.tree import SignedTree, TreeItem

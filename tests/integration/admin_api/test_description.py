@@ -1,8 +1,7 @@
 """The description of the operator's API, and what is answered, held against it."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,34 +15,15 @@ from support.admin_api import (
     PRODUCT,
     act,
     fetch,
-    list_two_versions,
     post,
     refused,
-    run_with_rule,
     with_admin,
 )
 from support.faults import Fault
 from support.origin import Origin
-from support.running import Clock, RunningProxy
+from support.running import RunningProxy
 from support.tree import SignedTree, TreeItem
 from support.wire import Wire
-
-from proxy.mirror import Mirror
-
-
-@pytest.fixture
-def items(tree: SignedTree) -> dict[str, TreeItem]:
-    """Return two items of each of two versions, by version and name."""
-    return list_two_versions(tree)
-
-
-@pytest.fixture
-async def proxy(
-    tmp_path: Path, mirror: Mirror, origin: Origin, keyring: Path, clock: Clock
-) -> AsyncIterator[RunningProxy]:
-    """Return a proxy with two mirrors and a rule."""
-    async with run_with_rule(tmp_path, mirror, origin, keyring, clock) as proxy:
-        yield proxy
 
 
 @pytest.fixture
