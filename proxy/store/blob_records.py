@@ -66,12 +66,17 @@ class BlobRecords:
             yield
 
     @translated()
-    def add(self, digest: Digest, size_bytes: int) -> None:
-        """Record that a blob is in the store; adding it twice counts once."""
+    def add(self, digest: Digest, size_bytes: int, proof: Proof | None = None) -> None:
+        """Record that a blob is in the store, and was hashed; adding it twice counts once."""
+        table = self._ledger.blobs
         with self.transaction():
-            if self._row(digest) is None:
-                self._write(digest, size_bytes, self.clock())
-                self._write_total(self.total_bytes() + size_bytes)
+            found = table.pick([digest, _TOTAL_KEY])
+            row = self._decode(digest, found[digest]) if digest in found else None
+            if row is None:
+                total_bytes = self._total(found.get(_TOTAL_KEY, 0)) + size_bytes
+                table.write(_entry(digest, size_bytes, self.clock(), proof) | {_TOTAL_KEY: total_bytes})
+            elif proof is not None:
+                table.write(_entry(digest, row.size_bytes, row.used_at, proof))
 
     @translated()
     def forget(self, digest: Digest) -> bool:
@@ -79,7 +84,7 @@ class BlobRecords:
         with self.transaction():
             row = self._row(digest)
             if row is not None:
-                self._ledger.blobs.delete(digest)
+                self._ledger.blobs.remove([digest])
                 self._write_total(self.total_bytes() - row.size_bytes)
         return row is not None
 
@@ -188,12 +193,12 @@ class BlobRecords:
             missing = [one for one in on_disk.keys() - before if self._row(one) is None]
             for key, value in self._ledger.blobs.rows():
                 if key != _TOTAL_KEY and not (is_digest(key) and isinstance(_ROW.decode(value), _BlobRow)):
-                    self._ledger.blobs.delete(key)
+                    self._ledger.blobs.remove([key])
             surplus = [one for one in before - on_disk.keys() if not is_there(one)]
             for digest in missing:
                 self._write(digest, *on_disk[digest])
             for digest in surplus:
-                self._ledger.blobs.delete(digest)
+                self._ledger.blobs.remove([digest])
             for digest in on_disk.keys() & before:
                 size_bytes, row = on_disk[digest][0], self._row(digest)
                 if row is not None and row.size_bytes != size_bytes:
@@ -231,9 +236,13 @@ class BlobRecords:
         return 0 if isinstance(total_bytes, Unreadable) else total_bytes
 
     def _write(self, digest: Digest, size_bytes: int, used_at: float, proof: Proof | None = None) -> None:
-        # A row without a proof ends before it: earlier releases take none that is null.
-        of_proof = [] if proof is None else [proof.hashed_at, proof.changed_ns]
-        self._ledger.blobs.set(digest, [size_bytes, used_at, *of_proof])
+        self._ledger.blobs.write(_entry(digest, size_bytes, used_at, proof))
 
     def _write_total(self, total_bytes: int) -> None:
-        self._ledger.blobs.set(_TOTAL_KEY, total_bytes)
+        self._ledger.blobs.write({_TOTAL_KEY: total_bytes})
+
+
+def _entry(digest: Digest, size_bytes: int, used_at: float, proof: Proof | None) -> dict[str, Any]:
+    # A row without a proof ends before it: earlier releases take none that is null.
+    of_proof = [] if proof is None else [proof.hashed_at, proof.changed_ns]
+    return {digest: [size_bytes, used_at, *of_proof]}

@@ -18,7 +18,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +120,8 @@ class Ledger:
         """Write to both tables what changes nothing. Raises LedgerUnavailable when that is not possible."""
         for table in (self._records, self.blobs):
             with table.transact():
-                table.set(_PROBE, True)
-                table.delete(_PROBE)
+                table.write({_PROBE: True})
+                table.remove([_PROBE])
 
     @translated()
     def records_at(self, *keys: str) -> dict[str, Any]:
@@ -131,12 +131,17 @@ class Ledger:
     @translated()
     def write(self, key: str, value: Any, *, expire_s: float | None = None) -> None:
         """Write a record that lasts, or lasts `expire_s`."""
-        self._records.set(key, value, expire=expire_s)
+        self._records.write({key: value}, expire_s)
 
     @translated()
-    def forget(self, key: str) -> None:
-        """Forget a record, if there is one."""
-        self._records.delete(key)
+    def write_all(self, records: Mapping[str, Any]) -> None:
+        """Write records that last, by key; all of them, or none."""
+        self._records.write(records)
+
+    @translated()
+    def forget(self, *keys: str) -> None:
+        """Forget those of the records that there are; all of them, or none."""
+        self._records.remove(keys)
 
     @translated()
     def keys(self, prefix: str) -> list[str]:

@@ -27,9 +27,14 @@ class Proofs:
 
     def record(self, digest: Digest) -> None:
         """Record that a blob was hashed just now and found good."""
+        proof = self.of_now(digest)
+        if proof is not None:
+            self._blobs.record_proof(digest, proof)
+
+    def of_now(self, digest: Digest) -> Proof | None:
+        """Return what there is to record of a blob that was hashed just now; None when its file is gone."""
         changed_ns = self._store.changed_ns(digest)
-        if changed_ns is not None:
-            self._blobs.record_proof(digest, Proof(self._clock(), changed_ns))
+        return None if changed_ns is None else Proof(self._clock(), changed_ns)
 
     def carry_over(self, changed_before: Mapping[Digest, int]) -> None:
         """Let the proofs of blobs count on, whose files only got or lost a name since they looked like that.

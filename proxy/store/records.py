@@ -50,6 +50,10 @@ class Kind(Generic[T]):
         """Write a record that lasts, or lasts `expire_s`."""
         ledger.write(self.key(name), self.schema.encode(record), expire_s=expire_s)
 
+    def entry(self, record: T, name: str = "") -> dict[str, Any]:
+        """Return a record by its key, for those who write several kinds at once with `ledger.write_all`."""
+        return {self.key(name): self.schema.encode(record)}
+
     def forget(self, ledger: Ledger, name: str = "") -> None:
         """Forget a record, if there is one."""
         ledger.forget(self.key(name))

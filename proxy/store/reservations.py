@@ -8,6 +8,7 @@ A reservation lasts as long as the partial file does. One that cannot be read co
 what has arrived. All methods block, and raise LedgerUnavailable.
 """
 
+import functools
 import os
 from collections.abc import Collection, Container, Mapping
 from pathlib import Path
@@ -56,6 +57,12 @@ class _Filling(Row, frozen=True):
     process: _Process
 
 
+@functools.lru_cache(1)
+def _this_process(pid: int) -> _Process:
+    """Return this process, whose id is given: it has another one after a fork."""
+    return _Process.of(pid)
+
+
 _RESERVED = Kind("reserved/", Schema(Count))
 _FILLING = Kind("filling/", Schema(_Filling))
 
@@ -102,10 +109,11 @@ class Reservations:
             more_bytes = size_bytes - reserved.get(digest, 0)
             missing = self._missing(more_bytes, reserved) if more_bytes > 0 else 0
             if missing <= 0:
+                filling = _Filling(label, size_bytes, before_bytes, self._clock(), _this_process(os.getpid()))
+                found = _FILLING.entry(filling, digest)
                 if more_bytes > 0:
-                    _RESERVED.write(self._ledger, size_bytes, digest)
-                filling = _Filling(label, size_bytes, before_bytes, self._clock(), _Process.of(os.getpid()))
-                _FILLING.write(self._ledger, filling, digest)
+                    found |= _RESERVED.entry(size_bytes, digest)
+                self._ledger.write_all(found)
         return missing
 
     def missing_bytes(self, digest: Digest, size_bytes: int) -> int:
@@ -123,9 +131,7 @@ class Reservations:
 
     def settle(self, digest: Digest, size_bytes: int) -> None:
         """Turn a reservation into a blob, after it was proved and committed."""
-        with self._blobs.transaction():
-            self._blobs.add(digest, size_bytes)
-            self._proofs.record(digest)
+        self._blobs.add(digest, size_bytes, self._proofs.of_now(digest))
         self.give_back(digest)
 
     def shrink(self, digest: Digest, size_bytes: int) -> None:
@@ -136,9 +142,7 @@ class Reservations:
 
     def give_back(self, digest: Digest) -> None:
         """Drop a reservation whose partial file is gone."""
-        with self._ledger.transaction():
-            _RESERVED.forget(self._ledger, digest)
-            _FILLING.forget(self._ledger, digest)
+        self._ledger.forget(_RESERVED.key(digest), _FILLING.key(digest))
 
     def give_back_without_file(self, digest: Digest) -> None:
         """Drop a reservation unless a partial file is there: somebody may have begun it anew.
@@ -227,14 +231,23 @@ class Reservations:
 
     def _missing(self, size_bytes: int, reserved: Mapping[Digest, int]) -> int:
         """Return how many bytes must go before `size_bytes` fit; zero or less means they do."""
+        # As a rule all fits even if nothing of what is set aside had arrived: then nobody need look that up.
+        reserved_bytes = sum(reserved.values())
+        blob_bytes = 0 if self.limits.limit_bytes is None else self._blobs.total_bytes()
+        at_most = self._lacking(size_bytes, reserved_bytes, blob_bytes + reserved_bytes)
+        if at_most <= 0:
+            return at_most
         # What has become a blob counts as one, not as a reservation too.
         settled, blob_bytes = self._blobs.sizes_and_total(reserved)
         reserved = {digest: size for digest, size in reserved.items() if digest not in settled}
         outstanding = sum(self._outstanding(reserved).values())
-        free_bytes = self._store.free_bytes() - outstanding - self.limits.min_free_bytes
+        return self._lacking(size_bytes, outstanding, blob_bytes + sum(reserved.values()))
+
+    def _lacking(self, size_bytes: int, outstanding_bytes: int, used_bytes: int) -> int:
+        """Return by how much a blob is too large for what is free, or within the limit."""
+        free_bytes = self._store.free_bytes() - outstanding_bytes - self.limits.min_free_bytes
         missing = size_bytes - free_bytes
         if self.limits.limit_bytes is not None:
-            used_bytes = blob_bytes + sum(reserved.values())
             missing = max(missing, used_bytes + size_bytes - self.limits.limit_bytes)
         return missing
 

@@ -15,7 +15,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,20 @@ _LEFT_PATIENCE_S = 0.1
 """Once that was in vain."""
 _LOCKED_PAUSE_S = 0.01
 _KEYS_AT_ONCE = 500
+_ROWS_AT_ONCE = 100
+"""SQLite may take as few as 999 values with one statement, of which five make a row."""
 _AFTER_ALL_TEXT = "\U0010ffff"
 _LASTS = "(expire_time IS NULL OR (expire_time > ? AND store_time <= ?))"
 """Of a row that has not expired. What a clock that was ahead has written would last too long."""
+_ROW = f"(?, 1, ?, ?, ?, 0, NULL, 0, {diskcache.core.MODE_RAW}, NULL, ?)"
+_UPSERT = (
+    "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size,"
+    " mode, filename, value) VALUES {} ON CONFLICT (key, raw) DO UPDATE SET"
+    " store_time = excluded.store_time, expire_time = excluded.expire_time,"
+    " access_time = excluded.access_time, access_count = 0, tag = NULL, size = 0,"
+    " mode = excluded.mode, filename = NULL, value = excluded.value"
+)
+"""What diskcache does with a SELECT and then an INSERT or UPDATE for each row."""
 _SETTINGS = {
     # diskcache drops entries on its own unless told not to.
     "eviction_policy": "none",
@@ -260,6 +272,28 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     def get(self, key: Any, default: Any = None, **_: Any) -> Any:
         """Return a value, `Unreadable` for what is no JSON text."""
         return self.pick([str(key)]).get(str(key), default)
+
+    def write(self, values: Mapping[str, Any], expire_s: float | None = None) -> None:
+        """Write rows that last, or last `expire_s`; all of them, or none.
+
+        One statement for many: beside threads that hash, each waits for the interpreter's lock again.
+        """
+        now = time.time()
+        expires_at = None if expire_s is None else now + expire_s
+        texts = {key: self._disk.store(value, read=False)[-1] for key, value in values.items()}
+        rows = [(key, now, expires_at, now, text) for key, text in texts.items()]
+        with self._transact() as (execute, _):
+            for start in range(0, len(rows), _ROWS_AT_ONCE):
+                some = rows[start : start + _ROWS_AT_ONCE]
+                execute(_UPSERT.format(",".join([_ROW] * len(some))), (*chain(*some),))
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove those of the rows that are there; all of them, or none."""
+        with self._transact() as (execute, _):
+            for start in range(0, len(keys), _KEYS_AT_ONCE):
+                some = keys[start : start + _KEYS_AT_ONCE]
+                marks = ",".join("?" * len(some))
+                execute(f"DELETE FROM Cache WHERE key IN ({marks}) AND raw = 1", some)  # noqa: S608 - our own words
 
     def forget_expired(self) -> None:
         """Remove what nobody sees any more, or could ever ask for."""

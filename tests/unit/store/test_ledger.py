@@ -58,6 +58,26 @@ def test_what_is_no_json_is_refused_when_it_is_written(ledger: Ledger) -> None:
     assert recorded(ledger, "key") is None
 
 
+def test_many_records_are_written_and_forgotten_together(ledger: Ledger) -> None:
+    """However many: more than one statement of SQLite takes."""
+    ledger.write("many/7", "old", expire_s=0)
+    many = {f"many/{number}": number for number in range(1234)}
+    ledger.write_all(many)
+    ledger.write("other", "stays")
+    assert ledger.records("many/") == many
+    ledger.forget(*many, "never there")
+    assert ledger.records("many/") == {}
+    assert recorded(ledger, "other") == "stays"
+    ledger.write_all({})
+    ledger.forget()
+
+
+def test_of_many_records_none_is_written_when_one_cannot_be(ledger: Ledger) -> None:
+    with pytest.raises(TypeError):
+        ledger.write_all({"good": 1, "bad": object()})
+    assert ledger.keys("") == []
+
+
 def test_keys_are_found_by_their_beginning(ledger: Ledger) -> None:
     for key in ("a/1", "a/2", "b/1", "a", ""):
         ledger.write(key, 1)

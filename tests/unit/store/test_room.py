@@ -1,6 +1,7 @@
 """Room for what is about to arrive: reserved before, evicted for, and counted alike by all processes."""
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,6 +9,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.failing_disk import locked
 from support.holding import Holding
 from support.keeping import Keeping
@@ -100,6 +103,40 @@ def test_what_nobody_fetches_now_reserves_no_more_than_it_has(store: LocalStore,
     assert not making.reserve(NEW, 90)
     making.give_back(OTHER)
     assert making.reserve(NEW, 90)
+
+
+SIZES = st.integers(0, 60)
+
+
+@given(
+    blobs=st.lists(SIZES, max_size=3),
+    partials=st.lists(st.tuples(SIZES, SIZES), max_size=3),
+    settled=st.lists(SIZES, max_size=2),
+    margin=st.none() | st.integers(-3, 3) | SIZES,
+    size=st.integers(1, 60),
+)
+def test_a_blob_fits_if_all_that_is_here_or_set_aside_leaves_room_for_it(
+    blobs: list[int], partials: list[tuple[int, int]], settled: list[int], margin: int | None, size: int
+) -> None:
+    """Whatever has arrived of what is set aside; what has become a blob counts once."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore(Path(folder))
+        with closing(Ledger(Path(folder) / "ledger", lambda: 0.0)) as ledger:
+            making = room(store, ledger, None)
+            for number, blob_bytes in enumerate(blobs):
+                BlobRecords(ledger).add(digest_of(f"blob {number}".encode()), blob_bytes)
+            for number, (reserved, arrived) in enumerate(partials):
+                digest = digest_of(f"partial {number}".encode())
+                assert making.reserve(digest, reserved)
+                layout_of(store).partial(digest).write_bytes(bytes(min(reserved, arrived)))
+            for number, blob_bytes in enumerate(settled):
+                digest = digest_of(f"settled {number}".encode())
+                assert making.reserve(digest, blob_bytes)
+                BlobRecords(ledger).add(digest, blob_bytes)
+            used = sum(blobs) + sum(reserved for reserved, _ in partials) + sum(settled)
+            limit = None if margin is None else max(0, used + size + margin)
+            fits = limit is None or used + size <= limit
+            assert (room(store, ledger, limit).reservations.missing_bytes(NEW, size) <= 0) == fits
 
 
 FILLS = """
