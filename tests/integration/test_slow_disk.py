@@ -65,10 +65,10 @@ class HeldDisk:
         self.is_waited_for = asyncio.Event()
         send = sinks.SocketSink._send_waiting
 
-        def wait_and_send(sink: sinks.SocketSink, fd: int, offset: int, length: int) -> int:
+        def wait_and_send(sink: sinks.SocketSink, *where: int) -> int:
             self._loop.call_soon_threadsafe(self.is_waited_for.set)
             self._is_released.wait(30)
-            return send(sink, fd, offset, length)
+            return send(sink, *where)
 
         monkeypatch.setattr(sinks, "is_cached", lambda *_: False)
         monkeypatch.setattr(sinks.SocketSink, "_send_waiting", wait_and_send)

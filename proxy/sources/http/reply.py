@@ -124,6 +124,8 @@ class Reply:
         `silent_s` is how long the origin has been silent before. The first bytes are waited for by clients,
         and not gathered.
         """
+        if rest.has_more():
+            return 0.0
         began = time.monotonic()
         async with self._within_stall_timeout(silent_s) as timeout:
             await rest.ready(self._limits.chunk_bytes if has_begun else 1)

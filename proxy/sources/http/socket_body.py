@@ -53,15 +53,17 @@ _of_thread = threading.local()
 class _OverTcp:
     """The bytes of a socket as they are."""
 
-    is_dry = True
-    """Whether nothing is to be had before more has come to the socket."""
-
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        self.is_dry = True
+        """Whether nothing is to be had, as far as is known, before more has come to the socket."""
 
     def receive(self, buffer: memoryview) -> int:
         """Put bytes into a buffer; 0 at the end. Raises BlockingIOError when there are none for now."""
-        return self._socket.recv_into(buffer)
+        self.is_dry = True
+        count = self._socket.recv_into(buffer)
+        self.is_dry = count < len(buffer)
+        return count
 
     def flush(self) -> None:
         """Send nothing."""
@@ -196,11 +198,13 @@ class SocketBody:
             and response.content_length - response.content.total_bytes >= _LEAST_BYTES
         )
 
-    async def ready(self, most_bytes: int | None = None) -> None:
-        """Return when there is something to receive: many bytes if they come soon, up to `most_bytes`."""
+    def has_more(self) -> bool:
+        """Whether, as far as is known, there is something to receive; on the event loop."""
         self._source.flush()
-        if not self._source.is_dry:
-            return
+        return not self._source.is_dry
+
+    async def ready(self, most_bytes: int | None = None) -> None:
+        """Return when more has come to the socket: many bytes if they come soon, up to `most_bytes`."""
         gathered = min(_GATHERED_BYTES, self.left_bytes, most_bytes or _GATHERED_BYTES)
         try:
             async with asyncio.timeout(_GATHER_S):

@@ -43,21 +43,22 @@ class SocketSink:
     def __init__(self, transport: asyncio.Transport, writer: AbstractStreamWriter) -> None:
         self._transport = transport
         self._writer = writer
-        self._socket_fd = -1
+        self._socket: socket.socket | None = None
+        """A duplicate: add_writer refuses a descriptor that a transport uses."""
         self.sent_bytes = 0
 
     async def send_file(self, fd: int, offset: int, count: int) -> None:
         """Send `count` bytes of a file from `offset`."""
-        await self._empty_transport()
+        one = await self._empty_transport()
         if count < _CORKED_FROM_BYTES:
-            await self._send_file(fd, offset, offset + count)
+            await self._send_file(one.fileno(), fd, offset, offset + count)
         else:
-            with self._full_segments():
-                await self._send_file(fd, offset, offset + count)
+            with self._full_segments(one):
+                await self._send_file(one.fileno(), fd, offset, offset + count)
 
-    async def _send_file(self, fd: int, offset: int, stop: int) -> None:
+    async def _send_file(self, socket_fd: int, fd: int, offset: int, stop: int) -> None:
         while offset < stop:
-            push = _Push(self._transport, self._socket_fd, fd, offset, stop)
+            push = _Push(self._transport, socket_fd, fd, offset, stop)
             try:
                 await push.run()
             finally:
@@ -65,20 +66,20 @@ class SocketSink:
                 self.sent_bytes += push.sent_bytes
             if not push.sent_bytes:
                 length = min(stop - offset, _FROM_DISK_BYTES)
-                sent = await _in_thread(self._send_waiting, fd, offset, length)
+                sent = await _in_thread(self._send_waiting, socket_fd, fd, offset, length)
                 offset += sent
                 if not sent:
-                    await self._writable()
+                    await _writable(socket_fd)
             if offset < stop and self._transport.is_closing():
                 raise ConnectionResetError("the client is gone")
 
-    def _send_waiting(self, fd: int, offset: int, length: int) -> int:
+    def _send_waiting(self, socket_fd: int, fd: int, offset: int, length: int) -> int:
         """Send once, waiting for the disk but not for the client; return how many bytes went, maybe none.
 
         Counted here: whoever waits for it may be cancelled meanwhile.
         """
         try:
-            sent = _send(self._socket_fd, fd, offset, length)
+            sent = _send(socket_fd, fd, offset, length)
         except BlockingIOError:
             return 0
         self.sent_bytes += sent
@@ -93,32 +94,31 @@ class SocketSink:
 
     def close(self) -> None:
         """Let go of the duplicate descriptor."""
-        if self._socket_fd >= 0:
-            os.close(self._socket_fd)
-            self._socket_fd = -1
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
-    async def _empty_transport(self) -> None:
-        """Wait until headers and bytes handed to the transport have left it."""
+    async def _empty_transport(self) -> socket.socket:
+        """Wait until headers and bytes handed to the transport have left it; return its socket."""
         if self._transport.is_closing():
             raise ConnectionResetError("the client is gone")
-        if self._socket_fd < 0:
-            # add_writer refuses a descriptor that a transport uses.
-            self._socket_fd = os.dup(self._transport.get_extra_info("socket").fileno())
+        if self._socket is None:
+            self._socket = _duplicate(self._transport.get_extra_info("socket"))
         while self._transport.get_write_buffer_size():
             # uvloop gives it to the socket at the end of this turn, and only what that does not take waits.
             await asyncio.sleep(0)
             if self._transport.get_write_buffer_size() and not self._transport.is_closing():
-                await self._writable()
+                await _writable(self._socket.fileno())
             if self._transport.is_closing():
                 raise ConnectionResetError("the client is gone")
+        return self._socket
 
     @contextlib.contextmanager
-    def _full_segments(self) -> Iterator[None]:
+    def _full_segments(self, one: socket.socket) -> Iterator[None]:
         """Have the kernel hold back what fills no segment, for the length of the context: TCP_CORK, tcp(7).
 
         Otherwise it sends a short one for every 16 pages; a fifth of the CPU time goes into that.
         """
-        one = self._transport.get_extra_info("socket")
         if one.family not in {socket.AF_INET, socket.AF_INET6}:
             yield
             return
@@ -128,15 +128,6 @@ class SocketSink:
         finally:
             if not self._transport.is_closing():
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        loop.add_writer(self._socket_fd, _resolve, ready)
-        try:
-            await ready
-        finally:
-            loop.remove_writer(self._socket_fd)
 
 
 class _Push:
@@ -252,6 +243,21 @@ class TlsSink:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _duplicate(one: socket.socket) -> socket.socket:
+    """Return another descriptor of a socket, made without asking the kernel what it is."""
+    return socket.socket(one.family, one.type, one.proto, fileno=os.dup(one.fileno()))
+
+
+async def _writable(socket_fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(socket_fd, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(socket_fd)
 
 
 def _send(socket_fd: int, fd: int, offset: int, length: int) -> int:

@@ -102,6 +102,24 @@ async def test_little_has_come_before_a_thread_takes_over(upstream: Upstream) ->
         assert content.total_bytes < SIZE / 10
 
 
+async def test_what_has_come_is_not_waited_for(upstream: Upstream) -> None:
+    """Who had too little room for all of it finds the rest at once; who found nothing waits for more."""
+    body, was_there = bytearray(), set()
+    async with upstream.open("big") as reply:
+        async for piece in reply.pieces():
+            if not isinstance(piece, SocketBody):
+                body += piece
+                continue
+            count = await asyncio.to_thread(piece.read_into, BUFFER)
+            body += BUFFER[:count]
+            if piece.left_bytes:
+                was_there.add((count == len(BUFFER), piece.has_more()))
+    assert body == DATA
+    assert (True, True) in was_there
+    assert (True, False) not in was_there
+    assert not {(False, True)} & was_there or upstream.name.startswith("https")
+
+
 async def test_the_connection_serves_the_next_request(upstream: Upstream, origin: Origin) -> None:
     """The library gets it back in order: large and small answers follow one another on it."""
     for path, size in (("big", SIZE), ("small", 1000), ("big", SIZE), ("big", SIZE)):
