@@ -94,3 +94,46 @@ async def test_what_a_thread_raises_is_raised_where_it_is_waited_for() -> None:
     with pytest.raises(ZeroDivisionError):
         await outcome(threads.begin_disk(lambda: 1 // 0))
     await threads.close()
+
+
+async def test_who_gives_up_waits_for_no_thread_and_what_has_not_begun_never_does() -> None:
+    threads, is_released, begun = Threads(), threading.Event(), threading.Event()
+    running = asyncio.create_task(threads.ledger(is_released.wait, 30))
+    behind = asyncio.create_task(threads.ledger(begun.set))
+    await asyncio.sleep(0)
+    for waiting in (running, behind):
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    is_released.set()
+    assert await threads.ledger(int) == 0
+    assert not begun.is_set()
+    await threads.close()
+
+
+async def test_who_waits_for_what_never_begins_is_cancelled() -> None:
+    """As when a process ends: nothing more is begun, and nobody waits without end."""
+    threads, is_released = Threads(), threading.Event()
+    running = asyncio.create_task(threads.disk(is_released.wait, 30))
+    waiting = [asyncio.create_task(threads.disk(is_released.wait, 30)) for _ in range(20)]
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(threads.close())
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[-1]
+    is_released.set()
+    await closing
+    assert await running
+
+
+def test_what_ends_after_its_event_loop_tells_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    threads, is_released = Threads(), threading.Event()
+
+    async def leave() -> None:
+        waiting = asyncio.create_task(threads.slow(is_released.wait, 30))
+        await asyncio.sleep(0)
+        waiting.cancel()
+
+    asyncio.run(leave())
+    is_released.set()
+    asyncio.run(threads.close())
+    assert not caplog.records
