@@ -1,8 +1,8 @@
 """Letting clients have their first byte before others have more of theirs.
 
-Threads that hash and write what arrives keep every CPU busy, and give it up to others late, however
-nice they are. So where much arrives at once, they rest while a client waits for a first byte, in
-whichever process. A small file that all processes map says so:
+Threads that hash and write what arrives, from an origin or a medium, keep every CPU busy, and give it
+up to others late, however nice they are. So where much arrives at once, they rest while a client waits
+for a first byte, in whichever process. A small file that all processes map says so:
 
     64 slots   until when threads rest (system-wide monotonic seconds), a slot for each process that says so
 
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec
 
 from proxy.system.mapped_files import map_file
 
@@ -29,7 +30,7 @@ _WORK_BYTES = 512 * 1024
 _REST_S = 0.004
 """After so much work: an origin of the local network still gets some hundred megabytes a second through."""
 
-Receive = Callable[[memoryview], int]
+_Args = ParamSpec("_Args")
 
 
 class FirstBytes:
@@ -61,20 +62,20 @@ class FirstBytes:
             if not self._waiting:
                 self._write(0.0)
 
-    def resting(self, receive: Receive) -> Receive:
-        """Return what receives as `receive` does, and has its thread rest when that has done much."""
+    def resting(self, work: Callable[_Args, int]) -> Callable[_Args, int]:
+        """Return what does as `work` does, which says how many bytes it has done, and has its thread rest."""
 
-        def receive_after_rest(buffer: memoryview) -> int:
+        def work_after_rest(*args: _Args.args, **named: _Args.kwargs) -> int:
             worked_bytes = getattr(self._of_thread, "worked_bytes", 0)
             if worked_bytes >= _WORK_BYTES:
                 worked_bytes = 0
                 if self._are_waited_for():
                     self._sleep(_REST_S)
-            count = receive(buffer)
+            count = work(*args, **named)
             self._of_thread.worked_bytes = worked_bytes + count
             return count
 
-        return receive_after_rest
+        return work_after_rest
 
     def close(self) -> None:
         """Let go of the file."""

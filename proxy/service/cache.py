@@ -8,6 +8,7 @@ from proxy.digest import Digest
 from proxy.documents.documents import Documents
 from proxy.documents.generation import Edition, Generation
 from proxy.documents.reading import Reading
+from proxy.fills.first_bytes import FirstBytes
 from proxy.fills.flights import Flights
 from proxy.fills.pace import Pace
 from proxy.recordings.recorder import Recorder
@@ -46,6 +47,11 @@ class Cache:
         """Which requests must not be fetched for."""
         self.recorder = recorder
         """Notes what clients ask for, while somebody wants that recorded."""
+
+    @property
+    def first_bytes(self) -> FirstBytes:
+        """Says to threads that hash much when they are to rest."""
+        return self._flights.facilities.first_bytes
 
     async def refresh(self, mirror: str, *, accept_older: bool = False) -> str | None:
         """Check a mirror with its origins now; return why they did not confirm its lists, or None.

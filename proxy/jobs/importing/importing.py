@@ -69,7 +69,7 @@ class Import:
         forced, hold_s = order.activates, order.hold_s
         self._activation = Activation(cache, origins, self.report, hold_s, is_forced=forced)
         self._examiner = Examiner(cache, operators, self._activation, accepts_older=order.accepts_older)
-        self._taking = Taking(cache.storage, progress, self.report.taken)
+        self._taking = Taking(cache.storage, cache.first_bytes, progress, self.report.taken)
 
     async def take(self, layouts: Sequence[Layout]) -> None:
         """Take what is in some bundles, or parts of them, and serve what is complete.

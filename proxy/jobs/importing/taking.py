@@ -14,6 +14,7 @@ from proxy.bundles.reading.errors import ArchiveCut, ArchiveRefused, MediumFault
 from proxy.bundles.reading.layouts import Blob
 from proxy.digest import DigestMismatch, SizeMismatch
 from proxy.fills.errors import NoRoom
+from proxy.fills.first_bytes import FirstBytes
 from proxy.fills.write_back import WriteBack
 from proxy.jobs.importing.commits import CommitsInFlight
 from proxy.jobs.importing.taken import Taken
@@ -35,8 +36,9 @@ _MOST_BUSY_POLLS = 50
 class Taking:
     """Takes the blobs of one import."""
 
-    def __init__(self, storage: Storage, progress: Progress, taken: Taken) -> None:
+    def __init__(self, storage: Storage, first_bytes: FirstBytes, progress: Progress, taken: Taken) -> None:
         """Note in `taken` what comes of them."""
+        self._first_bytes = first_bytes
         self.taken = taken
         self._storage = storage
         self._threads = storage.threads
@@ -101,12 +103,13 @@ class Taking:
         if here_bytes:
             self._progress.moved(item.path, here_bytes)
         write_back = WriteBack(incoming, self._threads)
+        read = self._first_bytes.resting(blob.read_into)
         try:
             if here_bytes:
                 await self._threads.disk(blob.skip, here_bytes)
             while incoming.length_bytes < item.size_bytes:
                 before = incoming.length_bytes
-                await outcome(self._threads.begin_draw(incoming.draw, blob.read_into, _AT_ONCE_BYTES))
+                await outcome(self._threads.begin_draw(incoming.draw, read, _AT_ONCE_BYTES))
                 if incoming.length_bytes == before:
                     break
                 self._progress.moved(item.path, incoming.length_bytes - before)

@@ -9,6 +9,7 @@ from functools import partial
 
 from proxy.digest import Digest
 from proxy.fills.errors import NoRoom
+from proxy.fills.first_bytes import FirstBytes
 from proxy.jobs.importing.commits import CommitsInFlight
 from proxy.jobs.trees.folder import Adopting, Changed, TreeFolder
 from proxy.jobs.trees.matching import Candidate, Matched, Wanted
@@ -28,9 +29,15 @@ class Adopter:
     """Takes the files of one tree, and notes in the report what becomes of each."""
 
     def __init__(
-        self, storage: Storage, folder: TreeFolder, report: TreeImportReport, progress: Progress
+        self,
+        storage: Storage,
+        first_bytes: FirstBytes,
+        folder: TreeFolder,
+        report: TreeImportReport,
+        progress: Progress,
     ) -> None:
         self._storage = storage
+        self._first_bytes = first_bytes
         self._threads = storage.threads
         self._folder = folder
         self._report = report
@@ -68,7 +75,7 @@ class Adopter:
         """Hash a file, and have it kept if it is wanted; return what it is, and what it should be."""
         named = [candidate.item] if candidate.is_named else []
         try:
-            adopting = await self._folder.adopt(candidate.entry, self._storage.store)
+            adopting = await self._folder.adopt(candidate.entry, self._storage.store, self._first_bytes)
         except (Changed, FileNotFoundError):
             self._leave(candidate, Kind.CHANGED)
             return named

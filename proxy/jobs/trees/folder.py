@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from proxy.bundles.oci import LAYOUT_PATH
+from proxy.fills.first_bytes import FirstBytes
 from proxy.sources.carried.origin import CarriedOrigin
 from proxy.sources.carried.origin import Reader as DocumentReader
 from proxy.sources.errors import OriginOverdid, OriginUnreachable
@@ -76,13 +77,13 @@ class TreeFolder:
         """The canonical paths in `streams/`."""
         return [path for path in self._by_name if path.startswith("streams/")]
 
-    async def adopt(self, entry: Entry, store: WriteStore) -> "Adopting":
+    async def adopt(self, entry: Entry, store: WriteStore, first_bytes: FirstBytes) -> "Adopting":
         """Begin to hash a file, to become a blob. Raises Changed, OSError and TreeFault."""
 
         def begin() -> Adopting:
             fd = self._open(entry)
             try:
-                return Adopting(fd, store.adopt(fd), self._reader)
+                return Adopting(fd, store.adopt(fd), first_bytes, self._reader)
             except BaseException:
                 os.close(fd)
                 raise
@@ -150,8 +151,9 @@ class TreeFolder:
 class Adopting:
     """A file of the folder that is being hashed."""
 
-    def __init__(self, fd: int, adoption: Adoption, reader: Reader) -> None:
+    def __init__(self, fd: int, adoption: Adoption, first_bytes: FirstBytes, reader: Reader) -> None:
         self.adoption = adoption
+        self._step = first_bytes.resting(adoption.step)
         self._fd = fd
         self._reader = reader
         self._using = threading.Lock()
@@ -161,7 +163,7 @@ class Adopting:
         """Hash for a moment; return how many bytes that were, 0 at the end. Blocks."""
         until, total = time.monotonic() + _TURN_S, 0
         with self._using:
-            while self._fd >= 0 and (count := self.adoption.step()):
+            while self._fd >= 0 and (count := self._step()):
                 total += count
                 if time.monotonic() >= until:
                     break

@@ -104,7 +104,7 @@ class TreeImport:
         }
         await self._make_sure_of_room(matched)
         await self._threads.ledger(self._storage.pins.pin_all, self._pin, wanted_digests)
-        adopter = Adopter(self._storage, self._folder, self.report, self._progress)
+        adopter = Adopter(self._storage, self._cache.first_bytes, self._folder, self.report, self._progress)
         taken = await adopter.take(matched, wanted)
         meant = selected if selected is not None else [*matched.held, *matched.damaged, *taken]
         if edition is not None:

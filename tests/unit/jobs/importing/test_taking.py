@@ -16,6 +16,7 @@ from support.transfers import run_process
 from proxy.bundles.reading.layouts import Blob
 from proxy.bundles.reading.streams import FileStream
 from proxy.digest import digest_of
+from proxy.fills import first_bytes
 from proxy.jobs.importing.commits import COMMITS_AT_ONCE
 from proxy.jobs.importing.taken import Taken
 from proxy.jobs.importing.taking import Taking
@@ -67,7 +68,9 @@ async def test_no_commit_is_forgotten_when_two_readers_wait_for_one(
     blobs = [b"%03d" % number for number in range(COMMITS_AT_ONCE + 2)]
     async with run_process(tmp_path / "data", origin) as process:
         taken = Taken()
-        taking = Taking(replace(process.storage, threads=threads), Unwatched(), taken)
+        taking = Taking(
+            replace(process.storage, threads=threads), process.facilities.first_bytes, Unwatched(), taken
+        )
 
         for data in blobs[:COMMITS_AT_ONCE]:
             await take(taking, tmp_path, data)
@@ -97,7 +100,9 @@ async def test_who_waits_when_a_commit_fails_lets_go_of_its_own_blob(
 ) -> None:
     blobs = [b"%03d" % number for number in range(COMMITS_AT_ONCE + 1)]
     async with run_process(tmp_path / "data", origin) as process:
-        taking = Taking(replace(process.storage, threads=threads), Unwatched(), Taken())
+        taking = Taking(
+            replace(process.storage, threads=threads), process.facilities.first_bytes, Unwatched(), Taken()
+        )
         for data in blobs[:-1]:
             await take(taking, tmp_path, data)
         waiting = asyncio.create_task(take(taking, tmp_path, blobs[-1]))
@@ -114,3 +119,19 @@ async def test_who_waits_when_a_commit_fails_lets_go_of_its_own_blob(
         for number in range(2, COMMITS_AT_ONCE + 1):
             threads.gates[number].set()
         await taking.stop()
+
+
+async def test_clients_that_wait_for_a_first_byte_come_before_a_medium(
+    tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_bytes, "_WORK_BYTES", 1)
+    async with run_process(tmp_path / "data", origin) as process:
+        waiting, rests_s = process.facilities.first_bytes, list[float]()
+        waiting._clock, waiting._sleep = (lambda: 1000.0), rests_s.append
+        taking = Taking(process.storage, waiting, Unwatched(), Taken())
+        await take(taking, tmp_path, b"one")
+        assert not rests_s
+        with waiting.waited_for():
+            await take(taking, tmp_path, b"two")
+        await taking.finish()
+    assert rests_s

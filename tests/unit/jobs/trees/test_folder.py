@@ -10,6 +10,8 @@ import pytest
 from support.memory_store import MemoryAdoption, MemoryStore
 
 from proxy.digest import digest_of
+from proxy.fills import first_bytes
+from proxy.fills.first_bytes import FirstBytes
 from proxy.jobs.trees.folder import Adopting, Changed, TreeFolder
 from proxy.sources.document import Validators
 from proxy.sources.errors import OriginOverdid, OriginUnreachable
@@ -50,9 +52,25 @@ async def folder(root: Path) -> AsyncIterator[TreeFolder]:
     folder.close()
 
 
-async def adopted(folder: TreeFolder, store: MemoryStore) -> Adopting:
+async def adopted(folder: TreeFolder, store: MemoryStore, waiting: FirstBytes | None = None) -> Adopting:
     (entry,) = (one for one in folder.entries if one.path == "squashfs")
-    return await folder.adopt(entry, store)
+    nobody = await asyncio.to_thread(FirstBytes, folder.root.parent / "boards" / "first-bytes")
+    return await folder.adopt(entry, store, waiting or nobody)
+
+
+async def test_clients_that_wait_for_a_first_byte_come_before_a_tree(
+    folder: TreeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_bytes, "_WORK_BYTES", 1)
+    rests_s = list[float]()
+    waiting = await asyncio.to_thread(FirstBytes, tmp_path / "board", lambda: 1000.0, rests_s.append)
+    adopting = await adopted(folder, MemoryStore(), waiting)
+    with waiting.waited_for():
+        while await folder.hash_on(adopting):
+            pass
+    assert rests_s
+    await adopting.end()
+    waiting.close()
 
 
 async def test_a_file_is_hashed_a_moment_at_a_time(folder: TreeFolder) -> None:
