@@ -8,10 +8,7 @@ A reservation lasts as long as the partial file does. One that cannot be read co
 what has arrived. All methods block, and raise LedgerUnavailable.
 """
 
-import functools
-import os
 from collections.abc import Collection, Container, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from proxy.digest import Digest, is_digest
@@ -19,34 +16,13 @@ from proxy.store.blob_records import BlobRecords
 from proxy.store.eviction_order import IdlePartial
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
+from proxy.store.processes import Process
 from proxy.store.proofs import Proofs
 from proxy.store.protocols import PruneStore
 from proxy.store.records import Kind, of_blobs
 from proxy.store.schema import Count, Moment, Row, Schema, Unreadable
 
 _SHORTEST_RATE_S = 0.1
-_STARTED_FIELD = 19
-"""Of /proc/PID/stat, counted from the state after the name."""
-
-
-class _Process(Row, frozen=True):
-    """What tells a process from a later one of the same id."""
-
-    pid: Count
-    started_ticks: Count
-    """Since the machine's start; 0 when there is no such process."""
-
-    @classmethod
-    def of(cls, pid: int) -> "_Process":
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return cls(pid, 0)
-        return cls(pid, int(stat.rpartition(")")[2].split()[_STARTED_FIELD]))
-
-    @property
-    def is_alive(self) -> bool:
-        return self == _Process.of(self.pid)
 
 
 class _Filling(Row, frozen=True):
@@ -54,13 +30,7 @@ class _Filling(Row, frozen=True):
     size_bytes: Count
     before_bytes: Count
     began_at: Moment
-    process: _Process
-
-
-@functools.lru_cache(1)
-def _this_process(pid: int) -> _Process:
-    """Return this process, whose id is given: it has another one after a fork."""
-    return _Process.of(pid)
+    process: Process
 
 
 _RESERVED = Kind("reserved/", Schema(Count))
@@ -109,7 +79,7 @@ class Reservations:
             more_bytes = size_bytes - reserved.get(digest, 0)
             missing = self._missing(more_bytes, reserved) if more_bytes > 0 else 0
             if missing <= 0:
-                filling = _Filling(label, size_bytes, before_bytes, self._clock(), _this_process(os.getpid()))
+                filling = _Filling(label, size_bytes, before_bytes, self._clock(), Process.own())
                 found = _FILLING.entry(filling, digest)
                 if more_bytes > 0:
                     found |= _RESERVED.entry(size_bytes, digest)

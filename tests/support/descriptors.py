@@ -1,8 +1,12 @@
-"""What a test leaves open of its files: nothing, or the program would run out of descriptors one day."""
+"""What a test leaves open of its files: nothing, or the program would run out of descriptors one day.
+
+And a process that has run out of them.
+"""
 
 import contextlib
 import gc
 import os
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,3 +40,14 @@ def _closes_its_files(tmp_path: Path) -> Iterator[None]:
         gc.collect()  # Statements that an error ended keep a database open as long as its frames are there.
         time.sleep(0.01)
     assert left == [], left
+
+
+@contextlib.contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Have nothing opened by this process, for the length of the context; what is open stays so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

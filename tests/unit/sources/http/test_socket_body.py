@@ -78,6 +78,16 @@ async def received(reply: Reply, into: bytearray, *, is_replaceable: bool = Fals
     return straight_bytes
 
 
+async def received_to(stop: int, reply: Reply, into: bytearray) -> None:
+    """Add a body to `into`, with a read that ends just there."""
+    async for piece in reply.pieces():
+        if isinstance(piece, SocketBody):
+            room = BUFFER[: stop - len(into)] or BUFFER
+            into += room[: await asyncio.to_thread(piece.read_into, room)]
+        else:
+            into += piece
+
+
 def open_sockets() -> int:
     links = list(Path("/proc/self/fd").iterdir())
     return sum(link.is_symlink() and str(link.readlink()).startswith("socket:") for link in links)
@@ -266,6 +276,28 @@ async def test_silence_ends_a_body_after_the_stall_timeout(origin: Origin, upstr
     with pytest.raises(OriginUnreachable, match="no byte for 2 s"):
         async with upstream.open("big") as reply:
             await received(reply, body)
+    assert body == DATA[:3_000_000]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault(stall_after=3_000_000), "no byte for 1 s"),
+        (Fault(close_after=3_000_000), "2000000 bytes are missing"),
+        (Fault(cut_after=3_000_000), "reset"),
+    ],
+)
+async def test_an_origin_that_ceases_where_a_read_filled_its_buffer_is_found_out_alike(
+    origin: Origin, meter: Meter, fault: Fault, reason: str
+) -> None:
+    """That read says that there may be more, and the next one that there is not."""
+    origin.fault("big", fault)
+    body = bytearray()
+    async with Sessions(replace(OPTIONS, stall_timeout_s=1)) as sessions, asyncio.timeout(30):
+        upstream = asked_with(sessions, origin, meter)
+        with pytest.raises(OriginUnreachable, match=reason):
+            async with upstream.open("big") as reply:
+                await received_to(3_000_000, reply, body)
     assert body == DATA[:3_000_000]
 
 
