@@ -51,8 +51,9 @@ def _lines(report: Report) -> Iterator[str]:
     for problem, paths in _by_problem(report.taken.unread):
         yield f"INCOMPLETE {_several(paths)}: {problem}"
     taken = report.taken
+    took = "took" if report.forecast is None else "would take"
     yield (
-        f"took {counted(taken.files, 'file')} ({size(taken.bytes)}); "
+        f"{took} {counted(taken.files, 'file')} ({size(taken.bytes)}); "
         f"{counted(taken.held_files, 'file was', 'files were')} here already ({size(taken.held_bytes)})"
     )
     if report.forecast is not None:

@@ -54,6 +54,7 @@ async def test_a_rehearsal_tells_which_waiting_generations_would_be_served_and_w
         [lost.size],
     )
     text = (await commands.run("import", "--dry-run", str(newer_cut))).stdout
+    assert "would take 1 file" in text
     assert "which has waited since" in text
     assert "waits still" in text
 
