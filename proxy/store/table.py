@@ -51,6 +51,13 @@ _UPSERT = (
     " mode = excluded.mode, filename = NULL, value = excluded.value"
 )
 """What diskcache does with a SELECT and then an INSERT or UPDATE for each row."""
+_INDEX = "CREATE UNIQUE INDEX IF NOT EXISTS Cache_key_raw ON Cache(key, raw)"
+"""As diskcache makes it. What tools salvage of a damaged database may lack it."""
+_OLDER_ROWS = (
+    "DELETE FROM Cache WHERE rowid NOT IN"
+    " (SELECT rowid FROM (SELECT rowid, max(store_time) FROM Cache GROUP BY key, raw))"
+)
+"""Of rows of the same key all but the newest (SQLite takes rowid from the row with the maximum)."""
 _SETTINGS = {
     # diskcache drops entries on its own unless told not to.
     "eviction_policy": "none",
@@ -108,11 +115,19 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._database = str(directory / DATABASE)
         make_folder(directory)
         try:
-            super().__init__(str(directory), timeout=PATIENCE_S, disk=_TextDisk, **_SETTINGS)
+            try:
+                self._make(directory)
+            except sqlite3.IntegrityError:
+                self._make_unique(self._sql_retry)
+                self._make(directory)
         except BaseException:
             self.close_all()
             raise
         self._is_made = True
+
+    def _make(self, directory: Path) -> None:
+        """Make what the database lacks. Raises IntegrityError when rows are there twice."""
+        super().__init__(str(directory), timeout=PATIENCE_S, disk=_TextDisk, **_SETTINGS)
 
     def __repr__(self) -> str:
         state = "stuck" if self._is_stuck else "usable"
@@ -284,8 +299,24 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         rows = [(key, now, expires_at, now, text) for key, text in texts.items()]
         with self._transact() as (execute, _):
             for start in range(0, len(rows), _ROWS_AT_ONCE):
-                some = rows[start : start + _ROWS_AT_ONCE]
-                execute(_UPSERT.format(",".join([_ROW] * len(some))), (*chain(*some),))
+                self._write(execute, rows[start : start + _ROWS_AT_ONCE])
+
+    def _write(self, execute: Callable[..., sqlite3.Cursor], rows: Sequence[tuple[Any, ...]]) -> None:
+        statement, values = _UPSERT.format(",".join([_ROW] * len(rows))), tuple(chain(*rows))
+        try:
+            execute(statement, values)
+        except sqlite3.OperationalError as error:
+            if "ON CONFLICT" not in str(error):
+                raise
+            self._make_unique(execute)
+            execute(statement, values)
+
+    def _make_unique(self, execute: Callable[..., sqlite3.Cursor]) -> None:
+        """Make the index anew by which rows are found, with one row for each key."""
+        dropped = execute(_OLDER_ROWS).rowcount
+        execute(_INDEX)
+        if dropped > 0:
+            self._tell_dropped(dropped, "newer rows have the same keys")
 
     def remove(self, keys: Sequence[str]) -> None:
         """Remove those of the rows that are there; all of them, or none."""
@@ -300,12 +331,10 @@ class Table(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self._sql(f"DELETE FROM Cache WHERE NOT {_LASTS}", _now())  # noqa: S608 - our own words
         dropped = self._sql("DELETE FROM Cache WHERE NOT raw OR typeof(key) != 'text'").rowcount
         if dropped > 0:
-            log.error(
-                "ledger.rows_dropped table=%s rows=%d problem=%s",
-                self._database,
-                dropped,
-                "their keys are not text",
-            )
+            self._tell_dropped(dropped, "their keys are not text")
+
+    def _tell_dropped(self, rows: int, problem: str) -> None:
+        log.error("ledger.rows_dropped table=%s rows=%d problem=%s", self._database, rows, problem)
 
 
 def _now() -> tuple[float, float]:

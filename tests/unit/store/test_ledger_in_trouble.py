@@ -108,6 +108,41 @@ def test_a_ledger_that_somebody_removed_begins_anew(ledger: Ledger, directory: P
         assert BlobRecords(ledger).total_bytes() == 20
 
 
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "opened later"])
+@pytest.mark.parametrize("is_twice", [True, False], ids=["rows twice", "each row once"])
+def test_a_table_whose_index_somebody_lost_gets_another(
+    directory: Path, caplog: pytest.LogCaptureFixture, *, is_open: bool, is_twice: bool
+) -> None:
+    """As by salvaging what a damaged file holds: of what that finds twice the newest counts."""
+    with closing(Ledger(directory)) as first, closing(Ledger(directory)) as second:
+        fill(first)
+        BlobRecords(second).add(TWO, 5)
+        if is_open:
+            lose_index(directory, is_twice=is_twice)
+        first.try_out()
+        BlobRecords(second).touch({ONE: 6.0, TWO: 7.0})
+    if not is_open:
+        lose_index(directory, is_twice=is_twice)
+    with closing(Ledger(directory)) as third:
+        assert BlobRecords(third).used_at([ONE, TWO]) == {ONE: 6.0, TWO: 7.0}
+        assert BlobRecords(third).sizes_and_total([ONE, TWO]) == ({ONE: 10, TWO: 5}, 15)
+        assert BlobRecords(third).count() == len(rows(directory, "blobs")) - 1 == 2
+    told = [message for message in caplog.messages if "ledger.rows_dropped" in message]
+    assert ["rows=3 problem=newer rows" in message for message in told] == [True] * is_twice
+
+
+def lose_index(directory: Path, *, is_twice: bool) -> None:
+    """Lose what holds each key of the blobs to one row, and have older rows of the same keys."""
+    with closing(sqlite3.connect(directory / "blobs" / "cache.db")) as database:
+        database.execute("DROP INDEX Cache_key_raw")
+        if is_twice:
+            database.execute(
+                "INSERT INTO Cache (key, raw, store_time, mode, value)"
+                " SELECT key, raw, store_time - 60, mode, '[99,1.0]' FROM Cache"
+            )
+        database.commit()
+
+
 @pytest.mark.parametrize("table", ["records", "blobs"])
 def test_whether_the_ledger_can_be_written_is_tried_out(ledger: Ledger, directory: Path, table: str) -> None:
     fill(ledger)
