@@ -131,6 +131,21 @@ def test_a_table_whose_index_somebody_lost_gets_another(
     assert ["rows=3 problem=newer rows" in message for message in told] == [True] * is_twice
 
 
+@pytest.mark.parametrize("loss", ["DROP TRIGGER Settings_count_insert", "DELETE FROM Settings"])
+def test_blobs_are_counted_whatever_was_lost_of_their_count(
+    ledger: Ledger, directory: Path, loss: str
+) -> None:
+    """Also after the next start, which makes the count anew, from nothing."""
+    fill(ledger)
+    with closing(sqlite3.connect(directory / "blobs" / "cache.db")) as database:
+        database.execute(loss)
+        database.commit()
+    BlobRecords(ledger).add(TWO, 5)
+    assert BlobRecords(ledger).count() == 2
+    with closing(Ledger(directory)) as later:
+        assert BlobRecords(later).count() == 2
+
+
 def lose_index(directory: Path, *, is_twice: bool) -> None:
     """Lose what holds each key of the blobs to one row, and have older rows of the same keys."""
     with closing(sqlite3.connect(directory / "blobs" / "cache.db")) as database:
