@@ -86,10 +86,15 @@ def _parse(path: Path) -> dict[str, object]:
     except RecursionError:
         problem = "the file is no configuration: its lists or tables are nested too deeply"
     except ValueError as error:
-        problem = (
-            f"the file is no valid TOML: {masked(str(error))}; look there for a missing quote, bracket or ="
-        )
+        problem = f"the file is no valid TOML: {masked(str(error))}; {_remedy(str(error))}"
     raise ConfigError(str(path), [Fault("", problem)])
+
+
+def _remedy(problem: str) -> str:
+    """Say what to look for, by what the TOML reader complains of."""
+    if problem.startswith(("Cannot ", "Duplicate ")):
+        return "that key or [table] is in the file twice: remove one, or put what is below both under one"
+    return "look there for a missing quote, bracket or ="
 
 
 def _as_toml(key: str, value: object) -> object:

@@ -86,7 +86,7 @@ class _Reader:
     """Reads tables below one root, to know where a stray key belongs."""
 
     def __init__(self, root: type[Any], faults: Faults) -> None:
-        self._root_keys = _keys(root)
+        self._root_keys, self._root_hints = _keys(root), get_type_hints(root)
         self._faults = faults
 
     def table(self, kind: type[Any], table: Mapping[str, object], at: str) -> Any:
@@ -112,7 +112,7 @@ class _Reader:
     def _value(self, name: str, hint: Any, raw: object, at: str) -> object:
         if is_dataclass(hint):
             if not isinstance(raw, dict):
-                raise ValueError(f"write a line [{at}] with its keys below it, not {found(raw)}")
+                raise ValueError(f"write {_table(at)}, not {found(raw)}")
             return self.table(_class(hint), raw, at)
         if get_origin(hint) is Mapping:
             return self._mapping(name, hint, raw, at)
@@ -147,14 +147,27 @@ class _Reader:
             return self.table(_class(hint), {}, at) if is_dataclass(hint) else hint()
 
     def _unknown(self, name: str, keys: Mapping[str, Any], at: str) -> str:
-        near = like(name, keys)
+        near = [key for key in keys if name in key.split("_")] or like(name, keys)
         if near:
-            return f'is no known key: did you mean "{near[0]}"?'
+            meant = " or ".join(f'"{key}"' for key in near)
+            return f"is no known key: did you mean {meant}?"
         if at and name in self._root_keys:
-            return (
-                f'does not belong into [{at}]: move "{name}" to the top of the file, above the first [table]'
-            )
+            return self._misplaced(name, keys, at)
         return f"is no known key: remove it, or use one of {', '.join(keys)}"
+
+    def _misplaced(self, name: str, keys: Mapping[str, Any], at: str) -> str:
+        """Say where a key of the root belongs that stands in a table."""
+        field = self._root_keys[name]
+        hint = self._root_hints[field.name]
+        if _is_tables(hint) or is_dataclass(hint):
+            line = _table(name) if is_dataclass(hint) else _expected(field.name, hint)
+            return (
+                f"is a table of its own and no key of {_header(at)}: write {line}, "
+                f"or use one of {', '.join(keys)}"
+            )
+        return (
+            f'does not belong in {_header(at)}: move "{name}" to the top of the file, above the first [table]'
+        )
 
 
 def _scalar(name: str, hint: Any, raw: object) -> object:
@@ -196,7 +209,7 @@ def _path(raw: str, *, nullable: bool) -> Path | None:
 def _expected(name: str, hint: Any) -> str:
     """Return in words what a field takes."""
     if get_origin(hint) is tuple:
-        if is_dataclass(get_args(hint)[0]):
+        if _is_tables(hint):
             return f"[[{name.removesuffix('s')}]] on a line of its own, once for each, with its keys below it"
         return 'a list of texts in quotes and square brackets, such as ["one", "two"]'
     if name.endswith("_bytes_s"):
@@ -204,7 +217,7 @@ def _expected(name: str, hint: Any) -> str:
     if name.endswith("_s"):
         return A_DURATION
     if name.endswith("_bytes"):
-        return f'{A_SIZE} or "unlimited"' if types.NoneType in _options(hint) else A_SIZE
+        return f'{A_SIZE}, or "unlimited"' if types.NoneType in _options(hint) else A_SIZE
     texts: list[str] = []
     words: list[str] = []
     for option in _options(hint):
@@ -227,9 +240,23 @@ def _keys(kind: type[Any]) -> dict[str, Field[Any]]:
 
 
 def _key(name: str, hint: Any) -> str:
-    if get_origin(hint) is tuple and is_dataclass(get_args(hint)[0]):
+    if _is_tables(hint):
         return name.removesuffix("s")
     return name.removesuffix("_bytes_s").removesuffix("_s").removesuffix("_bytes")
+
+
+def _is_tables(hint: Any) -> bool:
+    return get_origin(hint) is tuple and is_dataclass(get_args(hint)[0])
+
+
+def _table(at: str) -> str:
+    """Return in words how a table is written that is there once."""
+    return f"a line [{at}] with its keys below it"
+
+
+def _header(at: str) -> str:
+    """Return the line that a table begins with: "[cache]", "[[mirror]]"."""
+    return f"[[{at[: at.rindex('[')]}]]" if at.endswith("]") else f"[{at}]"
 
 
 def _below(at: str, key: str) -> str:

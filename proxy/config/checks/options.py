@@ -186,7 +186,11 @@ class OptionChecks:
             return keyring
         if "/" not in keyring and not keyring.endswith((".gpg", ".asc", ".kbx", ".pgp")):
             names = ", ".join(f'"{name}"' for name in bundled_keyrings())
-            self._add(at, f"is no bundled keyring: write one of {names}, or the path of a keyring file")
+            self._add(
+                at,
+                f"is no bundled keyring: write one of {names}, "
+                'or the path of a keyring file, such as "./mine"',
+            )
             return keyring
         return str(self._readable(Path(keyring), at))
 

@@ -14,7 +14,10 @@ from proxy.config.load import default_data_dir, find_config_file, load_config
     [
         (b"offline = true\nlimit = 200 GiB", "line 2, column"),
         (b"[cache\n", "look there for a missing quote, bracket or ="),
-        (b"a = 1\na = 2", "no valid TOML"),
+        (b"a = 1\na = 2", "is in the file twice"),
+        (b"[cache]\n[log]\n[cache]\n", "line 3, column 7); that key or [table] is in the file twice"),
+        (b"[[mirror]]\n[mirror]\n", "is in the file twice"),
+        (b"a = { b = 1, b = 2 }\n", "is in the file twice"),
         (b"a = 1\xff", "save it as UTF-8"),
         (b"a = " + b"9" * 5000, "no valid TOML"),
     ],
