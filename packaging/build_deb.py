@@ -2,9 +2,9 @@
 
 python3 packaging/build_deb.py TARGET [--version VERSION]
 
-Needs debhelper and python3-venv, and PyPI; $DEBFULLNAME and $DEBEMAIL say who builds. The version gets
-the distribution as its suffix, so that packages for several can lie in one archive, and an upgrade of the
-distribution finds the newer one.
+Needs debhelper, python3-venv, PyPI and, in a checkout, git; $DEBFULLNAME and $DEBEMAIL say who builds. The
+version gets the distribution as its suffix, so that packages for several can lie in one archive, and an
+upgrade of the distribution finds the newer one.
 """
 
 import argparse

@@ -28,9 +28,15 @@ def typed_again(arguments: Sequence[str], environ: Mapping[str, str]) -> str:
     return f"sudo {typed}" if by_sudo == " ".join(arguments[1:]).split(" ") and by_sudo else typed
 
 
+def program() -> str:
+    """Return how a person calls this program from a shell: by its name if one of that name is found."""
+    name = Path(sys.argv[0]).name
+    return name if shutil.which(name) else shlex.join(_program(sys.argv[0]))
+
+
 def _program(path: str) -> list[str]:
     """Return how the program was called: by its name if that finds it."""
     if Path(path).name == "__main__.py":
         return [sys.executable, "-m", "proxy"]
     name = Path(path).name
-    return [name] if shutil.which(name) in {path, None} else [path]
+    return [name] if shutil.which(name) == path else [path]

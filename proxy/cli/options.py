@@ -66,7 +66,7 @@ def _tell_if_new(_: click.Context, __: click.Parameter, value: Path | None) -> P
         if value is not None:
             value.lstat()
     except FileNotFoundError:
-        click.echo(f"note: there was no folder {value}; it is made now", err=True)
+        click.echo(f"note: there is no folder {value} yet; it will be made", err=True)
     except OSError:
         pass  # Whoever opens it tells.
     return value

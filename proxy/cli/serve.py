@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from proxy import __version__
+from proxy.cli.going_on import program
 from proxy.cli.options import GivenPath, config_option, data_dir_option, load, read_config
 from proxy.cli.owner import become_owner, warn_of_strangers
 from proxy.config.advice.exposure import exposures
@@ -151,7 +152,7 @@ def _banner(config: Config, listeners: Listeners, odd: Sequence[str]) -> str:
     if secure is not None:
         url = _reachable("https", secure)
         lines += [
-            "  sstream-proxy connect lxd cache --mirror NAME",
+            f"  {program()} connect lxd cache --mirror NAME",
             f"or by hand: lxc remote add cache {url}/MOUNT/ --protocol simplestreams",
         ]
     else:
@@ -169,7 +170,7 @@ def _maas_lines(config: Config, base: str) -> list[str]:
     keyring = _MAAS_KEYRINGS.get(mirror.keyring, mirror.keyring)
     return [
         "Make MAAS use it, on this machine; it shows what it will change, and asks:",
-        "  sstream-proxy connect maas http://MAAS:5240/MAAS --key-file KEY",
+        f"  {program()} connect maas http://MAAS:5240/MAAS --key-file KEY",
         "or by hand (the keyring is a file on the region controller):",
         f"  maas admin boot-sources create url={base}{mirror.mount} \\",
         f"    keyring_filename={keyring}",

@@ -12,12 +12,17 @@ import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Self
 
 from proxy.config.addresses import covers, join_address
 from proxy.errors import ProxyError
 
 _BACKLOG = 1024
+_FIRST_FREE_PORT = 1024
+_PRIVILEGED = (
+    f"ports below {_FIRST_FREE_PORT} are for root and for those with the capability CAP_NET_BIND_SERVICE, "
+    "which low-ports.conf gives the service"
+)
 
 Address = tuple[str, int]
 """Host and port, as a configuration names them."""
@@ -27,10 +32,17 @@ class CannotListen(ProxyError):
     """An address that cannot be bound."""
 
     def __init__(self, address: Address, problem: str) -> None:
-        shown = join_address(address)
         super().__init__(
-            f"cannot listen on {shown}: {problem}; choose another with --listen or [admin] listen"
+            f"cannot listen on {join_address(address)}: {problem}; choose another: listen or [admin] listen "
+            "in the configuration, or --listen"
         )
+
+    @classmethod
+    def of(cls, address: Address, error: OSError) -> Self:
+        """Return what the system said about an address."""
+        if error.errno == errno.EACCES and 0 < address[1] < _FIRST_FREE_PORT:
+            return cls(address, f"{_said(error)}: {_PRIVILEGED}")
+        return cls(address, _said(error))
 
 
 class BoundPorts:
@@ -68,7 +80,7 @@ class BoundPorts:
             try:
                 one.listen(_BACKLOG)
             except OSError as error:
-                raise CannotListen(address, _said(error)) from error
+                raise CannotListen.of(address, error) from error
 
     def keep(self, sockets: Collection[socket.socket]) -> None:
         """Close all others, for every process that has them open."""
@@ -112,7 +124,7 @@ def _bound(address: Address, name: Any, leaving: Collection[socket.socket]) -> s
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             _bind_beside(one, name, leaving)
         except OSError as error:
-            raise CannotListen(address, _said(error)) from error
+            raise CannotListen.of(address, error) from error
         stack.pop_all()
         return one
 

@@ -57,6 +57,10 @@ _ADVICE_FOR = {
     ),
 }
 _UNKNOWN_CAUSE_ADVICE = "check the network, the origin, and the mirror's keyring"
+_OFFLINE_ADVICE = (
+    "take them in by `sstream-proxy import`, or go online until they are here: `sstream-proxy offline off`, "
+    "or, if the configuration or `serve --offline` says so, change that"
+)
 _HELD_BACK_ADVICE = (
     "another origin's, which has all lists, is served meanwhile; "
     "the newer one is taken once it is whole, or after [freshness] hold_back"
@@ -153,7 +157,7 @@ def _of_checks(subject: str, mirror: dict[str, Any], *, is_offline: bool) -> Ite
     is_ready, last = mirror["is_ready"], mirror["last_problem"]
     if is_offline and not is_ready:
         text = "has no verified lists, and none can be fetched while the proxy is offline"
-        yield Problem(subject, "error", text, "go online until they are here: sstream-proxy offline off")
+        yield Problem(subject, "error", text, _OFFLINE_ADVICE)
     elif mirror["failures"] and mirror.get("is_local"):
         text = f"cannot take new lists, which is this machine's fault: {last}"
         yield Problem(subject, "warning" if is_ready else "error", text, _ADVICE_FOR["local"])

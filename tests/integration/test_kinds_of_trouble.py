@@ -207,6 +207,8 @@ async def test_offline_without_lists_is_told_as_that(tmp_path: Path, mirror: Mir
         told = await first_problem(proxy)
     assert "none can be fetched while the proxy is offline" in told["text"]
     assert "offline off" in told["advice"]
+    assert "sstream-proxy import" in told["advice"]
+    assert "the configuration" in told["advice"]
 
 
 async def test_a_check_that_fails_while_lists_are_served_is_a_warning_with_the_same_advice(

@@ -295,5 +295,5 @@ async def test_a_data_directory_that_was_not_there_is_told_of(commands: Commands
     first = await commands.run("offline", "on", "--data-dir", str(elsewhere))
     second = await commands.run("offline", "off", "--data-dir", str(elsewhere))
 
-    assert first.stderr.splitlines()[0] == f"note: there was no folder {elsewhere}; it is made now"
+    assert first.stderr.splitlines()[0] == f"note: there is no folder {elsewhere} yet; it will be made"
     assert second.stderr == ""

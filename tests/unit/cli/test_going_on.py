@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.going_on import typed_again
+from proxy.cli.going_on import program, typed_again
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,19 @@ def test_another_program_of_that_name_is_called_by_its_path(
     monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/sstream-proxy")
 
     assert typed_again([str(tmp_path / "sstream-proxy"), "sync"], {}) == f"{tmp_path}/sstream-proxy sync"
+
+
+def test_a_program_that_no_name_finds_is_called_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has typed `.venv/bin/sstream-proxy` has none of that name on the path."""
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/sstream-proxy", "sync"])
+
+    assert typed_again(sys.argv, {}) == ".venv/bin/sstream-proxy sync"
+    assert program() == ".venv/bin/sstream-proxy"
+
+
+def test_what_a_package_has_wrapped_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(sys, "argv", ["/usr/lib/sstream-proxy/bin/sstream-proxy", "serve"])
+
+    assert program() == "sstream-proxy"
