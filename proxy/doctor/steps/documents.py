@@ -158,10 +158,10 @@ def _clock(context: Context, exchange: Exchange) -> list[Any]:
         said = parsedate_to_datetime(exchange.header("Date")).timestamp()
     except (ValueError, TypeError, OverflowError):
         return []
-    # A cache repeats the date of what it holds.
+    # A cache repeats the date of what it holds, or gives its own, beside the age in either case.
     age = exchange.header("Age").strip()
-    said += int(age[:12]) if age.isdigit() else 0
-    by_s = abs(said - context.now())
+    repeated_s = said + (int(age[:12]) if age.isdigit() else 0)
+    by_s = min(abs(moment_s - context.now()) for moment_s in (said, repeated_s))
     if by_s <= _CLOCK_S:
         return []
     return [context.voice.warning("clock", by=duration(by_s), date=exchange.header("Date"), url=exchange.url)]

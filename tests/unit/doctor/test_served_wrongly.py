@@ -1,6 +1,8 @@
 """A good tree behind a server that misbehaves: each fault is found, by name, for the client that meets it."""
 
+import time
 from dataclasses import dataclass
+from email.utils import formatdate
 
 import pytest
 from support.examining import SHORT_S, Doctor, codes, hasty
@@ -145,6 +147,22 @@ async def test_a_good_mirror_has_neither_faults_nor_warnings(
     assert not codes(report), report.findings
     assert codes(report, Severity.WARNING) <= {"stray-chunk"}
     assert report.tried["items"] == report.tried["named_items"] == report.tried["whole_items"] > 20
+
+
+@pytest.mark.parametrize(
+    ("dated_s_ago", "age", "is_wrong"),
+    [(0, "3000", False), (3000, "3000", False), (3000, "0", True), (3000, "90", True), (-3000, "3000", True)],
+)
+async def test_a_cache_may_date_a_reply_by_its_own_clock_or_repeat_the_origins_date(
+    dated_s_ago: int, age: str, is_wrong: bool, mirror_server: Origin, doctor: Doctor
+) -> None:
+    """This proxy gives its own date, and the age of what it last checked."""
+    date = formatdate(time.time() - dated_s_ago, usegmt=True)
+    mirror_server.fault(INDEX, Fault(headers={"Date": date, "Age": age}))
+
+    report = await doctor.examine(mirror_server.url)
+
+    assert ("clock" in codes(report, Severity.WARNING)) == is_wrong, report.findings
 
 
 async def test_a_body_without_end_is_read_to_the_bound(mirror_server: Origin, doctor: Doctor) -> None:
