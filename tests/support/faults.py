@@ -24,6 +24,8 @@ class Fault:
     """Send so many body bytes, then close the connection cleanly, though more was promised."""
     stall_after: int | None = None
     """Send so many body bytes, then nothing until the fault is removed or the client leaves."""
+    trickle_after: int | None = None
+    """Send so many body bytes, and the others one at a time, some hundreds a second."""
     status: int | None = None
     """Answer this status with a short HTML page."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -75,7 +77,12 @@ class Fault:
 
     def body_marks(self) -> list[tuple[int, str]]:
         """List where in the body something happens, in order; a stall comes before a cut."""
-        marks = (("stall", self.stall_after), ("cut", self.cut_after), ("close", self.close_after))
+        marks = (
+            ("trickle", self.trickle_after),
+            ("stall", self.stall_after),
+            ("cut", self.cut_after),
+            ("close", self.close_after),
+        )
         return sorted(((at, name) for name, at in marks if at is not None), key=lambda mark: mark[0])
 
 

@@ -28,6 +28,7 @@ _BLOCK_BYTES = 256 * 1024
 _RATE_STEP_S = 0.02
 _REPEATED_EVERY_S = 0.02
 _HEAD_LIMIT_BYTES = 64 * 1024
+_TRICKLE_BYTES_S = 400.0
 
 
 @dataclass(slots=True)
@@ -267,7 +268,9 @@ class _Delivery:
         self._fault = handle.fault
         self._gone = gone
         self._writer = writer
-        self._started_s = 0.0
+        self._rate_bytes_s = handle.fault.rate_bytes_s
+        self._paced_from = 0.0, 0
+        """When the rate began to hold, and after how many bytes."""
 
     async def send(self) -> None:
         """Send status line, headers and body."""
@@ -279,7 +282,7 @@ class _Delivery:
             await self._repeat(self._fault.endless)
         if self._request.method == "HEAD" or self._answer.status in {204, 304}:
             return
-        self._started_s = asyncio.get_running_loop().time()
+        self._hold_rate(self._fault.rate_bytes_s)
         for mark, event in self._fault.body_marks():
             if mark <= self._answer.length_bytes:
                 await self._send_until(mark)
@@ -322,16 +325,22 @@ class _Delivery:
             raise ConnectionAbortedError("the client is gone")  # uvloop has no such word for it.
         self._writer.write(data)
 
+    def _hold_rate(self, rate_bytes_s: float | None) -> None:
+        """Send no faster than this from now on."""
+        self._rate_bytes_s = rate_bytes_s
+        self._paced_from = asyncio.get_running_loop().time(), self._request.sent_bytes
+
     def _block_bytes(self) -> int:
-        if self._fault.rate_bytes_s is None or self._handle.removed.is_set():
+        if self._rate_bytes_s is None or self._handle.removed.is_set():
             return _BLOCK_BYTES
-        return max(1, min(_BLOCK_BYTES, int(self._fault.rate_bytes_s * _RATE_STEP_S)))
+        return max(1, min(_BLOCK_BYTES, int(self._rate_bytes_s * _RATE_STEP_S)))
 
     async def _pace(self, done: int) -> None:
         """Wait until the rate allows the byte after `done`."""
-        if self._fault.rate_bytes_s is None or self._handle.removed.is_set():
+        if self._rate_bytes_s is None or self._handle.removed.is_set():
             return
-        due_s = self._started_s + done / self._fault.rate_bytes_s
+        began_s, before = self._paced_from
+        due_s = began_s + (done - before) / self._rate_bytes_s
         wait_s = due_s - asyncio.get_running_loop().time()
         if wait_s > 0:
             await any_of(self._handle.removed, self._gone, timeout_s=wait_s)
@@ -347,6 +356,10 @@ class _Delivery:
     async def _happen(self, event: str) -> None:
         """Stall or break off, unless the fault was removed meanwhile."""
         if self._handle.removed.is_set():
+            return
+        if event == "trickle":
+            self._handle.reached.set()
+            self._hold_rate(_TRICKLE_BYTES_S)
             return
         if event == "stall":
             self._handle.reached.set()

@@ -30,6 +30,8 @@ WINDOW_BYTES = 64 * 1024 * 1024
 _TICK_S = 0.03
 _NO_FAILURE_BYTES = 64 * 1024
 """A transfer that brought so much before it broke off is not held against its origin."""
+_MOST_ABANDONED = 8
+"""So many connections in a row that only trickle: it is the origin that has become slow."""
 
 
 class Asking(Protocol):
@@ -69,6 +71,8 @@ class Ahead:
         self._climb: Climb | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._crash: BaseException | None = None
+        self._abandoned = 0
+        """How many transfers in a row only trickled."""
         self._choice = Seats(hosts, self, asking.able)
         self._news = asyncio.Event()
 
@@ -194,6 +198,7 @@ class Ahead:
                 climb.rest(now)
                 self._choice.try_again()
         self._shrink()
+        self._abandon()
         self._fill()
 
     def _seats(self) -> list[Candidate]:
@@ -208,6 +213,14 @@ class Ahead:
         wanted = Counter(self._seats()[:most])
         while connections.transfers and len(connections) > most:
             self._drop(connections.least_wanted(wanted))
+            self._hosts.meter.given_up()
+
+    def _abandon(self) -> None:
+        """Leave the rest of a part that only trickles to a new connection: it would never break off."""
+        trickling = self._connections.trickling()
+        if trickling is not None and self._abandoned < _MOST_ABANDONED:
+            self._abandoned += 1
+            self._drop(trickling)
             self._hosts.meter.given_up()
 
     def _drop(self, transfer: Transfer) -> None:
@@ -241,6 +254,9 @@ class Ahead:
         if left is not None:
             left.is_taken = True
             return left
+        overtaken = self._overtaken()
+        if overtaken is not None:
+            return overtaken
         rate_bytes = connections.usual_rate(candidate)
         window.limit_bytes = min(WINDOW_BYTES, self._hosts.free_memory_bytes(self))
         others = [one.load for one in connections.transfers]
@@ -255,6 +271,18 @@ class Ahead:
         unclaimed_bytes = self._size_bytes - max(start, window.frontier)
         segment = window.claim(next_length(rate_bytes, unclaimed_bytes, others), start)
         return segment or self._split(rate_bytes)
+
+    def _overtaken(self) -> Segment | None:
+        """Take over what a main transfer that has become far slower than the parts would bring late.
+
+        It holds up everything ahead of it, and as long as it trickles, it does not break off.
+        """
+        window, connections = self._window, self._connections
+        if not window.segments or (rate_bytes := connections.lagging_rate) is None:
+            return None
+        main = Load(window.starts_at - window.position, connections.main_rate.rate_bytes)
+        kept = split_offset(main, rate_bytes)
+        return None if kept is None else window.take_over(window.position + kept)
 
     def _split(self, rate_bytes: float) -> Segment | None:
         """Take over the end of what another transfer would bring late."""
@@ -313,5 +341,7 @@ class Ahead:
         if transfer in self._connections.transfers:
             self._connections.transfers.remove(transfer)
             self._window.leave(transfer.segment)
+            if transfer.segment.is_whole:
+                self._abandoned = 0
             self._decide(self._clock())
         self._news.set()

@@ -12,6 +12,13 @@ from proxy.sources.segments.lengths import Load
 from proxy.sources.segments.window import Segment
 
 _RATE_OVER_S = 0.5
+_LAGS_AT_SHARE = 0.25
+"""A main transfer that brings less than this share of what a part does is not slow by chance."""
+_TRICKLE_BYTES = 16 * 1024
+"""A second. Less than this is a fault of a connection, where others of the same item were far faster."""
+_TRICKLES_AT_SHARE = 1 / 64
+_REMEMBERED_S = 20.0
+"""For about so long it matters how fast the best one was."""
 
 
 class Rate:
@@ -59,6 +66,10 @@ class Connections:
         self.transfers: list[Transfer] = []
         """Those of parts."""
         self._last_rate = 0.0
+        self._part_rate = 0.0
+        """What one part brought a second when parts came last."""
+        self._best_rate = 0.0
+        """What the best of all brought of late."""
 
     def __len__(self) -> int:
         return len(self.transfers) + (self.main is not None)
@@ -68,6 +79,12 @@ class Connections:
         """What all bring together in a second."""
         main = self.main_rate.rate_bytes if self.main is not None else 0.0
         return main + sum(one.rate.rate_bytes for one in self.transfers)
+
+    @property
+    def lagging_rate(self) -> float | None:
+        """What a part brings a second, where the main transfer brings far less; else None."""
+        lags = self.main is not None and self.main_rate.rate_bytes < _LAGS_AT_SHARE * self._part_rate
+        return self._part_rate if lags else None
 
     @property
     def have_all_brought_something(self) -> bool:
@@ -86,8 +103,13 @@ class Connections:
 
     def tick(self, seconds: float) -> None:
         """Have all rates take in what has come in the last so many seconds."""
+        self._best_rate *= math.exp(-seconds / _REMEMBERED_S)
         for rate in (self.main_rate, *(one.rate for one in self.transfers)):
             rate.tick(seconds)
+            self._best_rate = max(self._best_rate, rate.rate_bytes)
+        of_parts = [one.rate.rate_bytes for one in self.transfers if one.received_bytes]
+        if of_parts:
+            self._part_rate = sum(of_parts) / len(of_parts)
 
     def lacking(self, wanted: Counter[Candidate]) -> Candidate | None:
         """Return an origin to which there are fewer connections than are wanted."""
@@ -102,6 +124,12 @@ class Connections:
         running = self._at_each()
         too_many = [one for one in self.transfers if running[one.candidate] > wanted[one.candidate]]
         return max(too_many or self.transfers, key=lambda one: one.segment.start)
+
+    def trickling(self) -> Transfer | None:
+        """Return a transfer that has begun, and brings next to nothing while others were far faster."""
+        least_bytes = min(_TRICKLE_BYTES, _TRICKLES_AT_SHARE * self._best_rate)
+        begun = (one for one in self.transfers if one.received_bytes)
+        return next((one for one in begun if one.rate.rate_bytes < least_bytes), None)
 
     def slowest(self, position: int) -> Transfer | None:
         """Return the transfer that will end last, of those that go on beyond a position."""

@@ -171,6 +171,14 @@ class Window:
                 break
             del self._segments[-1]
 
+    def take_over(self, at: int) -> Segment:
+        """Return a new segment that takes over the end of the hole before the first one, from `at` on."""
+        if not self.position <= at < self.starts_at:
+            raise ValueError(f"the hole of {self!r} cannot be taken over at {at}")
+        end = Segment(at, self.starts_at)
+        self._segments.insert(0, end)
+        return end
+
     def split(self, segment: Segment, at: int) -> Segment:
         """Return a new segment that takes over the end of one which is being fetched, from `at` on."""
         if not segment.received <= at < segment.stop:

@@ -248,6 +248,25 @@ async def test_the_connection_that_works_is_not_given_up_for_those_that_never_br
     assert one.counts[0] > 1
 
 
+async def comes_though(trickling: int, after: int, connections: int, folder: Path) -> None:
+    """Check that an item comes whose first transfers never break off, and bring next to nothing."""
+    async with serving(folder, Clock(), 1) as one:
+        one.hosts.connections_per_item = connections
+        one.fault(Fault(rate_bytes_s=RATE, trickle_after=after), times=trickling)
+        assert await one.comes_right(), (trickling, after)
+        assert one.sent_bytes < 1.6 * SIZE, (trickling, after)
+
+
+async def test_connections_that_only_trickle_do_not_hold_an_item_up(tmp_path: Path) -> None:
+    """The main transfer, from its beginning or later, or all that there are: each alone takes hours."""
+    async with asyncio.timeout(60):
+        await asyncio.gather(
+            comes_though(1, 1000, 4, tmp_path),
+            comes_though(1, 3 * MIB, 4, tmp_path),
+            comes_though(3, 2 * MIB, 3, tmp_path),
+        )
+
+
 async def test_what_is_ahead_is_not_lost_when_the_main_transfer_fails_over(two: Several) -> None:
     reading = asyncio.create_task(two.comes_right())
     await two.origins[1].arrived("item")

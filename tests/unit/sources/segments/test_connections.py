@@ -89,3 +89,33 @@ def test_all_have_brought_something_once_the_last_one_has(connections: Connectio
     assert not connections.have_all_brought_something
     connections.transfers[-1].received_bytes = 1
     assert connections.have_all_brought_something
+
+
+def test_the_main_transfer_lags_when_it_brings_far_less_than_parts_did(connections: Connections) -> None:
+    connections.main_rate, connections.transfers = Rate(0.0), connections.transfers[:1]
+    assert connections.lagging_rate is None, "nothing is known of parts"
+    connections.tick(1e-9)
+    assert connections.lagging_rate == pytest.approx(20.0)
+    connections.transfers.clear()
+    assert connections.lagging_rate == pytest.approx(20.0)
+    connections.main_rate = Rate(6.0)
+    assert connections.lagging_rate is None
+    connections.main, connections.main_rate = None, Rate(0.0)
+    assert connections.lagging_rate is None
+
+
+def test_a_part_trickles_where_others_were_far_faster_of_late(connections: Connections) -> None:
+    to_one, first, last = connections.transfers
+    first.rate, to_one.rate, last.rate = Rate(6400.0), Rate(99.0), Rate(0.0)
+    assert connections.trickling() is None, "nothing is known of any"
+    connections.tick(1e-9)
+    assert connections.trickling() is to_one
+    to_one.rate = Rate(101.0)
+    assert connections.trickling() is None, "and what has brought nothing yet may only be late"
+    first.rate = Rate(99.0)
+    assert connections.trickling() is first
+    for _ in range(1000):
+        for one in connections.transfers:
+            one.rate.note(50)
+        connections.tick(1.0)
+    assert connections.trickling() is None, "all have been slow for long"

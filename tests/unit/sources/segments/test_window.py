@@ -142,3 +142,17 @@ def test_whatever_happens_all_bytes_leave_in_order_and_once(seed: int) -> None:
         assert window.position == len(out)
         assert window.claimed_bytes <= max(0, window.frontier - window.position)
     assert out == DATA
+
+
+def test_the_end_of_the_hole_is_taken_over() -> None:
+    window = Window(0, SIZE, SIZE)
+    first = window.claim(LEAST_BYTES, LEAST_BYTES)
+    window.advance(1000)
+    over = window.take_over(1000)
+    assert window.segments == (over, first)
+    assert (over.start, over.stop, window.is_covered) == (1000, LEAST_BYTES, True)
+    receive(over, 10)
+    assert window.takes_over_at == 1000
+    for at in (999, 1000):
+        with pytest.raises(ValueError, match="cannot be taken over"):
+            window.take_over(at)
