@@ -106,7 +106,11 @@ class Actions:
             there = {name for names in pins.names().values() for name in names}
             if name not in there:
                 named = ", ".join(map(repr, sorted(there)))
-                others = f"there are: {named}" if named else "there are no pins at all"
+                others = (
+                    f"there are: {named} (--name says which is meant)"
+                    if named
+                    else "there are no pins at all"
+                )
                 raise NotPossible(f"there is no pin {name!r}; {others}{meant(name, there)}")
             with ledger.transaction():
                 pinned = pins.pinned_by(name)

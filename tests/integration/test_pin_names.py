@@ -49,7 +49,9 @@ async def test_evict_and_unpin_name_the_pins(commands: Commands) -> None:
 
     assert f"kept by the pins {name!r}" in evicted.stderr
     assert unknown.returncode == 1
-    assert f"there is no pin 'no such pin'; there are: {name!r}" in unknown.stderr
+    assert (
+        f"there is no pin 'no such pin'; there are: {name!r} (--name says which is meant)" in unknown.stderr
+    )
     assert let_go.returncode == 0
     assert "1 blob gone" in gone.stdout
 
