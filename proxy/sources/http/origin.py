@@ -221,7 +221,8 @@ class HttpOrigin:
         part = fields.content_range(sent)
         has_parts = response.headers.get("Content-Type", "").lower().startswith("multipart/")
         if part is None or part[0] > offset or has_parts:
-            raise self._misbehaved(f"asked for bytes from {offset} on, it sent {sent!r:.80}")
+            form = " in several parts (multipart/byteranges)" if has_parts else ""
+            raise self._misbehaved(f"asked for bytes from {offset} on, it sent {sent!r:.80}{form}")
         return self._body(arrival, *part)
 
     def _body(self, arrival: Arrival, start: int, total: int | None) -> Reply:

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclo
 from typing import Protocol
 
 from proxy.sources.document import Validators
-from proxy.sources.errors import OriginUnreachable, PartsRefused
+from proxy.sources.errors import OriginGarbled, OriginMisbehaved, OriginUnreachable, PartsRefused
 from proxy.sources.freshness import Freshness
 from proxy.sources.http.errors import OriginStatus
 from proxy.sources.http.reply import Reply
@@ -88,6 +88,11 @@ class HttpPart:
             if error.status in RANGE_REFUSED:
                 raise PartsRefused(self._name, error.problem) from error
             raise
+        except (PartsRefused, OriginGarbled):
+            raise
+        except OriginMisbehaved as error:
+            # It makes sense as HTTP, but not as an answer to what was asked.
+            raise PartsRefused(self._name, error.problem) from error
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         options, position = self._options, self._start

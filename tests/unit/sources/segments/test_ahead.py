@@ -165,6 +165,8 @@ OTHER_ANSWERS = (
     Fault(ignore_range=True),
     Fault(wrong_range=True),
     Fault(range_slice=True),
+    Fault(range_unit="items"),
+    Fault(headers={"Content-Type": "multipart/byteranges; boundary=x"}),
     Fault(range_status=416),
     Fault(total_error=1),
     Fault(headers={"ETag": '"another"'}),
