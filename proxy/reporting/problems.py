@@ -278,7 +278,7 @@ def _of_log(log: dict[str, int]) -> Iterator[Problem]:
 
 def _what_was_wrong(origin: dict[str, Any]) -> str:
     last = origin["last_wrong"]
-    text = f"sent what the lists do not say {times(origin['last_hour']['wrong'])} in the last hour"
+    text = f"sent what the lists do not say, {times(origin['last_hour']['wrong'])} in the last hour"
     if last is not None:
         text += f", last {last['path']}: {last['problem']}"
     return text if origin["distrusted_until"] is None else f"{text}; it is asked last for a while"
