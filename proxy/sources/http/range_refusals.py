@@ -6,7 +6,11 @@ costs that part again, so ranges and the beginning are tried in turn while both 
 """
 
 from proxy.sources.errors import OriginError, OriginUnreachable, WrongLength
-from proxy.sources.http.errors import OriginHungUp
+from proxy.sources.http.errors import OriginHungUp, OriginStatus
+from proxy.sources.http.statuses import OF_THE_MOMENT
+
+_MOST_OF_THE_MOMENT = 4
+"""So often in a row a server is believed that it is busy, and not that it refuses ranges."""
 
 
 class RangeRefusals:
@@ -16,6 +20,8 @@ class RangeRefusals:
         self._is_refused = False
         self._has_hung_up = False
         """Whether a range got no answer once, which may have been an accident."""
+        self._times_busy = 0
+        """How often in a row a range was answered with what has nothing to do with the question."""
 
     def start(self, offset: int) -> int:
         """Return from which byte on to ask for what begins at `offset`."""
@@ -33,6 +39,11 @@ class RangeRefusals:
         if isinstance(error, WrongLength) and is_page:
             # A login page hides the item, whichever part of it is asked for.
             return False
+        if isinstance(error, OriginStatus) and error.status in OF_THE_MOMENT:
+            self._times_busy += 1
+            if self._times_busy < _MOST_OF_THE_MOMENT:
+                return False
+        self._times_busy = 0
         if isinstance(error, OriginUnreachable):
             if not isinstance(error, OriginHungUp):
                 return False

@@ -47,3 +47,16 @@ def test_an_origin_out_of_reach_says_nothing_about_ranges() -> None:
     for _ in range(3):
         assert not refusals.note(50, OriginUnreachable("a", "no connection"), is_page=False)
         assert refusals.start(50) == 50
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_who_is_busy_is_asked_for_the_rest_again_and_only_then_for_all(status: int) -> None:
+    """An item is not to begin again because other transfers have all connections that an origin allows."""
+    refusals, busy = RangeRefusals(), OriginStatus("a", status, "busy")
+    assert [refusals.note(50, busy, is_page=False) for _ in range(5)] == [False, False, False, True, False]
+
+
+def test_who_answers_otherwise_in_between_is_not_busy_all_the_time() -> None:
+    refusals, busy = RangeRefusals(), OriginStatus("a", 503, "busy")
+    errors = [busy, busy, busy, OriginHungUp("a", "it hung up"), busy, busy, busy]
+    assert not any(refusals.note(50, error, is_page=False) for error in errors)
