@@ -203,7 +203,7 @@ class Reservations:
         """Return how many bytes must go before `size_bytes` fit; zero or less means they do."""
         # As a rule all fits even if nothing of what is set aside had arrived: then nobody need look that up.
         reserved_bytes = sum(reserved.values())
-        blob_bytes = 0 if self.limits.limit_bytes is None else self._blobs.total_bytes()
+        blob_bytes = self._blobs.total_bytes()  # Without a limit too: nothing is stored that has no row.
         at_most = self._lacking(size_bytes, reserved_bytes, blob_bytes + reserved_bytes)
         if at_most <= 0:
             return at_most
