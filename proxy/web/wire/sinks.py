@@ -246,7 +246,7 @@ class TlsSink:
 
 
 def _duplicate(one: socket.socket) -> socket.socket:
-    """Return another descriptor of a socket, made without asking the kernel what it is."""
+    """Return a socket of its own for another descriptor of the same connection."""
     return socket.socket(one.family, one.type, one.proto, fileno=os.dup(one.fileno()))
 
 
