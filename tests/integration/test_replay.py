@@ -107,7 +107,7 @@ async def lab(tmp_path: Path, mirror: Mirror, tree: SignedTree, keyring: Path) -
     folder = tmp_path / "a"
     folder.mkdir()
     other = replace(mirror, name="other", mount="/other/")
-    write_config(folder, mirror, other, settings='[cache]\nmin_free = "0"\n')
+    write_config(folder, other, mirror, settings='[cache]\nmin_free = "0"\n')
     clock = Clock()
     clock.advance(3600)  # All is asked for after the recording has begun by the clock of the command.
     async with run_proxy(make_config(folder / "data", mirror), clock) as proxy:
@@ -190,7 +190,8 @@ async def test_a_recorded_run_is_replayed_offline_without_a_miss(
     status, said = await command(lab.folder, "ready", "--lock", str(lab.lock))
     assert status == 0, said
     async with serving(lab.folder, "--lock", str(lab.lock), "--offline") as service:
-        assert "/other/" not in service.banner
+        assert f"{service.base}/other/" not in service.banner
+        assert f"url={service.base}{MOUNT}" in service.banner
         await check_replay(service.base, lab, keyring)
         # No line for each path; what is beyond a mirror's mount is none of the lockfile's.
         lacked = f"test/{lab.items[0].path.replace('noble', 'focal')}"
@@ -323,7 +324,7 @@ async def test_a_recorded_run_is_exported_and_a_lockfile_that_proves_nothing_ref
         "forged": (write_lockfile(forged), kernel.path),
         "foreign": (
             write_lockfile(replace(lockfile, locked=(replace(locked, contents=stranger),))),
-            "of a mirror 'stranger'; here are: test, other. If one of these is the same",
+            "of a mirror 'stranger'; here are: other, test. If one of these is the same",
         ),
         "cut": (lab.lock.read_bytes()[:-40], "no lockfile"),
     }
