@@ -19,8 +19,10 @@ from proxy.cli.options import (
     load,
     option_once,
     selection_options,
+    stored_data_dir_option,
+    tell_if_new,
 )
-from proxy.cli.running import run_with_cache
+from proxy.cli.running import check_stored, run_with_cache
 from proxy.cli.who import operator
 from proxy.config.config import Config
 from proxy.digest import InvalidDigest, parse_digest
@@ -43,7 +45,7 @@ _digest_option = click.option(
 
 def _aimed(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say which blobs are meant."""
-    return config_option(data_dir_option(_digest_option(selection_options(command))))
+    return config_option(stored_data_dir_option(_digest_option(selection_options(command))))
 
 
 @click.command(short_help="Keep a selection from eviction.")
@@ -56,7 +58,9 @@ def pin(name: str, **options: Any) -> None:
       sstream-proxy pin 'release=noble' 'version_name=20250718' --name before-upgrade
       sstream-proxy pin 'path=noble/amd64/20250718/squashfs'
     """  # noqa: D301 - click wants the backspace that \b is
-    _act_on_aim(lambda actions, aim: actions.pin(aim, name), **options)
+    tell_if_new(options["data_dir"])
+    config, aim = _aim(**options)
+    _act(config, lambda actions: actions.pin(aim, name))
 
 
 @click.command(short_help="Let go of a pin.")
@@ -71,7 +75,8 @@ def unpin(name: str, **options: Any) -> None:
 
     Eviction may take those blobs again. `stats` lists the pins.
     """  # noqa: D301 - click wants the backspace that \b is
-    _act_on_aim(lambda actions, aim: actions.unpin(aim, name), may_be_empty=True, **options)
+    config, aim = _aim(**options, may_be_empty=True)
+    _act_on_stored(config, lambda actions: actions.unpin(aim, name))
 
 
 @click.command(short_help="Remove what no pin keeps.")
@@ -84,7 +89,8 @@ def evict(**options: Any) -> None:
 
     It comes back when somebody asks for it.
     """  # noqa: D301 - click wants the backspace that \b is
-    _act_on_aim(lambda actions, aim: actions.evict(aim), **options)
+    config, aim = _aim(**options)
+    _act_on_stored(config, lambda actions: actions.evict(aim))
 
 
 @click.command(short_help="Remove with pins and all memory of it.")
@@ -97,7 +103,8 @@ def purge(**options: Any) -> None:
 
     Pins, partial downloads, and failures go, too: the next client has it fetched anew.
     """  # noqa: D301 - click wants the backspace that \b is
-    _act_on_aim(lambda actions, aim: actions.purge(aim), **options)
+    config, aim = _aim(**options)
+    _act_on_stored(config, lambda actions: actions.purge(aim))
 
 
 @click.command(short_help="Check mirrors with their origins now.")
@@ -131,7 +138,7 @@ def refresh(
 
 @click.command(short_help="Have every stored file hashed again.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 def scrub(config_file: Path | None, data_dir: Path | None) -> None:
     """Have a running server hash every stored file again, at the configured rate.
 
@@ -140,7 +147,7 @@ def scrub(config_file: Path | None, data_dir: Path | None) -> None:
 
     What is damaged is set aside and fetched again. `stats` tells how far it is.
     """  # noqa: D301 - click wants the backspace that \b is
-    _act(load(config_file, data_dir=data_dir), lambda actions: actions.scrub())
+    _act_on_stored(load(config_file, data_dir=data_dir), lambda actions: actions.scrub())
 
 
 @click.command(short_help="Stop asking origins, or ask them again.")
@@ -158,15 +165,15 @@ def offline(config_file: Path | None, data_dir: Path | None, state: str) -> None
     _act(load(config_file, data_dir=data_dir), lambda actions: actions.offline(on=state == "on"))
 
 
-def _act_on_aim(
-    act: Callable[[Actions, Aim], Awaitable[Done]],
+def _aim(
     *,
     config_file: Path | None,
     data_dir: Path | None,
     asked: Asked,
     digests: tuple[str, ...],
     may_be_empty: bool = False,
-) -> None:
+) -> tuple[Config, Aim]:
+    """Return the configuration, and which blobs are meant. Raises UsageFault."""
     config = load(config_file, data_dir=data_dir)
     if not asked.is_selecting and not digests and not may_be_empty:
         raise UsageFault("say which items are meant: filters such as 'release=noble', or --digest")
@@ -178,7 +185,12 @@ def _act_on_aim(
         )
     except InvalidDigest as error:
         raise UsageFault(str(error)) from error
-    _act(config, lambda actions: act(actions, aim))
+    return config, aim
+
+
+def _act_on_stored(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:
+    check_stored(config)
+    _act(config, act)
 
 
 def _act(config: Config, act: Callable[[Actions], Awaitable[Done]]) -> None:

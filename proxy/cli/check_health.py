@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from proxy.cli.options import GivenPath, config_option, load, option_once
-from proxy.cli.running import run_with_cache
+from proxy.cli.options import GivenPath, config_option, load, option_once, stored_data_dir_option
+from proxy.cli.running import run_with_stored
 from proxy.config.quantities import parse_duration, parse_size
 from proxy.doctor.bounds import MIB, Bounds
 from proxy.doctor.exchange import Ask, Exchange, Patience
@@ -87,9 +87,7 @@ def _percent(text: object) -> float:
 @click.command("check-health", cls=Plugin, short_help="Say how it is, for Nagios and the like.")
 @click.argument("url", required=False, metavar="[URL]")
 @config_option
-@click.option(
-    "--data-dir", type=GivenPath(path_type=Path), help="Where images, and the records of them, are kept."
-)
+@stored_data_dir_option
 @click.option("--mirror", "mirrors", multiple=True, metavar="NAME", help="It has to be there and have lists.")
 @option_once("--index-age", type=_Limit(parse_duration), help="Age of an index, such as 10d,30d.")
 @option_once(
@@ -150,8 +148,6 @@ def _end(found: Health) -> NoReturn:
 def _local_stats(config_file: Path | None, data_dir: Path | None) -> dict[str, Any]:
     is_offline = load(config_file, data_dir=data_dir).offline
     config = load(config_file, data_dir=data_dir, offline=True)
-    if not config.data_dir.is_dir():
-        raise click.ClickException(f"there is no data directory {config.data_dir}")
 
     async def work(cache: Cache) -> dict[str, Any]:
         # Looking asks no origin; that does not make the proxy one that asks none.
@@ -160,7 +156,7 @@ def _local_stats(config_file: Path | None, data_dir: Path | None) -> dict[str, A
         )
         return (await observer.snapshot()).stats
 
-    return run_with_cache(config, work)
+    return run_with_stored(config, work)
 
 
 def _asked(

@@ -12,11 +12,11 @@ from proxy.cli.options import (
     GivenPath,
     UsageFault,
     config_option,
-    data_dir_option,
     grouped,
     load,
     option_once,
     selection_options,
+    stored_data_dir_option,
 )
 from proxy.cli.selecting import Select, selected_by, selected_by_lock, selected_by_recording
 from proxy.config.config import Config
@@ -56,7 +56,7 @@ class TreeOptions:
 
 @click.command(short_help="Write a selection to be carried to another site.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @selection_options
 @grouped(
     "instead",

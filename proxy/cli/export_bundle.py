@@ -19,7 +19,7 @@ from proxy.cli.known import earlier_bundle, known_there
 from proxy.cli.options import GivenPath, UsageFault, grouped, option_once
 from proxy.cli.progress import open_progress
 from proxy.cli.root_writer import open_places
-from proxy.cli.running import COMPLETE, PARTIAL, run_with_cache
+from proxy.cli.running import COMPLETE, PARTIAL, check_stored, run_with_cache
 from proxy.cli.selecting import Select
 from proxy.config.config import Config
 from proxy.config.quantities import parse_size
@@ -144,6 +144,7 @@ def export_bundle(
     to, like = options.to, options.like
     known = known_there(options.since)
     earlier = None if like is None else earlier_bundle(like)
+    check_stored(config)
     signer = None if options.sign is None else Signer.of(options.sign, os.environ)
     output = ExportOutput(as_json=as_json, to_errors=to == PIPE)
 

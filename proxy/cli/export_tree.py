@@ -6,7 +6,7 @@ import click
 
 from proxy.cli.going_on import go_on_text
 from proxy.cli.progress import open_progress
-from proxy.cli.running import COMPLETE, PARTIAL, Refused, run_with_cache
+from proxy.cli.running import COMPLETE, PARTIAL, Refused, check_stored, run_with_cache
 from proxy.cli.selecting import Select
 from proxy.cli.show import tell
 from proxy.config.config import Config
@@ -32,6 +32,7 @@ def export_tree(
     as_json: bool,
 ) -> int:
     """Write what is selected as a tree, of several mirrors each below its name; return the exit code."""
+    check_stored(config)
 
     async def work(cache: Cache) -> int:
         check_folder(folder, config.data_dir)

@@ -10,17 +10,19 @@ from proxy.cli.options import (
     UsageFault,
     chosen_mirrors,
     config_option,
-    data_dir_option,
     load,
     option_once,
+    stored_data_dir_option,
+    tell_if_new,
 )
+from proxy.cli.running import check_stored
 from proxy.cli.who import operator
 from proxy.jobs.importing.importing import Order
 
 
 @click.command("import", short_help="Take in what was carried here by hand.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @click.argument("paths", nargs=-1, type=GivenPath(path_type=str, allow_dash=True), metavar="PATH...")
 @option_once(
     "--tree",
@@ -96,6 +98,7 @@ def import_(
             raise UsageFault("--keyring and --ignore-signature are for bundles: a tree has no such signature")
         from proxy.cli.import_tree import import_tree  # noqa: PLC0415 - late: bundles need nothing of trees
 
+        tell_if_new(data_dir)
         raise SystemExit(
             import_tree(
                 config,
@@ -114,6 +117,10 @@ def import_(
         raise UsageFault("say what is to be taken: bundles that export wrote, or --tree DIR, or --waiting")
     if mirror is not None:
         chosen_mirrors(config, (mirror,))
+    if waiting:
+        check_stored(config)
+    elif not dry_run:
+        tell_if_new(data_dir)
     order = Order(
         renamed=mirror,
         accepts_older=accept_older,

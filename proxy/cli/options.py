@@ -60,24 +60,31 @@ config_option = click.option(
 )
 
 
-def _tell_if_new(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
-    """Tell of a folder that is not there: with a typing error, nothing that is meant is in it."""
+def tell_if_new(data_dir: Path | None) -> None:
+    """Tell of a named folder that is not there: with a typing error, nothing that is meant is in it."""
     try:
-        if value is not None:
-            value.lstat()
+        if data_dir is not None:
+            data_dir.lstat()
     except FileNotFoundError:
-        click.echo(f"note: there is no folder {value} yet; it will be made", err=True)
+        click.echo(f"note: there is no folder {data_dir} yet; it will be made", err=True)
     except OSError:
         pass  # Whoever opens it tells.
+
+
+def _told_if_new(_: click.Context, __: click.Parameter, value: Path | None) -> Path | None:
+    tell_if_new(value)
     return value
 
 
-data_dir_option = click.option(
-    "--data-dir",
-    type=GivenPath(path_type=Path),
-    callback=_tell_if_new,
-    help="Where images, and the records of them, are kept.",
-)
+def _data_dir_option(**how: Any) -> Extension:
+    what = "Where images, and the records of them, are kept."
+    return click.option("--data-dir", type=GivenPath(path_type=Path), help=what, **how)
+
+
+data_dir_option = _data_dir_option(callback=_told_if_new)
+"""For commands that make the data directory."""
+stored_data_dir_option = _data_dir_option()
+"""For commands that only look at what is stored, or that know later whether they do."""
 
 offline_option = click.option(
     "--offline", is_flag=True, default=None, help="Use what is in the cache; never ask upstream."

@@ -10,13 +10,14 @@ from proxy.cli.options import (
     Asked,
     UsageFault,
     config_option,
-    data_dir_option,
     load,
     offline_option,
     option_once,
     selection_options,
+    stored_data_dir_option,
+    tell_if_new,
 )
-from proxy.cli.running import run_with_cache
+from proxy.cli.running import check_stored, run_with_cache
 from proxy.jobs.choosing import choose_items
 from proxy.jobs.selection import Selection
 from proxy.readable import printable, size
@@ -32,7 +33,7 @@ _TOO_WIDE = re.compile(r"%(\([^)]*\))?[#0 +-]*\d{5,}")
 
 @click.command(short_help="List what the verified lists name.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @offline_option
 @selection_options
 @click.option("--json", "as_json", is_flag=True, help="Write a list of flat objects.")
@@ -57,6 +58,10 @@ def query(
     selection, names = asked.selection(), asked.of_mirrors(config)
     if form is not None and _TOO_WIDE.search(form):
         raise UsageFault(f"--format {form!r} has a width of more than 4 digits")
+    if config.offline:
+        check_stored(config)
+    else:
+        tell_if_new(data_dir)
     rows = run_with_cache(config, lambda cache: _rows(cache, names, selection))
     if as_json:
         click.echo(json.dumps(rows, indent=1))

@@ -13,12 +13,12 @@ from proxy.cli.options import (
     UsageFault,
     chosen_rules,
     config_option,
-    data_dir_option,
     load,
     option_once,
     selection_options,
+    stored_data_dir_option,
 )
-from proxy.cli.running import FAILED, run_with_cache
+from proxy.cli.running import FAILED, run_with_stored
 from proxy.documents.documents import NoGeneration
 from proxy.jobs.choosing import choose_known_items
 from proxy.jobs.importing.lacking import lacking
@@ -32,7 +32,7 @@ from proxy.service.cache import Cache
 
 @click.command(short_help="Prove that a selection can be served offline.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @selection_options
 @option_once("--rule", metavar="NAME", help="What this [[prefetch]] rule selects, instead of filters.")
 @lock_option("What this lockfile names, instead of filters.")
@@ -83,7 +83,7 @@ def ready(
             wanted = replace(wanted, choices=(await cache.storage.threads.ledger(book.page, rule)).selected)
         return await _inspect(cache, names, wanted, deep=deep)
 
-    inspection = run_with_cache(config, inspect)
+    inspection = run_with_stored(config, inspect)
     _tell_details(inspection)
     if not inspection.is_good:
         count = len(inspection.flaws)

@@ -12,8 +12,15 @@ import click
 
 from proxy.bundles.lockfile import write_lockfile
 from proxy.cli.lock_files import LockOutput, lock_output_option
-from proxy.cli.options import UsageFault, chosen_mirrors, config_option, data_dir_option, load
-from proxy.cli.running import run_with_cache
+from proxy.cli.options import (
+    UsageFault,
+    chosen_mirrors,
+    config_option,
+    data_dir_option,
+    load,
+    stored_data_dir_option,
+)
+from proxy.cli.running import check_stored, run_with_cache
 from proxy.cli.who import operator, user
 from proxy.config.addresses import network_problem
 from proxy.config.config import Config
@@ -120,7 +127,7 @@ def start(
 
 @record.command(short_help="End a recording.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @click.argument("name", required=False)
 @lock_output_option
 def stop(config_file: Path | None, data_dir: Path | None, name: str | None, lock: LockOutput | None) -> None:
@@ -136,12 +143,12 @@ def stop(config_file: Path | None, data_dir: Path | None, name: str | None, lock
         await _write_lock(cache, shown, lock)
         return shown
 
-    _tell(_act(config, end), [])
+    _tell(_act_on_stored(config, end), [])
 
 
 @record.command(short_help="Show what a recording has taken.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Write it as one JSON object.")
 @lock_output_option
@@ -164,7 +171,7 @@ def show(
         await _write_lock(cache, shown, lock)
         return shown
 
-    shown = _act(config, look)
+    shown = _act_on_stored(config, look)
     if as_json:
         click.echo(json.dumps(_as_json(shown), indent=1, ensure_ascii=False))
     elif lock is None or not lock.is_standard_output:
@@ -173,14 +180,14 @@ def show(
 
 @record.command("list", short_help="List recordings.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 def list_(config_file: Path | None, data_dir: Path | None) -> None:
     """List all recordings, the newest last.
 
     \b
       sstream-proxy record list
     """  # noqa: D301 - click wants the backspace that \b is
-    found = _act(load(config_file, data_dir=data_dir), lambda recordings, _: recordings.all())
+    found = _act_on_stored(load(config_file, data_dir=data_dir), lambda recordings, _: recordings.all())
     for one in found:
         click.echo(_summary(one))
     if not found:
@@ -189,7 +196,7 @@ def list_(config_file: Path | None, data_dir: Path | None) -> None:
 
 @record.command(short_help="Delete a recording.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @click.argument("name")
 def delete(config_file: Path | None, data_dir: Path | None, name: str) -> None:
     """Delete the recording NAME, whether it runs or not; eviction may take again what it kept.
@@ -197,8 +204,13 @@ def delete(config_file: Path | None, data_dir: Path | None, name: str) -> None:
     \b
       sstream-proxy record delete lab
     """  # noqa: D301 - click wants the backspace that \b is
-    _act(load(config_file, data_dir=data_dir), lambda recordings, _: recordings.delete(name))
+    _act_on_stored(load(config_file, data_dir=data_dir), lambda recordings, _: recordings.delete(name))
     click.echo(f"deleted the recording {name}")
+
+
+def _act_on_stored(config: Config, act: Callable[[Recordings, Cache], Awaitable[_Result]]) -> _Result:
+    check_stored(config)
+    return _act(config, act)
 
 
 def _act(config: Config, act: Callable[[Recordings, Cache], Awaitable[_Result]]) -> _Result:

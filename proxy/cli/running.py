@@ -16,7 +16,7 @@ from proxy.logs.set_up import log_of_command
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.store.files import StoreFault
-from proxy.store.owners import Owner
+from proxy.store.owners import Owner, is_unused
 
 COMPLETE = 0
 FAILED = 1
@@ -51,6 +51,24 @@ def run_with_cache(
             return await work(cache)
 
     return run_as_owner(config, run, if_interrupted)
+
+
+def run_with_stored(config: Config, work: Callable[[Cache], Awaitable[_Result]]) -> _Result:
+    """Run `work` over what is stored already, as `run_with_cache` does; where nothing is, nothing is made."""
+    check_stored(config)
+    return run_with_cache(config, work)
+
+
+def check_stored(config: Config) -> None:
+    """Raise ClickException where nothing has been stored yet, so that there is nothing to look at."""
+    data_dir = config.data_dir
+    if is_unused(data_dir):
+        is_there = data_dir.exists()
+        what = f"nothing is stored in {data_dir} yet" if is_there else f"there is no folder {data_dir}"
+        raise click.ClickException(
+            f"{what}: if another data directory is meant, name it by --data-dir, or by data_dir in the "
+            "configuration; `serve`, `prefetch` and `import` begin to fill this one"
+        )
 
 
 def run_as_owner(config: Config, work: Callable[[], Awaitable[_Result]], if_interrupted: str) -> _Result:

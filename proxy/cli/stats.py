@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from proxy.cli.console import PlainConsole
-from proxy.cli.options import config_option, data_dir_option, load
-from proxy.cli.running import run_with_cache
+from proxy.cli.options import config_option, load, stored_data_dir_option
+from proxy.cli.running import run_with_stored
 from proxy.readable import counted, duration, share, size
 from proxy.reporting.mirror_state import mirror_state
 from proxy.reporting.snapshot import Observer
@@ -27,7 +27,7 @@ _WATCH_EVERY_S = 2.0
 
 @click.command(short_help="Show what the cache holds, saves and lacks.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Write what /-/stats has; with --watch a line each time."
@@ -52,7 +52,7 @@ def stats(config_file: Path | None, data_dir: Path | None, watch: bool, as_json:
         view = _View(observer, config.data_dir)
         await _show(view, is_watching=watch, as_json=as_json)
 
-    run_with_cache(config, work)
+    run_with_stored(config, work)
 
 
 class _View(NamedTuple):

@@ -11,8 +11,15 @@ from pathlib import Path
 import click
 
 from proxy.cli.going_on import go_on_text
-from proxy.cli.options import UsageFault, chosen_rules, config_option, data_dir_option, load
-from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_with_cache
+from proxy.cli.options import (
+    UsageFault,
+    chosen_rules,
+    config_option,
+    load,
+    stored_data_dir_option,
+    tell_if_new,
+)
+from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_with_cache, run_with_stored
 from proxy.cli.show import FetchView, tell
 from proxy.config.advice.surroundings import oddities
 from proxy.config.config import Config
@@ -29,7 +36,7 @@ _BUSY = "busy"
 
 @click.command(short_help="Run the configured prefetch rules now.")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @click.argument("names", nargs=-1, metavar="[RULE]...")
 @click.option("--list", "is_list", is_flag=True, help="Show what came of the last runs, and what is due.")
 @click.option("--anytime", is_flag=True, help="Run rules whose window is closed, too.")
@@ -64,7 +71,8 @@ def sync(
         click.echo(f"warning: {problem}", err=True)
     work = _Sync(config, rules, is_anytime=anytime, as_json=as_json)
     if is_list:
-        raise SystemExit(run_with_cache(config, work.show))
+        raise SystemExit(run_with_stored(config, work.show))
+    tell_if_new(data_dir)
     raise SystemExit(run_with_cache(config, work.run, if_interrupted=go_on_text()))
 
 

@@ -60,6 +60,19 @@ def established_owner(data_dir: Path) -> Owner | None:
     return next(filter(None, (Owner.of(data_dir / one) for one in _ESTABLISHED)), None)
 
 
+def is_unused(data_dir: Path) -> bool:
+    """Whether nobody has stored anything in a data directory yet, as far as this user may see."""
+    for one in _ESTABLISHED:
+        try:
+            (data_dir / one).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass  # Whoever opens it tells.
+        return False
+    return True
+
+
 def is_closed(data_dir: Path) -> bool:
     """Whether this user may not look into a data directory."""
     try:

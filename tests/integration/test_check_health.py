@@ -114,7 +114,7 @@ async def test_a_data_directory_is_read_without_a_server(
 ) -> None:
     commands = Commands(tmp_path, origin, keyring)
     absent = await commands.run("check-health")
-    commands.data.mkdir()
+    await commands.run("offline", "off")  # Makes it, and asks no origin.
     there = await commands.run("check-health")
 
     assert absent.returncode == 3

@@ -143,6 +143,7 @@ async def test_names_may_be_of_any_mirror_and_one_that_gives_nothing_is_named(tw
 
 async def test_a_word_that_is_no_filter_names_a_mirror(two_mirrors: Commands) -> None:
     """For `prefetch` too, whose words are those of the `ready` that names it."""
+    await two_mirrors.run("offline", "off")  # Makes the data directory, and asks no origin.
     early = await two_mirrors.run("ready", "b", "os=ubuntu")
     fetched = await two_mirrors.run("prefetch", "b", "os=ubuntu")
     alike = [

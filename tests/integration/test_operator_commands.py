@@ -298,6 +298,7 @@ async def test_stats_for_people_tell_what_is_held_and_pinned(
 
 
 async def test_stats_need_neither_a_server_nor_a_store(commands: Commands, origin: Origin) -> None:
+    await right(commands, "offline", "off")  # Makes the data directory, and asks no origin.
     told = await stats(commands)
 
     assert (told["store"]["blobs"], told["mirrors"]["maas"]["is_ready"]) == (0, False)
@@ -319,6 +320,7 @@ async def test_stats_tell_where_they_looked_and_who_was_asked_in_vain(
 
 
 async def test_what_is_missing_is_told_with_what_fetches_it(commands: Commands) -> None:
+    await right(commands, "offline", "off")  # Makes the data directory, and asks no origin.
     told = await wrong(commands, "ready", "ftype=squashfs")
 
     assert "`prefetch` with the same words fetches what can be had" in told.stderr

@@ -25,7 +25,9 @@ def commands(tmp_path: Path, tree: SignedTree, origin: Origin, keyring: Path) ->
     for number in range(30):
         tree.add_item(PRODUCT, f"{LONG}-{number}", "squashfs", size=1000)
     tree.publish()
-    return Commands(tmp_path, origin, keyring)
+    commands = Commands(tmp_path, origin, keyring)
+    (commands.data / "ledger").mkdir(parents=True)  # There is something to look at.
+    return commands
 
 
 async def in_shell(commands: Commands, script: str, **environ: str) -> Result:
@@ -192,7 +194,7 @@ def test_letters_that_a_terminal_has_not_stop_no_command(tmp_path: Path, locale:
     for command in ("check-config", "stats"):
         done = run_program(command, "--config", str(settings), folder=tmp_path, HOME=str(tmp_path), **plain)
         assert "Traceback" not in done.stderr
-    done = run_program("stats", "--data-dir", str(tmp_path / name), folder=tmp_path, **plain)
+    done = run_program("offline", "off", "--data-dir", str(tmp_path / name), folder=tmp_path, **plain)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / name / "ledger").is_dir()
 
@@ -205,6 +207,7 @@ def test_a_folder_that_was_removed_is_no_matter_until_it_is_meant(tmp_path: Path
         program = ["bash", "-c", gone, str(tmp_path / "gone"), *command]
         return subprocess.run(program, check=False, capture_output=True, text=True)
 
+    assert run("offline", "off", "--data-dir", str(tmp_path / "data")).returncode == 0
     assert run("stats", "--data-dir", str(tmp_path / "data")).returncode == 0
     relative = run("stats", "--data-dir", "data")
     assert relative.returncode == 2
@@ -246,7 +249,7 @@ def test_what_is_like_no_command_is_told_no_command(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("umask", ["000", "077", "777"])
 def test_whatever_the_umask_the_data_directory_is_ours_and_no_strangers(tmp_path: Path, umask: str) -> None:
-    line = f"umask {umask}; exec {sys.executable} -m proxy stats --data-dir {tmp_path}/data"
+    line = f"umask {umask}; exec {sys.executable} -m proxy offline off --data-dir {tmp_path}/data"
     done = subprocess.run(["bash", "-c", line], check=False, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for path in [tmp_path / "data", *(tmp_path / "data").rglob("*")]:

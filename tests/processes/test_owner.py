@@ -25,7 +25,7 @@ from proxy.cli.owner import become_owner
 from proxy.config.advice.machine import disk_faults
 from proxy.mirror import Mirror
 from proxy.store.files import StoreFault
-from proxy.store.owners import Owner, find_strangers
+from proxy.store.owners import Owner, find_strangers, is_unused
 
 pytestmark = needs_root
 
@@ -262,9 +262,7 @@ async def test_another_user_is_told_who_may(commands: Commands) -> None:
     commands.data.chmod(0o777)
 
     def attempt() -> str:
-        os.setgroups([])
-        os.setresgid(SOMEBODY, SOMEBODY, SOMEBODY)
-        os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
+        _become_somebody()
         become_owner(make_config(commands.data))
         return "nothing"
 
@@ -284,9 +282,7 @@ async def test_another_user_whom_the_folder_is_closed_to_is_not_told_to_take_it(
     (commands.data / closed).resolve().chmod(0o700)
 
     def attempt() -> str:
-        os.setgroups([])
-        os.setresgid(SOMEBODY, SOMEBODY, SOMEBODY)
-        os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
+        _become_somebody()
         become_owner(make_config(commands.data))
         return "nothing"
 
@@ -309,6 +305,17 @@ async def test_a_first_start_in_a_folder_that_a_group_may_write_is_nobody_elses(
         return "may go on"
 
     assert in_child(attempt) == "may go on"
+
+
+async def test_a_folder_that_one_may_not_look_into_is_not_taken_for_an_unused_one(commands: Commands) -> None:
+    await commands.run("refresh")
+    commands.data.chmod(0o700)
+
+    def look() -> str:
+        _become_somebody()
+        return f"unused: {is_unused(commands.data)}"
+
+    assert in_child(look) == "unused: False"
 
 
 def test_an_owner_with_a_name_is_told_by_it() -> None:
@@ -359,6 +366,12 @@ def test_a_folder_that_one_may_not_look_into_is_no_fault_of_the_configuration(fo
         return str(list(disk_faults(config)))
 
     assert in_child(attempt) == "[]"
+
+
+def _become_somebody() -> None:
+    os.setgroups([])
+    os.setresgid(SOMEBODY, SOMEBODY, SOMEBODY)
+    os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
 
 
 def in_child(act: Callable[[], str]) -> str:

@@ -98,6 +98,7 @@ async def test_bundles_in_odd_order_are_served_once_the_gap_is_closed(
 async def test_what_waits_is_tried_again_without_a_bundle(
     commands: Commands, tree: SignedTree, tmp_path: Path
 ) -> None:
+    await commands.run("offline", "off")  # Makes the data directory, and asks no origin.
     assert (await commands.run("import", "--waiting")).stdout == "nothing that was imported waits\n"
     first = add(tree, "20250701")
     await imported(commands, write_bundle(tmp_path / "1", tree, contents_of(tree)))
