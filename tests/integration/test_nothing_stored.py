@@ -101,8 +101,8 @@ async def test_a_folder_that_is_made_is_told_of_and_one_that_is_not_is_not(
         result = await commands.run(*command, "--data-dir", str(typed))
         assert "it will be made" not in result.stderr, command
         assert not typed.exists(), command
-    for number, command in enumerate(MAKING):
+    for number, making in enumerate(MAKING):
         made = tmp_path / f"made-{number}"
-        result = await commands.run(*command, "--data-dir", str(made))
-        assert result.stderr.startswith(f"note: there is no folder {made} yet; it will be made\n"), command
-        assert made.is_dir(), command
+        result = await commands.run(*making, "--data-dir", str(made))
+        assert result.stderr.startswith(f"note: there is no folder {made} yet; it will be made\n"), making
+        assert made.is_dir(), making
