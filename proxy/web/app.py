@@ -76,7 +76,7 @@ def create_app(
 ) -> web.Application:
     """Return the application that serves `cache`; without an operator, without the operator's pages."""
     mounts = Mounts(mirrors)
-    mirrors_handler = MirrorHandler(cache.delivery, gate, cache.loops, cache.recorder)
+    mirrors_handler = MirrorHandler(mirrors, cache.delivery, gate, cache.loops, cache.recorder)
     app = _create(cache, mounts, mirrors_handler.get_path, operator)
     if operator is not None:
         _add_operators_routes(app, cache, mirrors, operator)

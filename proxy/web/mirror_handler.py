@@ -6,7 +6,7 @@ locate -> let in -> resolve -> negotiate -> open -> BlobResponse
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import NoReturn
@@ -18,6 +18,7 @@ from proxy.documents.documents import NoGeneration
 from proxy.errors import ProxyError
 from proxy.fills.bodies import Outcome
 from proxy.mirror import Mirror
+from proxy.readable import first_few
 from proxy.recordings.recorder import Recorder
 from proxy.service.delivery import Delivery
 from proxy.service.target import NothingKnown, Target
@@ -36,9 +37,11 @@ from proxy.web.access_log import (
     request_id,
     shown_path,
 )
+from proxy.web.admin.views.visit import base_of
 from proxy.web.blob_response import BlobResponse
 from proxy.web.cache_reply import cache_reply
 from proxy.web.mounts import Place
+from proxy.web.nearest_mounts import nearest
 from proxy.web.negotiate import negotiate
 from proxy.web.recorded import absent_request, recorded_request
 from proxy.web.status import cut_for, fate_of
@@ -71,7 +74,10 @@ _CIRCLE_PATIENCE_S = 0.5
 class MirrorHandler:
     """Answers for all mirrors."""
 
-    def __init__(self, delivery: Delivery, gate: Gate, loops: Loops, recorder: Recorder) -> None:
+    def __init__(
+        self, mirrors: Sequence[Mirror], delivery: Delivery, gate: Gate, loops: Loops, recorder: Recorder
+    ) -> None:
+        self._mirrors = mirrors
         self._delivery = delivery
         self._gate = gate
         self._loops = loops
@@ -89,9 +95,8 @@ class MirrorHandler:
             )
         mirror, address = place.mirror, request.remote or ""
         if mirror is None:
-            here = "no mirror is mounted here; / lists those that are"
             there = "no configured mirror has this path of that server"
-            return _refuse(HTTPStatus.NOT_FOUND, here if place.is_ours else there)
+            return _refuse(HTTPStatus.NOT_FOUND, self._nothing_here(request) if place.is_ours else there)
         try:
             with presence_of(request).needed():
                 await self._gate.pass_through(mirror, address, _authorization(request))
@@ -118,6 +123,15 @@ class MirrorHandler:
             response.headers[REPLY_FIELD] = self._loops.reply_field(mirror.name)
         response[MIRROR] = mirror.name
         return response
+
+    def _nothing_here(self, request: web.Request) -> str:
+        """Say that no mirror is mounted at a path, and which ones that may be read from there are near it."""
+        if request.path.startswith("/-/"):
+            return "the proxy has no such page at this address; / lists its mirrors"
+        readable = [one for one in self._mirrors if self._gate.admits(one, request.remote or "")]
+        base = base_of(request.scheme, request.headers.get("Host", ""))
+        near = first_few([f"{base}{one.mount}" for one in nearest(request.path, readable)])
+        return f"no mirror is mounted here; {f'there is {near}; ' if near else ''}/ lists those that are"
 
     def _note_found(self, request: web.Request, target: Target) -> None:
         if self._recorder.is_on:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,42 @@ async def test_the_welcome_page_lists_the_mirrors_as_urls_to_give_to_clients(
     assert __version__ in page.body.decode()
     for mirror in mirrors:
         assert f"http://cache.example.test:8080{mirror.mount}\n" in page.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/one", "there is http://cache.test:8080/one/; / lists"),
+        ("/onestreams/v1/index.sjson", "there is http://cache.test:8080/one/; / lists"),
+        ("/ONE/streams/v1/index.sjson", "there is http://cache.test:8080/one/; / lists"),
+        ("//ONE", "there is http://cache.test:8080/one/; / lists"),
+        ("/two/streams/v1/index.sjson", "there is http://cache.test:8080/one/two/; / lists"),
+        ("/far/from/that", "no mirror is mounted here; / lists"),
+        ("/-/statz", "the proxy has no such page at this address; / lists"),
+    ],
+)
+async def test_a_path_beside_the_mounts_is_404_and_told_which_mount_is_near(
+    tmp_path: Path, mirrors: tuple[Mirror, ...], path: str, told: str
+) -> None:
+    """No redirect: MAAS up to 3.7 asks beside a tree whose URL lacks its slash, and needs a 404."""
+    async with run_proxy(make_config(tmp_path / "data", *mirrors)) as proxy, Wire.to(proxy.base) as wire:
+        reply = await wire.ask(path, Host="cache.test:8080")
+
+    assert reply.status == 404
+    assert told in reply.body.decode()
+
+
+async def test_a_mirror_that_somebody_may_not_read_is_not_named_to_them(
+    tmp_path: Path, mirrors: tuple[Mirror, ...]
+) -> None:
+    one, two = mirrors
+    closed = replace(two, allow=("10.0.0.0/8",))
+    async with run_proxy(make_config(tmp_path / "data", one, closed)) as proxy, Wire.to(proxy.base) as wire:
+        hidden = await wire.ask("/two/", Host="cache.test")
+        open_one = await wire.ask("/one", Host="cache.test")
+
+    assert hidden.body.decode() == "no mirror is mounted here; / lists those that are\n"
+    assert "there is http://cache.test/one/; " in open_one.body.decode()
 
 
 async def test_a_browser_gets_the_welcome_page_as_a_page(
