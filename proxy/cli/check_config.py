@@ -17,6 +17,7 @@ from proxy.config.folders import folder_doubts, folder_faults
 from proxy.config.load import find_config_file
 from proxy.config.lock import LockUnfit, load_lock
 from proxy.config.tls import BadCertificate, tls_context
+from proxy.jobs.selection import contradictions
 from proxy.mirror import EVERYBODY, Mirror
 from proxy.readable import counted
 from proxy.sources.addresses import shown_url
@@ -47,6 +48,7 @@ def check_config(config_file: Path | None) -> None:
             f"  prefetch {rule.name:11} {rule.mirror}: {rule.selection()}, {rule.schedule or 'by sync only'}"
         )
     warnings += [*exposures(config, path), *oddities(os.environ, config.upstream.parent_proxy)]
+    warnings += _contradictions(config)
     for problem in warnings:
         click.echo(f"warning: {problem}", err=True)
     if owner := meant_owner(config.data_dir):
@@ -78,6 +80,13 @@ def _found_by_trying(config: Config) -> tuple[list[str], list[str]]:
         faults += of_keyrings
         warnings += odd
     return faults, warnings
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    """Yield which filters of a rule no item can pass together."""
+    for rule in config.prefetch:
+        for problem in contradictions(rule.selection().filters):
+            yield f"[[prefetch]] {rule.name}: {problem}"
 
 
 def _limits(access: AccessOptions, mirror: Mirror) -> Iterator[str]:

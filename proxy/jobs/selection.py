@@ -4,8 +4,9 @@ Owns what such a selection means, what in it surprises people, and what to say
 when it matches nothing. Pure.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proxy.connect.maas_api.model import Choice
@@ -85,12 +86,32 @@ class UnknownNames(NothingMatches):
         return self
 
 
+def contradictions(filters: Iterable[Filter]) -> Iterator[str]:
+    """Yield which filters no item can pass together, whatever the lists name: a key has one value."""
+    wanted: defaultdict[str, list[str]] = defaultdict(list)
+    unwanted: set[tuple[str, str]] = set()
+    for one in filters:
+        if one.pattern is None and one.is_negated:
+            unwanted.add((one.key, one.value))
+        elif one.pattern is None and one.value not in wanted[one.key]:
+            wanted[one.key].append(one.value)
+    for key, values in wanted.items():
+        if len(values) > 1:
+            shown = " and ".join(repr(f"{key}={value}") for value in values)
+            either = f"{key}~^({'|'.join(map(re.escape, values))})$"
+            yield f"no item passes {shown}: it must pass all filters; '{either}' was probably meant"
+        for value in values:
+            if (key, value) in unwanted:
+                shown = f"{f'{key}={value}'!r} and {f'{key}!={value}'!r}"
+                yield f"no item passes {shown}: leave one of them out"
+
+
 def surprises(selection: Selection, items: Sequence[Fields]) -> list[str]:
     """Return what in a selection probably means something else than its author thinks.
 
     The filter language is the reference's; these are its known traps.
     """
-    warnings = []
+    warnings = list(contradictions(selection.filters))
     for one in selection.filters:
         known = {fields[one.key] for fields in items if one.key in fields}
         if one.pattern is None and one.value.startswith("="):

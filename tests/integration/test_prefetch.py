@@ -97,6 +97,24 @@ async def test_what_surprises_is_warned_of(commands: Commands, expression: str, 
     assert f"{meant} was probably meant" in result.stderr
 
 
+async def test_one_key_with_two_values_selects_nothing_and_is_told_how_either_is_written(
+    commands: Commands,
+) -> None:
+    """Of values that are both there, each filter alone is good."""
+    await commands.run("refresh")
+    filters = ("arch=amd64", "ftype=squashfs", "arch=arm64", "arch=amd64")
+
+    for command in (("prefetch", "--dry-run"), ("query",), ("ready",), ("export", "--dry-run")):
+        result = await commands.run(*command, *filters)
+
+        assert result.returncode == 1, command
+        assert (
+            "no item passes 'arch=amd64' and 'arch=arm64': it must pass all filters; "
+            "'arch~^(amd64|arm64)$' was probably meant; each part of "
+        ) in result.stderr, command
+        assert result.stderr.count("was probably meant") == 1, command
+
+
 async def test_one_absent_item_does_not_stop_the_rest_and_is_named_at_the_end(
     commands: Commands, tree: SignedTree
 ) -> None:

@@ -356,6 +356,25 @@ def test_check_config_tells_what_is_odd_of_a_keyring(tmp_path: Path, key: Signin
     assert f"key {expired.fingerprint} has expired" in result.stderr
 
 
+def test_check_config_tells_which_filters_no_item_passes_together(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[[prefetch]]\nname = "lab"\nmirror = "maas-stable"\n'
+        'filters = ["version=24.04", "os=ubuntu", "version=22.04", "os!=ubuntu", "arch!=a", "arch!=b"]\n'
+        '[[prefetch]]\nname = "good"\nmirror = "maas-stable"\nfilters = ["os=u", "os=u", "version~(22|24)"]\n'
+    )
+
+    result = run("check-config", "--config", str(config))
+
+    told = [line for line in result.stderr.splitlines() if "[[prefetch]]" in line]
+    versions, names = (f"warning: [[prefetch]] lab: no item passes {one}" for one in ("'version", "'os"))
+    assert result.returncode == 0
+    assert len(told) == 2
+    assert told[0].startswith(f"{versions}=24.04' and 'version=22.04': it must pass all filters; ")
+    assert told[0].endswith(r"; 'version~^(24\.04|22\.04)$' was probably meant")
+    assert told[1] == f"{names}=ubuntu' and 'os!=ubuntu': leave one of them out"
+
+
 def test_check_config_finds_what_this_disk_and_clients_do_not_allow(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     data = tmp_path / "not" / "made" / "yet"
