@@ -71,6 +71,14 @@ def _stream(number: int, given: Any) -> io.TextIOWrapper:
     )
 
 
+def outputs_meet() -> bool:
+    """Say whether standard output and standard error are one terminal, file or pipe."""
+    try:
+        return os.path.samestat(os.fstat(_OUTPUT), os.fstat(_ERRORS))
+    except OSError:
+        return False
+
+
 def mind_modes() -> None:
     """Let the files made here be ours to use, and no stranger's to change, whatever umask the parent left."""
     os.umask((os.umask(0) & 0o077) | 0o002)

@@ -276,7 +276,8 @@ class _Shown(Watcher):
         if self._as_json:
             tell(summary_event(report, seconds))
         else:
-            click.echo("\n".join(summary_lines(report, seconds)))
+            told = {} if self._view is None else self._view.told
+            click.echo("\n".join(summary_lines(report, seconds, told)))
         if report.untried is not None:
             _warn(report.untried)
 

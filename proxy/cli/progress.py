@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TextIO
 
-from proxy.cli.progress_text import log_line, progress_event, terminal_line
+from proxy.cli.progress_text import failure_line, log_line, progress_event, terminal_line
 from proxy.cli.reckoning import Figures, Reckoning
-from proxy.readable import counted, printable, size
+from proxy.readable import counted, size
 
 _USUAL_WIDTH = 80
 _CLEAR = "\r\x1b[K"
@@ -66,9 +66,9 @@ class MovingLine:
             return ""
         return f"\r{terminal_line(figures, _width(self._terminal))}\x1b[K"
 
-    def ended(self, mirror: str, path: str, problem: str | None) -> str:  # noqa: ARG002
+    def ended(self, mirror: str, path: str, problem: str | None) -> str:
         """Leave a line above for a failure."""
-        return "" if problem is None else f"{_CLEAR}FAILED {printable(path)}: {printable(problem)}\n"
+        return "" if problem is None else f"{_CLEAR}{failure_line(mirror, path, problem)}\n"
 
     def closed(self) -> str:
         """Erase the line."""
@@ -97,9 +97,9 @@ class LineEachMinute:
         self._shown_at = now
         return f"{log_line(self._what, figures)}\n"
 
-    def ended(self, mirror: str, path: str, problem: str | None) -> str:  # noqa: ARG002
+    def ended(self, mirror: str, path: str, problem: str | None) -> str:
         """Tell of a failure at once."""
-        return "" if problem is None else f"FAILED {printable(path)}: {printable(problem)}\n"
+        return "" if problem is None else f"{failure_line(mirror, path, problem)}\n"
 
     def closed(self) -> str:
         """Tell nothing: the summary follows."""

@@ -69,6 +69,11 @@ def progress_event(figures: Figures) -> dict[str, Any]:
     }
 
 
+def failure_line(mirror: str, path: str, problem: str) -> str:
+    """Return the line for a file that failed; it may be of no mirror."""
+    return printable(f"FAILED {mirror and f'{mirror} '}{path}: {problem}")
+
+
 def ending(text: str, columns: int) -> str:
     """Return the end of a text that is at most so many columns wide: of a path, it says the most."""
     if sum(map(_columns, text)) <= columns:

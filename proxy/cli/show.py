@@ -1,11 +1,14 @@
 """Showing a plan of what is to be fetched, its progress, and what came of it: in words or as JSON lines."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from proxy.cli.entry import outputs_meet
 from proxy.cli.progress import make_progress
+from proxy.cli.progress_text import failure_line
 from proxy.jobs.plan import Forecast, Plan, Wanted
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted, duration, size
@@ -70,18 +73,25 @@ def summary_event(report: FetchReport, seconds: float) -> dict[str, Any]:
     }
 
 
-def summary_lines(report: FetchReport, seconds: float) -> list[str]:
-    """Return what a prefetch came to, in words."""
+def summary_lines(report: FetchReport, seconds: float, told: Mapping[Wanted, str]) -> list[str]:
+    """Return what a prefetch came to, in words; `told` are failures that stand above them already."""
     items = counted(report.fetched_items, "item")
     rate = size(report.fetched_bytes / max(seconds, 0.001))
     fetched = (
         f"fetched {size(report.fetched_bytes)} in {items}, {seconds:.1f} s, {rate}/s; "
         f"reused {size(report.reused_bytes)}, saved {size(report.shared_bytes)} by sharing"
     )
-    lines = [fetched]
-    for wanted, problem in report.failures:
-        lines.append(f"FAILED {wanted.mirror} {wanted.item.path}: {problem}")
-    return lines
+    untold = [(one, problem) for one, problem in report.failures if one not in told]
+    return [
+        fetched,
+        *(failure_line(one.mirror, one.item.path, problem) for one, problem in untold),
+        *above_lines(told),
+    ]
+
+
+def above_lines(told: Mapping[Wanted, str]) -> list[str]:
+    """Return what to say of failures that stand above already."""
+    return [f"{counted(len(told), 'item')} FAILED: see above"] if told else []
 
 
 class FetchView(Watcher):
@@ -89,6 +99,9 @@ class FetchView(Watcher):
 
     def __init__(self, *, as_json: bool) -> None:
         self._progress = make_progress("fetching", as_json=as_json)
+        self._is_in_sight = not as_json and outputs_meet()
+        self.told: dict[Wanted, str] = {}
+        """The failures that whoever reads standard output has been told of, and why."""
         self._filled: dict[Wanted, int] = {}
         """How much of an item is here, of those under way."""
 
@@ -103,6 +116,8 @@ class FetchView(Watcher):
 
     def ended(self, wanted: Wanted, problem: str | None) -> None:
         """Show what has become of an item."""
+        if problem is not None and self._is_in_sight:
+            self.told[wanted] = problem
         item, filled_bytes = wanted.item, self._filled.pop(wanted, 0)
         missing_bytes = 0 if problem is None else item.size_bytes - filled_bytes
         self._progress.ended(item.path, problem, mirror=wanted.mirror, missing_bytes=missing_bytes)

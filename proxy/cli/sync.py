@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -20,12 +20,14 @@ from proxy.cli.options import (
     tell_if_new,
 )
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, run_with_cache, run_with_stored
-from proxy.cli.show import FetchView, tell
+from proxy.cli.show import FetchView, above_lines, tell
 from proxy.config.advice.surroundings import oddities
 from proxy.config.config import Config
+from proxy.jobs.plan import Wanted
 from proxy.jobs.rulebook import Page, Result, RuleBusy
 from proxy.jobs.rules import Rule
 from proxy.jobs.run_rule import RuleRunner
+from proxy.jobs.watching import failure_text
 from proxy.readable import counted, duration, size
 from proxy.runtime import open_rulebook
 from proxy.service.cache import Cache
@@ -134,7 +136,7 @@ class _Sync:
         if self._as_json:
             tell({"event": "rule", "rule": rule.name, **asdict(result)})
         else:
-            click.echo("\n".join([f"{rule.name}: {_headline(result)}", *_detail_lines(result)]))
+            click.echo("\n".join([f"{rule.name}: {_headline(result)}", *_detail_lines(result, view.told)]))
         return result.outcome
 
     def _tell(self, rule: Rule, outcome: str, why: str) -> None:
@@ -156,7 +158,7 @@ def _page_lines(rule: Rule, page: Page, *, is_running: bool) -> list[str]:
         lines.append("  has never run")
     else:
         lines.append(f"  last  {_moment(page.last.started_at)}: {_headline(page.last)}")
-        lines += _detail_lines(page.last)
+        lines += _detail_lines(page.last, {})
     if page.next_at is not None:
         lines.append(f"  next  {_moment(page.next_at)} ({rule.schedule}), if the server runs then")
     else:
@@ -173,11 +175,14 @@ def _headline(result: Result) -> str:
     )
 
 
-def _detail_lines(result: Result) -> list[str]:
+def _detail_lines(result: Result, told: Mapping[Wanted, str]) -> list[str]:
+    """Return what came of a run, line by line; `told` are failures that stand above already."""
+    above = {failure_text(one, problem) for one, problem in told.items()}
     return [
         *(f"  + {one}" for one in result.added),
         *(f"  - {one}" for one in result.dropped),
-        *(f"  FAILED {one}" for one in result.failures),
+        *(f"  FAILED {one}" for one in result.failures if one not in above),
+        *(f"  {one}" for one in above_lines(told)),
     ]
 
 

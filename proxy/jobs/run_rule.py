@@ -15,7 +15,7 @@ from proxy.jobs.rulebook import Result, RuleBook
 from proxy.jobs.rules import Rule
 from proxy.jobs.selected_in_maas import Selected, ask_rules_maas
 from proxy.jobs.selection import Selection, UnknownNames
-from proxy.jobs.watching import FetchReport, Watcher
+from proxy.jobs.watching import FetchReport, Watcher, failure_text
 from proxy.readable import counted
 from proxy.service.cache import Cache
 from proxy.sources.throttle import TokenBucket
@@ -195,6 +195,6 @@ def _result(work: Prefetch, end: _End, started_at: float, ended_at: float) -> Re
         wanted_bytes=0 if work.plan is None else work.plan.total_bytes,
         fetched_items=report.fetched_items,
         fetched_bytes=report.fetched_bytes,
-        failures=tuple(f"{one.item.path}: {why}" for one, why in report.failures[:_MOST_TOLD]),
+        failures=tuple(failure_text(one, why) for one, why in report.failures[:_MOST_TOLD]),
         unknown=end.unknown or _unknown(work),
     )

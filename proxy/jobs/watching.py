@@ -31,6 +31,11 @@ class FetchReport:
         return cls(reused_bytes=plan.held_bytes, shared_bytes=plan.shared_bytes)
 
 
+def failure_text(wanted: Wanted, problem: str) -> str:
+    """Return what is said of an item that failed, where its mirror is known."""
+    return f"{wanted.item.path}: {problem}"
+
+
 class Watcher:
     """Somebody who looks on; this one reacts to nothing. Called in the event loop, and must not block."""
 

@@ -30,9 +30,13 @@ def commands(tmp_path: Path, tree: SignedTree, origin: Origin, keyring: Path) ->
     return commands
 
 
+def _script(commands: Commands, script: str) -> str:
+    return f'proxy() {{ command {sys.executable} -m proxy "$@"; }}; C="--config {commands.config}"; {script}'
+
+
 async def in_shell(commands: Commands, script: str, **environ: str) -> Result:
     """Run a line of bash in which `proxy` is the program, and `$C` its configuration."""
-    line = f'proxy() {{ command {sys.executable} -m proxy "$@"; }}; C="--config {commands.config}"; {script}'
+    line = _script(commands, script)
     process = await asyncio.create_subprocess_exec(
         *("bash", "-c", line),
         env={**os.environ, **environ},
@@ -144,6 +148,51 @@ async def test_a_terminal_sees_progress_that_waits_and_is_left_as_it_was(
     assert after.startswith(b"interrupted; ")
     assert b"\n" not in before
     assert set(re.findall(rb"\x1b[^a-zA-Z]*[a-zA-Z]", before)) == {b"\x1b[K"}, "there is no colour"
+
+
+@pytest.mark.parametrize("command", ["prefetch product_name=p", "sync"])
+async def test_an_item_that_failed_is_told_once_to_who_reads_both_outputs(
+    commands: Commands, tree: SignedTree, command: str
+) -> None:
+    """On a terminal, or in a file or a pipe; and to each of two readers."""
+    gone, there = (tree.add_item("p", "1", name, size=4000) for name in ("gone", "there"))
+    tree.publish()
+    gone.data_path.unlink()
+    rule = '[[prefetch]]\nname = "r"\nmirror = "maas"\nfilters = ["product_name=p"]\n'
+    commands.config.write_text(commands.config.read_text() + rule)
+    typed = f"proxy {command} $C"
+    terminal, theirs = os.openpty()
+
+    pipe = await in_shell(commands, f"{typed} 2>&1")
+    apart = await in_shell(commands, typed)
+    shell = await asyncio.create_subprocess_exec(
+        *("bash", "-c", _script(commands, typed)),
+        env={**os.environ, "TERM": "xterm"},
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = await asyncio.to_thread(_read_all, terminal)
+    os.close(terminal)
+
+    assert (pipe.returncode, apart.returncode, await shell.wait()) == (3, 3, 3)
+    for told in (pipe.stdout, shown):
+        assert told.count(f"{gone.path}: no origin has") == 1
+        assert "1 item FAILED: see above" in told
+    for told in (apart.stdout, apart.stderr):
+        assert told.count(f"{gone.path}: no origin has") == 1
+        assert "see above" not in told
+    assert await commands.held([there]) == [there]
+
+
+def _read_all(terminal: int) -> str:
+    """Return all that is written to a terminal until nobody has it open any more."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # So the kernel says it.
+            return shown.decode()
 
 
 def _read_until(terminal: int, wanted: bytes) -> bytes:

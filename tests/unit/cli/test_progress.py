@@ -27,7 +27,7 @@ def test_a_log_gets_a_line_each_minute_and_failures_at_once() -> None:
     assert [second for second, line in enumerate(told) if line] == [60, 120, 180]
     assert told[60] == "exporting: 50%, 512 B of 1.0 KiB, 0 of 2 files\n"
     assert form.ended("m", "a", None) == ""
-    assert form.ended("m", "a\nb", "it is\ngone") == "FAILED a\\nb: it is\\ngone\n"
+    assert form.ended("m", "a\nb", "it is\ngone") == "FAILED m a\\nb: it is\\ngone\n"
 
 
 def test_json_tells_each_file_and_how_far_it_is() -> None:
@@ -57,7 +57,7 @@ def test_a_terminal_shows_one_line_as_wide_as_it_is_by_now() -> None:
     assert "] " in wide
     assert "512 B of 1.0 KiB" in unknown
     assert form.ended("m", "a", None) == ""
-    assert form.ended("m", "a", "gone") == "\r\x1b[KFAILED a: gone\n"
+    assert form.ended("m", "a", "gone") == "\r\x1b[KFAILED m a: gone\n"
 
 
 class Stream(io.StringIO):
