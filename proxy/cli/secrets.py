@@ -34,7 +34,9 @@ def hash_password() -> None:
         raise UsageFault("the password is no UTF-8 text: have it converted, with iconv for example") from None
     if not 0 < len(password) <= _LONGEST:
         raise UsageFault(f"a password has 1 to {_LONGEST} characters")
-    click.echo(str(PasswordHash.of(secret, secrets.token_bytes(SALT_BYTES))))
+    hashed = str(PasswordHash.of(secret, secrets.token_bytes(SALT_BYTES)))
+    _label("for password_hash of a [[user]] in the configuration")
+    click.echo(hashed)
 
 
 @click.command("new-token", short_help="Make a token for admins, for [admin].")
@@ -43,7 +45,19 @@ def new_token() -> None:
 
     \b
       sstream-proxy new-token
+
+    The first line is the header that admins send, and is to be kept secret: pages and
+    --token-file want what follows "Bearer". The second line goes into the configuration, below
+    [admin], and does not tell the token.
     """  # noqa: D301 - click wants the backspace that \b is
     token = secrets.token_urlsafe(_TOKEN_BYTES)
+    _label("for admins, who keep it secret: a header; pages and --token-file want what follows Bearer")
     click.echo(f"Authorization: Bearer {token}")
+    _label("for the configuration, below [admin]; it does not tell the token")
     click.echo(f'token_sha256 = "{hashlib.sha256(token.encode()).hexdigest()}"')
+
+
+def _label(what: str) -> None:
+    """Say to a person what the next line is for; a program that reads the lines gets them alone."""
+    if sys.stderr.isatty():
+        click.echo(f"# {what}:", err=True)

@@ -185,6 +185,37 @@ async def test_an_item_that_failed_is_told_once_to_who_reads_both_outputs(
     assert await commands.held([there]) == [there]
 
 
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("new-token", [r"Authorization: Bearer \S{43}", r'token_sha256 = "[0-9a-f]{64}"']),
+        ("hash-password <<<secret", [r"\$scrypt\$\S+"]),
+    ],
+)
+async def test_what_a_secret_is_for_is_told_to_a_person_and_not_to_a_program(
+    commands: Commands, command: str, lines: list[str]
+) -> None:
+    """A label before each line, where standard error is a terminal, wherever standard output leads."""
+    alone = await in_shell(commands, f"proxy {command}")
+    terminal, theirs = os.openpty()
+    shell = await asyncio.create_subprocess_exec(
+        *("bash", "-c", _script(commands, f"proxy {command}; proxy {command} >/dev/null")),
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = (await asyncio.to_thread(_read_all, terminal)).splitlines()
+    os.close(terminal)
+
+    assert (alone.returncode, alone.stderr, await shell.wait()) == (0, "", 0)
+    for found in (alone.stdout.splitlines(), shown[1 : 2 * len(lines) : 2]):
+        assert len(found) == len(lines)
+        assert all(re.fullmatch(*pair) for pair in zip(lines, found, strict=True)), found
+    labels = shown[0 : 2 * len(lines) : 2]
+    assert all(label.startswith("# for ") for label in labels)
+    assert shown[2 * len(lines) :] == labels
+
+
 def _read_all(terminal: int) -> str:
     """Return all that is written to a terminal until nobody has it open any more."""
     shown = b""
