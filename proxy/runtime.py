@@ -92,17 +92,18 @@ async def open_runtime(
     carried: Mapping[str, Origin] | None = None,
     lockfile: Lockfile | None = None,
     asked_offline: Collection[str] = (),
+    sharing: int = 1,
 ) -> AsyncIterator[Cache]:
     """Open the store and all mirrors; everything stops when the context ends.
 
     `clock` gives Unix seconds and decides what is fresh. `keyrings` are opened
     unless given. `carried` are asked in the place of a mirror's configured origins,
     also while the proxy is offline; so are the origins of the mirrors `asked_offline`. With a
-    `lockfile` clients get exactly what it names, of each mirror that is configured.
-    Raises what `open_keyrings` raises, and LockRefused.
+    `lockfile` clients get exactly what it names, of each mirror that is configured. `sharing` is how many
+    processes like this one use the machine's CPUs. Raises what `open_keyrings` raises, and LockRefused.
     """
     async with contextlib.AsyncExitStack() as stack:
-        threads = Threads()
+        threads = Threads(sharing)
         stack.push_async_callback(threads.close)
         storage = await _open_storage(config, threads, clock, stack)
         reading = Reading(storage.store, listings_folder(config.data_dir))

@@ -41,7 +41,9 @@ async def keep(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink,
     config = loaded.config
     async with (
         link.held(),
-        open_runtime(config, time.time, loaded.keyrings, lockfile=loaded.lockfile) as cache,
+        open_runtime(
+            config, time.time, loaded.keyrings, lockfile=loaded.lockfile, sharing=config.worker_count()
+        ) as cache,
         lines.dropped_lines_counted(cache.storage.counters.log.dropped),
     ):
         await pin_served_lock(cache, loaded.lockfile)

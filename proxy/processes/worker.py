@@ -43,7 +43,9 @@ async def serve(loaded: LoadedConfig, listeners: Listeners, link: SupervisorLink
     config = loaded.config
     async with (
         link.held(),
-        open_runtime(config, time.time, loaded.keyrings, lockfile=loaded.lockfile) as cache,
+        open_runtime(
+            config, time.time, loaded.keyrings, lockfile=loaded.lockfile, sharing=config.worker_count()
+        ) as cache,
         lines.dropped_lines_counted(cache.storage.counters.log.dropped),
     ):
         operator = await open_operator(config, cache, time.time)

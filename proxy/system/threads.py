@@ -25,7 +25,7 @@ _Args = TypeVarTuple("_Args")
 _Result = TypeVar("_Result")
 
 _FEWEST_DRAWS = 2
-"""One may wait for the disk to take what it has written."""
+"""In all workers together: one may wait for the disk to take what it has written."""
 _MOST_DRAWS = 8
 _NICER_BY = 10
 """How much nicer than the event loop threads are that keep a CPU busy. A tenth of a CPU hashes and writes
@@ -35,9 +35,10 @@ more than most links bring."""
 class Threads:
     """The thread pools of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, sharing: int = 1) -> None:
+        """Open the pools of one of so many processes that share the CPUs."""
         self._disk = ThreadPoolExecutor(8, "disk")
-        self._draw = ThreadPoolExecutor(_draws_at_once(), "draw", initializer=_be_nicer)
+        self._draw = ThreadPoolExecutor(_draws_at_once(sharing), "draw", initializer=_be_nicer)
         self._sync = ThreadPoolExecutor(8, "sync")
         self._signs = ThreadPoolExecutor(1, "signs")
         self._ledger = ThreadPoolExecutor(1, "ledger")
@@ -54,7 +55,7 @@ class Threads:
         return self._disk.submit(function, *args)
 
     def begin_draw(self, function: Callable[[*_Args], _Result], *args: *_Args) -> Future[_Result]:
-        """Run work that keeps a CPU busy with what arrives; as many at a time as there are CPUs."""
+        """Run work that keeps a CPU busy with what arrives: as many at a time, in all workers, as CPUs."""
         return self._draw.submit(function, *args)
 
     async def sync(self, function: Callable[[*_Args], _Result], *args: *_Args) -> _Result:
@@ -179,9 +180,14 @@ def _release(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _draws_at_once() -> int:
-    """Return how many threads may keep CPUs busy: more finish no sooner, and hold up the event loop."""
-    return min(_MOST_DRAWS, max(_FEWEST_DRAWS, len(os.sched_getaffinity(0))))
+def _draws_at_once(sharing: int) -> int:
+    """Return how many threads may keep CPUs busy in each of the processes that share these.
+
+    More finish no sooner, hold up the event loops, and cost CPU time: each has its turn less often, and
+    finds less of its data in the CPU's cache.
+    """
+    in_all = min(_MOST_DRAWS * sharing, max(_FEWEST_DRAWS, len(os.sched_getaffinity(0))))
+    return max(1, in_all // sharing)
 
 
 def _be_nicer() -> None:

@@ -63,6 +63,34 @@ async def test_fifty_clients_of_two_workers_cause_one_origin_request(
     assert origin.count(item.path) == 1
 
 
+async def test_workers_share_the_cpus_for_what_arrives(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree
+) -> None:
+    """In each of them as many threads as the machine has CPUs would only get into each other's way."""
+    items = [
+        tree.add_item(f"{PRODUCT}:{number}", "20250718", "squashfs", size=4 * MIB) for number in range(6)
+    ]
+    tree.publish()
+    async with run_workers(tmp_path, mirror) as workers:
+        one, _ = workers.pids
+        clients = await workers.connect(one, len(items))
+        for client, item in zip(clients, items, strict=True):
+            await client.send(workers.url(item.path))
+        assert all(
+            await asyncio.gather(
+                *(is_right(*pair) for pair in zip(clients, map(TreeItem.read, items), strict=True))
+            )
+        )
+
+        assert 1 <= nicer_threads(one) <= max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def nicer_threads(pid: int) -> int:
+    """Return how many threads of a process let its others have the CPU first."""
+    threads = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(os.getpriority(os.PRIO_PROCESS, one) > os.getpriority(os.PRIO_PROCESS, pid) for one in threads)
+
+
 async def test_a_worker_that_is_killed_while_it_fills_is_succeeded_by_another(
     tmp_path: Path, mirror: Mirror, origin: Origin, tree: SignedTree
 ) -> None:

@@ -35,20 +35,35 @@ def test_nothing_runs_in_the_pool_of_the_event_loop(path: Path) -> None:
             assert not isinstance(call.args[0], ast.Constant), where
 
 
+@pytest.mark.parametrize(
+    ("cpus", "sharing", "expected"),
+    [
+        (1, 1, 2),
+        (1, 2, 1),
+        (2, 1, 2),
+        (2, 2, 1),
+        (3, 1, 3),
+        (3, 2, 1),
+        (4, 2, 2),
+        (4, 4, 1),
+        (64, 1, 8),
+        (64, 4, 8),
+    ],
+)
 async def test_no_more_threads_than_cpus_are_kept_busy_with_what_arrives(
-    monkeypatch: pytest.MonkeyPatch,
+    cpus: int, sharing: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More would finish no sooner, and the event loop would wait for a CPU behind all of them."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    threads = Threads()
+    """More would finish no sooner, and the event loops of all workers would wait for a CPU behind them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
+    threads = Threads(sharing)
     loop, is_released, begun = asyncio.get_running_loop(), threading.Event(), asyncio.Semaphore(0)
 
     def hash_slowly() -> None:
         loop.call_soon_threadsafe(begun.release)
         is_released.wait(30)
 
-    hashing = [asyncio.wrap_future(threads.begin_draw(hash_slowly)) for _ in range(5)]
-    for _ in range(3):
+    hashing = [asyncio.wrap_future(threads.begin_draw(hash_slowly)) for _ in range(expected + 2)]
+    for _ in range(expected):
         await begun.acquire()
     await threads.disk(lambda: None)
     await threads.sync(lambda: None)
