@@ -138,5 +138,5 @@ def test_wrong_usage_is_unknown_and_not_critical(arguments: tuple[str, ...]) -> 
 
     assert result.exit_code == 3
     assert result.output.startswith("SSTREAM-PROXY UNKNOWN - ")
-    assert "unpack" not in result.output
+    assert "values to unpack" not in result.output
     assert result.output.count("\n") == 1

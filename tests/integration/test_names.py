@@ -177,13 +177,13 @@ async def test_a_rule_fetches_what_there_is_and_the_rest_is_a_problem(
     noble = [item for item in tree.items if item.path.startswith("noble/amd64/20250709/")]
 
     assert synced.returncode == 3
-    assert "nobel" in synced.stdout
+    assert "'nobel'" in synced.stdout
     assert ready.returncode == 1
     assert "not ready: " in ready.stderr
     assert "'nobel'" in ready.stderr
     assert "rule lab names what no list has" in stats.stdout.replace("\n", " ")
-    assert "nobel" in stats.stdout
-    assert "nobel" in listed.stdout
+    assert "'nobel'" in stats.stdout
+    assert "'nobel'" in listed.stdout
     assert len(await commands.held(noble)) >= len(noble) - 2  # MAAS wants no manifests.
 
 

@@ -180,7 +180,7 @@ async def test_a_running_server_obeys_offline_on_and_off_at_once(
     said = await stats(commands)
     assert (said["offline"], said["mirrors"]["maas"]["is_asked"]) == (True, False)
     assert "offline, lists of 20" in await right(commands, "stats")
-    assert "offline" in (await wrong(commands, "refresh")).stderr
+    assert "the proxy is offline" in (await wrong(commands, "refresh")).stderr
     assert origin.requests == []
 
     assert await right(commands, "offline", "off") == (
@@ -198,7 +198,7 @@ async def test_offline_by_configuration_cannot_be_switched_and_is_told(
     assert items
     commands.config.write_text("offline = true\n" + commands.config.read_text())
 
-    assert "configuration" in (await wrong(commands, "offline", "off")).stderr
+    assert "told to be offline by its configuration or" in (await wrong(commands, "offline", "off")).stderr
     assert (await stats(commands))["offline"] is True
 
 
@@ -242,7 +242,7 @@ async def test_a_refresh_that_fails_says_why_and_exits_with_1(
 
     assert failed.returncode == 1
     assert "maas: " in failed.stderr
-    assert "500" in failed.stderr
+    assert "it answered with status 500" in failed.stderr
     assert (await wrong(commands, "refresh", "none")).returncode == 2
 
 
@@ -294,7 +294,7 @@ async def test_stats_for_people_tell_what_is_held_and_pinned(
 
     assert f"{(await stats(filled))['store']['blobs']} blobs, " in said
     assert "[/bold] [red]mine: 1 blob," in said
-    assert "maas" in said
+    assert any(line.split()[:1] == ["maas"] for line in said.splitlines())
 
 
 async def test_stats_need_neither_a_server_nor_a_store(commands: Commands, origin: Origin) -> None:
@@ -337,7 +337,7 @@ async def test_a_prefetch_says_once_that_the_proxy_is_offline(
 
     assert told.returncode == PARTIAL
     assert "(`sstream-proxy offline off` ends that), and 2 items of 3 cannot be fetched" in told.stderr
-    assert "FAILED" not in told.stdout + told.stderr
+    assert not [one for one in (told.stdout + told.stderr).splitlines() if one.startswith("FAILED ")]
     assert "fetched 0 B in 0 items, 0.0 s" in told.stdout
     assert await pinned(commands, items, "prefetch maas: ftype=squashfs") == set(items)
     summary = events(await commands.run("prefetch", "--json", "ftype=squashfs"))["summary"]

@@ -25,7 +25,8 @@ def open_below(folder: Path) -> list[str]:
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
             found.append(os.fspath(link.readlink()))
-    return sorted(one for one in found if one.startswith(f"{folder}/") and "/listings/" not in one)
+    below = [one for one in found if one.startswith(f"{folder}/")]
+    return sorted(one for one in below if "/listings/" not in one.removeprefix(str(folder)))
 
 
 @pytest.fixture(autouse=True)

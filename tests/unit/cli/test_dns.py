@@ -46,7 +46,7 @@ def test_it_says_how_the_proxy_itself_is_not_led_here(tmp_path: Path) -> None:
         "--address", "192.0.2.7", config=OWN + '[upstream]\nresolver = ["9.9.9.9"]\n', folder=tmp_path
     )
     assert "The proxy itself asks 9.9.9.9" in named.output
-    assert "ADDRESS" not in named.output
+    assert '"ADDRESS"' not in named.output
 
 
 def test_it_says_to_listen_where_the_addresses_lead(tmp_path: Path) -> None:

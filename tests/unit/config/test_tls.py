@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_key_and_what_is_wrong(
     with pytest.raises(BadCertificate) as caught:
         tls_context(tls_of(certificate, certificate.authority))
     assert told.format(path) in str(caught.value)
-    assert "PRIVATE" not in str(caught.value)
+    assert "PRIVATE KEY" not in str(caught.value)
 
 
 def test_a_change_is_told_of_once_it_stands_still(tmp_path: Path) -> None:
