@@ -17,7 +17,7 @@ _MIRROR = (
 )
 _ORIGIN = ("ok", "error", "bytes", "latency us", "latency count", "wrong")
 _TRANSFERS = ("let go", "turned away")
-_PARTS = ("fetched", "given up", "ahead bytes", "discarded bytes")
+_PARTS = ("fetched", "given up", "ahead bytes", "discarded bytes", "refused")
 _LOG = ("dropped lines",)
 _STORE = ("evicted blobs", "evicted bytes", "checked blobs", "checked bytes", "damaged", "repaired")
 
@@ -196,6 +196,10 @@ class PartTally:
     def given_up(self) -> None:
         """Count a further connection that was given up because it did not help."""
         self._tally.add((_PARTS.index("given up"), 1))
+
+    def refused(self) -> None:
+        """Count a further connection that an origin refused while it served others of ours."""
+        self._tally.add((_PARTS.index("refused"), 1))
 
     def discarded(self, count: int) -> None:
         """Count bytes that came ahead, and were of no use."""

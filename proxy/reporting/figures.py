@@ -85,6 +85,7 @@ def parts(sums: Sums) -> dict[str, int]:
     return {
         "fetched": total["fetched"],
         "given_up": total["given up"],
+        "refused": total["refused"],
         "ahead_bytes": total["ahead bytes"],
         "discarded_bytes": total["discarded bytes"],
     }

@@ -231,6 +231,7 @@ def _of_upstream(parts: dict[str, int], upstream: dict[str, Any]) -> Iterator[Me
     for name, text, key in (
         ("parts", "Parts of large items fetched ahead over further connections.", "fetched"),
         ("part_connections_given_up", "Further connections given up because they did not help.", "given_up"),
+        ("part_connections_refused", "Further connections that an origin refused.", "refused"),
         ("part_bytes", "Bytes of parts that came ahead.", "ahead_bytes"),
         ("discarded_part_bytes", "Bytes of parts that came and were of no use.", "discarded_bytes"),
     ):

@@ -1,7 +1,8 @@
 """What goes wrong at an origin and for which requests: faults, gates, and the board that picks one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -114,6 +115,31 @@ class FaultHandle:
             self.times_left -= 1
         if not self.fault.body_marks():
             self.reached.set()
+
+
+class Crowd:
+    """Lets only so many requests be answered at a time, and has each further one meet a fault."""
+
+    def __init__(self, pattern: str, at_once: int, fault: Fault) -> None:
+        self.handle = FaultHandle(pattern, fault, None)
+        self._at_once = at_once
+        self._answered = 0
+        """Requests that are answered now, but for those that met the fault."""
+
+    @contextmanager
+    def joined(self, path: str) -> Iterator[FaultHandle | None]:
+        """Count a request for the length of its answer; give the fault if there are too many already."""
+        if not self.handle.applies_to(path):
+            yield None
+        elif self._answered >= self._at_once:
+            self.handle.take()
+            yield self.handle
+        else:
+            self._answered += 1
+            try:
+                yield None
+            finally:
+                self._answered -= 1
 
 
 class FaultBoard:

@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from multidict import CIMultiDict
 
 from support.answers import Answer, answer_for, is_conditional, page, phrase
-from support.faults import Fault, FaultBoard, FaultHandle, Gate, any_of, matches
+from support.faults import Crowd, Fault, FaultBoard, FaultHandle, Gate, any_of, matches
 
 __all__ = ["Fault", "FaultHandle", "Gate", "Origin", "Request"]
 
@@ -70,6 +70,7 @@ class Origin:
         self._port = 0
         self._board = FaultBoard()
         self._gates: list[Gate] = []
+        self._crowds: list[Crowd] = []
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
         self._crashes: list[Exception] = []
@@ -151,6 +152,15 @@ class Origin:
     def heal(self) -> None:
         """Remove all faults; what is stalled goes on."""
         self._board.clear()
+        for crowd in self._crowds:
+            crowd.handle.remove()
+        self._crowds.clear()
+
+    def allow(self, pattern: str, at_once: int, fault: Fault) -> FaultHandle:
+        """Answer only so many requests for a path or pattern at a time; each further one meets the fault."""
+        crowd = Crowd(pattern, at_once, fault)
+        self._crowds.append(crowd)
+        return crowd.handle
 
     def gate(self, pattern: str) -> Gate:
         """Hold requests for paths like `pattern` before their status line, until the gate opens."""
@@ -214,7 +224,18 @@ class Origin:
             await gate.hold(request.path, reader.gone)
         if reader.gone.is_set():
             raise ConnectionAbortedError
-        handle = self._board.take(request.path)
+        with ExitStack() as stack:
+            handles = [stack.enter_context(crowd.joined(request.path)) for crowd in self._crowds]
+            refusal = next((one for one in handles if one is not None), None)
+            await self._answer(request, refusal or self._board.take(request.path), reader, writer)
+
+    async def _answer(
+        self,
+        request: Request,
+        handle: FaultHandle,
+        reader: "_ClientReader",
+        writer: asyncio.StreamWriter,
+    ) -> None:
         if handle.fault.latency_s:
             await any_of(handle.removed, reader.gone, timeout_s=handle.fault.latency_s)
         is_refused = (

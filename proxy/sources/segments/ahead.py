@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from proxy.sources.candidates import Candidate
-from proxy.sources.errors import OriginError, PartsRefused
+from proxy.sources.errors import OriginAbsent, OriginError, PartsRefused
 from proxy.sources.origin import ItemOptions, OriginItem
 from proxy.sources.segments.climb import Climb
 from proxy.sources.segments.connections import Connections, Rate, Transfer
@@ -30,6 +30,8 @@ WINDOW_BYTES = 64 * 1024 * 1024
 _TICK_S = 0.03
 _NO_FAILURE_BYTES = 64 * 1024
 """A transfer that brought so much before it broke off is not held against its origin."""
+_HANGS_AFTER_S = 2.5
+"""A connection that has sent nothing for so long, while others work, may never be answered."""
 _MOST_ABANDONED = 8
 """So many connections in a row that only trickle: it is the origin that has become slow."""
 
@@ -224,6 +226,10 @@ class Ahead:
             self._hosts.meter.given_up()
 
     def _drop(self, transfer: Transfer) -> None:
+        silent_s = 0.0 if transfer.received_bytes else self._clock() - transfer.began_at
+        if silent_s >= _HANGS_AFTER_S and self._connections.others_work(transfer):
+            candidate, problem = transfer.candidate, f"it has sent nothing for {silent_s:.1f} s"
+            self._hosts.note_refused(candidate.origin.host, candidate.source.path, problem)
         self._connections.transfers.remove(transfer)
         self._window.leave(transfer.segment)
         transfer.task.cancel()
@@ -295,7 +301,8 @@ class Ahead:
         return segment
 
     def _start(self, candidate: Candidate, segment: Segment) -> None:
-        transfer = Transfer(candidate, segment, self._connections.usual_rate(candidate))
+        rate_bytes = self._connections.usual_rate(candidate)
+        transfer = Transfer(candidate, segment, rate_bytes, self._clock())
         self._connections.transfers.append(transfer)
         self._hosts.connected(candidate.origin.host, self)
         transfer.task = asyncio.create_task(self._fetch(transfer), name="fetch part")
@@ -310,7 +317,10 @@ class Ahead:
             async with aclosing(part.chunks()) as chunks:
                 async for data in chunks:
                     count = segment.add(Chunk(Sender(candidate.origin.name, part.place), data))
+                    had_bytes = transfer.received_bytes
                     transfer.received_bytes += count
+                    if had_bytes < _NO_FAILURE_BYTES <= transfer.received_bytes:
+                        self._note_works(candidate)
                     self._ahead_bytes += len(data)
                     transfer.rate.note(count)
                     self._total_bytes += count
@@ -320,6 +330,10 @@ class Ahead:
                         break
         except OriginError as error:
             self._note(transfer, error)
+
+    def _note_works(self, candidate: Candidate) -> None:
+        host = candidate.origin.host
+        self._hosts.note_worked(host, self._connections.working_at(host))
 
     def _note(self, transfer: Transfer, error: OriginError) -> None:
         """Decide by an error whether an origin is asked for more parts."""
@@ -331,8 +345,20 @@ class Ahead:
             self._hosts.note_unfit(origin.name, candidate.source.path, error.problem)
         elif transfer.received_bytes >= _NO_FAILURE_BYTES:
             self._choice.worked(candidate)
+        elif self._is_one_too_many(transfer, error):
+            self._hosts.note_refused(origin.host, candidate.source.path, error.problem)
         else:
             self._choice.failed(candidate)
+
+    def _is_one_too_many(self, transfer: Transfer, error: OriginError) -> bool:
+        """Whether an origin refused a connection as such: it goes on serving others of ours.
+
+        To be absent is no refusal, but where the origin is sending that very item.
+        """
+        if self._connections.others_work(transfer):
+            return True
+        is_absent = isinstance(error, OriginAbsent)
+        return not is_absent and self._hosts.serves_others(transfer.candidate.origin.host, self)
 
     def _ended(self, transfer: Transfer) -> None:
         self._hosts.disconnected(transfer.candidate.origin.host, self)

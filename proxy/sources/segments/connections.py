@@ -44,8 +44,11 @@ class Transfer:
 
     task: asyncio.Task[None]
 
-    def __init__(self, candidate: Candidate, segment: Segment, rate_bytes: float) -> None:
+    def __init__(
+        self, candidate: Candidate, segment: Segment, rate_bytes: float, began_at: float = 0.0
+    ) -> None:
         self.candidate = candidate
+        self.began_at = began_at
         self.segment = segment
         self.rate = Rate(rate_bytes)
         self.received_bytes = 0
@@ -91,6 +94,18 @@ class Connections:
         """Whether there are bytes of each transfer of a part."""
         return all(one.received_bytes for one in self.transfers)
 
+    def others_work(self, transfer: Transfer) -> bool:
+        """Whether the origin of a transfer sends the item over another connection too."""
+        others = (one for one in self.transfers if one is not transfer and one.received_bytes)
+        return transfer.candidate in {self.main, *(one.candidate for one in others)}
+
+    def working_at(self, host: str) -> int:
+        """Return how many at a host have brought something; the main transfer counts as one."""
+        working = [one.candidate for one in self.transfers if one.received_bytes]
+        if self.main is not None:
+            working.append(self.main)
+        return sum(one.origin.host == host for one in working)
+
     def usual_rate(self, candidate: Candidate | None = None) -> float:
         """Return what one connection brings a second: at an origin, or at any if it was not asked yet."""
         rates = [(one.candidate, one.rate.rate_bytes) for one in self.transfers if one.received_bytes]
@@ -119,11 +134,12 @@ class Connections:
     def least_wanted(self, wanted: Counter[Candidate]) -> Transfer:
         """Return the transfer to give up first.
 
-        It is the furthest ahead, of those at origins with too many connections if there are such.
+        It is one that has brought nothing, else the furthest ahead, of those at origins with too many
+        connections if there are such.
         """
         running = self._at_each()
         too_many = [one for one in self.transfers if running[one.candidate] > wanted[one.candidate]]
-        return max(too_many or self.transfers, key=lambda one: one.segment.start)
+        return max(too_many or self.transfers, key=lambda one: (not one.received_bytes, one.segment.start))
 
     def trickling(self) -> Transfer | None:
         """Return a transfer that has begun, and brings next to nothing while others were far faster."""

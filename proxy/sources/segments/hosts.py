@@ -1,14 +1,16 @@
 """What the items of one process share when they are fetched over several connections.
 
-Owns how many connections each item has at a host, which hosts asked for a pause, which
-origins cannot be asked for parts, and how much memory the bytes ahead may take in all.
-Asks nobody, and waits for nothing.
+Owns how many connections each item has at a host, which hosts asked for a pause or allow few
+connections, which origins cannot be asked for parts, and how much memory the bytes ahead may take
+in all. Asks nobody, and waits for nothing.
 """
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
+
+from proxy.sources.segments.allowances import Allowances
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +19,10 @@ MOST_MEMORY_BYTES: Final = 128 * 1024 * 1024
 _UNFIT_FOR_S = 600.0
 LONGEST_PAUSE_S = 3600.0
 _ADVICE = "its items come over one connection for a while; its administrator may allow ranges"
+_ADVICE_ON_FEWER = (
+    "its items come over as many connections as it allowed for a while; if it never allows more, "
+    "set [upstream] connections_per_item to that"
+)
 
 
 class PartMeter(Protocol):
@@ -27,6 +33,9 @@ class PartMeter(Protocol):
 
     def given_up(self) -> None:
         """Count a further connection that was given up because it did not help."""
+
+    def refused(self) -> None:
+        """Count a further connection that an origin refused while it served others of ours."""
 
     def discarded(self, count: int) -> None:
         """Count bytes that came ahead, and were of no use."""
@@ -39,6 +48,9 @@ class _Uncounted:
         """Let it pass."""
 
     def given_up(self) -> None:
+        """Let it pass."""
+
+    def refused(self) -> None:
         """Let it pass."""
 
     def discarded(self, count: int) -> None:
@@ -60,6 +72,7 @@ class Hosts:
         self._clock = clock
         self._users: dict[str, Counter[object]] = defaultdict(Counter)
         """Which items use a host, and by how many connections."""
+        self._allowances = Allowances(clock)
         self._paused_until: dict[str, float] = {}
         self._unfit_until: dict[str, float] = {}
         self._memory: dict[object, int] = {}
@@ -85,14 +98,47 @@ class Hosts:
         """Return how many connections an item may have at a host now."""
         if self._clock() < self._paused_until.get(host, 0.0):
             return 1
-        others = len(self._users[host].keys() - {item}) if host in self._users else 0
-        return max(1, self.connections_per_item // (others + 1))
+        most = self._allowances.most(host, self.connections_per_item)
+        users: Mapping[object, int] = self._users.get(host, {})
+        even = most // len(users.keys() | {item})
+        if users.get(item, 0) > even:
+            # What no even share needs stays with who has it: those are connections that work.
+            spare = most - even * len(users)
+            taken = sum(max(0, count - even) for one, count in users.items() if one is not item)
+            even += max(0, min(users[item] - even, spare - taken))
+        return max(1, even)
 
     def pause(self, host: str, seconds: float) -> None:
         """Note that a host asked to be asked less, for so long: each item has one connection there."""
         until = self._clock() + min(seconds, LONGEST_PAUSE_S)
         if until > self._paused_until.get(host, 0.0):
             self._paused_until[host] = until
+
+    def serves_others(self, host: str, item: object) -> bool:
+        """Whether other items have connections to a host."""
+        return bool(self._users[host].keys() - {item}) if host in self._users else False
+
+    def note_worked(self, host: str, connections: int) -> None:
+        """Note that so many connections to a host have brought something at the same time."""
+        self._allowances.worked(host, connections)
+
+    def note_refused(self, host: str, path: str, problem: str) -> None:
+        """Note that a host refused one of the connections that there are, while it serves the others.
+
+        It is not asked for as many again for a while, and the log says so.
+        """
+        self.meter.refused()
+        found = self._allowances.refused(host, max(1, sum(self._users[host].values()) - 1))
+        if found is not None:
+            log.warning(
+                "origin.fewer_connections host=%s connections=%d seconds=%d path=%s problem=%s advice=%s",
+                host,
+                found.connections,
+                found.rest_s,
+                path,
+                problem,
+                _ADVICE_ON_FEWER,
+            )
 
     def is_unfit(self, origin: str) -> bool:
         """Whether an origin could not be asked for parts a short while ago."""

@@ -65,10 +65,11 @@ def test_what_became_of_parts_is_summed_up(counted: Counted) -> None:
     for count in (10, 20):
         counted.counters.parts.fetched(count)
     counted.counters.parts.given_up()
+    counted.counters.parts.refused()
     counted.counters.parts.discarded(5)
 
     told = parts(read_totals(counted._folder).parts)
-    assert told == {"fetched": 2, "given_up": 1, "ahead_bytes": 30, "discarded_bytes": 5}
+    assert told == {"fetched": 2, "given_up": 1, "refused": 1, "ahead_bytes": 30, "discarded_bytes": 5}
 
 
 def test_without_requests_there_is_no_ratio(counted: Counted) -> None:

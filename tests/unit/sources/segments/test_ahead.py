@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
+from time import monotonic
 
 import pytest
 from support.faults import Fault
@@ -30,6 +31,10 @@ RATE = 4 * MIB
 OPTIONS = UpstreamOptions(stall_timeout_s=20, give_up_after_s=5)
 
 
+def host_of(origin: Origin) -> str:
+    return origin.url.removeprefix("http://").strip("/")
+
+
 def told(fault: Fault) -> str:
     """Name a fault by what it changes."""
     usual = asdict(Fault())
@@ -43,12 +48,16 @@ class PartsCounted:
         self.fetched_bytes = 0
         self.times_given_up = 0
         self.discarded_bytes = 0
+        self.times_refused = 0
 
     def fetched(self, count: int) -> None:
         self.fetched_bytes += count
 
     def given_up(self) -> None:
         self.times_given_up += 1
+
+    def refused(self) -> None:
+        self.times_refused += 1
 
     def discarded(self, count: int) -> None:
         self.discarded_bytes += count
@@ -57,7 +66,9 @@ class PartsCounted:
 class Several:
     """Some origins of one item, each slow on each connection, and how it is pulled from them."""
 
-    def __init__(self, origins: list[Origin], sessions: Sessions, clock: Clock, data: bytes) -> None:
+    def __init__(
+        self, origins: list[Origin], sessions: Sessions, clock: Callable[[], float], data: bytes
+    ) -> None:
         self.origins = origins
         self.data = data
         self.parts = PartsCounted()
@@ -92,7 +103,7 @@ class Several:
 
 
 @asynccontextmanager
-async def serving(folder: Path, clock: Clock, origins: int) -> AsyncIterator[Several]:
+async def serving(folder: Path, clock: Callable[[], float], origins: int) -> AsyncIterator[Several]:
     """Run so many origins of the item."""
     data = b"".join(random_blocks("item", SIZE))
     (folder / "item").write_bytes(data)
@@ -250,6 +261,48 @@ async def test_the_connection_that_works_is_not_given_up_for_those_that_never_br
     assert one.counts[0] > 1
 
 
+REFUSALS = (
+    (1, Fault(status=403)),
+    (3, Fault(status=403)),
+    (2, Fault(status=404)),
+    (1, Fault(status=410)),
+    (3, Fault(status=500)),
+    (2, Fault(refuse=True)),
+    (3, Fault(cut_after=0)),
+    (1, Fault(close_after=1000)),
+    (1, Fault(stall_after=0)),
+    (1, Fault(latency_s=60)),
+)
+"""How many connections an origin allows, and what it does with more."""
+
+
+async def keeps_what_works(allowed: int, refusal: Fault, folder: Path) -> str:
+    """Check that an item comes from an origin that allows so many; return its host if it refused one."""
+    async with serving(folder, monotonic, 1) as one:
+        (origin,) = one.origins
+        refused = origin.allow("item", allowed, refusal)
+        assert await one.comes_right(), told(refusal)
+        assert refused.hits <= 8, told(refusal)
+        assert one.sent_bytes < 1.5 * SIZE, told(refusal)
+        return host_of(origin) if refused.hits else ""
+
+
+async def test_who_refuses_one_connection_more_keeps_those_that_work(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says how many that are. A machine that does much else may not find out."""
+    with caplog.at_level(logging.WARNING):
+        hosts = await asyncio.gather(*(keeps_what_works(*case, tmp_path) for case in REFUSALS))
+    assert sum(map(bool, hosts)) > len(hosts) / 2, hosts
+    for host, (allowed, refusal) in zip(hosts, REFUSALS, strict=True):
+        if host:
+            message = [one for one in caplog.messages if f" host={host} " in one][-1]
+            start = (
+                f"origin.fewer_connections host={host} connections={allowed} seconds=15 path=item problem="
+            )
+            assert message.startswith(start), told(refusal)
+
+
 async def comes_though(trickling: int, after: int, connections: int, folder: Path) -> None:
     """Check that an item comes whose first transfers never break off, and bring next to nothing."""
     async with serving(folder, Clock(), 1) as one:
@@ -327,7 +380,7 @@ async def test_another_item_at_the_host_gets_its_share(one: Several) -> None:
     reading = asyncio.create_task(one.comes_right())
     await one.origins[0].arrived("item", 3)
     for other in range(3):
-        one.hosts.connected(one.origins[0].url.removeprefix("http://").strip("/"), other)
+        one.hosts.connected(host_of(one.origins[0]), other)
     one.origins[0].clear()
     assert await reading
     assert one.counts[0] <= 3

@@ -1,6 +1,7 @@
 """Which connections of an item there are, what they bring, and which are too many."""
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,6 +90,31 @@ def test_all_have_brought_something_once_the_last_one_has(connections: Connectio
     assert not connections.have_all_brought_something
     connections.transfers[-1].received_bytes = 1
     assert connections.have_all_brought_something
+
+
+def test_what_has_brought_nothing_goes_before_what_is_further_ahead(connections: Connections) -> None:
+    """It may never be answered, while the other works."""
+    _, first, last = connections.transfers
+    first.received_bytes, last.received_bytes = 0, 1
+    assert connections.least_wanted(Counter([ONE, ONE, TWO])) is first
+
+
+def test_others_work_at_the_origin_of_a_transfer_that_have_brought_something_there(
+    connections: Connections,
+) -> None:
+    to_one, first, last = connections.transfers
+    assert [connections.others_work(one) for one in (to_one, first, last)] == [True, False, True]
+    connections.main, first.received_bytes = None, 0
+    assert not any(connections.others_work(one) for one in (to_one, first, last))
+
+
+def test_at_a_host_the_main_transfer_works_and_what_has_brought_something() -> None:
+    origin: Any = SimpleNamespace(host="a.example")
+    one = Candidate(origin, NOTHING)
+    found = Connections()
+    found.main = one
+    found.transfers = [a_transfer(one, 100, 1.0), a_transfer(one, 200, 1.0, 0)]
+    assert (found.working_at("a.example"), found.working_at("b.example")) == (2, 0)
 
 
 def test_the_main_transfer_lags_when_it_brings_far_less_than_parts_did(connections: Connections) -> None:

@@ -69,3 +69,34 @@ def test_the_bytes_ahead_of_all_items_are_bounded(hosts: Hosts) -> None:
     assert hosts.free_memory_bytes("c") == 0
     hosts.hold_memory("a", 0)
     assert hosts.free_memory_bytes("c") == MOST_MEMORY_BYTES - 30
+
+
+def test_what_no_even_share_needs_stays_with_the_item_that_has_it(clock: Clock) -> None:
+    """An origin that allows three is used to the full, and what works is not given up for nothing."""
+    hosts = Hosts(3, clock)
+    for item in ("a", "a", "b"):
+        hosts.connected(HOST, item)
+    assert (hosts.share(HOST, "a"), hosts.share(HOST, "b")) == (2, 1)
+    hosts.connected(HOST, "c")
+    assert [hosts.share(HOST, item) for item in ("a", "b", "c")] == [1, 1, 1]
+
+
+def test_a_refusal_lowers_what_all_items_share_and_is_said(
+    hosts: Hosts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for item in ("a", "a", "b", "b"):
+        hosts.connected(HOST, item)
+    assert hosts.serves_others(HOST, "a")
+    assert not hosts.serves_others("another.example", "a")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            hosts.note_refused(HOST, "pool/item", "it answered with status 403")
+    (told,) = caplog.messages
+    start = f"origin.fewer_connections host={HOST} connections=3 seconds=15 path=pool/item problem=it "
+    assert told.startswith(start)
+    hosts.disconnected(HOST, "b")
+    assert (hosts.share(HOST, "a"), hosts.share(HOST, "b")) == (2, 1)
+    hosts.disconnected(HOST, "b")
+    assert hosts.share(HOST, "a") == 3
+    clock.now += 16
+    assert hosts.share(HOST, "a") == 4
