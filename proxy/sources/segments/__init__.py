@@ -3,6 +3,7 @@
 `window.py` keeps what is fetched and what has come. `slowness.py` decides whether one connection
 is too slow, `climb.py` how many are worth it, `seats.py` to which origins, `lengths.py` how long a part is.
 `hosts.py` is what all items of a process share: how many connections a host gets, which hosts asked
-for a pause, how much memory there is. `connections.py` knows those that an item has, and what each
-brings; `ahead.py` runs their transfers. Nothing here knows digests, files or HTTP.
+for a pause, how much memory there is; `allowances.py` knows which hosts refused more connections.
+`connections.py` knows those that an item has, and what each brings; `ahead.py` runs their transfers.
+Nothing here knows digests, files or HTTP.
 """
