@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from proxy.sources.candidates import Candidate
-from proxy.sources.errors import OriginAbsent, OriginError, PartsRefused
+from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, PartsRefused
 from proxy.sources.origin import ItemOptions, OriginItem
 from proxy.sources.segments.climb import Climb
 from proxy.sources.segments.connections import Connections, Rate, Transfer
@@ -346,7 +346,8 @@ class Ahead:
         elif transfer.received_bytes >= _NO_FAILURE_BYTES:
             self._choice.worked(candidate)
         elif self._is_one_too_many(transfer, error):
-            self._hosts.note_refused(origin.host, candidate.source.path, error.problem)
+            is_plain = isinstance(error, OriginAbsent | OriginForbidden)
+            self._hosts.note_refused(origin.host, candidate.source.path, error.problem, is_plain=is_plain)
         else:
             self._choice.failed(candidate)
 

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 FIRST_REST_S: Final = 15.0
 LONGEST_REST_S: Final = 600.0
 _ACCIDENT_REST_S = 0.5
-"""A host that served more before may still count a connection that was closed just now."""
+"""A host that served more before may still count a connection that was closed just now; and one answer that
+failed may be chance."""
 
 
 class Allowance(NamedTuple):
@@ -30,7 +31,7 @@ class Allowances:
         self._clock = clock
         self._lasting: dict[str, Allowance] = {}
         self._passing: dict[str, Allowance] = {}
-        """Of hosts that have served more than that."""
+        """Of hosts that may serve more at once: they have before, or failed only once."""
         self._worked: dict[str, int] = defaultdict(int)
         """How many connections at a time have worked."""
 
@@ -46,18 +47,23 @@ class Allowances:
             if host in known and connections > known[host].connections:
                 del known[host]
 
-    def refused(self, host: str, connections: int) -> Allowance | None:
+    def refused(self, host: str, connections: int, *, is_plain: bool) -> Allowance | None:
         """Note that a host refused one more than so many connections; return what is known now.
 
-        None is what it was before, or what is likely to pass.
+        None is what it was before, or what is likely to pass. `is_plain` says that it was no chance failure.
         """
-        if connections >= self._worked[host]:
+        if connections >= self._worked[host] and (is_plain or self._has_failed(host)):
             return self._note(self._lasting, host, connections, FIRST_REST_S)
         found = self._note(self._passing, host, connections, _ACCIDENT_REST_S)
         if found is None or found.rest_s < FIRST_REST_S:
             return None
         self._worked[host] = connections
         return found
+
+    def _has_failed(self, host: str) -> bool:
+        """Whether it has failed not long ago, and been asked again since."""
+        before = self._passing.get(host)
+        return before is not None and 0 <= self._clock() - before.until < LONGEST_REST_S
 
     def _note(
         self, known: dict[str, Allowance], host: str, connections: int, first_rest_s: float

@@ -122,13 +122,14 @@ class Hosts:
         """Note that so many connections to a host have brought something at the same time."""
         self._allowances.worked(host, connections)
 
-    def note_refused(self, host: str, path: str, problem: str) -> None:
+    def note_refused(self, host: str, path: str, problem: str, *, is_plain: bool = True) -> None:
         """Note that a host refused one of the connections that there are, while it serves the others.
 
-        It is not asked for as many again for a while, and the log says so.
+        It is not asked for as many again for a while, and the log says so, unless it may have been chance.
         """
         self.meter.refused()
-        found = self._allowances.refused(host, max(1, sum(self._users[host].values()) - 1))
+        others = max(1, sum(self._users[host].values()) - 1)
+        found = self._allowances.refused(host, others, is_plain=is_plain)
         if found is not None:
             log.warning(
                 "origin.fewer_connections host=%s connections=%d seconds=%d path=%s problem=%s advice=%s",

@@ -115,14 +115,14 @@ async def serving(folder: Path, clock: Callable[[], float], origins: int) -> Asy
 
 
 @pytest.fixture
-async def two(tmp_path: Path, clock: Clock) -> AsyncIterator[Several]:
-    async with serving(tmp_path, clock, 2) as two:
+async def two(tmp_path: Path) -> AsyncIterator[Several]:
+    async with serving(tmp_path, monotonic, 2) as two:
         yield two
 
 
 @pytest.fixture
-async def one(tmp_path: Path, clock: Clock) -> AsyncIterator[Several]:
-    async with serving(tmp_path, clock, 1) as one:
+async def one(tmp_path: Path) -> AsyncIterator[Several]:
+    async with serving(tmp_path, monotonic, 1) as one:
         yield one
 
 
@@ -243,12 +243,12 @@ async def test_a_part_that_breaks_off_or_is_slow_costs_that_part(one: Several, f
     reading = asyncio.create_task(one.comes_right())
     await one.origins[0].arrived("item")
     one.fault(fault, times=1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(18):
         assert await reading
     assert one.sent_bytes < 1.6 * SIZE
 
 
-@pytest.mark.parametrize("fault", [Fault(latency_s=8), Fault(stall_after=0)], ids=told)
+@pytest.mark.parametrize("fault", [Fault(latency_s=60), Fault(stall_after=0)], ids=told)
 async def test_the_connection_that_works_is_not_given_up_for_those_that_never_bring_anything(
     one: Several, fault: Fault
 ) -> None:
@@ -256,7 +256,7 @@ async def test_the_connection_that_works_is_not_given_up_for_those_that_never_br
     reading = asyncio.create_task(one.comes_right())
     await one.origins[0].arrived("item")
     one.fault(fault)
-    async with asyncio.timeout(7):
+    async with asyncio.timeout(18):
         assert await reading
     assert one.counts[0] > 1
 
@@ -274,6 +274,8 @@ REFUSALS = (
     (1, Fault(latency_s=60)),
 )
 """How many connections an origin allows, and what it does with more."""
+PLAIN = [refusal for _, refusal in REFUSALS if refusal.status in {403, 404, 410} or refusal.latency_s]
+"""What can be no chance failure."""
 
 
 async def keeps_what_works(allowed: int, refusal: Fault, folder: Path) -> str:
@@ -295,11 +297,11 @@ async def test_who_refuses_one_connection_more_keeps_those_that_work(
         hosts = await asyncio.gather(*(keeps_what_works(*case, tmp_path) for case in REFUSALS))
     assert sum(map(bool, hosts)) > len(hosts) / 2, hosts
     for host, (allowed, refusal) in zip(hosts, REFUSALS, strict=True):
-        if host:
-            message = [one for one in caplog.messages if f" host={host} " in one][-1]
-            start = (
-                f"origin.fewer_connections host={host} connections={allowed} seconds=15 path=item problem="
-            )
+        messages = [one for one in caplog.messages if f" host={host} " in one]
+        if host and refusal in PLAIN:
+            assert messages, told(refusal)
+        for message in messages[-1:]:
+            start = f"origin.fewer_connections host={host} connections={allowed} seconds=15 "
             assert message.startswith(start), told(refusal)
 
 
