@@ -214,10 +214,10 @@ class Leader:
     async def _do_without(
         self, pull: Pull, error: ItemAbsent | ItemUnobtainable, known: KnownFailures
     ) -> NoReturn:
-        """End without the item: keep its beginning, unless all that is known is that it is not there."""
+        """End without the item: keep its beginning, unless nobody is known who ever had it."""
         if isinstance(error, ItemAbsent):
             await self._record_absent(pull)
-            await self._drop()
+            await (self._pause() if pull.contributors else self._drop())
             raise error from None
         if known.is_mixed and self._incoming.length_bytes:
             await self._drop()

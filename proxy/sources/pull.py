@@ -177,7 +177,7 @@ class Pull:
             if patience.last is not None and patience.failed_tries:
                 await self.after_failed_round(patience.last)
             pause_s = max(next(patience.pauses), self._candidates.least_pause_s())
-            await asyncio.sleep(min(pause_s, max(0.0, self._longest_silence_s - patience.silence_s)))
+            await ahead.becomes_next(min(pause_s, max(0.0, self._longest_silence_s - patience.silence_s)))
 
     async def _in_one_round(self, ahead: Ahead, patience: "_Patience") -> AsyncGenerator[Piece, None]:
         """Ask the origins in turn, until one has given all, or all up to what is fetched ahead."""
@@ -192,7 +192,8 @@ class Pull:
                 self._note(candidate, error, has_begun=self._offset > before)
                 patience.failed(error)
             else:
-                candidate.source.route.worked(candidate.origin)
+                if self._offset > before:
+                    candidate.source.route.worked(candidate.origin)
                 patience.progressed()
                 return
             if self._offset > before:
@@ -251,7 +252,7 @@ class Pull:
         try:
             async with aclosing(item.pieces(self._offset, self.options(candidate))) as pieces:
                 asked_at = clock()
-                async for piece in pieces:
+                while (piece := await ahead.next_of_main(pieces)) is not None:
                     waited_s = clock() - asked_at
                     before = self._offset
                     if isinstance(piece, bytes):
@@ -262,12 +263,17 @@ class Pull:
                         yield piece
                         self._take(candidate.origin.name, left_bytes - piece.left_bytes, item.place)
                     ahead.handed_on(self._offset - before, waited_s)
-                    if self._size_bytes > ahead.main_stops_at <= self._offset:
+                    if self._is_relieved(ahead):
                         return
                     asked_at = clock()
-                self._stop = self._offset  # All has come, or it has ended without a word.
+                if not self._is_relieved(ahead):
+                    self._stop = self._offset  # All has come, or it has ended without a word.
         finally:
             ahead.end()
+
+    def _is_relieved(self, ahead: Ahead) -> bool:
+        """Whether what the main transfer would send next has come ahead."""
+        return self._size_bytes > ahead.main_stops_at <= self._offset
 
     async def _completion(self, candidate: Candidate, ahead: Ahead) -> AsyncGenerator[Piece, None]:
         """Yield what one origin adds to what it had sent before, part by part."""

@@ -116,6 +116,8 @@ async def answer_for(root: Path, path: str, method: str, asked: Mapping[str, str
     if fault.redirect_to is not None:
         return page(HTTPStatus.FOUND, {"Location": fault.redirect_to})
     status = fault.range_status if fault.status is None and "Range" in asked else fault.status
+    if fault.rest_status is not None and asked.get("Range", "").endswith("-"):
+        status = fault.rest_status
     if fault.condition_status is not None and is_conditional(asked):
         status = fault.condition_status
     if status is not None:

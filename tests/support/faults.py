@@ -59,6 +59,8 @@ class Fault:
     """After the head, send nothing but these bytes, again and again, until the client leaves."""
     range_status: int | None = None
     """Answer a Range request with this status."""
+    rest_status: int | None = None
+    """Answer a Range request for all from an offset on with this status."""
     range_slice: bool = False
     """Answer a Range request with 200 and only the part that was asked for."""
     range_refuse: bool = False

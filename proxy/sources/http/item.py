@@ -73,8 +73,13 @@ class HttpItem:
                         yield piece
         except OriginError as error:
             is_page = self._reply is not None and self._reply.is_page
-            if not self._has_begun:
-                error.is_about_question = self._refusals.note(offset, error, is_page=is_page)
+            if self._has_begun:
+                self._refusals.worked()
+            else:
+                has_given = self._versions.are_known
+                error.is_about_question = self._refusals.note(
+                    offset, error, is_page=is_page, has_given=has_given
+                )
             raise
 
     def part(self, start: int, stop: int, options: ItemOptions) -> HttpPart:

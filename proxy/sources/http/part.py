@@ -32,6 +32,11 @@ class Versions:
     def __init__(self) -> None:
         self._known: dict[str, Validators] = {}
 
+    @property
+    def are_known(self) -> bool:
+        """Whether anything of the item has come."""
+        return bool(self._known)
+
     def of_origin(self) -> Validators:
         """Return the version that the origin gave itself; nothing is known of where it may redirect to."""
         return self._known.get("", Validators()) if self._known.keys() <= {""} else Validators()

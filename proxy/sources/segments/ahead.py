@@ -9,12 +9,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 from proxy.sources.candidates import Candidate
 from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, PartsRefused
-from proxy.sources.origin import ItemOptions, OriginItem
+from proxy.sources.origin import ItemOptions, OriginItem, Piece
 from proxy.sources.segments.climb import Climb
 from proxy.sources.segments.connections import Connections, Rate, Transfer
 from proxy.sources.segments.hosts import Hosts
@@ -32,6 +32,8 @@ _NO_FAILURE_BYTES = 64 * 1024
 """A transfer that brought so much before it broke off is not held against its origin."""
 _HANGS_AFTER_S = 2.5
 """A connection that has sent nothing for so long, while others work, may never be answered."""
+_SILENT_S = 1.0
+"""A main transfer that sends nothing for so long, while parts come, is not waited for."""
 _MOST_ABANDONED = 8
 """So many connections in a row that only trickle: it is the origin that has become slow."""
 
@@ -77,6 +79,10 @@ class Ahead:
         """How many transfers in a row only trickled."""
         self._choice = Seats(hosts, self, asking.able)
         self._news = asyncio.Event()
+        self._relief: asyncio.Timeout | None = None
+        """Ends the main transfer, while it is waited for."""
+        self._silent_from = 0.0
+        """Since when it is waited for."""
 
     def __repr__(self) -> str:
         return f"Ahead({self._window!r}, {self._climb!r}, {len(self._connections)} connections)"
@@ -115,6 +121,25 @@ class Ahead:
             self._hosts.disconnected(main.origin.host, self)
             self._connections.main = None
 
+    async def next_of_main(self, pieces: AsyncGenerator[Piece, None]) -> Piece | None:
+        """Return the next piece of the main transfer; None at its end, or when its next bytes came ahead.
+
+        As long as it is silent, nothing else would end it before the stall timeout.
+        """
+        if self._climb is None:
+            return await anext(pieces, None)
+        self._silent_from = self._clock()
+        try:
+            async with asyncio.timeout(None) as relief:
+                self._relief = relief
+                return await anext(pieces, None)
+        except TimeoutError:
+            if not relief.expired():
+                raise
+            return None
+        finally:
+            self._relief = None
+
     def handed_on(self, count: int, waited_s: float) -> None:
         """Take note of bytes of the main transfer, and for how long the origin was waited for."""
         self._window.advance(self._window.position + count)
@@ -147,6 +172,14 @@ class Ahead:
             elif self._window.is_covered:
                 await self._news.wait()
         self._hold()
+
+    async def becomes_next(self, within_s: float) -> None:
+        """Return once the next bytes come without a main transfer, or after so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while not self._window.is_covered:
+                    self._news.clear()
+                    await self._news.wait()
 
     async def close(self) -> None:
         """End all transfers, and drop what they brought."""
@@ -279,15 +312,21 @@ class Ahead:
         return segment or self._split(rate_bytes)
 
     def _overtaken(self) -> Segment | None:
-        """Take over what a main transfer that has become far slower than the parts would bring late.
+        """Take over what nobody fetches, or a main transfer that has become far slower than the parts.
 
-        It holds up everything ahead of it, and as long as it trickles, it does not break off.
+        That holds up everything ahead of it, and as long as it trickles, it does not break off.
         """
         window, connections = self._window, self._connections
-        if not window.segments or (rate_bytes := connections.lagging_rate) is None:
+        hole_bytes = window.starts_at - window.position if window.segments else 0
+        if hole_bytes <= 0:
             return None
-        main = Load(window.starts_at - window.position, connections.main_rate.rate_bytes)
-        kept = split_offset(main, rate_bytes)
+        if connections.main is None:
+            return window.take_over(window.position)
+        if (rate_bytes := connections.lagging_rate) is None:
+            return None
+        if self._relief is not None and self._clock() - self._silent_from >= _SILENT_S:
+            return window.take_over(window.position)
+        kept = split_offset(Load(hole_bytes, connections.main_rate.rate_bytes), rate_bytes)
         return None if kept is None else window.take_over(window.position + kept)
 
     def _split(self, rate_bytes: float) -> Segment | None:
@@ -308,6 +347,7 @@ class Ahead:
         transfer.task = asyncio.create_task(self._fetch(transfer), name="fetch part")
         self._own(transfer.task)
         transfer.task.add_done_callback(lambda _: self._ended(transfer))
+        self._news.set()
 
     async def _fetch(self, transfer: Transfer) -> None:
         candidate, segment = transfer.candidate, transfer.segment
@@ -324,12 +364,19 @@ class Ahead:
                     self._ahead_bytes += len(data)
                     transfer.rate.note(count)
                     self._total_bytes += count
+                    self._relieve_main()
                     self._news.set()
                     is_taken_over = segment.is_whole and segment.stop < stop
                     if is_taken_over or count < len(data) or segment.stop <= self._window.position:
                         break
         except OriginError as error:
             self._note(transfer, error)
+
+    def _relieve_main(self) -> None:
+        """End the main transfer while it is waited for, if what it would send next has come ahead."""
+        if self._relief is not None and self._window.takes_over_at <= self._window.position:
+            self._relief.reschedule(self._clock())
+            self._relief = None
 
     def _note_works(self, candidate: Candidate) -> None:
         host = candidate.origin.host

@@ -2,7 +2,14 @@
 
 import pytest
 
-from proxy.sources.errors import OriginError, OriginMisbehaved, OriginUnreachable, WrongLength
+from proxy.sources.errors import (
+    OriginAbsent,
+    OriginError,
+    OriginForbidden,
+    OriginMisbehaved,
+    OriginUnreachable,
+    WrongLength,
+)
 from proxy.sources.http.errors import OriginHungUp, OriginStatus
 from proxy.sources.http.range_refusals import RangeRefusals
 
@@ -60,3 +67,38 @@ def test_who_answers_otherwise_in_between_is_not_busy_all_the_time() -> None:
     refusals, busy = RangeRefusals(), OriginStatus("a", 503, "busy")
     errors = [busy, busy, busy, OriginHungUp("a", "it hung up"), busy, busy, busy]
     assert not any(refusals.note(50, error, is_page=False) for error in errors)
+
+
+REFUSALS = [OriginForbidden("a", "no"), OriginAbsent("a", "none"), OriginStatus("a", 500, "broken")]
+
+
+def starts(refusals: RangeRefusals, error: OriginError, times: int, *, has_given: bool) -> list[int]:
+    """Return from where an origin is asked after each of so many refusals."""
+    found = []
+    for _ in range(times):
+        refusals.note(50, error, is_page=False, has_given=has_given)
+        found.append(refusals.start(50))
+    return found
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=str)
+def test_who_refuses_the_rest_of_what_it_gave_is_asked_for_it_again(error: OriginError) -> None:
+    """And then for all, once."""
+    refusals = RangeRefusals()
+    assert starts(refusals, error, 5, has_given=True) == [50, 50, 50, 0, 50]
+    refusals.worked()
+    assert starts(refusals, error, 4, has_given=True) == [50, 50, 50, 0]
+    assert starts(RangeRefusals(), error, 2, has_given=False) == [0, 50]
+
+
+@pytest.mark.parametrize("error", REFUSALS[:2], ids=str)
+def test_who_denies_the_rest_and_all_is_believed(error: OriginError) -> None:
+    refusals = RangeRefusals()
+    told = [refusals.note(50, error, is_page=False, has_given=True) for _ in range(6)]
+    assert told == [True, True, True, True, False, False]
+
+
+@pytest.mark.parametrize("error", REFUSALS[:2], ids=str)
+def test_such_a_refusal_is_not_held_against_the_origin(error: OriginError) -> None:
+    """It would be taken for one that has nothing, or that gives nothing."""
+    assert RangeRefusals().note(50, error, is_page=False, has_given=True)

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -271,10 +271,10 @@ REFUSALS = (
     (3, Fault(cut_after=0)),
     (1, Fault(close_after=1000)),
     (1, Fault(stall_after=0)),
-    (1, Fault(latency_s=60)),
+    (2, Fault(latency_s=60)),
 )
 """How many connections an origin allows, and what it does with more."""
-PLAIN = [refusal for _, refusal in REFUSALS if refusal.status in {403, 404, 410} or refusal.latency_s]
+PLAIN = [refusal for _, refusal in REFUSALS if refusal.status in {403, 404, 410}]
 """What can be no chance failure."""
 
 
@@ -322,6 +322,33 @@ async def test_connections_that_only_trickle_do_not_hold_an_item_up(tmp_path: Pa
             comes_though(1, 3 * MIB, 4, tmp_path),
             comes_though(3, 2 * MIB, 3, tmp_path),
         )
+
+
+async def comes_though_main_is_silent(after: int, allowed: int, folder: Path) -> None:
+    """Check that an item comes whose main transfer says nothing more, or nothing when asked again."""
+    async with serving(folder, monotonic, 1) as one:
+        one.fault(Fault(rate_bytes_s=RATE, stall_after=after), times=1)
+        if allowed:
+            one.origins[0].allow("item", allowed, Fault(latency_s=60))
+        assert await one.comes_right(), (after, allowed)
+        assert one.sent_bytes < 1.6 * SIZE, (after, allowed)
+
+
+async def test_a_main_transfer_that_is_silent_is_taken_over(tmp_path: Path) -> None:
+    """As soon as another connection has brought what it would send; the stall timeout is longer than this."""
+    cases = [(2 * MIB, 0), (3 * MIB, 0), (SIZE, 2)]
+    async with asyncio.timeout(18):
+        await asyncio.gather(*(comes_though_main_is_silent(*case, tmp_path) for case in cases))
+
+
+@pytest.mark.parametrize("how", [Fault(rest_status=403), Fault(rest_status=404)], ids=told)
+async def test_parts_take_over_where_the_rest_is_refused(one: Several, how: Fault) -> None:
+    """The item does not begin again, nor is what came ahead lost."""
+    one.fault(replace(how, rate_bytes_s=RATE))
+    one.fault(Fault(rate_bytes_s=RATE, cut_after=3 * MIB), times=1)
+    assert await one.comes_right()
+    assert one.sent_bytes < 1.4 * SIZE
+    assert [seen.status for seen in one.origins[0].gets("item")].count(200) == 1
 
 
 async def test_what_is_ahead_is_not_lost_when_the_main_transfer_fails_over(two: Several) -> None:
