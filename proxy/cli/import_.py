@@ -1,13 +1,14 @@
 """`import`: take what was carried here by hand into the cache."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from proxy.cli.import_bundles import import_bundles
+from proxy.cli.import_options import How, OfBundles, bundle_options, how_options
 from proxy.cli.options import (
     GivenPath,
-    UsageFault,
     chosen_mirrors,
     config_option,
     load,
@@ -17,6 +18,7 @@ from proxy.cli.options import (
 )
 from proxy.cli.running import check_stored
 from proxy.cli.who import operator
+from proxy.config.config import Config
 from proxy.jobs.importing.importing import Order
 
 
@@ -29,40 +31,21 @@ from proxy.jobs.importing.importing import Order
     metavar="DIR|URL",
     help="Take what sstream-mirror, rsync or wget left there; [MIRROR] [FILTER]... follow.",
 )
-@click.option("--waiting", is_flag=True, help="Try again to serve what was imported before and waits.")
 @click.option(
     "--mirror",
     metavar="NAME",
     help="The mirror that is meant, whatever the bundle calls it, and no other.",
 )
-@click.option("--activate", is_flag=True, help="Serve what is imported although items of it are missing.")
-@click.option("--accept-older", is_flag=True, help="This once, let what is older replace what is served.")
-@click.option(
-    "--keyring",
-    type=GivenPath(path_type=Path, exists=True, dir_okay=False),
-    help="The operators whose signatures count here. [bundles] keyring",
-)
-@click.option("--ignore-signature", is_flag=True, help="Where upstream's signatures decide, need no other.")
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Tell what would be taken, whether it fits, and what would be served; write nothing.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Write JSON lines: progress, and a summary.")
+@bundle_options
+@how_options
 def import_(
     config_file: Path | None,
     data_dir: Path | None,
     paths: tuple[str, ...],
     tree: str | None,
-    waiting: bool,
     mirror: str | None,
-    *,
-    activate: bool,
-    accept_older: bool,
-    keyring: Path | None,
-    ignore_signature: bool,
-    dry_run: bool,
-    as_json: bool,
+    of_bundles: OfBundles,
+    how: How,
 ) -> None:
     """Take bundles that `export` wrote into the cache: folders, tar archives, and parts of them.
 
@@ -85,58 +68,49 @@ def import_(
 
     --tree takes a tree that sstream-mirror, rsync or wget left: signed lists first, then every
     file that they want, wherever it lies, cloned or linked where that is safe, else copied. What is
-    left over is told by kind. A file that is linked is read-only from then on.
+    left over is told by kind. A file that is linked is read-only from then on. With --dry-run files
+    count as what they are by name and size: none of them is hashed.
 
     Exit codes: 0 complete, 1 failed, 2 wrong usage, 3 something is missing, 4 something was
     refused; 130 interrupted.
     """  # noqa: D301 - click wants the backspace that \b is
     config = load(config_file, data_dir=data_dir)
-    if tree is not None:
-        if dry_run:
-            raise UsageFault("--dry-run is for bundles")
-        if keyring is not None or ignore_signature:
-            raise UsageFault("--keyring and --ignore-signature are for bundles: a tree has no such signature")
+    if tree is None:
+        of_bundles.check(paths, how)
+    else:
+        of_bundles.check_beside_tree()
+    if of_bundles.waiting:
+        check_stored(config)
+    elif not how.dry_run:
+        tell_if_new(data_dir)
+    if tree is None:
+        code = _import_bundles(config, paths, mirror, of_bundles, how)
+    else:
         from proxy.cli.import_tree import import_tree  # noqa: PLC0415 - late: bundles need nothing of trees
 
-        tell_if_new(data_dir)
-        raise SystemExit(
-            import_tree(
-                config,
-                tree,
-                paths,
-                mirror,
-                operator(),
-                activate=activate,
-                accept_older=accept_older,
-                as_json=as_json,
-            )
-        )
-    if waiting and (paths or dry_run or accept_older or keyring is not None or ignore_signature):
-        raise UsageFault("--waiting goes with --mirror, --activate and --json only")
-    if not paths and not waiting:
-        raise UsageFault("say what is to be taken: bundles that export wrote, or --tree DIR, or --waiting")
+        code = import_tree(config, tree, paths, mirror, operator(), how)
+    raise SystemExit(code)
+
+
+def _import_bundles(
+    config: Config, paths: Sequence[str], mirror: str | None, of_bundles: OfBundles, how: How
+) -> int:
+    """Take bundles, or try again what waits; return the exit code."""
     if mirror is not None:
         chosen_mirrors(config, (mirror,))
-    if waiting:
-        check_stored(config)
-    elif not dry_run:
-        tell_if_new(data_dir)
     order = Order(
         renamed=mirror,
-        accepts_older=accept_older,
-        activates=activate,
+        accepts_older=how.accept_older,
+        activates=how.activate,
         hold_s=config.freshness.retain_s,
     )
-
-    raise SystemExit(
-        import_bundles(
-            config,
-            [Path(one) for one in paths],
-            order,
-            keyring,
-            operator(),
-            ignores_signatures=ignore_signature,
-            is_rehearsal=dry_run,
-            as_json=as_json,
-        )
+    return import_bundles(
+        config,
+        [Path(one) for one in paths],
+        order,
+        of_bundles.keyring,
+        operator(),
+        ignores_signatures=of_bundles.ignore_signature,
+        is_rehearsal=how.dry_run,
+        as_json=how.as_json,
     )

@@ -2,10 +2,9 @@
 
 import asyncio
 import sys
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import click
@@ -18,12 +17,12 @@ from proxy.bundles.reading.pipe import Pipe
 from proxy.cli.going_on import go_on_text
 from proxy.cli.options import UsageFault
 from proxy.cli.progress import open_progress
+from proxy.cli.rehearsing import open_apart
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, run_as_owner
 from proxy.cli.show import tell
 from proxy.config.config import Config
 from proxy.config.keyrings import HOMES
 from proxy.jobs.audit import Audit
-from proxy.jobs.importing.apart import copy_known
 from proxy.jobs.importing.audited import write_down
 from proxy.jobs.importing.importing import Import, Order
 from proxy.jobs.importing.outcomes import Report
@@ -127,13 +126,10 @@ class _Work:
     async def rehearse(self) -> None:
         """Find out what an import would do: it does it in a folder that is removed again."""
         origins = {one.name: ImportOrigin() for one in self.config.mirrors}
-        with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
-            apart = Path(folder)
-            copy_known(self.config.data_dir, apart)
-            async with open_runtime(replace(self.config, data_dir=apart), carried=origins) as cache:
-                operators = await cache.storage.threads.slow(self._operators, apart)
-                importing = Import(cache, origins, operators, self.order, Unwatched(), self.report)
-                await importing.rehearse(self.layouts, open_store_to_foresee(self.config.data_dir))
+        async with open_apart(self.config, origins) as cache:
+            operators = await cache.storage.threads.slow(self._operators, cache.storage.data_dir)
+            importing = Import(cache, origins, operators, self.order, Unwatched(), self.report)
+            await importing.rehearse(self.layouts, open_store_to_foresee(self.config.data_dir))
 
     async def _take_from_pipe(self, importing: Import, cache: Cache) -> None:
         """Take what comes by standard input, one bundle after the other."""

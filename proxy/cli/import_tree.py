@@ -1,40 +1,40 @@
 """`import --tree`: what sstream-mirror, rsync or wget left, or what another server has, as cache content."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import click
 
 from proxy.cli.going_on import go_on_text
+from proxy.cli.import_options import How
 from proxy.cli.options import Asked, UsageFault, chosen_mirrors
 from proxy.cli.prefetch import fetch_from
 from proxy.cli.progress import open_progress
-from proxy.cli.running import COMPLETE, PARTIAL, REFUSED, Refused, run_as_owner
+from proxy.cli.rehearsing import open_apart
+from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, Refused, run_as_owner
 from proxy.cli.show import tell
 from proxy.config.config import Config
 from proxy.jobs.audit import Audit
 from proxy.jobs.importing.audited import write_down
+from proxy.jobs.prefetch import NoSpace
 from proxy.jobs.selection import Selection
 from proxy.jobs.trees.folder import TreeFolder
 from proxy.jobs.trees.importing import TreeImport, TreeImportOrder
 from proxy.jobs.trees.report import TreeImportReport
 from proxy.jobs.trees.telling import event, lines, problem_lines
 from proxy.mirror import Mirror, Trust
+from proxy.progress import Unwatched
 from proxy.runtime import open_runtime
 from proxy.sources.carried.import_origin import ImportOrigin
+from proxy.store.storage import open_store_to_foresee
 from proxy.trees.errors import TreeRefused
 
 
 def import_tree(
-    config: Config,
-    tree: str,
-    words: tuple[str, ...],
-    mirror: str | None,
-    by: str,
-    *,
-    activate: bool,
-    accept_older: bool,
-    as_json: bool,
+    config: Config, tree: str, words: tuple[str, ...], mirror: str | None, by: str, how: How
 ) -> int:
     """Take what is in a folder, or at a URL; return the exit code. `by` is who does it, for the audit log."""
     given = Asked(filters=words, mirrors=(mirror,) if mirror else (), newest=None, maas=(), arch=())
@@ -46,18 +46,31 @@ def import_tree(
     selection = asked.selection() if asked.is_selecting else None
     folder = _folder_of(tree)
     if folder is None:
-        if meant.trust is Trust.TLS:
-            raise UsageFault(f"mirror {meant.name} trusts its own servers alone: add {tree} to its origins")
-        return fetch_from(
-            config,
-            meant.name,
-            _root_of(tree),
-            selection or Selection(),
-            accept_older=accept_older,
-            as_json=as_json,
+        return _take_from_server(config, meant, tree, selection or Selection(), how)
+    order = TreeImportOrder(
+        mirror=meant.name,
+        trust=meant.trust,
+        selection=selection,
+        most_document_bytes=config.upstream.document_limit_bytes,
+        accepts_older=how.accept_older,
+        activates=how.activate,
+        hold_s=config.freshness.retain_s,
+    )
+    work = _Work(config, folder, order, by, as_json=how.as_json)
+    if how.dry_run:
+        return _done(config, work.rehearse, "nothing was written")
+    return _done(config, work.run, go_on_text())
+
+
+def _take_from_server(config: Config, mirror: Mirror, url: str, selection: Selection, how: How) -> int:
+    if mirror.trust is Trust.TLS:
+        raise UsageFault(f"mirror {mirror.name} trusts its own servers alone: add {url} to its origins")
+    if how.dry_run:
+        raise UsageFault(
+            "--dry-run is for bundles and folders: what a server has shows when it is asked for it"
         )
-    return _take_folder(
-        config, meant, folder, selection, by, activate=activate, accept_older=accept_older, as_json=as_json
+    return fetch_from(
+        config, mirror.name, _root_of(url), selection, accept_older=how.accept_older, as_json=how.as_json
     )
 
 
@@ -79,50 +92,61 @@ def _root_of(url: str) -> str:
     return f"{base}/"
 
 
-def _take_folder(
-    config: Config,
-    mirror: Mirror,
-    path: Path,
-    selection: Selection | None,
-    by: str,
-    *,
-    activate: bool,
-    accept_older: bool,
-    as_json: bool,
-) -> int:
-    order = TreeImportOrder(
-        mirror=mirror.name,
-        trust=mirror.trust,
-        selection=selection,
-        most_document_bytes=config.upstream.document_limit_bytes,
-        accepts_older=accept_older,
-        activates=activate,
-        hold_s=config.freshness.retain_s,
-    )
+@dataclass(frozen=True)
+class _Work:
+    """A folder with a tree that is to be imported, and how."""
 
-    async def work() -> int | Refused:
-        try:
-            return await take()
-        except TreeRefused as error:
-            return Refused(str(error))
+    config: Config
+    path: Path
+    order: TreeImportOrder
+    by: str
+    """Who wants it, as the audit log names them."""
+    _: KW_ONLY
+    as_json: bool
 
-    async def take() -> int:
-        origins = {one.name: ImportOrigin() for one in config.mirrors}
-        folder = TreeFolder(path, config.upstream.stall_timeout_s)
-        try:
-            async with open_runtime(config, carried=origins) as cache:
-                with open_progress("importing", as_json=as_json) as progress:
-                    run = TreeImport(cache, origins, folder, order, progress)
+    async def run(self) -> int:
+        """Import it, and write down what came of it; return the exit code. Raises TreeRefused."""
+        origins = self._origins()
+        with closing(self._folder()) as folder:
+            async with open_runtime(self.config, carried=origins) as cache:
+                with open_progress("importing", as_json=self.as_json) as progress:
+                    run = TreeImport(cache, origins, folder, self.order, progress)
                     try:
                         await run.run()
                     finally:
-                        audit = Audit(cache.storage.threads, config.data_dir, by)
-                        await write_down(audit, run.report.generation, accepts_older=accept_older)
-                return _told(run.report, folder, as_json=as_json)
-        finally:
-            folder.close()
+                        audit = Audit(cache.storage.threads, self.config.data_dir, self.by)
+                        older = self.order.accepts_older
+                        await write_down(audit, run.report.generation, accepts_older=older)
+                return _told(run.report, folder, as_json=self.as_json)
 
-    code = run_as_owner(config, work, go_on_text())
+    async def rehearse(self) -> int:
+        """Tell what an import would come to; return the exit code. Raises TreeRefused."""
+        origins, data_dir = self._origins(), self.config.data_dir
+        with closing(self._folder()) as folder:
+            async with open_apart(self.config, origins) as cache:
+                run = TreeImport(cache, origins, folder, self.order, Unwatched())
+                await run.rehearse(open_store_to_foresee(data_dir), data_dir)
+                if not self.as_json:
+                    click.echo("nothing is written; an import would come to this:")
+                return _told(run.report, folder, as_json=self.as_json)
+
+    def _origins(self) -> dict[str, ImportOrigin]:
+        return {one.name: ImportOrigin() for one in self.config.mirrors}
+
+    def _folder(self) -> TreeFolder:
+        return TreeFolder(self.path, self.config.upstream.stall_timeout_s)
+
+
+def _done(config: Config, work: Callable[[], Awaitable[int]], if_interrupted: str) -> int:
+    """Do some work as the owner of the data directory; return the exit code. Raises Refused."""
+
+    async def refusing() -> int | Refused:
+        try:
+            return await work()
+        except TreeRefused as error:
+            return Refused(str(error))
+
+    code = run_as_owner(config, refusing, if_interrupted)
     if isinstance(code, Refused):
         raise code
     return code
@@ -130,14 +154,18 @@ def _take_folder(
 
 def _told(report: TreeImportReport, folder: TreeFolder, *, as_json: bool) -> int:
     """Tell what came of it; return the exit code."""
-    is_nothing = not report.ways and not report.held_files
-    is_refused = report.generation.is_refused or (report.is_refused and is_nothing)
+    is_refused = report.generation.is_refused or (report.is_refused and report.is_nothing)
     code = REFUSED if is_refused else PARTIAL if report.is_incomplete or report.is_refused else COMPLETE
+    forecast = report.generation.forecast
+    lacks_room = forecast is not None and forecast.missing_bytes > 0
+    code = FAILED if lacks_room else code
     if as_json:
         tell(event(report, str(folder.root), code))
-        return code
-    for line in lines(report):
-        click.echo(line)
-    for line in problem_lines(report):
-        click.echo(line, err=True)
+    else:
+        for line in lines(report):
+            click.echo(line)
+        for line in problem_lines(report):
+            click.echo(line, err=True)
+    if forecast is not None and lacks_room:
+        raise NoSpace(forecast)
     return code

@@ -389,5 +389,5 @@ def test_what_cannot_be_used_at_the_start_is_told_plainly(tmp_path: Path, what: 
     ended_with = serve("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"), *arguments)
 
     assert ended_with.returncode == 2
-    assert str(tmp_path) in ended_with.stderr
+    assert str(tmp_path)[:60] in ended_with.stderr  # A value of the configuration is cut after 80 letters.
     assert "Traceback" not in ended_with.stderr

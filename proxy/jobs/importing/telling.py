@@ -20,7 +20,7 @@ STATE_WORDS = {
 }
 
 
-def _room(forecast: Forecast) -> str:
+def room_line(forecast: Forecast) -> str:
     """Say whether what would be taken fits."""
     free = f"{size(forecast.free_bytes)} are free on disk"
     if forecast.missing_bytes > 0:
@@ -57,7 +57,7 @@ def _lines(report: Report) -> Iterator[str]:
         f"{counted(taken.held_files, 'file was', 'files were')} here already ({size(taken.held_bytes)})"
     )
     if report.forecast is not None:
-        yield _room(report.forecast)
+        yield room_line(report.forecast)
     if taken.unnamed_files:
         yield (
             f"passed over {counted(taken.unnamed_files, 'file')} ({size(taken.unnamed_bytes)}) "
@@ -161,6 +161,13 @@ def event(report: Report, code: int, *, is_rehearsal: bool) -> dict[str, Any]:
 def _foreseen(report: Report, forecast: Forecast) -> dict[str, Any]:
     return {
         "left_waiting": [_generation(one) for one in report.left_waiting],
+        **room_event(forecast),
+    }
+
+
+def room_event(forecast: Forecast) -> dict[str, Any]:
+    """Return as JSON values whether what would be taken fits."""
+    return {
         "free_bytes": forecast.free_bytes,
         "evicted_bytes": forecast.evicted_bytes,
         "lacking_bytes": forecast.missing_bytes,

@@ -8,6 +8,8 @@ generation like that of a bundle: it is served as a whole once all of it is here
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from proxy import __version__
 from proxy.bundles.contents import Contents, File, write_contents
@@ -20,7 +22,7 @@ from proxy.jobs.choosing import choose_from_lists
 from proxy.jobs.importing.activating import Activation
 from proxy.jobs.importing.outcomes import Outcome, State
 from proxy.jobs.importing.waiting import Waiting
-from proxy.jobs.prefetch import make_sure_of_room
+from proxy.jobs.prefetch import foresee_room, make_sure_of_room
 from proxy.jobs.selection import Selection
 from proxy.jobs.trees.adopting import Adopter
 from proxy.jobs.trees.folder import TreeFolder
@@ -34,6 +36,8 @@ from proxy.simplestreams.model import Item
 from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.sources.errors import OriginUnreachable
 from proxy.store.files import StoreFault
+from proxy.store.protocols import PruneStore, ReadStore
+from proxy.system.file_systems import device
 from proxy.trees.finding import names_of
 
 _SIGNED = (".sjson", ".gpg")
@@ -54,6 +58,17 @@ class TreeImportOrder:
     """Whether a generation is served although items of it are missing."""
     hold_s: float
     """How long items stay that an earlier import brought and that are not wanted any more."""
+
+
+class _Found(NamedTuple):
+    """What is in a tree, and what of it counts."""
+
+    edition: Edition | None
+    """What its documents say; None if they do not count."""
+    selected: list[Item] | None
+    """None is all that the tree has."""
+    wanted: Wanted
+    matched: Matched
 
 
 class TreeImport:
@@ -84,6 +99,47 @@ class TreeImport:
         Raises NoSpace before anything is taken that does not fit; TreeRefused, TreeFault, StoreFault
         and OSError.
         """
+        found = await self._look(self._storage.store)
+        if found is None:
+            return
+        matched = found.matched
+        wanted_digests = {one.item.digest for one in matched.candidates} | {
+            one.digest for one in matched.held
+        }
+        await self._make_sure_of_room(matched)
+        await self._threads.ledger(self._storage.pins.pin_all, self._pin, wanted_digests)
+        adopter = Adopter(self._storage, self._cache.first_bytes, self._folder, self.report, self._progress)
+        taken = await adopter.take(matched, found.wanted)
+        await self._serve(found, taken)
+
+    async def rehearse(self, real: PruneStore, data_dir: Path) -> None:
+        """Do in a copy of what a cache knows what `run` would do to it, and hash and take no files.
+
+        `real` is the store of the cache that is meant, in its data directory: what is in it counts, and
+        what fits into it. A file counts as what it is by its name. Raises TreeRefused and TreeFault.
+        """
+        found = await self._look(real)
+        if found is None:
+            return
+        report, matched = self.report, found.matched
+        coming = [one.item for one in matched.candidates if one.is_named]
+        sizes = {one.digest: one.size_bytes for one in coming}
+        report.foreseen_files, report.bytes = len(sizes), sum(sizes.values())
+        report.doubtful_files = len(matched.candidates) - len(coming)
+        report.held_files = len({one.digest for one in matched.held})
+        root, limit_bytes = self._folder.root, self._storage.reservations.limits.limit_bytes
+        is_linked = await self._threads.slow(lambda: device(data_dir) == device(root))
+        needed_bytes = 0 if is_linked and limit_bytes is None else report.bytes
+        kept = {*sizes, *(one.digest for one in matched.held)}
+        room = self._storage.room_in(real)
+        report.generation.forecast = await foresee_room(self._threads, room, needed_bytes, kept)
+        self._activation.is_here = lambda digest, size_bytes: (
+            sizes.get(digest) == size_bytes or real.is_whole(digest, size_bytes)
+        )
+        await self._serve(found, coming)
+
+    async def _look(self, store: ReadStore) -> "_Found | None":
+        """Return what is in the tree and what a store lacks of it; None, and why, where nothing proves it."""
         report, order = self.report, self._order
         await self._folder.look()
         edition = await self._verified()
@@ -92,27 +148,23 @@ class TreeImport:
         counting = [one for one in (edition, served, *waiting) if one is not None]
         if not counting:
             report.is_refused = not report.generation.cut
-            return
-        target = edition or served
-        selected = await self._selected(target)
+            return None
+        selected = await self._selected(edition or served)
         wanted_here = None if selected is None else {item.digest for item in selected}
         wanted = await self._threads.slow(lambda: Wanted(counting, wanted_here))
-        matched = await self._matched(wanted)
+        matched = await self._matched(wanted, store)
         self._pin = f"import {order.mirror}: {printable(_selection(order, str(self._folder.root))):.100}"
-        wanted_digests = {one.item.digest for one in matched.candidates} | {
-            one.digest for one in matched.held
-        }
-        await self._make_sure_of_room(matched)
-        await self._threads.ledger(self._storage.pins.pin_all, self._pin, wanted_digests)
-        adopter = Adopter(self._storage, self._cache.first_bytes, self._folder, self.report, self._progress)
-        taken = await adopter.take(matched, wanted)
+        return _Found(edition, selected, wanted, matched)
+
+    async def _serve(self, found: "_Found", taken: Iterable[Item]) -> None:
+        """Have the tree's generation wait, serve what is complete, and report what is not."""
+        report, matched, selected = self.report, found.matched, found.selected
         meant = selected if selected is not None else [*matched.held, *matched.damaged, *taken]
-        if edition is not None:
-            await self._keep(edition, meant)
-        await self._activation.serve_complete(order.mirror)
+        if found.edition is not None:
+            await self._keep(found.edition, meant)
+        await self._activation.serve_complete(self._order.mirror)
         await self._tell_missing(meant)
-        is_nothing = not (report.ways or report.held_files or report.is_incomplete)
-        if selected is None and report.only_blobs and is_nothing:
+        if selected is None and report.only_blobs and report.is_nothing and not report.is_incomplete:
             report.is_refused = True  # Such as a disk that is not mounted: nobody meant to take nothing.
 
     # Documents
@@ -172,8 +224,8 @@ class TreeImport:
 
     # Items
 
-    async def _matched(self, wanted: Wanted) -> Matched:
-        store, folder = self._storage.store, self._folder
+    async def _matched(self, wanted: Wanted, store: ReadStore) -> Matched:
+        folder = self._folder
 
         def look() -> Matched:
             here = {
@@ -189,7 +241,7 @@ class TreeImport:
     async def _make_sure_of_room(self, matched: Matched) -> None:
         """Raise NoSpace if what is on another file system, so that it must be copied, does not fit."""
         data_dir, root = self._storage.data_dir, self._folder.root
-        if await self._threads.slow(lambda: data_dir.stat().st_dev == root.stat().st_dev):
+        if await self._threads.slow(lambda: device(data_dir) == device(root)):
             return
         coming = {one.item.digest: one.item.size_bytes for one in matched.candidates if one.is_named}
         wanted = {*coming, *(one.digest for one in matched.held)}
@@ -226,9 +278,9 @@ class TreeImport:
         """Note what was to be in the tree, or is selected, and is not here."""
         for outcome in self.report.generation.outcomes:
             outcome.missing = tuple(await self._activation.missing(outcome.contents))
-        store, items = self._storage.store, dict.fromkeys(meant)
+        is_here, items = self._activation.is_here, dict.fromkeys(meant)
         self.report.missing = await self._threads.slow(
-            lambda: [one for one in items if not store.is_whole(one.digest, one.size_bytes)]
+            lambda: [one for one in items if not is_here(one.digest, one.size_bytes)]
         )
 
 

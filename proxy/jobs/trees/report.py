@@ -24,8 +24,17 @@ class TreeImportReport:
     bytes: int = 0
     held_files: int = 0
     """Of those in the tree: how many were here before."""
+    foreseen_files: int = 0
+    """What a rehearsal says how many files would come, if they are what their names say."""
+    doubtful_files: int = 0
+    """Of how many more a rehearsal cannot say whether they would, for want of a name that a list knows."""
     missing: list[Item] = field(default_factory=list)
     """What is selected, or has its name in the tree, and is not here."""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing of the tree came, would come, or is here."""
+        return not (self.ways or self.foreseen_files or self.held_files)
 
     @property
     def is_incomplete(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from proxy.jobs.importing.outcomes import Outcome, State
-from proxy.jobs.importing.telling import STATE_WORDS, outcome_line
+from proxy.jobs.importing.telling import STATE_WORDS, outcome_line, room_event, room_line
 from proxy.jobs.trees.report import TreeImportReport
 from proxy.readable import counted, first_few, printable, size
 from proxy.system.same_bytes import Way
@@ -32,11 +32,18 @@ def _lines(report: TreeImportReport) -> Iterator[str]:
     for outcome in report.generation.outcomes:
         yield outcome_line(outcome, _state(outcome))
     how = [f"{counted(count, 'file')} {_WAYS[way]}" for way, count in report.ways.items()]
-    yield (
-        f"took {counted(sum(report.ways.values()), 'file')} ({size(report.bytes)})"
-        f"{': ' + ', '.join(how) if how else ''}; "
-        f"{counted(report.held_files, 'file was', 'files were')} here already"
-    )
+    forecast = report.generation.forecast
+    if forecast is None:
+        took = f"took {counted(sum(report.ways.values()), 'file')} ({size(report.bytes)})"
+        took += f": {', '.join(how)}" if how else ""
+    else:
+        took = f"would take {counted(report.foreseen_files, 'file')} ({size(report.bytes)}) by name and size"
+    yield f"{took}; {counted(report.held_files, 'file was', 'files were')} here already"
+    if report.doubtful_files:
+        count = counted(report.doubtful_files, "more file has a size", "more files have sizes")
+        yield f"  {count} that lists want: the import hashes them to know"
+    if forecast is not None:
+        yield room_line(forecast)
     for kind, found in report.leftovers.kinds():
         if not kind.is_damage:
             paths = first_few([path for path, _ in found])
@@ -76,7 +83,7 @@ def _problem_lines(report: TreeImportReport) -> Iterator[str]:
 def event(report: TreeImportReport, folder: str, code: int) -> dict[str, Any]:
     """Return what came of it as JSON values."""
     return {
-        "event": "summary",
+        "event": "summary" if report.generation.forecast is None else "plan",
         "exit_code": code,
         "folder": folder,
         "only_blobs": report.only_blobs,
@@ -92,10 +99,11 @@ def event(report: TreeImportReport, folder: str, code: int) -> dict[str, Any]:
             }
             for one in report.generation.outcomes
         ],
-        "taken_files": sum(report.ways.values()),
+        "taken_files": report.foreseen_files + sum(report.ways.values()),
         "taken_bytes": report.bytes,
         **{f"{way.value}_files": report.ways.get(way, 0) for way in Way},
         "held_files": report.held_files,
+        **_foreseen(report),
         "missing": [{"path": one.path, "size": one.size_bytes} for one in report.missing],
         "leftovers": {
             kind.name.lower(): {
@@ -105,3 +113,8 @@ def event(report: TreeImportReport, folder: str, code: int) -> dict[str, Any]:
             for kind, found in report.leftovers.kinds()
         },
     }
+
+
+def _foreseen(report: TreeImportReport) -> dict[str, Any]:
+    forecast = report.generation.forecast
+    return {} if forecast is None else {"doubtful_files": report.doubtful_files, **room_event(forecast)}
