@@ -132,8 +132,11 @@ class FolderOrigin:
             piece_bytes = _SHARED_PIECE_BYTES if self._reader.is_crowded else _PIECE_BYTES
             granted_bytes = await self._limits.take(min(piece_bytes, stop - start), flow)
             began = time.monotonic()
-            chunk = await self._run(file.path, file.read, start, granted_bytes)
-            self._limits.give_back(granted_bytes - len(chunk))
+            chunk = b""
+            try:
+                chunk = await self._run(file.path, file.read, start, granted_bytes)
+            finally:
+                self._limits.give_back(granted_bytes - len(chunk))
             if not chunk:
                 return
             self._meter.received(len(chunk))

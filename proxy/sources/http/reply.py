@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from http import HTTPStatus
 
@@ -92,15 +92,13 @@ class Reply:
                 async for part in chunks:
                     yield part
             return
-        with self._broken_off(), SocketBody(self._response) as rest:
+        with self._broken_off(), self._socket_body() as rest:
             for begun in rest.begun:
                 self._note(len(begun), 0.0)
                 self._arrived.append(begun)
             has_begun = bool(self._arrived)
             while self._arrived:
                 yield await self._next_part(flow)
-            if self._limits:
-                rest.granted_bytes = 0
             silent_s = 0.0
             while left_bytes := rest.left_bytes:
                 waited_s = await self._wait(rest, silent_s, has_begun=has_begun)
@@ -117,6 +115,19 @@ class Reply:
                 self._note(left_bytes - rest.left_bytes, waited_s)
                 rest.check()
                 self._check_rate(is_replaceable=is_replaceable)
+
+    @contextlib.contextmanager
+    def _socket_body(self) -> Iterator[SocketBody]:
+        """Read the rest past the library; what a limit has granted and did not come is given back."""
+        rest = SocketBody(self._response)
+        if self._limits:
+            rest.granted_bytes = 0
+        try:
+            with rest:
+                yield rest
+        finally:
+            if self._limits:
+                self._limits.give_back(rest.granted_bytes)
 
     async def _wait(self, rest: SocketBody, silent_s: float, *, has_begun: bool) -> float:
         """Return once there is something to receive, and how many seconds that took.

@@ -80,8 +80,9 @@ class Limit:
             raise
 
     def give_back(self, count: int) -> None:
-        """Take back what was granted and not received, for others here."""
-        self._left_bytes = min(self._left_bytes + count, self.rules.chunk_bytes)
+        """Take back what was granted and not received, for others here; no more than comes at once anyway."""
+        most_bytes = max(self._left_bytes, int(self.rules.most_credit_bytes))
+        self._left_bytes = min(self._left_bytes + count, most_bytes)
 
     def close(self) -> None:
         """Serve nobody any more."""

@@ -1,5 +1,6 @@
 """How much one reply may bring now, by all limits that hold for its origin."""
 
+import asyncio
 import math
 from collections.abc import Sequence
 
@@ -24,16 +25,21 @@ class Limits:
         """Return how many bytes a flow may receive, once it may; `most_bytes` at once without a limit."""
         granted = most_bytes
         taken: list[tuple[Limit, int]] = []
-        for limit in self._limits:
-            count = limit.take_now(granted, flow)
-            if not count:
-                with flow.waiting():
-                    count = await limit.take(granted, flow)
-            for earlier, more in taken:
-                earlier.give_back(more - count)
-            taken = [(one, count) for one, _ in taken]
-            taken.append((limit, count))
-            granted = count
+        try:
+            for limit in self._limits:
+                count = limit.take_now(granted, flow)
+                if not count:
+                    with flow.waiting():
+                        count = await limit.take(granted, flow)
+                for earlier, more in taken:
+                    earlier.give_back(more - count)
+                taken = [(one, count) for one, _ in taken]
+                taken.append((limit, count))
+                granted = count
+        except asyncio.CancelledError:
+            for earlier, count in taken:
+                earlier.give_back(count)
+            raise
         return granted
 
     def give_back(self, count: int) -> None:

@@ -219,6 +219,33 @@ async def test_of_several_limits_the_lowest_holds_and_the_others_lose_nothing() 
     assert wide.take_now(CHUNK, flow(Priority.CLIENT)) == CHUNK - 100
 
 
+async def test_who_leaves_while_one_of_several_limits_lets_it_wait_gives_back_what_the_others_granted() -> (
+    None
+):
+    first, second = Limit(Purse(1)), Limit(Purse())
+    taking = asyncio.create_task(Limits([first, second]).take(CHUNK, one := flow(Priority.CLIENT)))
+    await asyncio.sleep(0)
+    taking.cancel()
+    await asyncio.wait([taking])
+    assert (first.take_now(CHUNK, one), second.take_now(CHUNK, one)) == (CHUNK, 0)
+
+
+async def test_what_many_give_back_at_once_is_not_lost() -> None:
+    """But for what is more than a quarter of a second brings."""
+    limit, one = Limit(purse := Purse(100)), flow(Priority.CLIENT)
+    granted = [limit.take_now(CHUNK, one) for _ in range(100)]
+    for count in granted[:10]:
+        limit.give_back(count)
+    assert [limit.take_now(CHUNK, one) for _ in range(11)] == [CHUNK] * 10 + [0]
+    for count in granted:
+        limit.give_back(count)
+    back = 0
+    while count := limit.take_now(CHUNK, one):
+        back += count
+    assert back == Rules.of(RATE).most_credit_bytes
+    assert purse.chunks == 0
+
+
 async def test_without_a_limit_all_comes_at_once() -> None:
     assert await UNLIMITED.take(10**9, flow(Priority.BACKGROUND)) == 10**9
     assert not UNLIMITED
