@@ -1,20 +1,20 @@
 """`import --tree`: what sstream-mirror, rsync or wget left becomes what the cache serves."""
 
 import asyncio
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.audit import take_stock
-from support.commands import Commands, Result, events
+from support.commands import Commands, events
 from support.exchange import read
 from support.failing_disk import small_file_system
+from support.importing import COMPLETE, FAILED, INCOMPLETE, REFUSED, USAGE
 from support.keys import SigningKey
+from support.left_trees import INDEX, PRODUCT, Copy, Nowhere, add, taken
 from support.origin import Origin
 from support.serving import run_service
 from support.tree import SignedTree, TreeItem
@@ -29,71 +29,7 @@ from proxy.jobs.importing.outcomes import Outcome, Report, State
 from proxy.runtime import open_runtime
 from proxy.sources.carried.import_origin import ImportOrigin
 
-PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
-INDEX = "streams/v1/index.sjson"
 LIST = "streams/v1/com.ubuntu.maas:stable:v3:download.sjson"
-COMPLETE, FAILED, USAGE, INCOMPLETE, REFUSED = range(5)
-
-Copy = Callable[[], Path]
-
-
-class Nowhere:
-    """An origin that nobody can reach."""
-
-    url = "http://127.0.0.1:9/"
-
-
-@pytest.fixture
-def commands(tmp_path: Path, keyring: Path) -> Commands:
-    """Return the commands of a site that has no network."""
-    commands = Commands(tmp_path, Nowhere(), keyring)
-    commands.config.write_text(f"offline = true\n{commands.config.read_text()}")
-    return commands
-
-
-@pytest.fixture
-def stranger() -> Iterator[SigningKey]:
-    """Return a key that is not in the keyring."""
-    with SigningKey("Stranger <stranger@example.test>") as key:
-        yield key
-
-
-@pytest.fixture
-def items(tree: SignedTree) -> list[TreeItem]:
-    """Return the items of a first generation."""
-    return add(tree, "20250701")
-
-
-@pytest.fixture
-def copy(tree: SignedTree, tmp_path: Path) -> Copy:
-    """Return how to copy the tree as sstream-mirror does: signed lists, items, and its notes."""
-
-    def copy() -> Path:
-        target = tmp_path / "site/left"
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(tree.root, target, ignore=shutil.ignore_patterns("*.json"))
-        (target / ".data").mkdir()
-        (target / ".data/references.json").write_text("{}")
-        return target
-
-    return copy
-
-
-def add(tree: SignedTree, version: str) -> list[TreeItem]:
-    found = [
-        tree.add_item(PRODUCT, version, name, size=3000 + number)
-        for number, name in enumerate(("squashfs", "boot-kernel", "boot-initrd"))
-    ]
-    tree.publish()
-    return found
-
-
-async def taken(
-    commands: Commands, folder: Path | str, *arguments: str
-) -> tuple[int, dict[str, Any], Result]:
-    result = await commands.run("import", "--json", *arguments, "--tree", str(folder))
-    summary = json.loads(result.stdout.splitlines()[-1]) if result.stdout else {}
-    return result.returncode, summary, result
 
 
 def kinds(summary: dict[str, Any]) -> dict[str, list[str]]:
@@ -440,65 +376,3 @@ def state(folder: Path) -> dict[Path, tuple[int, int]]:
     """Return the files in a folder, and when each was written last, with its mode."""
     files = [one for one in folder.rglob("*") if one.is_file()]  # Who reads SQLite changes its folder.
     return {one: (one.lstat().st_mtime_ns, one.lstat().st_mode) for one in files}
-
-
-async def test_a_rehearsal_tells_what_an_import_takes_and_changes_nothing(
-    commands: Commands, items: list[TreeItem], copy: Copy, tmp_path: Path
-) -> None:
-    left = copy()
-    before = await asyncio.to_thread(state, tmp_path)
-    code, plan, result = await taken(commands, left, "--dry-run")
-    text = await commands.run("import", "--tree", str(left), "--dry-run")
-    assert await asyncio.to_thread(state, tmp_path) == before
-    assert (code, plan["event"], plan["taken_files"]) == (COMPLETE, "plan", len(items)), result.stderr
-    assert [one["state"] for one in plan["generations"]] == ["served"]
-    assert text.stdout.startswith("nothing is written; an import would come to this:\n")
-    assert f"would take {len(items)} files (8.8 KiB) by name and size; 0 files were here" in text.stdout
-    assert "it fits: " in text.stdout
-    assert text.stderr == ""
-
-    _, summary, _ = await taken(commands, left)
-    for told in ("taken_files", "taken_bytes", "held_files", "leftovers"):
-        assert summary[told] == plan[told]
-    before = await asyncio.to_thread(state, commands.data)
-    code, plan, _ = await taken(commands, left, "--dry-run")
-    assert (code, plan["taken_files"], plan["held_files"]) == (COMPLETE, 0, len(items))
-    assert {one["state"] for one in plan["generations"]} == {"served"}
-    assert await asyncio.to_thread(state, commands.data) == before
-
-
-async def test_a_rehearsal_tells_what_is_missing_what_is_doubtful_and_what_is_refused(
-    commands: Commands, items: list[TreeItem], copy: Copy, stranger: SigningKey, tree: SignedTree
-) -> None:
-    left = copy()
-    squashfs, kernel, initrd = (left / one.path for one in items)
-    squashfs.rename(left / "renamed")
-    kernel.write_bytes(kernel.read_bytes()[:-10])
-    code, plan, _ = await taken(commands, left, "--dry-run")
-    assert (code, plan["taken_files"], plan["doubtful_files"]) == (INCOMPLETE, 1, 1)
-    # It is incomplete, and what is served before is nothing at all.
-    assert [one["state"] for one in plan["generations"]] == ["served"]
-    assert [one["path"] for one in plan["missing"]] == [items[1].path]
-    assert initrd.exists()
-    told = await commands.run("import", "--tree", str(left), "--dry-run")
-    assert "1 more file has a size that lists want: the import hashes them to know" in told.stdout
-
-    (left / INDEX).write_bytes(stranger.clearsign((tree.root / "streams/v1/index.json").read_bytes()))
-    assert (await taken(commands, left, "--dry-run"))[0] == REFUSED
-    assert (await taken(commands, "http://127.0.0.1:9/", "--dry-run"))[0] == USAGE
-    assert (await taken(commands, left, "--waiting"))[0] == USAGE
-    assert not commands.data.exists()
-
-
-async def test_a_rehearsal_tells_that_a_tree_does_not_fit(
-    commands: Commands, tree: SignedTree, tmp_path: Path
-) -> None:
-    settings = commands.config.read_text()
-    commands.config.write_text(settings.replace('min_free = "0"', 'min_free = "0"\nlimit = "1 MiB"'))
-    for number in range(3):
-        tree.add_item(PRODUCT, "20250801", f"large{number}", size=400_000)
-    tree.publish()
-    code, plan, result = await taken(commands, tree.root, "--dry-run")
-    assert (code, 0 < plan["lacking_bytes"] < 400_000) == (FAILED, True)
-    assert "it does not fit" in result.stderr
-    assert not (tmp_path / "data").exists()

@@ -1,0 +1,78 @@
+"""What `import --tree --dry-run` says: what would be taken, whether it fits, and what would be served."""
+
+import asyncio
+from pathlib import Path
+
+from support.commands import Commands
+from support.importing import COMPLETE, FAILED, INCOMPLETE, REFUSED, USAGE
+from support.keys import SigningKey
+from support.left_trees import INDEX, PRODUCT, Copy, taken
+from support.tree import SignedTree, TreeItem
+
+
+def state(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return the files in a folder, and when each was written last, with its mode."""
+    files = [one for one in folder.rglob("*") if one.is_file()]  # Who reads SQLite changes its folder.
+    return {one: (one.lstat().st_mtime_ns, one.lstat().st_mode) for one in files}
+
+
+async def test_a_rehearsal_tells_what_an_import_takes_and_changes_nothing(
+    commands: Commands, items: list[TreeItem], copy: Copy, tmp_path: Path
+) -> None:
+    left = copy()
+    before = await asyncio.to_thread(state, tmp_path)
+    code, plan, result = await taken(commands, left, "--dry-run")
+    text = await commands.run("import", "--tree", str(left), "--dry-run")
+    assert await asyncio.to_thread(state, tmp_path) == before
+    assert (code, plan["event"], plan["taken_files"]) == (COMPLETE, "plan", len(items)), result.stderr
+    assert [one["state"] for one in plan["generations"]] == ["served"]
+    assert text.stdout.startswith("nothing is written; an import would come to this:\n")
+    assert f"would take {len(items)} files (8.8 KiB) by name and size; 0 files were here" in text.stdout
+    assert "it fits: " in text.stdout
+    assert text.stderr == ""
+
+    _, summary, _ = await taken(commands, left)
+    for told in ("taken_files", "taken_bytes", "held_files", "leftovers"):
+        assert summary[told] == plan[told]
+    before = await asyncio.to_thread(state, commands.data)
+    code, plan, _ = await taken(commands, left, "--dry-run")
+    assert (code, plan["taken_files"], plan["held_files"]) == (COMPLETE, 0, len(items))
+    assert {one["state"] for one in plan["generations"]} == {"served"}
+    assert await asyncio.to_thread(state, commands.data) == before
+
+
+async def test_a_rehearsal_tells_what_is_missing_what_is_doubtful_and_what_is_refused(
+    commands: Commands, items: list[TreeItem], copy: Copy, stranger: SigningKey, tree: SignedTree
+) -> None:
+    left = copy()
+    squashfs, kernel, initrd = (left / one.path for one in items)
+    squashfs.rename(left / "renamed")
+    kernel.write_bytes(kernel.read_bytes()[:-10])
+    code, plan, _ = await taken(commands, left, "--dry-run")
+    assert (code, plan["taken_files"], plan["doubtful_files"]) == (INCOMPLETE, 1, 1)
+    # It is incomplete, and what is served before is nothing at all.
+    assert [one["state"] for one in plan["generations"]] == ["served"]
+    assert [one["path"] for one in plan["missing"]] == [items[1].path]
+    assert initrd.exists()
+    told = await commands.run("import", "--tree", str(left), "--dry-run")
+    assert "1 more file has a size that lists want: the import hashes them to know" in told.stdout
+
+    (left / INDEX).write_bytes(stranger.clearsign((tree.root / "streams/v1/index.json").read_bytes()))
+    assert (await taken(commands, left, "--dry-run"))[0] == REFUSED
+    assert (await taken(commands, "http://127.0.0.1:9/", "--dry-run"))[0] == USAGE
+    assert (await taken(commands, left, "--waiting"))[0] == USAGE
+    assert not commands.data.exists()
+
+
+async def test_a_rehearsal_tells_that_a_tree_does_not_fit(
+    commands: Commands, tree: SignedTree, tmp_path: Path
+) -> None:
+    settings = commands.config.read_text()
+    commands.config.write_text(settings.replace('min_free = "0"', 'min_free = "0"\nlimit = "1 MiB"'))
+    for number in range(3):
+        tree.add_item(PRODUCT, "20250801", f"large{number}", size=400_000)
+    tree.publish()
+    code, plan, result = await taken(commands, tree.root, "--dry-run")
+    assert (code, 0 < plan["lacking_bytes"] < 400_000) == (FAILED, True)
+    assert "it does not fit" in result.stderr
+    assert not (tmp_path / "data").exists()
