@@ -32,7 +32,7 @@ from proxy.fills.facilities import Facilities
 from proxy.fills.failures import Failures
 from proxy.fills.first_bytes import FirstBytes
 from proxy.fills.flights import Flights
-from proxy.fills.pace import Background, Bandwidth
+from proxy.fills.pace import Background
 from proxy.fills.places import Places, places_by_files
 from proxy.fills.wrong_bytes import WrongBytes
 from proxy.jobs.rulebook import RuleBook
@@ -67,6 +67,16 @@ from proxy.system.instance import instance_token
 from proxy.system.threads import Threads
 
 
+class _Asked(NamedTuple):
+    """Who is asked in the place of configured origins, or though the proxy is offline."""
+
+    carried: Mapping[str, Origin]
+    """By mirror: what was carried here."""
+    lockfile: Lockfile | None
+    mirrors_offline: Collection[str]
+    """The mirrors whose origins are asked also while the proxy is offline."""
+
+
 class _Parts(NamedTuple):
     """What every mirror of a runtime shares."""
 
@@ -79,9 +89,7 @@ class _Parts(NamedTuple):
     readers: Readers
     offline: OfflineSwitch
     limits: OpenLimits
-    carried: Mapping[str, Origin]
-    lockfile: Lockfile | None
-    asked_offline: Collection[str]
+    asked: _Asked
 
 
 @contextlib.asynccontextmanager
@@ -106,58 +114,19 @@ async def open_runtime(
         threads = Threads(sharing)
         stack.push_async_callback(threads.close)
         storage = await _open_storage(config, threads, clock, stack)
-        reading = Reading(storage.store, listings_folder(config.data_dir))
-        stack.callback(reading.stop)
+        asked = _Asked(carried or {}, lockfile, asked_offline)
+        parts = await _open_parts(config, clock, storage, asked, stack)
         if keyrings is None:
             keyrings = await threads.slow(open_keyrings, config)
-        loops = Loops(await threads.disk(_instance_token, config))
-        servers = await stack.enter_async_context(HttpOrigins(config.upstream, loops))
-        readers = Readers()
-        stack.callback(readers.close)
-        offline = await threads.disk(
-            lambda: OfflineSwitch(_boards(config) / ".offline", is_configured=config.offline)
-        )
-        stack.callback(offline.close)
-        limits = OpenLimits(_boards(config), config.worker_count(), time.monotonic)
-        stack.callback(limits.close)
-        await threads.disk(limits.limit_all, config.upstream.limit_bytes_s)
-        parts = _Parts(
-            config,
-            clock,
-            storage,
-            reading,
-            servers,
-            loops,
-            readers,
-            offline,
-            limits,
-            carried or {},
-            lockfile,
-            asked_offline,
-        )
-        documents: dict[str, Documents] = {}
-        for mirror in config.mirrors:
-            documents[mirror.name] = one = await _open_documents(mirror, keyrings.get(mirror.name), parts)
-            stack.push_async_callback(one.close)
-        background = await threads.disk(limits.of_background, config.upstream.background_limit_bytes_s)
-        flights = await _open_flights(config, storage, background, clock, stack)
+        documents = await _open_mirrors(parts, keyrings, stack)
+        flights = await _open_flights(parts, stack)
         usage = UsageNotes(storage)
-        tasks = [
-            asyncio.create_task(usage.run(), name="usage"),
-            *(
-                asyncio.create_task(one.checks.watch(), name=f"watch {name}")
-                for name, one in documents.items()
-            ),
-        ]
-        stack.push_async_callback(_cancel, tasks)
-        delivery = Delivery(documents, flights, storage, usage, offline, clock)
-        if lockfile is not None:
-            delivery = LockedDelivery(documents, flights, storage, usage, offline, clock)
-            beyond = BeyondLock(storage.counters.limits)
-            stack.callback(beyond.close)
-            await _lock(lockfile, documents, delivery, beyond)
+        _watch(usage, documents, stack)
+        delivery = await _open_delivery(parts, documents, flights, usage, stack)
         recorder = await _open_recorder(config, documents, storage, clock, stack)
-        yield Cache(documents, reading, storage, flights, offline, delivery, loops, recorder)
+        yield Cache(
+            documents, parts.reading, storage, flights, parts.offline, delivery, parts.loops, recorder
+        )
 
 
 def load_servers() -> None:
@@ -183,6 +152,42 @@ async def _open_storage(
     return storage
 
 
+async def _open_parts(
+    config: Config,
+    clock: Callable[[], float],
+    storage: Storage,
+    asked: _Asked,
+    stack: contextlib.AsyncExitStack,
+) -> _Parts:
+    """Open what all mirrors share over a storage; the stack closes it."""
+    threads = storage.threads
+    reading = Reading(storage.store, listings_folder(config.data_dir))
+    stack.callback(reading.stop)
+    loops = Loops(await threads.disk(_instance_token, config))
+    servers = await stack.enter_async_context(HttpOrigins(config.upstream, loops))
+    readers = Readers()
+    stack.callback(readers.close)
+    offline = await threads.disk(
+        lambda: OfflineSwitch(_boards(config) / ".offline", is_configured=config.offline)
+    )
+    stack.callback(offline.close)
+    limits = OpenLimits(_boards(config), config.worker_count(), time.monotonic)
+    stack.callback(limits.close)
+    await threads.disk(limits.limit_all, config.upstream.limit_bytes_s)
+    return _Parts(config, clock, storage, reading, servers, loops, readers, offline, limits, asked)
+
+
+async def _open_mirrors(
+    parts: _Parts, keyrings: Keyrings, stack: contextlib.AsyncExitStack
+) -> dict[str, Documents]:
+    """Open what each mirror serves, by its name; the stack closes it."""
+    documents: dict[str, Documents] = {}
+    for mirror in parts.config.mirrors:
+        documents[mirror.name] = one = await _open_documents(mirror, keyrings.get(mirror.name), parts)
+        stack.push_async_callback(one.close)
+    return documents
+
+
 async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts) -> Documents:
     """Open what one mirror serves, with the route to its origins."""
     storage, reading, clock = parts.storage, parts.reading, parts.clock
@@ -203,23 +208,23 @@ async def _open_documents(mirror: Mirror, keyring: Keyring | None, parts: _Parts
 def _freshness(mirror: Mirror, parts: _Parts) -> FreshnessPolicy:
     """Return the policy of a mirror: nobody is about to publish what something carried here lacks."""
     policy = parts.config.freshness
-    return replace(policy, hold_back_s=0.0) if mirror.name in parts.carried else policy
+    return replace(policy, hold_back_s=0.0) if mirror.name in parts.asked.carried else policy
 
 
 def _offline(mirror: Mirror, parts: _Parts) -> Offline:
     """Return what says whether a mirror's origins may be asked."""
-    carried = parts.carried.get(mirror.name)
-    if mirror.name in parts.asked_offline:
+    carried = parts.asked.carried.get(mirror.name)
+    if mirror.name in parts.asked.mirrors_offline:
         return AskedAnyway()
     if carried is None:
-        return parts.offline if parts.lockfile is None else NeverAsked()
+        return parts.offline if parts.asked.lockfile is None else NeverAsked()
     return carried if isinstance(carried, ImportOrigin) else AskedAnyway()
 
 
 def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
     """Return the way to a mirror's origins, servers and folders alike, or to what was carried here."""
-    if mirror.name in parts.carried:
-        return Route([parts.carried[mirror.name]], time.monotonic)
+    if mirror.name in parts.asked.carried:
+        return Route([parts.asked.carried[mirror.name]], time.monotonic)
     servers = [url for url in mirror.origins if not is_folder(url)]
     redirects = Redirects(servers, mirror.redirect_hosts, tls_only=mirror.trust is Trust.TLS)
     counters = parts.storage.counters
@@ -238,19 +243,16 @@ def _route(mirror: Mirror, parts: _Parts, limits: Limits) -> Route:
     return Route(origins, time.monotonic, is_spread=mirror.spread, is_joined=mirror.join_origins)
 
 
-async def _open_flights(
-    config: Config,
-    storage: Storage,
-    background: Bandwidth | None,
-    clock: Callable[[], float],
-    stack: contextlib.AsyncExitStack,
-) -> Flights:
+async def _open_flights(parts: _Parts, stack: contextlib.AsyncExitStack) -> Flights:
     """Return what brings items into the store, at the configured pace; the stack closes it."""
+    config, storage, clock = parts.config, parts.storage, parts.clock
     upstream = config.upstream
     demand = await storage.threads.disk(Demand, _boards(config) / ".demand")
     stack.callback(demand.close)
     first_bytes = await storage.threads.disk(FirstBytes, _boards(config) / ".first-bytes")
     stack.callback(first_bytes.close)
+    limit_bytes_s = upstream.background_limit_bytes_s
+    background = await storage.threads.disk(parts.limits.of_background, limit_bytes_s)
     pace = Background(demand, background, time.monotonic)
     failures = Failures(storage, clock)
     most = places_by_files(upstream.transfers, most_open_files())
@@ -270,6 +272,34 @@ async def _open_flights(
     flights = Flights(facilities, pace)
     stack.push_async_callback(flights.close)
     return flights
+
+
+def _watch(usage: UsageNotes, documents: Mapping[str, Documents], stack: contextlib.AsyncExitStack) -> None:
+    """Begin what goes on beside all requests; the stack ends it."""
+    tasks = [
+        asyncio.create_task(usage.run(), name="usage"),
+        *(asyncio.create_task(one.checks.watch(), name=f"watch {name}") for name, one in documents.items()),
+    ]
+    stack.push_async_callback(_cancel, tasks)
+
+
+async def _open_delivery(
+    parts: _Parts,
+    documents: Mapping[str, Documents],
+    flights: Flights,
+    usage: UsageNotes,
+    stack: contextlib.AsyncExitStack,
+) -> Delivery:
+    """Return what delivers documents and items: those of the lockfile alone, if there is one."""
+    lockfile = parts.asked.lockfile
+    all_parts = documents, flights, parts.storage, usage, parts.offline, parts.clock
+    if lockfile is None:
+        return Delivery(*all_parts)
+    delivery = LockedDelivery(*all_parts)
+    beyond = BeyondLock(parts.storage.counters.limits)
+    stack.callback(beyond.close)
+    await _lock(lockfile, documents, delivery, beyond)
+    return delivery
 
 
 async def _lock(
