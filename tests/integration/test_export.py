@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -274,13 +275,14 @@ def test_an_operators_signature_is_over_the_contents_and_is_made_once(
     assert subprocess.run(command, check=False).returncode == 0
 
     (tmp_path / "bundle/index.json").rename(tmp_path / "bundle/index.json.part")
-    (tmp_path / "gpg").mkdir(mode=0o700)
-    monkeypatch.setenv("GNUPGHOME", str(tmp_path / "gpg"))
-    subprocess.run(["gpg", "--batch", "--import"], input=key.public_binary(), check=True)
-    _export(commands, tmp_path / "bundle", "--sign", key.fingerprint)
-    assert Earlier.read(tmp_path / "bundle").signatures == earlier.signatures
+    # Its agent's socket may have a path of 107 letters, and a temporary folder may lie deep.
+    with tempfile.TemporaryDirectory(prefix="gpg-", dir="/tmp") as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        subprocess.run(["gpg", "--batch", "--import"], input=key.public_binary(), check=True)
+        _export(commands, tmp_path / "bundle", "--sign", key.fingerprint)
+        assert Earlier.read(tmp_path / "bundle").signatures == earlier.signatures
 
-    said = _export(commands, tmp_path / "other", "--sign", "nobody@example.test", code=1)
+        said = _export(commands, tmp_path / "other", "--sign", "nobody@example.test", code=1)
     assert "has no secret key nobody@example.test" in said
     assert not (tmp_path / "other").exists()
 

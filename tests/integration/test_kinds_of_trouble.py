@@ -88,7 +88,12 @@ KINDS: Mapping[str, Trouble] = {
         "ask whoever runs the origin",
         (NETWORK, "keyring"),
     ),
-    "an origin that fails": (_origin(status=500), "500", "ask whoever runs the origin", (NETWORK, "keyring")),
+    "an origin that fails": (
+        _origin(status=500),
+        "answered with status 500",
+        "ask whoever runs the origin",
+        (NETWORK, "keyring"),
+    ),
     "an origin asked too often": (_origin(status=429), "asked too often", "ask whoever runs", (NETWORK,)),
     "a login page": (_origin(body=LOGIN), "", "login", (NETWORK, "keyring")),
     "a connection that is cut": (_origin(cut_after=5), "", NETWORK, ("keyring",)),
@@ -147,7 +152,7 @@ async def test_a_mirror_without_lists_says_whose_fault_that_is(
     assert words in told["text"]
     assert advice in told["advice"]
     for wrong in never:
-        assert wrong not in told["advice"], told
+        assert wrong not in told["advice"].replace(str(tmp_path), ""), told
 
 
 async def test_a_certificate_that_is_not_trusted_is_no_problem_of_the_network(
@@ -250,7 +255,7 @@ async def test_a_store_that_cannot_be_written_says_what_to_mend(
     assert isinstance(told, Problem)
     assert fault in told.text
     assert advice in told.advice
-    assert never not in told.advice
+    assert never not in told.advice.replace(str(proxy.config.data_dir), "")
 
 
 @pytest.mark.parametrize(

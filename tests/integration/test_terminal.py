@@ -259,7 +259,7 @@ async def test_into_a_pipe_nothing_is_cut(commands: Commands) -> None:
     """However narrow the terminal is that the rest of the pipe has."""
     assert (await commands.run("prefetch", "--max=1")).returncode == 0
     done = await in_shell(commands, "proxy query $C; proxy stats $C", COLUMNS="40")
-    rows = [line for line in done.stdout.splitlines() if "squashfs" in line]
+    rows = [line for line in done.stdout.splitlines() if line.split()[:1] == [PRODUCT]]
     assert len(rows) == 30
     assert all(f"{PRODUCT}  {LONG}-" in row and row.rstrip().endswith("/squashfs") for row in rows)
     assert "\N{HORIZONTAL ELLIPSIS}" not in done.stdout
