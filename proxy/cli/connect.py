@@ -8,7 +8,7 @@ import click
 from proxy.cli.connect_maas import URL_VARIABLE, ConnectMaas, Wanted
 from proxy.cli.connect_remotes import incus, lxd
 from proxy.cli.maas_access import MaasAccess, maas_at, maas_options
-from proxy.cli.options import UsageFault, config_option, data_dir_option, load
+from proxy.cli.options import UsageFault, config_option, load, stored_data_dir_option, tell_if_new
 from proxy.errors import ProxyError
 
 
@@ -27,7 +27,7 @@ def connect() -> None:
 @connect.command(short_help="Make a MAAS import its images from this proxy.")
 @click.argument("url")
 @config_option
-@data_dir_option
+@stored_data_dir_option
 @maas_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-import", is_flag=True, help="Change the settings only; start no import.")
@@ -77,6 +77,8 @@ def maas(
     if wanted.undo and wanted.check:
         raise UsageFault("--undo and --check are two different things: give one of them")
     config = load(config_file, data_dir=data_dir)
+    if not (wanted.undo or wanted.check):
+        tell_if_new(data_dir)
     try:
         command = ConnectMaas(config, maas_at(url), access.read(), wanted)
         raise SystemExit(command.run())

@@ -11,8 +11,8 @@ from proxy.cli.options import (
     UsageFault,
     chosen_mirrors,
     config_option,
-    data_dir_option,
     load,
+    stored_data_dir_option,
 )
 from proxy.cli.running import COMPLETE, FAILED
 from proxy.config.config import Config
@@ -51,7 +51,7 @@ def _command(program: Program, name: str) -> click.Command:
     )
     @click.argument("remote", default=_NAME, metavar="[NAME]")
     @config_option
-    @data_dir_option
+    @stored_data_dir_option
     @click.option(
         "--mirror", metavar="NAME", help="Default: the one mirror that nobody signs, as their images are."
     )

@@ -10,6 +10,8 @@ from proxy.mirror import Mirror
 from proxy.readable import like
 from proxy.web.mounts import tidied
 
+_MOST_COMPARED = 20
+"""So many mounts are looked through for a typing error: anybody may ask for what is not there, often."""
 _ALIKE = 0.75
 """From which ratio on two paths are taken for the same one with a typing error; 1 is equality."""
 
@@ -27,7 +29,8 @@ def nearest(path: str, mirrors: Sequence[Mirror]) -> list[Mirror]:
         return above
     first, *_ = asked.strip("/").split("/")
     named = [one for one in mirrors if one.name.casefold() == first]
-    alike = like(f"{asked.partition('/streams/')[0].rstrip('/')}/", mounts.values(), cutoff=_ALIKE)
+    root = f"{asked.partition('/streams/')[0].rstrip('/')}/"
+    alike = like(root, list(mounts.values())[:_MOST_COMPARED], cutoff=_ALIKE)
     return named or [one for one in mirrors if mounts[one.mount] in alike]
 
 

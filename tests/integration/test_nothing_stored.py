@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from support.commands import Commands
 from support.keys import SigningKey
+from support.left_trees import Nowhere
 from support.maas import maas_tree
 from support.origin import Origin
 from support.tree import SignedTree
@@ -94,12 +95,20 @@ async def test_what_looks_at_nothing_says_what_is_missing_and_makes_nothing(
 
 
 async def test_a_folder_that_is_made_is_told_of_and_one_that_is_not_is_not(
-    commands: Commands, tmp_path: Path, tree: SignedTree
+    commands: Commands, tmp_path: Path, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     typed = tmp_path / "typed"
-    for command in (("import", "--dry-run", str(tree.root)), ("ready",)):
-        result = await commands.run(*command, "--data-dir", str(typed))
-        assert "it will be made" not in result.stderr, command
+    monkeypatch.setenv("SSTREAM_PROXY_MAAS_KEY", "a:b:c")
+    for command in (
+        ("import", "--dry-run", str(tree.root)),
+        ("import", "--dry-run", "--tree", str(tree.root)),
+        ("connect", "maas", Nowhere.url, "--check"),
+        ("connect", "maas", Nowhere.url, "--undo"),
+        ("connect", "lxd", "--undo"),
+        ("ready",),
+    ):
+        _, told = await _run(commands, command, typed, tmp_path / "out")
+        assert "it will be made" not in told, command
         assert not typed.exists(), command
     for number, making in enumerate(MAKING):
         made = tmp_path / f"made-{number}"
