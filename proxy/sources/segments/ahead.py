@@ -251,12 +251,15 @@ class Ahead:
             self._hosts.meter.given_up()
 
     def _abandon(self) -> None:
-        """Leave the rest of a part that only trickles to a new connection: it would never break off."""
-        trickling = self._connections.trickling()
-        if trickling is not None and self._abandoned < _MOST_ABANDONED:
-            self._abandoned += 1
-            self._drop(trickling)
-            self._hosts.meter.given_up()
+        """Leave to a new connection what would never break off: it only trickles, or was never answered."""
+        stuck = self._connections.trickling() or self._connections.silent(self._clock() - _HANGS_AFTER_S)
+        if stuck is None or self._abandoned >= _MOST_ABANDONED:
+            return
+        self._abandoned += 1
+        if any(one != stuck.candidate for one in self._seats()):
+            self._choice.failed(stuck.candidate)
+        self._drop(stuck)
+        self._hosts.meter.given_up()
 
     def _drop(self, transfer: Transfer) -> None:
         silent_s = 0.0 if transfer.received_bytes else self._clock() - transfer.began_at
@@ -289,13 +292,13 @@ class Ahead:
     def _next_segment(self, candidate: Candidate) -> Segment | None:
         """Return what a connection to an origin should fetch next, if there is anything."""
         window, connections = self._window, self._connections
+        overtaken = self._overtaken()
+        if overtaken is not None:
+            return overtaken
         left = window.left_behind()
         if left is not None:
             left.is_taken = True
             return left
-        overtaken = self._overtaken()
-        if overtaken is not None:
-            return overtaken
         rate_bytes = connections.usual_rate(candidate)
         window.limit_bytes = min(WINDOW_BYTES, self._hosts.free_memory_bytes(self))
         others = [one.load for one in connections.transfers]

@@ -69,6 +69,8 @@ class Connections:
         self.transfers: list[Transfer] = []
         """Those of parts."""
         self._last_rate = 0.0
+        self._rate_at: dict[Candidate | None, float] = {}
+        """What a connection to each origin brought last."""
         self._part_rate = 0.0
         """What one part brought a second when parts came last."""
         self._best_rate = 0.0
@@ -108,13 +110,21 @@ class Connections:
 
     def usual_rate(self, candidate: Candidate | None = None) -> float:
         """Return what one connection brings a second: at an origin, or at any if it was not asked yet."""
-        rates = [(one.candidate, one.rate.rate_bytes) for one in self.transfers if one.received_bytes]
-        if self.main is not None and self.main_rate.rate_bytes:
-            rates.append((self.main, self.main_rate.rate_bytes))
-        mine = [rate for one, rate in rates if one == candidate] or [rate for _, rate in rates]
+        rates = self._rates()
+        mine = [rate for one, rate in rates if one == candidate]
+        if not mine and candidate in self._rate_at:
+            return self._rate_at[candidate]
+        mine = mine or [rate for _, rate in rates]
         if mine:
             self._last_rate = sum(mine) / len(mine)
         return self._last_rate
+
+    def _rates(self) -> list[tuple[Candidate, float]]:
+        """Return what each connection brings that has brought something."""
+        rates = [(one.candidate, one.rate.rate_bytes) for one in self.transfers if one.received_bytes]
+        if self.main is not None and self.main_rate.rate_bytes:
+            rates.append((self.main, self.main_rate.rate_bytes))
+        return rates
 
     def tick(self, seconds: float) -> None:
         """Have all rates take in what has come in the last so many seconds."""
@@ -122,6 +132,7 @@ class Connections:
         for rate in (self.main_rate, *(one.rate for one in self.transfers)):
             rate.tick(seconds)
             self._best_rate = max(self._best_rate, rate.rate_bytes)
+        self._rate_at.update(self._rates())
         of_parts = [one.rate.rate_bytes for one in self.transfers if one.received_bytes]
         if of_parts:
             self._part_rate = sum(of_parts) / len(of_parts)
@@ -146,6 +157,10 @@ class Connections:
         least_bytes = min(_TRICKLE_BYTES, _TRICKLES_AT_SHARE * self._best_rate)
         begun = (one for one in self.transfers if one.received_bytes)
         return next((one for one in begun if one.rate.rate_bytes < least_bytes), None)
+
+    def silent(self, since: float) -> Transfer | None:
+        """Return a transfer that began before a moment, and has brought nothing."""
+        return next((one for one in self.transfers if not one.received_bytes and one.began_at <= since), None)
 
     def slowest(self, position: int) -> Transfer | None:
         """Return the transfer that will end last, of those that go on beyond a position."""

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -335,16 +335,26 @@ async def comes_though_main_is_silent(after: int, allowed: int, folder: Path) ->
 
 
 async def test_a_main_transfer_that_is_silent_is_taken_over(tmp_path: Path) -> None:
-    """As soon as another connection has brought what it would send; the stall timeout is longer than this."""
-    cases = [(2 * MIB, 0), (3 * MIB, 0), (SIZE, 2)]
+    """Once another connection has brought what it would send, or where others are never answered.
+
+    The stall timeout is longer than this.
+    """
+    cases = [(2 * MIB, 0), (3 * MIB, 0), (3 * MIB, 2)]
     async with asyncio.timeout(18):
         await asyncio.gather(*(comes_though_main_is_silent(*case, tmp_path) for case in cases))
 
 
-@pytest.mark.parametrize("how", [Fault(rest_status=403), Fault(rest_status=404)], ids=told)
-async def test_parts_take_over_where_the_rest_is_refused(one: Several, how: Fault) -> None:
+async def test_an_origin_whose_connections_all_trickle_is_spared_where_another_works(two: Several) -> None:
+    """Each would be asked for eight parts in vain before that."""
+    two.fault(Fault(rate_bytes_s=RATE, trickle_after=100_000))
+    async with asyncio.timeout(18):
+        assert await two.comes_right()
+    assert two.counts[0] < 12
+
+
+async def test_parts_take_over_where_the_rest_is_refused(one: Several) -> None:
     """The item does not begin again, nor is what came ahead lost."""
-    one.fault(replace(how, rate_bytes_s=RATE))
+    one.fault(Fault(rate_bytes_s=RATE, rest_status=403))
     one.fault(Fault(rate_bytes_s=RATE, cut_after=3 * MIB), times=1)
     assert await one.comes_right()
     assert one.sent_bytes < 1.4 * SIZE

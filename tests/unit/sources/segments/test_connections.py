@@ -48,6 +48,24 @@ def test_the_usual_rate_is_that_at_the_origin_or_at_any_or_the_last_one_known(
     assert connections.usual_rate(ONE) == pytest.approx(70 / 3)
 
 
+def test_the_rate_at_an_origin_is_remembered_when_only_others_are_asked(connections: Connections) -> None:
+    """A slow one must not be taken for as fast as another, nor a fast one for as slow."""
+    connections.tick(1e-9)
+    connections.main, connections.transfers = None, connections.transfers[:1]
+    assert connections.usual_rate(TWO) == pytest.approx(40.0)
+    connections.transfers.clear()
+    assert connections.usual_rate(ONE) == pytest.approx(20.0, rel=0.6)
+
+
+def test_a_transfer_is_silent_that_began_before_and_has_brought_nothing(connections: Connections) -> None:
+    *_, last = connections.transfers
+    last.began_at = 10.0
+    assert connections.silent(9.0) is None
+    assert connections.silent(10.0) is last
+    last.received_bytes = 1
+    assert connections.silent(10.0) is None
+
+
 def test_rates_follow_what_comes(connections: Connections) -> None:
     for _ in range(100):
         connections.main_rate.note(5)
