@@ -15,7 +15,7 @@ from proxy.errors import ProxyError
 from proxy.logs.set_up import log_of_command
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
-from proxy.store.files import StoreFault
+from proxy.store.files import StoreFault, astray
 from proxy.store.owners import Owner, is_unused
 
 COMPLETE = 0
@@ -63,6 +63,8 @@ def check_stored(config: Config) -> None:
     """Raise ClickException where nothing has been stored yet, so that there is nothing to look at."""
     data_dir = config.data_dir
     if is_unused(data_dir):
+        if problem := astray(data_dir):
+            raise click.ClickException(problem)
         is_there = data_dir.exists()
         what = f"nothing is stored in {data_dir} yet" if is_there else f"there is no folder {data_dir}"
         raise click.ClickException(

@@ -19,6 +19,8 @@ _ADVICE = {
     errno.EMFILE: "; raise the limit of open files (LimitNOFILE, ulimit -n)",
 }
 _BARRED = {errno.EACCES, errno.EPERM}
+_ASTRAY = {errno.EEXIST, errno.ELOOP, errno.ENOENT}
+"""What is said of a folder that is to be made below a link that leads nowhere."""
 
 
 class StoreFault(ProxyError):
@@ -28,9 +30,24 @@ class StoreFault(ProxyError):
     def of(cls, what: str | Path, error: OSError) -> "StoreFault":
         """Return an error of this machine in words: what it is about, where, and what to do."""
         where = f" ({error.filename})" if error.filename and str(error.filename) != str(what) else ""
-        is_new = isinstance(what, Path) and error.errno in _BARRED and Owner.of(what) is None
-        advice = _advice_for_new(Path(what)) if is_new else _advice(error)
+        advice = (_advice_for_folder(what, error) if isinstance(what, Path) else "") or _advice(error)
         return cls(f"{what}: {error.strerror or error}{where}{advice}")
+
+
+def astray(folder: Path) -> str:
+    """Say which link on the way to a folder leads nowhere, and what to do; "" if none does."""
+    for one in (folder, *folder.parents):
+        if os.path.islink(one) and not os.path.exists(one):  # noqa: PTH110, PTH114 - never raise
+            there = f"{one} is a link to {os.readlink(one)}, where nothing is"  # noqa: PTH115
+            return f"{there}: mount its disk, correct the link, or name another data_dir (--data-dir)"
+    return ""
+
+
+def _advice_for_folder(folder: Path, error: OSError) -> str:
+    if error.errno in _BARRED and Owner.of(folder) is None:
+        return _advice_for_new(folder)
+    problem = astray(folder) if error.errno in _ASTRAY else ""
+    return f"; {problem}" if problem else ""
 
 
 def _advice(error: OSError) -> str:

@@ -94,6 +94,22 @@ async def test_what_looks_at_nothing_says_what_is_missing_and_makes_nothing(
         assert _below(tmp_path) == before, command
 
 
+async def test_what_looks_through_a_link_that_leads_nowhere_says_so(
+    commands: Commands, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "disk")
+    lack = f"{link} is a link to {tmp_path / 'disk'}, where nothing is: mount its disk, correct the link, or"
+    before = _below(tmp_path)
+
+    for command in (("stats",), ("sync", "--list"), ("check-health",), ("prefetch", "--dry-run")):
+        status, told = await _run(commands, command, link, tmp_path / "out")
+
+        assert status == (UNKNOWN if command[0] == "check-health" else FAILED), command
+        assert lack in told, command
+        assert _below(tmp_path) == before, command
+
+
 async def test_a_folder_that_is_made_is_told_of_and_one_that_is_not_is_not(
     commands: Commands, tmp_path: Path, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

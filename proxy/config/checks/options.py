@@ -47,8 +47,8 @@ _MAY_BE_ZERO = {
 }
 _INDEX = re.compile(r"\[\d+\]")
 _LEAST = {"upstream.transfers": (4, "4")}
-_LEAST |= dict.fromkeys(("workers", "upstream.connections", "prefetch.max"), (1, "1"))
-_LEAST["upstream.connections_per_item"] = (1, "1")
+_LEAST |= dict.fromkeys(("workers", "prefetch.max", "upstream.background_transfers"), (1, "1"))
+_LEAST |= dict.fromkeys(("upstream.connections", "upstream.connections_per_item"), (1, "1"))
 _LEAST |= dict.fromkeys(("clients.connections", "clients.connections_per_client"), (16, "16"))
 _LEAST |= dict.fromkeys(("upstream.limit", "mirror.limit"), (16 * 1024, '"16 KiB"'))
 _LEAST |= dict.fromkeys(("cache.limit", "upstream.document_limit"), (_MIB, '"1 MiB"'))
@@ -89,9 +89,10 @@ class OptionChecks:
             if problem := bypass_problem(entry):
                 self._add(f"upstream.no_proxy[{index}]", problem)
         data_dir = self._absolute(config.data_dir)
-        if _is(data_dir, Path.exists) and not _is(data_dir, Path.is_dir):
+        there = next((one for one in (data_dir, *data_dir.parents) if _is(one, Path.exists)), None)
+        if there is not None and not _is(there, Path.is_dir):
             self._add(
-                "data_dir", f"{quoted(str(data_dir))} is no folder: name one, or a path that is still free"
+                "data_dir", f"{quoted(str(there))} is no folder: name one, or a path that is still free"
             )
         mirrors = tuple(self._mirror(mirror, f"mirror[{i}]") for i, mirror in enumerate(config.mirrors))
         self._check_together(mirrors)
@@ -122,7 +123,7 @@ class OptionChecks:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             option = _INDEX.sub("", key)
-            least, text = _LEAST.get(option, (0, ""))
+            least, text = _LEAST.get(option, (0, "0"))
             if value < least:
                 self._add(key, f"is too small: write at least {text}")
             elif value > _MOST.get(option, value):

@@ -19,6 +19,8 @@ FAULTS = [
     ("workers = -2", "workers", "write at least 1"),
     ("workers = 100000", "workers", "write at most 256"),
     ("upstream.connections = 0", "upstream.connections", "write at least 1"),
+    ("upstream.background_transfers = 0", "upstream.background_transfers", "write at least 1"),
+    ("upstream.background_transfers = -1", "upstream.background_transfers", "write at least 1"),
     ("upstream.connections_per_item = 0", "upstream.connections_per_item", "write at least 1"),
     ("upstream.connections_per_item = 17", "upstream.connections_per_item", "write at most 16"),
     ("upstream.connections = 1_000_000", "upstream.connections", "write at most 1024"),
@@ -57,6 +59,7 @@ FAULTS = [
     ("data_dir = ''", "data_dir", "write a path in quotes"),
     ("data_dir = 'a\\u0000b'".replace("'", '"'), "data_dir", "write a path in quotes"),
     ("data_dir = 'config.toml'", "data_dir", "is no folder"),
+    ("data_dir = 'config.toml/below/it'", "data_dir", "is no folder: name one, or a path"),
     # Unknown keys
     ("cache.limits = 1", "cache.limits", 'did you mean "limit"?'),
     ("upstream.connect_timeout_s = 1", "upstream.connect_timeout_s", 'did you mean "connect_timeout"?'),

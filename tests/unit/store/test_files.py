@@ -48,3 +48,24 @@ def test_what_to_make_is_told_only_of_a_folder_that_is_not_there_and_may_not_be_
     assert f"cannot make it in {tmp_path}: sudo install -d" in told_of(new, errno.EPERM)
     for what, number in ((there, errno.EACCES), (new, errno.ENOSPC), (str(new), errno.EACCES)):
         assert "sudo install" not in told_of(what, number)
+
+
+def test_a_link_that_leads_nowhere_is_told_of_where_a_folder_cannot_be_made(tmp_path: Path) -> None:
+    """The folder itself, one above it, and one that leads to itself; not where something else is wrong."""
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "file").touch()
+    for name, link, there in (
+        ("link", "link", "disk"),
+        ("link/deep/er", "link", "disk"),
+        ("round", "round", "round"),
+    ):
+        folder = tmp_path / name
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - of several kinds
+            folder.mkdir(parents=True, exist_ok=True)
+
+        problem = f"{tmp_path / link} is a link to {tmp_path / there}, where nothing is: mount its disk"
+        assert problem in str(StoreFault.of(folder, caught.value)), name
+    for name, number in (("link", errno.ENOSPC), ("file", errno.EEXIST), ("none", errno.ENOENT)):
+        told = str(StoreFault.of(tmp_path / name, OSError(number, os.strerror(number))))
+        assert "is a link" not in told, name
