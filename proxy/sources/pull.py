@@ -13,7 +13,14 @@ from typing import NamedTuple, Protocol
 
 from proxy.sources.backoff import pauses_s
 from proxy.sources.candidates import Candidate, Candidates, Doubts, Source
-from proxy.sources.errors import ItemForbidden, ItemUnobtainable, OriginError, PartsRefused, WrongLength
+from proxy.sources.errors import (
+    ItemForbidden,
+    ItemUnobtainable,
+    OriginError,
+    OriginForbidden,
+    PartsRefused,
+    WrongLength,
+)
 from proxy.sources.freshness import Freshness
 from proxy.sources.limits.flow import Flow
 from proxy.sources.options import UpstreamOptions
@@ -344,5 +351,8 @@ class Pull:
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
         if error.pause_s is not None:
             self._hosts.pause(candidate.origin.host, error.pause_s)
+        if isinstance(error, OriginForbidden) and self._hosts.is_full(candidate.origin.host):
+            # It may refuse the connection, whatever is asked for.
+            return
         contradicts_itself = not has_begun and candidate.origin.name in self.contributors
         self._candidates.note(candidate, error, contradicts_itself=contradicts_itself)

@@ -65,6 +65,8 @@ class HttpItem:
 
         Raises OriginError, which is about the question where the range may have caused it.
         """
+        if self._has_begun:
+            self._refusals.worked()
         self._reply, self._has_begun = None, False
         try:
             with self._border():
@@ -73,9 +75,7 @@ class HttpItem:
                         yield piece
         except OriginError as error:
             is_page = self._reply is not None and self._reply.is_page
-            if self._has_begun:
-                self._refusals.worked()
-            else:
+            if not self._has_begun:
                 has_given = self._versions.are_known
                 error.is_about_question = self._refusals.note(
                     offset, error, is_page=is_page, has_given=has_given

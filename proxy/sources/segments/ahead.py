@@ -108,7 +108,7 @@ class Ahead:
         """Take note that a main transfer begins, at an origin."""
         self._window.open_hole()
         connections = self._connections
-        connections.main = candidate
+        connections.main, connections.main_works = candidate, False
         self._hosts.connected(candidate.origin.host, self)
         connections.main_rate = Rate(connections.usual_rate())
         self._slowness.restart()
@@ -143,6 +143,7 @@ class Ahead:
     def handed_on(self, count: int, waited_s: float) -> None:
         """Take note of bytes of the main transfer, and for how long the origin was waited for."""
         self._window.advance(self._window.position + count)
+        self._connections.main_works |= count > 0
         passed = [one for one in self._connections.transfers if one.segment.stop <= self._window.position]
         for transfer in passed:
             self._drop(transfer)
@@ -263,6 +264,7 @@ class Ahead:
 
     def _drop(self, transfer: Transfer) -> None:
         silent_s = 0.0 if transfer.received_bytes else self._clock() - transfer.began_at
+        self._disconnect(transfer)
         if silent_s >= _HANGS_AFTER_S and self._connections.others_work(transfer):
             candidate, problem = transfer.candidate, f"it has sent nothing for {silent_s:.1f} s"
             self._hosts.note_refused(candidate.origin.host, candidate.source.path, problem)
@@ -352,6 +354,12 @@ class Ahead:
         transfer.task.add_done_callback(lambda _: self._ended(transfer))
         self._news.set()
 
+    def _disconnect(self, transfer: Transfer) -> None:
+        """Count its connection no more."""
+        if transfer.is_connected:
+            transfer.is_connected = False
+            self._hosts.disconnected(transfer.candidate.origin.host, self)
+
     async def _fetch(self, transfer: Transfer) -> None:
         candidate, segment = transfer.candidate, transfer.segment
         stop, options = segment.stop, self._asking.options(candidate)
@@ -388,6 +396,7 @@ class Ahead:
     def _note(self, transfer: Transfer, error: OriginError) -> None:
         """Decide by an error whether an origin is asked for more parts."""
         candidate, origin = transfer.candidate, transfer.candidate.origin
+        self._disconnect(transfer)
         log.info("origin.part_failed path=%s problem=%s", candidate.source.path, error)
         if error.pause_s is not None:
             self._hosts.pause(origin.host, error.pause_s)
@@ -404,15 +413,15 @@ class Ahead:
     def _is_one_too_many(self, transfer: Transfer, error: OriginError) -> bool:
         """Whether an origin refused a connection as such: it goes on serving others of ours.
 
-        To be absent is no refusal, but where the origin is sending that very item.
+        What may be about the item is no such refusal, but where the origin is sending that very item.
         """
         if self._connections.others_work(transfer):
             return True
-        is_absent = isinstance(error, OriginAbsent)
-        return not is_absent and self._hosts.serves_others(transfer.candidate.origin.host, self)
+        is_about_item = isinstance(error, OriginAbsent | OriginForbidden)
+        return not is_about_item and self._hosts.serves_others(transfer.candidate.origin.host, self)
 
     def _ended(self, transfer: Transfer) -> None:
-        self._hosts.disconnected(transfer.candidate.origin.host, self)
+        self._disconnect(transfer)
         if transfer.received_bytes:
             self._hosts.meter.fetched(transfer.received_bytes)
         if transfer in self._connections.transfers:

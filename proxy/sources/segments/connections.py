@@ -49,6 +49,8 @@ class Transfer:
     ) -> None:
         self.candidate = candidate
         self.began_at = began_at
+        self.is_connected = True
+        """Whether it counts as a connection to its host."""
         self.segment = segment
         self.rate = Rate(rate_bytes)
         self.received_bytes = 0
@@ -65,6 +67,8 @@ class Connections:
     def __init__(self) -> None:
         self.main: Candidate | None = None
         """The origin of the main transfer, while it runs."""
+        self.main_works = False
+        """Whether that has brought something."""
         self.main_rate = Rate(0.0)
         self.transfers: list[Transfer] = []
         """Those of parts."""
@@ -102,9 +106,9 @@ class Connections:
         return transfer.candidate in {self.main, *(one.candidate for one in others)}
 
     def working_at(self, host: str) -> int:
-        """Return how many at a host have brought something; the main transfer counts as one."""
+        """Return how many at a host have brought something."""
         working = [one.candidate for one in self.transfers if one.received_bytes]
-        if self.main is not None:
+        if self.main is not None and self.main_works:
             working.append(self.main)
         return sum(one.origin.host == host for one in working)
 

@@ -6,6 +6,7 @@ in all. Asks nobody, and waits for nothing.
 """
 
 import logging
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
@@ -61,7 +62,8 @@ class Hosts:
     """The hosts that a process fetches from. `clock` gives monotonic seconds.
 
     The items that are fetched from a host at a time share the connections that one of them
-    alone may have: `connections_per_item`. Each has one in any case.
+    alone may have: `connections_per_item`. Each has one in any case, but where the others have
+    all that the host allows.
     """
 
     def __init__(
@@ -96,10 +98,12 @@ class Hosts:
 
     def share(self, host: str, item: object) -> int:
         """Return how many connections an item may have at a host now."""
+        users: Mapping[object, int] = self._users.get(host, {})
+        if item not in users and self.is_full(host):
+            return 0
         if self._clock() < self._paused_until.get(host, 0.0):
             return 1
         most = self._allowances.most(host, self.connections_per_item)
-        users: Mapping[object, int] = self._users.get(host, {})
         even = most // len(users.keys() | {item})
         if users.get(item, 0) > even:
             # What no even share needs stays with who has it: those are connections that work.
@@ -114,6 +118,10 @@ class Hosts:
         if until > self._paused_until.get(host, 0.0):
             self._paused_until[host] = until
 
+    def is_full(self, host: str) -> bool:
+        """Whether there are as many connections as a host allows, as far as it was seen to refuse more."""
+        return self._connections(host) >= self._allowances.most(host, sys.maxsize)
+
     def serves_others(self, host: str, item: object) -> bool:
         """Whether other items have connections to a host."""
         return bool(self._users[host].keys() - {item}) if host in self._users else False
@@ -123,13 +131,12 @@ class Hosts:
         self._allowances.worked(host, connections)
 
     def note_refused(self, host: str, path: str, problem: str, *, is_plain: bool = True) -> None:
-        """Note that a host refused one of the connections that there are, while it serves the others.
+        """Note that a host refused one connection more than there are, while it serves those.
 
         It is not asked for as many again for a while, and the log says so, unless it may have been chance.
         """
         self.meter.refused()
-        others = max(1, sum(self._users[host].values()) - 1)
-        found = self._allowances.refused(host, others, is_plain=is_plain)
+        found = self._allowances.refused(host, max(1, self._connections(host)), is_plain=is_plain)
         if found is not None:
             log.warning(
                 "origin.fewer_connections host=%s connections=%d seconds=%d path=%s problem=%s advice=%s",
@@ -157,6 +164,9 @@ class Hosts:
         """Return how much memory the bytes ahead of an item may take, besides those of all others."""
         others = sum(held for one, held in self._memory.items() if one is not item)
         return max(0, MOST_MEMORY_BYTES - others)
+
+    def _connections(self, host: str) -> int:
+        return self._users[host].total() if host in self._users else 0
 
     def hold_memory(self, item: object, count: int) -> None:
         """Note how much memory the bytes ahead of an item take now."""

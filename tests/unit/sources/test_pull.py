@@ -120,9 +120,14 @@ def odd_question(name: str) -> OriginError:
     return error
 
 
-def pull_of(*origins: Scripted, doubts: Doubts = Doubts(), offset: int = 0) -> Pull:  # noqa: B008 - frozen
-    route = Route(origins, Clock())
-    return Pull([Source(route, "item")], 100, offset, OPTIONS, Random(1), doubts, Hosts(4, monotonic))
+def pull_of(
+    *origins: Scripted,
+    doubts: Doubts = Doubts(),  # noqa: B008 - frozen
+    offset: int = 0,
+    hosts: Hosts | None = None,
+) -> Pull:
+    route, hosts = Route(origins, Clock()), hosts or Hosts(4, monotonic)
+    return Pull([Source(route, "item")], 100, offset, OPTIONS, Random(1), doubts, hosts)
 
 
 async def drained(pull: Pull) -> bytes:
@@ -196,6 +201,20 @@ async def test_an_item_that_all_refuse_twice_is_forbidden_and_says_what_that_may
     with pytest.raises(ItemForbidden, match=r"no origin gives item: a: it does not give it\. walls say so"):
         await drained(pull_of(a, b))
     assert len(a.asked) == 2
+
+
+async def test_who_refuses_while_others_have_all_connections_that_it_allows_is_asked_again() -> None:
+    """It says nothing about the item, however often it refuses, and is not asked less for that later."""
+    hosts = Hosts(4, monotonic)
+    hosts.connected("a", "another item")
+    hosts.note_refused("a", "pool/another", "it answered with status 403")
+    a = Scripted("a", [forbidden], [forbidden])
+    assert await drained(pull_of(a, hosts=hosts)) == DATA
+    assert len(a.asked) == 3
+    hosts.disconnected("a", "another item")
+    a = Scripted("a", [forbidden], [forbidden])
+    with pytest.raises(ItemForbidden):
+        await drained(pull_of(a, hosts=hosts))
 
 
 async def test_a_refusal_that_is_over_is_forgotten() -> None:

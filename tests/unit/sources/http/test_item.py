@@ -1,6 +1,7 @@
 """An item at an HTTP origin: what its headers say is believed as far as it cannot do harm."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from support.faults import Fault
 from support.origin import Origin
 from support.upstreams import Meter, asked_with
 
-from proxy.sources.errors import OriginError, OriginMisbehaved, WrongLength
+from proxy.sources.errors import OriginAbsent, OriginError, OriginMisbehaved, WrongLength
 from proxy.sources.http.item import HttpItem
 from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.sessions import Sessions
@@ -115,3 +116,17 @@ async def test_a_whole_reply_to_a_range_is_taken_only_if_it_says_what_it_is(
         assert (reply.is_unplaced, reply.total) == (True, None)
     async with origin.open("item") as reply:
         assert reply.is_unplaced
+
+
+async def test_whoever_ends_a_transfer_early_has_seen_the_origin_give_the_rest(
+    server: Origin, origin: HttpOrigin
+) -> None:
+    """What it refused before that is not counted any more: all of the item is dear."""
+    item = origin.item("item", len(DATA))
+    for offset in range(1, 9):
+        async with aclosing(item.pieces(offset, ItemOptions())) as pieces:
+            await anext(pieces)
+        server.fault("item", Fault(status=404), times=1)
+        with pytest.raises(OriginAbsent):
+            await read(item, offset=offset)
+    assert all("Range" in seen.headers for seen in server.gets("item"))

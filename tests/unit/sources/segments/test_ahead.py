@@ -305,6 +305,33 @@ async def test_who_refuses_one_connection_more_keeps_those_that_work(
             assert message.startswith(start), told(refusal)
 
 
+REFUSED_BESIDE_OTHERS = (
+    *(Fault(status=status) for status in (403, 404, 429, 500, 503)),
+    Fault(status=503, headers={"Retry-After": "1"}),
+    Fault(refuse=True),
+    Fault(cut_after=0),
+    Fault(head=b"nonsense\r\n\r\n"),
+)
+
+
+async def is_left_alone(fault: Fault, folder: Path) -> None:
+    """Check how often an origin is asked that serves another item, and gives nothing of this one."""
+    async with serving(folder, monotonic, 2) as two:
+        two.fault(fault)
+        two.hosts.connected(host_of(two.origins[0]), "another item")
+        assert await two.comes_right(), told(fault)
+        assert two.counts[0] <= 20, told(fault)
+        if fault.status in {403, 404}:
+            assert not two.parts.times_refused, "that is about the item"
+
+
+async def test_who_serves_another_item_and_nothing_of_this_is_not_asked_again_and_again(
+    tmp_path: Path,
+) -> None:
+    """The other item may have the only connection that it allows."""
+    await asyncio.gather(*(is_left_alone(fault, tmp_path) for fault in REFUSED_BESIDE_OTHERS))
+
+
 async def comes_though(trickling: int, after: int, connections: int, folder: Path) -> None:
     """Check that an item comes whose first transfers never break off, and bring next to nothing."""
     async with serving(folder, Clock(), 1) as one:

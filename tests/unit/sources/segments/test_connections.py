@@ -25,7 +25,7 @@ def a_transfer(candidate: Candidate, start: int, rate_bytes: float, received: in
 def connections() -> Connections:
     """Return a main transfer at one origin, a transfer of a part there, and two at another origin."""
     found = Connections()
-    found.main, found.main_rate = ONE, Rate(10.0)
+    found.main, found.main_rate, found.main_works = ONE, Rate(10.0), True
     found.transfers = [a_transfer(ONE, 100, 20.0), a_transfer(TWO, 200, 40.0), a_transfer(TWO, 300, 2.0, 0)]
     return found
 
@@ -126,12 +126,14 @@ def test_others_work_at_the_origin_of_a_transfer_that_have_brought_something_the
     assert not any(connections.others_work(one) for one in (to_one, first, last))
 
 
-def test_at_a_host_the_main_transfer_works_and_what_has_brought_something() -> None:
+def test_at_a_host_works_what_has_brought_something() -> None:
     origin: Any = SimpleNamespace(host="a.example")
     one = Candidate(origin, NOTHING)
     found = Connections()
     found.main = one
     found.transfers = [a_transfer(one, 100, 1.0), a_transfer(one, 200, 1.0, 0)]
+    assert (found.working_at("a.example"), found.working_at("b.example")) == (1, 0)
+    found.main_works = True
     assert (found.working_at("a.example"), found.working_at("b.example")) == (2, 0)
 
 

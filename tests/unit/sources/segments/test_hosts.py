@@ -84,7 +84,7 @@ def test_what_no_even_share_needs_stays_with_the_item_that_has_it(clock: Clock) 
 def test_a_refusal_lowers_what_all_items_share_and_is_said(
     hosts: Hosts, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for item in ("a", "a", "b", "b"):
+    for item in ("a", "a", "b"):
         hosts.connected(HOST, item)
     assert hosts.serves_others(HOST, "a")
     assert not hosts.serves_others("another.example", "a")
@@ -94,9 +94,26 @@ def test_a_refusal_lowers_what_all_items_share_and_is_said(
     (told,) = caplog.messages
     start = f"origin.fewer_connections host={HOST} connections=3 seconds=15 path=pool/item problem=it "
     assert told.startswith(start)
-    hosts.disconnected(HOST, "b")
     assert (hosts.share(HOST, "a"), hosts.share(HOST, "b")) == (2, 1)
     hosts.disconnected(HOST, "b")
     assert hosts.share(HOST, "a") == 3
     clock.now += 16
     assert hosts.share(HOST, "a") == 4
+
+
+def test_an_item_without_a_connection_gets_none_where_the_others_have_all_that_is_allowed(
+    hosts: Hosts, clock: Clock
+) -> None:
+    """However it was refused: it would be refused again at once, and again."""
+    hosts.connected(HOST, "a")
+    hosts.note_refused(HOST, "pool/item", "it hung up", is_plain=False)
+    hosts.pause(HOST, 30)
+    assert hosts.is_full(HOST)
+    assert (hosts.share(HOST, "a"), hosts.share(HOST, "b")) == (1, 0)
+    clock.now += 1
+    assert not hosts.is_full(HOST)
+    assert hosts.share(HOST, "b") == 1
+    hosts.note_refused(HOST, "pool/item", "it hung up", is_plain=False)
+    hosts.disconnected(HOST, "a")
+    assert not hosts.is_full(HOST)
+    assert hosts.share(HOST, "b") == 1
