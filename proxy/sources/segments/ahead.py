@@ -279,12 +279,21 @@ class Ahead:
             self._hold()
             return
         wanted = Counter(self._seats()[: self._climb.count])
-        while len(self._connections) < self._climb.count:
-            free = self._connections.lacking(wanted)
-            if free is None or (segment := self._next_segment(free)) is None:
+        for _ in range(self._climb.count):
+            if len(self._connections) >= self._climb.count or not self._begin_one(wanted):
                 break
-            self._start(free, segment)
         self._hold()
+
+    def _begin_one(self, wanted: Counter[Candidate]) -> bool:
+        """Begin a transfer at an origin that lacks one; say whether there was anything to fetch.
+
+        What a slow origin would only bring later may still be worth asking a faster one for.
+        """
+        for candidate in self._connections.lacking(wanted):
+            if (segment := self._next_segment(candidate)) is not None:
+                self._start(candidate, segment)
+                return True
+        return False
 
     def _hold(self) -> None:
         self._hosts.hold_memory(self, self._window.claimed_bytes)

@@ -141,10 +141,10 @@ class Connections:
         if of_parts:
             self._part_rate = sum(of_parts) / len(of_parts)
 
-    def lacking(self, wanted: Counter[Candidate]) -> Candidate | None:
-        """Return an origin to which there are fewer connections than are wanted."""
+    def lacking(self, wanted: Counter[Candidate]) -> list[Candidate]:
+        """Return the origins to which there are fewer connections than are wanted."""
         running = self._at_each()
-        return next((one for one in wanted if running[one] < wanted[one]), None)
+        return [one for one in wanted if running[one] < wanted[one]]
 
     def least_wanted(self, wanted: Counter[Candidate]) -> Transfer:
         """Return the transfer to give up first.

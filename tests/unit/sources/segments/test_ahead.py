@@ -379,6 +379,13 @@ async def test_an_origin_whose_connections_all_trickle_is_spared_where_another_w
     assert two.counts[0] < 12
 
 
+async def test_the_last_parts_of_a_slow_origin_come_from_a_fast_one(two: Several) -> None:
+    """Also while the slow one has fewer connections than it may have."""
+    two.fault(Fault(rate_bytes_s=RATE / 100))
+    assert await two.comes_right()
+    assert max(seen.sent_bytes for seen in two.origins[0].gets("item")) < 500_000
+
+
 async def test_parts_take_over_where_the_rest_is_refused(one: Several) -> None:
     """The item does not begin again, nor is what came ahead lost."""
     one.fault(Fault(rate_bytes_s=RATE, rest_status=403))
