@@ -50,6 +50,8 @@ _TLS_HANDSHAKE_TIMEOUT_S = 15.0
 _LINGERING_S = 2.0
 """How long the body of a request that was answered already may take, before the connection is closed."""
 _TCP_FAMILIES = {AF_INET, AF_INET6}
+_ANY_PATH = "/{path:(?s:.*)}"
+"""A path may have anything in it, percent-encoded: also line breaks, which `.` alone leaves out."""
 _OPEN_PAGES = {"/-/health", "/-/ready", *(f"/-/{name}" for name in PAGE_NAMES)}
 
 
@@ -82,7 +84,7 @@ def create_app(
         _add_operators_routes(app, cache, mirrors, operator)
     if all(mirror.mount != "/" for mirror in mirrors):
         app.router.add_get("/", Welcome(mirrors, gate, has_state=operator is not None).get_page)
-    app.router.add_route("*", "/{path:.*}", mirrors_handler.get_path)
+    app.router.add_route("*", _ANY_PATH, mirrors_handler.get_path)
     return app
 
 
@@ -90,7 +92,7 @@ def create_operators_app(cache: Cache, mirrors: tuple[Mirror, ...], operator: Op
     """Return the application that serves the operator's pages and nothing else."""
     app = _create(cache, Mounts(mirrors), _get_nothing, operator)
     _add_operators_routes(app, cache, mirrors, operator)
-    app.router.add_route("*", "/{path:.*}", _get_nothing)
+    app.router.add_route("*", _ANY_PATH, _get_nothing)
     return app
 
 

@@ -91,17 +91,17 @@ async def test_who_is_outside_a_mirrors_networks_gets_a_403_that_says_why(
         asked = len(origin.requests)
         theirs = [
             await ask(proxy, narrow.mount + path, OUTSIDE)
-            for path in (INDEX, item.path, "streams/v1/other.json")
+            for path in (INDEX, item.path, "streams/v1/other.json", "a/line%0abreak")
         ]
         requests = await counted(proxy)
 
     assert [reply.status for reply in mine] == [200, 200]
-    assert [reply.status for reply in theirs] == [403] * 3
+    assert [reply.status for reply in theirs] == [403] * 4
     assert b"127.0.0.2 may not read the mirror test" in theirs[0].body
     assert len(origin.requests) == asked
-    assert (requests["denied"], requests["refused"], requests["error"]) == (3, 0, 0)
+    assert (requests["denied"], requests["refused"], requests["error"]) == (4, 0, 0)
     denied = [record.getMessage() for record in caplog.records if "access.denied" in record.getMessage()]
-    assert len(denied) == 3
+    assert len(denied) == 4
     assert all("client=127.0.0.2" in line and "network" in line for line in denied)
 
 
