@@ -15,7 +15,7 @@ from proxy.sources.http.statuses import OF_THE_MOMENT
 
 _MOST_OF_THE_MOMENT = 4
 """So often in a row a server is believed that it is busy, and not that it refuses ranges."""
-_MOST_CONTRADICTIONS = 4
+_MOST_CONTRADICTIONS = 3
 """So often in a row an origin is asked again for the rest of what it has begun to give."""
 
 

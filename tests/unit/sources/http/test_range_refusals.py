@@ -85,17 +85,17 @@ def starts(refusals: RangeRefusals, error: OriginError, times: int, *, has_given
 def test_who_refuses_the_rest_of_what_it_gave_is_asked_for_it_again(error: OriginError) -> None:
     """And then for all, once."""
     refusals = RangeRefusals()
-    assert starts(refusals, error, 5, has_given=True) == [50, 50, 50, 0, 50]
+    assert starts(refusals, error, 4, has_given=True) == [50, 50, 0, 50]
     refusals.worked()
-    assert starts(refusals, error, 4, has_given=True) == [50, 50, 50, 0]
+    assert starts(refusals, error, 3, has_given=True) == [50, 50, 0]
     assert starts(RangeRefusals(), error, 2, has_given=False) == [0, 50]
 
 
 @pytest.mark.parametrize("error", REFUSALS[:2], ids=str)
 def test_who_denies_the_rest_and_all_is_believed(error: OriginError) -> None:
     refusals = RangeRefusals()
-    told = [refusals.note(50, error, is_page=False, has_given=True) for _ in range(6)]
-    assert told == [True, True, True, True, False, False]
+    told = [refusals.note(50, error, is_page=False, has_given=True) for _ in range(5)]
+    assert told == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize("error", REFUSALS[:2], ids=str)
