@@ -4,6 +4,7 @@
 is too slow, `climb.py` how many are worth it, `seats.py` to which origins, `lengths.py` how long a part is.
 `hosts.py` is what all items of a process share: how many connections a host gets, which hosts asked
 for a pause, how much memory there is; `allowances.py` knows which hosts refused more connections.
-`connections.py` knows those that an item has, and what each brings; `ahead.py` runs their transfers.
+`connections.py` knows those that an item has, and what each brings; `ahead.py` runs their transfers, and
+ends the main one by `relief.py` when its bytes have come otherwise.
 Nothing here knows digests, files or HTTP.
 """

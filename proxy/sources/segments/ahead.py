@@ -19,6 +19,7 @@ from proxy.sources.segments.climb import Climb
 from proxy.sources.segments.connections import Connections, Rate, Transfer
 from proxy.sources.segments.hosts import Hosts
 from proxy.sources.segments.lengths import Load, next_length, split_offset
+from proxy.sources.segments.relief import Relief
 from proxy.sources.segments.seats import Seats
 from proxy.sources.segments.slowness import SlownessCheck, comes_soon
 from proxy.sources.segments.window import Chunk, Segment, Sender, Window
@@ -79,10 +80,7 @@ class Ahead:
         """How many transfers in a row only trickled."""
         self._choice = Seats(hosts, self, asking.able)
         self._news = asyncio.Event()
-        self._relief: asyncio.Timeout | None = None
-        """Ends the main transfer, while it is waited for."""
-        self._silent_from = 0.0
-        """Since when it is waited for."""
+        self._relief = Relief()
 
     def __repr__(self) -> str:
         return f"Ahead({self._window!r}, {self._climb!r}, {len(self._connections)} connections)"
@@ -122,23 +120,8 @@ class Ahead:
             self._connections.main = None
 
     async def next_of_main(self, pieces: AsyncGenerator[Piece, None]) -> Piece | None:
-        """Return the next piece of the main transfer; None at its end, or when its next bytes came ahead.
-
-        As long as it is silent, nothing else would end it before the stall timeout.
-        """
-        if self._climb is None:
-            return await anext(pieces, None)
-        self._silent_from = self._clock()
-        try:
-            async with asyncio.timeout(None) as relief:
-                self._relief = relief
-                return await anext(pieces, None)
-        except TimeoutError:
-            if not relief.expired():
-                raise
-            return None
-        finally:
-            self._relief = None
+        """Return the next piece of the main transfer; None at its end, or when its next bytes came ahead."""
+        return await (anext(pieces, None) if self._climb is None else self._relief.next_of(pieces))
 
     def handed_on(self, count: int, waited_s: float) -> None:
         """Take note of bytes of the main transfer, and for how long the origin was waited for."""
@@ -338,7 +321,7 @@ class Ahead:
             return window.take_over(window.position)
         if (rate_bytes := connections.lagging_rate) is None:
             return None
-        if self._relief is not None and self._clock() - self._silent_from >= _SILENT_S:
+        if self._relief.waited_s >= _SILENT_S:
             return window.take_over(window.position)
         kept = split_offset(Load(hole_bytes, connections.main_rate.rate_bytes), rate_bytes)
         return None if kept is None else window.take_over(window.position + kept)
@@ -384,19 +367,14 @@ class Ahead:
                     self._ahead_bytes += len(data)
                     transfer.rate.note(count)
                     self._total_bytes += count
-                    self._relieve_main()
+                    if self._window.takes_over_at <= self._window.position:
+                        self._relief.end()
                     self._news.set()
                     is_taken_over = segment.is_whole and segment.stop < stop
                     if is_taken_over or count < len(data) or segment.stop <= self._window.position:
                         break
         except OriginError as error:
             self._note(transfer, error)
-
-    def _relieve_main(self) -> None:
-        """End the main transfer while it is waited for, if what it would send next has come ahead."""
-        if self._relief is not None and self._window.takes_over_at <= self._window.position:
-            self._relief.reschedule(self._clock())
-            self._relief = None
 
     def _note_works(self, candidate: Candidate) -> None:
         host = candidate.origin.host
