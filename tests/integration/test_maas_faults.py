@@ -111,7 +111,7 @@ async def test_a_maas_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch)
 
     found = str(await problem("http://127.0.0.1:9/MAAS"))
 
-    assert "cannot be reached" in found
+    assert "cannot be reached: nothing listens there (connection refused): does MAAS run" in found
     assert "not through $http_proxy" in found
 
 

@@ -207,6 +207,12 @@ class MaasHttp:
                 )
             case TimeoutError():
                 problem = f"{self.base} gives no answer within {self._timeout_s:.0f} seconds"
+            case ClientConnectorError(os_error=ConnectionRefusedError()):
+                problem = f"{self.base} cannot be reached: nothing listens there (connection refused)"
+                problem += ": does MAAS run, and is the port right?"
+            case ClientConnectorError(os_error=OSError(errno=int(number))) if number > 0:
+                # aiohttp's own text has the address in the reason's place.
+                problem = f"{self.base} cannot be reached ({os.strerror(number)})"
             case ClientConnectorError():
                 problem = f"{self.base} cannot be reached ({_short(error)})"
             case _:
