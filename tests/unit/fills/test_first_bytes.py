@@ -1,6 +1,7 @@
 """When threads that bring much in rest, so that clients in any process have their first byte soon."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def threads(tmp_path: Path) -> Iterator[Threads]:
 
 @pytest.fixture
 def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Threads]:
-    """Those of another process."""
-    monkeypatch.setattr("os.getpid", lambda: 4711)
+    """Those of another process, which has another slot."""
+    pid = os.getpid() + 1
+    monkeypatch.setattr("os.getpid", lambda: pid)
     other = Threads(tmp_path / "boards" / ".first-bytes")
     other.rests_for(MIB)
     yield other
