@@ -11,13 +11,30 @@ from proxy.jobs.importing.apart import copy_known
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.sources.carried.import_origin import ImportOrigin
+from proxy.store.files import StoreFault
 
 
 @contextlib.asynccontextmanager
 async def open_apart(config: Config, origins: Mapping[str, ImportOrigin]) -> AsyncIterator[Cache]:
-    """Open a copy of what the cache knows, without its items, in a folder that is removed again."""
+    """Open a copy of what the cache knows, without its items, in a folder that is removed again.
+
+    Raises StoreFault, also where what is done in the copy does, with both folders that may be to blame.
+    """
     with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
         apart = Path(folder)
-        copy_known(config.data_dir, apart)
-        async with open_runtime(replace(config, data_dir=apart), carried=origins) as cache:
-            yield cache
+        try:
+            _copy(config.data_dir, apart)
+            async with open_runtime(replace(config, data_dir=apart), carried=origins) as cache:
+                yield cache
+        except StoreFault as fault:
+            raise StoreFault(
+                f"an import is rehearsed in {apart}, in a copy of what {config.data_dir} knows, "
+                f"and that fails: {fault}; $TMPDIR names another folder for the copy"
+            ) from fault
+
+
+def _copy(data_dir: Path, apart: Path) -> None:
+    try:
+        copy_known(data_dir, apart)
+    except OSError as error:
+        raise StoreFault(str(error)) from error

@@ -1,9 +1,12 @@
 """What `import --tree --dry-run` says: what would be taken, whether it fits, and what would be served."""
 
 import asyncio
+import os
 from pathlib import Path
 
+import pytest
 from support.commands import Commands
+from support.failing_disk import filled_up, small_file_system
 from support.importing import COMPLETE, FAILED, INCOMPLETE, REFUSED, USAGE
 from support.keys import SigningKey
 from support.left_trees import INDEX, PRODUCT, Copy, taken
@@ -62,6 +65,25 @@ async def test_a_rehearsal_tells_what_is_missing_what_is_doubtful_and_what_is_re
     assert (await taken(commands, "http://127.0.0.1:9/", "--dry-run"))[0] == USAGE
     assert (await taken(commands, left, "--waiting"))[0] == USAGE
     assert not commands.data.exists()
+
+
+async def test_a_rehearsal_without_room_for_its_copy_does_not_blame_the_data_directory_alone(
+    commands: Commands, items: list[TreeItem], copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await taken(commands, copy()))[1]["taken_files"] == len(items)
+    apart = tmp_path / "apart"
+    monkeypatch.setenv("TMPDIR", str(apart))
+    with small_file_system(apart, "1m") as is_mounted:
+        if not is_mounted:
+            pytest.skip("nothing can be mounted here")
+        with filled_up(apart):
+            os.truncate(apart / "ballast", 1024 * 1024 - 16 * 1024)
+            code, _, result = await taken(commands, copy(), "--dry-run")
+        assert list(apart.iterdir()) == []
+    assert code == FAILED
+    assert result.stderr.startswith(f"Error: an import is rehearsed in {apart}/")
+    assert f"a copy of what {commands.data} knows, and that fails: " in result.stderr
+    assert result.stderr.endswith("; $TMPDIR names another folder for the copy\n")
 
 
 async def test_a_rehearsal_tells_that_a_tree_does_not_fit(
