@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import click
 
 from proxy.cli.options import GivenPath, config_option, load, option_once, stored_data_dir_option
 from proxy.cli.running import run_with_stored
+from proxy.config.addresses import url_problem
 from proxy.config.quantities import parse_duration, parse_size
 from proxy.doctor.bounds import MIB, Bounds
 from proxy.doctor.exchange import Ask, Exchange, Patience
@@ -169,9 +169,8 @@ def _asked(
     within_s: float,
 ) -> Health:
     try:
-        is_url = urlsplit(url).scheme in {"http", "https"} and bool(urlsplit(url).hostname)
-        if not is_url:
-            return unknown(f"{url} is no URL such as http://proxy.lan:8080")
+        if url_problem(url) is not None:
+            return unknown(f"{url!r} is no URL such as http://proxy.lan:8080")
         asker = Asker(Bounds(seconds=2 * within_s), environ=os.environ, authority=ca)
     except (ValueError, NoAuthorities) as error:
         return unknown(str(error))

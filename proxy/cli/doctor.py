@@ -102,7 +102,7 @@ def doctor(
     bounds = replace(_BOUNDS, load=crowd, requests=_BOUNDS.requests + crowd)
     if full:
         bounds = replace(bounds, is_full=True, requests=_FULL_REQUESTS)
-    places = [_place(url, keyring)] if url else list(_own_places(client, config_file, keyring))
+    places = [_place(url, keyring)] if url is not None else list(_own_places(client, config_file, keyring))
     try:
         with contextlib.ExitStack() as stack, _Line(is_shown=sys.stderr.isatty() and not as_json) as line:
             is_given = keyring is not None
@@ -115,7 +115,7 @@ def doctor(
         raise SystemExit(INTERRUPTED) from None
     if as_json:
         found = [report.as_json() for report in reports]
-        click.echo(json.dumps(found[0] if url else found, indent=1))
+        click.echo(json.dumps(found if url is None else found[0], indent=1))
     else:
         for report in reports:
             click.echo("\n".join(_lines(client, report)))

@@ -28,6 +28,7 @@ from proxy.jobs.importing.importing import Order
 @click.argument("paths", nargs=-1, type=GivenPath(path_type=str, allow_dash=True), metavar="PATH...")
 @option_once(
     "--tree",
+    type=GivenPath(path_type=str),
     metavar="DIR|URL",
     help="Take what sstream-mirror, rsync or wget left there; [MIRROR] [FILTER]... follow.",
 )

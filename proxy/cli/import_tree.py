@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -16,6 +15,7 @@ from proxy.cli.progress import open_progress
 from proxy.cli.rehearsing import open_apart
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, Refused, run_as_owner
 from proxy.cli.show import tell
+from proxy.config.addresses import url_problem
 from proxy.config.config import Config
 from proxy.jobs.audit import Audit
 from proxy.jobs.importing.audited import write_down
@@ -28,6 +28,7 @@ from proxy.jobs.trees.telling import event, lines, problem_lines
 from proxy.mirror import Mirror, Trust
 from proxy.progress import Unwatched
 from proxy.runtime import open_runtime
+from proxy.sources.addresses import folder_of, is_folder
 from proxy.sources.carried.import_origin import ImportOrigin
 from proxy.store.storage import open_store_to_foresee
 from proxy.trees.errors import TreeRefused
@@ -75,13 +76,19 @@ def _take_from_server(config: Config, mirror: Mirror, url: str, selection: Selec
 
 
 def _folder_of(tree: str) -> Path | None:
-    """Return the folder that is meant, None for a URL of a server."""
-    parts = urlsplit(tree)
-    if parts.scheme in {"http", "https"} and parts.netloc:
+    """Return the folder that is meant, None for a URL of a server. Raises UsageFault."""
+    if is_folder(tree):
+        try:
+            return folder_of(tree)
+        except ValueError as error:
+            raise UsageFault(f"--tree {tree!r} {error}") from error
+    if tree.lower().startswith(("http:", "https:")):
+        if problem := url_problem(tree):
+            raise UsageFault(f"--tree: {problem}")
         return None
-    if parts.netloc and parts.scheme != "file":
+    if "://" in tree or tree.startswith("//"):
         raise UsageFault(f"{tree}: a tree is a folder, or at an address with http:// or https://")
-    return Path(unquote(parts.path)) if parts.scheme == "file" else Path(tree)
+    return Path(tree)
 
 
 def _root_of(url: str) -> str:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from proxy.errors import ProxyError
+from proxy.readable import printable
 from proxy.store.owners import Owner
 
 _ADVICE = {
@@ -59,8 +60,8 @@ def _name(folder: Path, error: OSError) -> str:
     name = os.fsdecode(error.filename) if error.filename else str(folder)
     opened = _OPENED.match(name)
     if opened is None:
-        return name if error.filename is None or "/" in name else f"{name} in {folder}"
+        return printable(name if "/" in name or name == str(folder) else f"{name} in {folder}")
     try:
-        return f"{Path(opened[0]).readlink()}{name[opened.end() :]}"
+        return printable(f"{Path(opened[0]).readlink()}{name[opened.end() :]}")
     except OSError:
-        return f"{folder}{name[opened.end() :]}"
+        return printable(f"{folder}{name[opened.end() :]}")

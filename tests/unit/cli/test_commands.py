@@ -70,6 +70,46 @@ def test_wrong_usage_is_told_on_the_line_of_the_error(arguments: str, said: str)
     assert said in result.output
 
 
+NO_ADDRESS = ("http://[::1/", "http://127.0.0.1:99999/", "http:///tree", "")
+"""With a host or port that cannot be, without a host, and what a variable without a value leaves."""
+
+
+@pytest.mark.parametrize("address", NO_ADDRESS)
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("import --tree", 2),
+        ("doctor --as maas", 2),
+        ("connect maas --key-file key", 2),
+        ("prefetch --from-maas", 2),
+        ("check-health", 3),
+    ],
+)
+def test_what_is_no_address_is_wrong_usage_and_no_fault_of_ours(
+    command: str, code: int, address: str
+) -> None:
+    result = CliRunner().invoke(main, [*command.split(), address])
+
+    assert result.exit_code == code, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ("", "the path is empty"),
+        ("file://elsewhere/tree", "'file://elsewhere/tree' names a host, and a folder is on this machine"),
+        ("ftp://127.0.0.1/tree", "a tree is a folder, or at an address with http:// or https://"),
+        ("//127.0.0.1/tree", "a tree is a folder, or at an address with http:// or https://"),
+    ],
+)
+def test_a_tree_is_a_folder_of_this_machine_or_at_an_http_address(tree: str, said: str) -> None:
+    result = CliRunner().invoke(main, ["import", "--tree", tree])
+
+    assert result.exit_code == 2
+    assert said in result.output
+
+
 @pytest.mark.parametrize(
     ("limit", "said"),
     [
