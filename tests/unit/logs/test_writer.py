@@ -252,8 +252,9 @@ def test_whoever_counts_dropped_lines_may_log_itself(pipe: Pipe) -> None:
 
     fill(pipe.writer, 2 * ROOM_BYTES // 99)
     pipe.writer.count_dropped_by(count)
-    pipe.writer.put(LINE)
-    assert len(counted) == 2
+    # The thread may only now have filled the pipe, and so have made room once more.
+    fill(pipe.writer, 2 * ROOM_BYTES // 99)
+    assert len(counted) >= 2
     pipe.writer.count_dropped_by(None)
 
 
