@@ -153,7 +153,22 @@ def explain_no_match(
             return NothingMatches(f"filter {one.expression!r} matches nothing; {one.key} is one of: {there}")
     if unknown:
         return UnknownNames(unknown, about_lists)
-    return NothingMatches(f"each part of {str(selection)!r} matches something, all together match nothing")
+    together = f"each part of {str(selection)!r} matches something, all together match nothing"
+    return NothingMatches("; ".join([together, *_apart(selection.filters, items)]))
+
+
+def _apart(filters: Iterable[Filter], items: Sequence[Fields]) -> Iterator[str]:
+    """Yield which filters of one key no item passes together, where `contradictions` cannot know it."""
+    wanted: defaultdict[str, list[Filter]] = defaultdict(list)
+    for one in filters:
+        if not one.is_negated:
+            wanted[one.key].append(one)
+    for key, same in wanted.items():
+        has_pattern = any(one.pattern is not None for one in same)
+        if has_pattern and not any(matches_all(same, fields) for fields in items):
+            shown = " and ".join(repr(one.expression) for one in same)
+            either = "|".join(one.value if one.pattern else f"^{re.escape(one.value)}$" for one in same)
+            yield f"no item passes {shown}: it must pass all filters; '{key}~({either})' was probably meant"
 
 
 def _keys(items: Iterable[Fields]) -> set[str]:

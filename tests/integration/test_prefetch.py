@@ -115,6 +115,25 @@ async def test_one_key_with_two_values_selects_nothing_and_is_told_how_either_is
         assert result.stderr.count("was probably meant") == 1, command
 
 
+@pytest.mark.parametrize(
+    ("filters", "meant"),
+    [
+        (("arch~amd", "arch~arm"), "'arch~(amd|arm)' was probably meant"),
+        (("arch=amd64", "arch~arm", "ftype~.*"), "'arch~(^amd64$|arm)' was probably meant"),
+        (("arch~amd", "arch~64", "ftype~squash", "arch!=amd64"), ""),
+    ],
+)
+async def test_patterns_of_one_key_that_no_item_passes_together_are_told_how_either_is_written(
+    commands: Commands, filters: tuple[str, ...], meant: str
+) -> None:
+    """Not where a filter of another kind is what leaves nothing over."""
+    result = await commands.run("prefetch", "--dry-run", *filters)
+
+    assert "all together match nothing" in result.stderr
+    assert result.stderr.count("was probably meant") == len(meant[:1])
+    assert meant in result.stderr
+
+
 async def test_one_absent_item_does_not_stop_the_rest_and_is_named_at_the_end(
     commands: Commands, tree: SignedTree
 ) -> None:
