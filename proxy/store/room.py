@@ -72,8 +72,11 @@ class Room:
         """Say what fetching `needed_bytes` would do, without doing it.
 
         Returns the free bytes, the blobs that would have to go, and how many
-        bytes would be lacking all the same. What is wanted is never let go.
+        bytes would be lacking all the same. What is wanted is never let go. What needs no room fits,
+        however full the disk is.
         """
+        if needed_bytes <= 0:
+            return self._store.free_bytes(), [], 0
         missing = self._reservations.missing_for_all(needed_bytes, wanted)
         candidates = self._eviction.candidates()
         protected = self._eviction.protected() | set(wanted)

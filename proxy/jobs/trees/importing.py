@@ -127,9 +127,7 @@ class TreeImport:
         report.foreseen_files, report.bytes = len(sizes), sum(sizes.values())
         report.doubtful_files = len(matched.candidates) - len(coming)
         report.held_files = len({one.digest for one in matched.held})
-        root, limit_bytes = self._folder.root, self._storage.reservations.limits.limit_bytes
-        is_linked = await self._threads.slow(lambda: device(data_dir) == device(root))
-        needed_bytes = 0 if is_linked and limit_bytes is None else report.bytes
+        needed_bytes = await self._needed_bytes(data_dir, report.bytes)
         kept = {*sizes, *(one.digest for one in matched.held)}
         room = self._storage.room_in(real)
         report.generation.forecast = await foresee_room(self._threads, room, needed_bytes, kept)
@@ -239,13 +237,17 @@ class TreeImport:
         return await self._threads.slow(look)
 
     async def _make_sure_of_room(self, matched: Matched) -> None:
-        """Raise NoSpace if what is on another file system, so that it must be copied, does not fit."""
-        data_dir, root = self._storage.data_dir, self._folder.root
-        if await self._threads.slow(lambda: device(data_dir) == device(root)):
-            return
+        """Raise NoSpace if what is to come does not fit."""
         coming = {one.item.digest: one.item.size_bytes for one in matched.candidates if one.is_named}
         wanted = {*coming, *(one.digest for one in matched.held)}
-        await make_sure_of_room(self._storage, sum(coming.values()), wanted)
+        needed_bytes = await self._needed_bytes(self._storage.data_dir, sum(coming.values()))
+        await make_sure_of_room(self._storage, needed_bytes, wanted)
+
+    async def _needed_bytes(self, data_dir: Path, coming_bytes: int) -> int:
+        """Return how much room is needed: none for links to the same disk, unless a limit counts them."""
+        root, limit_bytes = self._folder.root, self._storage.reservations.limits.limit_bytes
+        is_linked = await self._threads.slow(lambda: device(data_dir) == device(root))
+        return 0 if is_linked and limit_bytes is None else coming_bytes
 
     # The generation
 

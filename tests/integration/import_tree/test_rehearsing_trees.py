@@ -98,3 +98,25 @@ async def test_a_rehearsal_tells_that_a_tree_does_not_fit(
     assert (code, 0 < plan["lacking_bytes"] < 400_000) == (FAILED, True)
     assert "it does not fit" in result.stderr
     assert not (tmp_path / "data").exists()
+
+    code, _, result = await taken(commands, tree.root)
+    assert (code, "it does not fit" in result.stderr) == (FAILED, True), result.stderr
+    assert await commands.held(tree.items) == []
+
+
+async def test_what_needs_no_room_fits_on_a_disk_that_is_as_full_as_it_may_be(
+    commands: Commands, items: list[TreeItem], copy: Copy
+) -> None:
+    """Links, and what is here already: rehearsed, imported from a tree, and prefetched."""
+    settings = commands.config.read_text()
+    commands.config.write_text(settings.replace('min_free = "0"', 'min_free = "900000 TiB"'))
+    left = copy()
+    for options in (("--dry-run",), (), ("--dry-run",)):
+        code, _, result = await taken(commands, left, *options)
+        assert code == COMPLETE, result.stderr
+    assert await commands.held(items) == items
+
+    commands.config.write_text(commands.config.read_text().replace("offline = true", "offline = false"))
+    again = await commands.run("prefetch")
+    assert "does not fit" not in again.stderr
+    assert "fetched 0 B in 0 items" in again.stdout

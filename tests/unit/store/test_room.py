@@ -489,3 +489,13 @@ def test_a_blob_found_on_disk_is_as_old_as_its_file(store: LocalStore, ledger: L
 
 def _oldest_first(ledger: Ledger) -> list[Usage]:
     return sorted(BlobRecords(ledger).usages(), key=lambda usage: usage.used_at)
+
+
+def test_what_needs_no_room_fits_however_full_the_disk_is(
+    store: LocalStore, ledger: Ledger, clock: Clock
+) -> None:
+    fill(store, ledger, clock, 60, 60)
+    full = Keeping(store, ledger, StoreLimits(limit_bytes=100, min_free_bytes=2**60), set)
+
+    assert full.foresee(1, ())[2] > 0
+    assert full.foresee(0, ())[1:] == ([], 0)
