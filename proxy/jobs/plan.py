@@ -49,6 +49,8 @@ class Plan:
 class Forecast:
     """What fetching would do to the store, and how long it takes."""
 
+    needed_bytes: int
+    """What would be stored."""
     free_bytes: int
     evicted: tuple[Usage, ...]
     """Blobs that would have to go."""
@@ -58,6 +60,11 @@ class Forecast:
     """What is kept free on the disk, whatever is wanted."""
     seconds: float | None
     """How long it takes at the rate of the last transfer; None if that is unknown."""
+
+    @property
+    def is_disk_short(self) -> bool:
+        """Whether the disk alone has no room, even if the cache were allowed to take what is free."""
+        return self.needed_bytes > self.free_bytes - self.min_free_bytes
 
     @property
     def evicted_bytes(self) -> int:

@@ -29,12 +29,13 @@ class NoSpace(ProxyError):
     """A plan that does not fit, even if all that may go were evicted."""
 
     def __init__(self, forecast: Forecast) -> None:
-        kept, free = size(forecast.min_free_bytes), size(forecast.free_bytes)
-        reserve = (
-            f" ([cache] min_free keeps {kept} of the disk's {free} free)" if forecast.min_free_bytes else ""
-        )
+        kept, free, why = size(forecast.min_free_bytes), size(forecast.free_bytes), ""
+        if not forecast.is_disk_short:
+            why = " ([cache] limit allows no more)"
+        elif forecast.min_free_bytes:
+            why = f" ([cache] min_free keeps {kept} of the disk's {free} free)"
         super().__init__(
-            f"it does not fit, {size(forecast.missing_bytes)} are lacking{reserve}: raise [cache] limit, "
+            f"it does not fit, {size(forecast.missing_bytes)} are lacking{why}: raise [cache] limit, "
             "free disk space, or let go of pins (`stats` lists them, `unpin --name` drops one)"
         )
         self.missing_bytes = forecast.missing_bytes
@@ -166,6 +167,7 @@ def _foresee(room: Room, needed_bytes: int, wanted: Collection[Digest]) -> Forec
     """Return what so many bytes would do to the store. Blocks; for the ledger's thread."""
     free_bytes, evicted, missing_bytes = room.foresee(needed_bytes, wanted)
     return Forecast(
+        needed_bytes=needed_bytes,
         free_bytes=free_bytes,
         evicted=tuple(evicted),
         missing_bytes=missing_bytes,

@@ -96,7 +96,7 @@ async def test_a_rehearsal_tells_that_a_tree_does_not_fit(
     tree.publish()
     code, plan, result = await taken(commands, tree.root, "--dry-run")
     assert (code, 0 < plan["lacking_bytes"] < 400_000) == (FAILED, True)
-    assert "it does not fit" in result.stderr
+    assert "lacking ([cache] limit allows no more): raise [cache] limit" in result.stderr
     assert not (tmp_path / "data").exists()
 
     code, _, result = await taken(commands, tree.root)
