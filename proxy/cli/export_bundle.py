@@ -19,7 +19,7 @@ from proxy.cli.known import earlier_bundle, known_there
 from proxy.cli.options import GivenPath, UsageFault, grouped, option_once
 from proxy.cli.progress import open_progress
 from proxy.cli.root_writer import open_places
-from proxy.cli.running import COMPLETE, PARTIAL, check_stored, run_with_cache
+from proxy.cli.running import COMPLETE, PARTIAL, Refused, check_stored, run_with_cache
 from proxy.cli.selecting import Select
 from proxy.config.config import Config
 from proxy.config.quantities import parse_size
@@ -145,6 +145,8 @@ def export_bundle(
     known = known_there(options.since)
     earlier = None if like is None else earlier_bundle(like)
     check_stored(config)
+    if to is not None and to != PIPE and _is_below(config.data_dir, to):
+        raise Refused(f"{to} lies in the data directory {config.data_dir}: name a place outside of it")
     signer = None if options.sign is None else Signer.of(options.sign, os.environ)
     output = ExportOutput(as_json=as_json, to_errors=to == PIPE)
 
@@ -181,6 +183,10 @@ def export_bundle(
             return COMPLETE if report.is_complete else PARTIAL
 
         return run_with_cache(config, lambda cache: _divided(work(cache)), if_interrupted=_going_on(to))
+
+
+def _is_below(folder: Path, path: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _going_on(to: Path | None) -> str:

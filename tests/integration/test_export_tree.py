@@ -182,11 +182,21 @@ async def test_what_is_refused_leaves_everything_as_it_was(
     def names() -> list[Path]:
         return sorted(tmp_path.iterdir())
 
+    def bundles() -> list[Path]:
+        return [*(tmp_path / "data").rglob("bundle*"), *(tmp_path / "data").rglob("*.tar")]
+
     before, theirs = names(), files(tree.root)
     for where in ("data/www", "data", "."):
         done = await commands.run("export", "--tree", str(tmp_path / where))
         assert done.returncode == 4
         assert re.search(": name (a folder outside of it|another folder)", done.stderr), done.stderr
+    (tmp_path / "link").symlink_to(tmp_path / "data/blobs")
+    before = names()
+    for where in ("data/bundle", "data/images.tar", "link/bundle", "data"):
+        for more in ((), ("--dry-run",)):
+            done = await commands.run("export", "--to", str(tmp_path / where), *more)
+            assert (done.returncode, "lies in the data directory" in done.stderr) == (4, True), where
+    assert bundles() == []
     done = await commands.run("export", "--tree", str(tree.root))
     assert done.returncode == 4
     assert "has not written" in done.stderr

@@ -118,10 +118,12 @@ class TreeImport:
         `real` is the store of the cache that is meant, in its data directory: what is in it counts, and
         what fits into it. A file counts as what it is by its name. Raises TreeRefused and TreeFault.
         """
+        report, room = self.report, self._storage.room_in(real)
         found = await self._look(real)
         if found is None:
+            report.generation.forecast = await foresee_room(self._threads, room, 0, ())
             return
-        report, matched = self.report, found.matched
+        matched = found.matched
         coming = [one.item for one in matched.candidates if one.is_named]
         sizes = {one.digest: one.size_bytes for one in coming}
         report.foreseen_files, report.bytes = len(sizes), sum(sizes.values())
@@ -129,7 +131,6 @@ class TreeImport:
         report.held_files = len({one.digest for one in matched.held})
         needed_bytes = await self._needed_bytes(data_dir, report.bytes)
         kept = {*sizes, *(one.digest for one in matched.held)}
-        room = self._storage.room_in(real)
         report.generation.forecast = await foresee_room(self._threads, room, needed_bytes, kept)
         self._activation.is_here = lambda digest, size_bytes: (
             sizes.get(digest) == size_bytes or real.is_whole(digest, size_bytes)

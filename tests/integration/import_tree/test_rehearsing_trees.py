@@ -61,7 +61,9 @@ async def test_a_rehearsal_tells_what_is_missing_what_is_doubtful_and_what_is_re
     assert "1 more file has a size that lists want: the import hashes them to know" in told.stdout
 
     (left / INDEX).write_bytes(stranger.clearsign((tree.root / "streams/v1/index.json").read_bytes()))
-    assert (await taken(commands, left, "--dry-run"))[0] == REFUSED
+    code, plan, _ = await taken(commands, left, "--dry-run")
+    assert (code, plan["event"], plan["taken_files"]) == (REFUSED, "plan", 0)
+    assert "would take 0 files" in (await commands.run("import", "--tree", str(left), "--dry-run")).stdout
     assert (await taken(commands, "http://127.0.0.1:9/", "--dry-run"))[0] == USAGE
     assert (await taken(commands, left, "--waiting"))[0] == USAGE
     assert not commands.data.exists()
