@@ -36,7 +36,7 @@ _HANGS_AFTER_S = 2.5
 _SILENT_S = 1.0
 """A main transfer that sends nothing for so long, while parts come, is not waited for."""
 _MOST_ABANDONED = 8
-"""So many connections in a row that only trickle: it is the origin that has become slow."""
+"""So many connections in a row that trickle or are silent: it is the origin that has become slow."""
 
 
 class Asking(Protocol):
@@ -77,7 +77,7 @@ class Ahead:
         self._tasks: set[asyncio.Task[None]] = set()
         self._crash: BaseException | None = None
         self._abandoned = 0
-        """How many transfers in a row only trickled."""
+        """How many transfers in a row only trickled, or brought nothing."""
         self._choice = Seats(hosts, self, asking.able)
         self._news = asyncio.Event()
         self._relief = Relief()
@@ -331,8 +331,11 @@ class Ahead:
         slowest = self._connections.slowest(self._window.position)
         if slowest is None or (kept := split_offset(slowest.load, rate_bytes)) is None:
             return None
+        if not kept and self._abandoned >= _MOST_ABANDONED:
+            return None
         segment = self._window.split(slowest.segment, slowest.segment.received + kept)
         if not kept:
+            self._abandoned += 1
             self._drop(slowest)
         return segment
 

@@ -102,15 +102,11 @@ class Connections:
 
     def others_work(self, transfer: Transfer) -> bool:
         """Whether the origin of a transfer sends the item over another connection too."""
-        others = (one for one in self.transfers if one is not transfer and one.received_bytes)
-        return transfer.candidate in {self.main, *(one.candidate for one in others)}
+        return transfer.candidate in self._working(transfer)
 
     def working_at(self, host: str) -> int:
         """Return how many at a host have brought something."""
-        working = [one.candidate for one in self.transfers if one.received_bytes]
-        if self.main is not None and self.main_works:
-            working.append(self.main)
-        return sum(one.origin.host == host for one in working)
+        return sum(one.origin.host == host for one in self._working())
 
     def usual_rate(self, candidate: Candidate | None = None) -> float:
         """Return what one connection brings a second: at an origin, or at any if it was not asked yet."""
@@ -170,6 +166,11 @@ class Connections:
         """Return the transfer that will end last, of those that go on beyond a position."""
         others = [one for one in self.transfers if one.segment.received >= position]
         return max(others, key=lambda one: one.load.left_s, default=None)
+
+    def _working(self, but: Transfer | None = None) -> list[Candidate]:
+        """Return the origin of each that has brought something."""
+        working = [one.candidate for one in self.transfers if one is not but and one.received_bytes]
+        return [*working, self.main] if self.main is not None and self.main_works else working
 
     def _at_each(self) -> Counter[Candidate]:
         """Return how many there are to each origin."""

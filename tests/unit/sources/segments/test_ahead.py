@@ -103,7 +103,9 @@ class Several:
 
 
 @asynccontextmanager
-async def serving(folder: Path, clock: Callable[[], float], origins: int) -> AsyncIterator[Several]:
+async def serving(
+    folder: Path, clock: Callable[[], float], origins: int, options: UpstreamOptions = OPTIONS
+) -> AsyncIterator[Several]:
     """Run so many origins of the item."""
     data = b"".join(random_blocks("item", SIZE))
     (folder / "item").write_bytes(data)
@@ -111,7 +113,7 @@ async def serving(folder: Path, clock: Callable[[], float], origins: int) -> Asy
         running = [await stack.enter_async_context(Origin(folder)) for _ in range(origins)]
         for one in running:
             one.fault("item", Fault(rate_bytes_s=RATE))
-        yield Several(running, await stack.enter_async_context(Sessions(OPTIONS)), clock, data)
+        yield Several(running, await stack.enter_async_context(Sessions(options)), clock, data)
 
 
 @pytest.fixture
@@ -351,6 +353,21 @@ async def test_connections_that_only_trickle_do_not_hold_an_item_up(tmp_path: Pa
         )
 
 
+async def is_not_asked_on_and_on(folder: Path) -> None:
+    """Check how often an origin is asked for parts that does not answer any more.
+
+    Connections that are replaced before their time is over would never tell that it is gone.
+    """
+    async with serving(folder, monotonic, 1) as one:
+        one.fault(Fault(latency_s=1000))
+        one.fault(Fault(rate_bytes_s=RATE / 2), times=4)
+        reading = asyncio.create_task(one.read())
+        await asyncio.wait([reading], timeout=7)
+        assert one.counts[0] <= 20
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
 async def comes_though_main_is_silent(after: int, allowed: int, folder: Path) -> None:
     """Check that an item comes whose main transfer says nothing more, or nothing when asked again."""
     async with serving(folder, monotonic, 1) as one:
@@ -368,7 +385,10 @@ async def test_a_main_transfer_that_is_silent_is_taken_over(tmp_path: Path) -> N
     """
     cases = [(2 * MIB, 0), (3 * MIB, 0), (3 * MIB, 2)]
     async with asyncio.timeout(18):
-        await asyncio.gather(*(comes_though_main_is_silent(*case, tmp_path) for case in cases))
+        await asyncio.gather(
+            *(comes_though_main_is_silent(*case, tmp_path) for case in cases),
+            is_not_asked_on_and_on(tmp_path),
+        )
 
 
 async def test_an_origin_whose_connections_all_trickle_is_spared_where_another_works(two: Several) -> None:

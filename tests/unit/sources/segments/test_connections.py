@@ -122,6 +122,8 @@ def test_others_work_at_the_origin_of_a_transfer_that_have_brought_something_the
 ) -> None:
     to_one, first, last = connections.transfers
     assert [connections.others_work(one) for one in (to_one, first, last)] == [True, False, True]
+    connections.main_works = False
+    assert not connections.others_work(to_one), "the main transfer may wait in vain too"
     connections.main, first.received_bytes = None, 0
     assert not any(connections.others_work(one) for one in (to_one, first, last))
 
