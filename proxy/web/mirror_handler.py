@@ -290,7 +290,9 @@ def _is_path(request: web.Request) -> bool:
 
 
 def _refuse(status: HTTPStatus, problem: str, **headers: str) -> web.Response:
-    return web.Response(status=status, text=f"{problem}\n", headers={"Server": SERVER_NAME, **headers})
+    # What is wrong may repeat a path that somebody else has written: no browser is to see a page in it.
+    ours = {"Server": SERVER_NAME, "X-Content-Type-Options": "nosniff"}
+    return web.Response(status=status, text=f"{problem}\n", headers={**ours, **headers})
 
 
 def local_address(request: web.Request) -> tuple[str, int] | None:
