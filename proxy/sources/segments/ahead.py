@@ -18,7 +18,8 @@ from proxy.sources.origin import ItemOptions, OriginItem, Piece
 from proxy.sources.segments.climb import Climb
 from proxy.sources.segments.connections import Connections, Rate, Transfer
 from proxy.sources.segments.hosts import Hosts
-from proxy.sources.segments.lengths import Load, next_length, split_offset
+from proxy.sources.segments.lengths import split_offset
+from proxy.sources.segments.next_part import NextPart
 from proxy.sources.segments.relief import Relief
 from proxy.sources.segments.seats import Seats
 from proxy.sources.segments.slowness import SlownessCheck, comes_soon
@@ -33,8 +34,6 @@ _NO_FAILURE_BYTES = 64 * 1024
 """A transfer that brought so much before it broke off is not held against its origin."""
 _HANGS_AFTER_S = 2.5
 """A connection that has sent nothing for so long, while others work, may never be answered."""
-_SILENT_S = 1.0
-"""A main transfer that sends nothing for so long, while parts come, is not waited for."""
 _MOST_ABANDONED = 8
 """So many connections in a row that trickle or are silent: it is the origin that has become slow."""
 
@@ -81,6 +80,7 @@ class Ahead:
         self._choice = Seats(hosts, self, asking.able)
         self._news = asyncio.Event()
         self._relief = Relief()
+        self._next_part = NextPart(size_bytes, self._window, self._connections, self._relief)
 
     def __repr__(self) -> str:
         return f"Ahead({self._window!r}, {self._climb!r}, {len(self._connections)} connections)"
@@ -285,46 +285,8 @@ class Ahead:
 
     def _next_segment(self, candidate: Candidate) -> Segment | None:
         """Return what a connection to an origin should fetch next, if there is anything."""
-        window, connections = self._window, self._connections
-        overtaken = self._overtaken()
-        if overtaken is not None:
-            return overtaken
-        left = window.left_behind()
-        if left is not None:
-            left.is_taken = True
-            return left
-        rate_bytes = connections.usual_rate(candidate)
-        window.limit_bytes = min(WINDOW_BYTES, self._hosts.free_memory_bytes(self))
-        others = [one.load for one in connections.transfers]
-        start = window.position
-        if connections.main is not None:
-            main = Load(max(0, window.starts_at - window.position), connections.main_rate.rate_bytes)
-            if not window.segments:
-                # The main transfer takes its share as if it were a segment.
-                start += next_length(main.rate_bytes, self._size_bytes - start, [Load(0, rate_bytes)])
-            else:
-                others.append(main)
-        unclaimed_bytes = self._size_bytes - max(start, window.frontier)
-        segment = window.claim(next_length(rate_bytes, unclaimed_bytes, others), start)
-        return segment or self._split(rate_bytes)
-
-    def _overtaken(self) -> Segment | None:
-        """Take over what nobody fetches, or a main transfer that has become far slower than the parts.
-
-        That holds up everything ahead of it, and as long as it trickles, it does not break off.
-        """
-        window, connections = self._window, self._connections
-        hole_bytes = window.starts_at - window.position if window.segments else 0
-        if hole_bytes <= 0:
-            return None
-        if connections.main is None:
-            return window.take_over(window.position)
-        if (rate_bytes := connections.lagging_rate) is None:
-            return None
-        if self._relief.waited_s >= _SILENT_S:
-            return window.take_over(window.position)
-        kept = split_offset(Load(hole_bytes, connections.main_rate.rate_bytes), rate_bytes)
-        return None if kept is None else window.take_over(window.position + kept)
+        self._window.limit_bytes = min(WINDOW_BYTES, self._hosts.free_memory_bytes(self))
+        return self._next_part.at(candidate) or self._split(self._connections.usual_rate(candidate))
 
     def _split(self, rate_bytes: float) -> Segment | None:
         """Take over the end of what another transfer would bring late."""
