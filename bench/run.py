@@ -77,6 +77,7 @@ def _parse() -> argparse.Namespace:
 
 def _run(name: str, effort: Effort) -> report.Chapter:
     print(f"\n## {name}: {_title(name)}", flush=True)
+    machine.join_free_memory()
     began = time.monotonic()
     findings: list[Finding] = []
     for finding in _findings(name, effort):
