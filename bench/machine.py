@@ -33,6 +33,7 @@ def describe() -> dict[str, str]:
         "commit": _commit(),
         "CPU": f"{_cpu_model()}, {len(os.sched_getaffinity(0))} in use",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
+        "free memory": "put together before each scenario" if _may_compact() else "as it was found",
         "kernel": f"{platform.system()} {platform.release()}",
         "network": network.describe(),
         "Python": platform.python_version(),
@@ -84,6 +85,10 @@ def touch_page_cache(folder: Path, size_bytes: int) -> None:
 def load_average() -> str:
     """Return the load averages of 1, 5 and 15 minutes."""
     return " ".join(f"{one:.2f}" for one in os.getloadavg())
+
+
+def _may_compact() -> bool:
+    return os.access(_COMPACT_MEMORY, os.W_OK)
 
 
 def _free_bytes() -> int:

@@ -1,6 +1,5 @@
 """How much one reply may bring now, by all limits that hold for its origin."""
 
-import asyncio
 import math
 from collections.abc import Sequence
 
@@ -36,7 +35,7 @@ class Limits:
                 taken = [(one, count) for one, _ in taken]
                 taken.append((limit, count))
                 granted = count
-        except asyncio.CancelledError:
+        except BaseException:
             for earlier, count in taken:
                 earlier.give_back(count)
             raise

@@ -44,9 +44,7 @@ class Transfer:
 
     task: asyncio.Task[None]
 
-    def __init__(
-        self, candidate: Candidate, segment: Segment, rate_bytes: float, began_at: float = 0.0
-    ) -> None:
+    def __init__(self, candidate: Candidate, segment: Segment, rate_bytes: float, began_at: float) -> None:
         self.candidate = candidate
         self.began_at = began_at
         self.is_connected = True

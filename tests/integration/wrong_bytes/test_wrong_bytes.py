@@ -11,6 +11,7 @@ from support.several_origins import (
     LATE,
     PRODUCT,
     SIZE,
+    Several,
     Start,
     add_items,
     is_right,
@@ -191,17 +192,21 @@ async def test_what_one_origin_has_wrong_and_the_other_has_not_is_no_404(
 # Mixed contributions
 
 
+def have_each_give_half(here: Several, item: TreeItem, culprit: int) -> None:
+    """Let the first of two origins break off in the middle of an item, and one of them have wrong bytes."""
+    corrupt_at = EARLY if culprit == 0 else LATE
+    here.origins[culprit].fault(item.path, Fault(corrupt_at=corrupt_at))
+    break_off = Fault(close_after=SIZE // 2, corrupt_at=corrupt_at if culprit == 0 else None)
+    here.origins[0].fault(item.path, break_off, times=1)
+
+
 @pytest.mark.parametrize("culprit", [0, 1])
 async def test_of_two_that_contributed_the_wrong_one_is_found(
     several: Start, item: TreeItem, culprit: int
 ) -> None:
     """The first sends half and breaks off, the second the rest: one of them fetches whole, and it shows."""
-    half = SIZE // 2
     async with several(2) as here:
-        corrupt_at = EARLY if culprit == 0 else LATE
-        here.origins[culprit].fault(item.path, Fault(corrupt_at=corrupt_at))
-        break_off = Fault(close_after=half, corrupt_at=corrupt_at if culprit == 0 else None)
-        here.origins[0].fault(item.path, break_off, times=1)
+        have_each_give_half(here, item, culprit)
 
         reply = await here.ask(item)
 
@@ -216,12 +221,8 @@ async def test_what_the_right_one_had_sent_is_not_fetched_again(
     several: Start, item: TreeItem, culprit: int
 ) -> None:
     """Its other half is fetched from it, and its first one is taken from what was discarded."""
-    half = SIZE // 2
     async with several(2) as here:
-        corrupt_at = EARLY if culprit == 0 else LATE
-        here.origins[culprit].fault(item.path, Fault(corrupt_at=corrupt_at))
-        break_off = Fault(close_after=half, corrupt_at=corrupt_at if culprit == 0 else None)
-        here.origins[0].fault(item.path, break_off, times=1)
+        have_each_give_half(here, item, culprit)
 
         while not is_right(reply := await here.ask(item), item):
             assert not reply.is_complete

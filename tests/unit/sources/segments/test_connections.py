@@ -16,7 +16,7 @@ ONE, TWO = Candidate(NOTHING, "one"), Candidate(NOTHING, "two")  # type: ignore[
 
 def a_transfer(candidate: Candidate, start: int, rate_bytes: float, received: int = 1) -> Transfer:
     """Return one of 100 bytes, of which some have come."""
-    transfer = Transfer(candidate, Segment(start, start + 100), rate_bytes)
+    transfer = Transfer(candidate, Segment(start, start + 100), rate_bytes, began_at=0.0)
     transfer.received_bytes = transfer.segment.add(Chunk(Sender("one"), bytes(received)))
     return transfer
 
