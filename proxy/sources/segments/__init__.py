@@ -5,7 +5,8 @@ is too slow, `climb.py` how many are worth it, `seats.py` to which origins, `nex
 fetches next, `lengths.py` how long it is.
 `hosts.py` is what all items of a process share: how many connections a host gets, which hosts asked
 for a pause, how much memory there is; `allowances.py` knows which hosts refused more connections.
-`connections.py` knows those that an item has, and what each brings; `ahead.py` runs their transfers, and
-ends the main one by `relief.py` when its bytes have come otherwise.
+`connections.py` knows those that an item has, and what each brings; `ahead.py` runs their transfers, as
+tasks of `part_tasks.py`, and ends the main one by `relief.py` when its bytes have come otherwise.
+`observations.py` tells what they show of their hosts.
 Nothing here knows digests, files or HTTP.
 """

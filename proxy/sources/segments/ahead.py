@@ -6,34 +6,28 @@ runs. Whatever goes wrong with a part costs that part: it is fetched by another 
 """
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Protocol
 
 from proxy.sources.candidates import Candidate
-from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, PartsRefused
+from proxy.sources.errors import OriginError
 from proxy.sources.origin import ItemOptions, OriginItem, Piece
 from proxy.sources.segments.climb import Climb
 from proxy.sources.segments.connections import Connections, Rate, Transfer
 from proxy.sources.segments.hosts import Hosts
 from proxy.sources.segments.lengths import split_offset
 from proxy.sources.segments.next_part import NextPart
+from proxy.sources.segments.observations import HANGS_AFTER_S, Observations
+from proxy.sources.segments.part_tasks import PartTasks
 from proxy.sources.segments.relief import Relief
 from proxy.sources.segments.seats import Seats
 from proxy.sources.segments.slowness import SlownessCheck, comes_soon
 from proxy.sources.segments.window import Chunk, Segment, Sender, Window
-from proxy.system.threads import ended
-
-log = logging.getLogger(__name__)
 
 WINDOW_BYTES = 64 * 1024 * 1024
 _TICK_S = 0.03
-_NO_FAILURE_BYTES = 64 * 1024
-"""A transfer that brought so much before it broke off is not held against its origin."""
-_HANGS_AFTER_S = 2.5
-"""A connection that has sent nothing for so long, while others work, may never be answered."""
 _MOST_ABANDONED = 8
 """So many connections in a row that trickle or are silent: it is the origin that has become slow."""
 
@@ -61,11 +55,9 @@ class Ahead:
     def __init__(
         self, size_bytes: int, position: int, hosts: Hosts, asking: Asking, may_widen: Callable[[], bool]
     ) -> None:
-        self._size_bytes = size_bytes
         self._window = Window(position, size_bytes, WINDOW_BYTES)
         self._hosts = hosts
         self._asking = asking
-        self._may_widen = may_widen
         self._clock = asyncio.get_running_loop().time
         self._connections = Connections()
         self._total_bytes = 0
@@ -73,22 +65,17 @@ class Ahead:
         """What came ahead and was not handed on."""
         self._slowness = SlownessCheck()
         self._climb: Climb | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._crash: BaseException | None = None
+        self._tasks = PartTasks()
         self._abandoned = 0
         """How many transfers in a row only trickled, or brought nothing."""
-        self._choice = Seats(hosts, self, asking.able)
+        self._seats = Seats(hosts, self, lambda: asking.able() if may_widen() else ())
+        self._observations = Observations(hosts, self, self._connections, self._seats)
         self._news = asyncio.Event()
         self._relief = Relief()
         self._next_part = NextPart(size_bytes, self._window, self._connections, self._relief)
 
     def __repr__(self) -> str:
         return f"Ahead({self._window!r}, {self._climb!r}, {len(self._connections)} connections)"
-
-    @property
-    def _left_bytes(self) -> int:
-        """How much has still to be handed on."""
-        return self._size_bytes - self._window.position
 
     # The main transfer
 
@@ -107,7 +94,7 @@ class Ahead:
         self._window.open_hole()
         connections = self._connections
         connections.main, connections.main_works = candidate, False
-        self._hosts.connected(candidate.origin.host, self)
+        self._observations.connected(candidate)
         connections.main_rate = Rate(connections.usual_rate())
         self._slowness.restart()
         self._shrink()
@@ -116,7 +103,7 @@ class Ahead:
         """Take note that it has ended."""
         main = self._connections.main
         if main is not None:
-            self._hosts.disconnected(main.origin.host, self)
+            self._observations.disconnected(main)
             self._connections.main = None
 
     async def next_of_main(self, pieces: AsyncGenerator[Piece, None]) -> Piece | None:
@@ -135,11 +122,11 @@ class Ahead:
             self._connections.main_rate.note(count)
             return
         now = self._clock()
-        rate_bytes = self._slowness.slow_rate(now, self._total_bytes, waited_s, self._left_bytes)
-        if rate_bytes is not None and len(self._seats()) > 1:
+        rate_bytes = self._slowness.slow_rate(now, self._total_bytes, waited_s, self._window.left_bytes)
+        if rate_bytes is not None and len(self._seats.in_turn()) > 1:
             self._connections.main_rate = Rate(rate_bytes)
             self._climb = Climb(now, rate_bytes)
-            self._own(asyncio.create_task(self._watch(), name="fetch ahead"))
+            self._tasks.begin(self._watch(), "fetch ahead")
             self._decide(now)
 
     # Handing on
@@ -169,24 +156,11 @@ class Ahead:
         """End all transfers, and drop what they brought."""
         self.end()
         self._connections.transfers.clear()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await ended(asyncio.gather(*self._tasks, return_exceptions=True))
+        await self._tasks.end()
         self._hosts.hold_memory(self, 0)
         if self._ahead_bytes:
             self._hosts.meter.discarded(self._ahead_bytes)
-        if self._crash is not None:
-            raise self._crash
-
-    def _own(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._crash = error
+        self._tasks.check()
 
     # How many connections
 
@@ -206,51 +180,43 @@ class Ahead:
             return
         is_complete = self._connections.have_all_brought_something
         verdict = climb.judge(now, self._total_bytes, is_complete=is_complete)
-        if verdict is not None and verdict.was_in_vain and self._may_widen():
-            self._choice.was_in_vain(verdict.connections)
-        seats = self._seats()
+        if verdict is not None and verdict.was_in_vain:
+            self._seats.was_in_vain(verdict.connections)
+        seats = self._seats.in_turn()
         climb.limit(len(seats))
-        if climb.may_try(now) and not comes_soon(self._left_bytes, self._connections.rate_bytes):
+        if climb.may_try(now) and not comes_soon(self._window.left_bytes, self._connections.rate_bytes):
             if len(seats) > climb.count:
                 climb.try_more(now, len(seats) - climb.count)
             else:
                 climb.rest(now)
-                self._choice.try_again()
+                self._seats.try_again()
         self._shrink()
         self._abandon()
         self._fill()
-
-    def _seats(self) -> list[Candidate]:
-        """Return the origin of each connection that there may be now."""
-        return self._choice.in_turn() if self._may_widen() else []
 
     def _shrink(self) -> None:
         """Give up connections that are too many: those that are furthest ahead."""
         connections, most = self._connections, 1 if self._climb is None else self._climb.count
         if not connections.transfers or len(connections) <= most:
             return
-        wanted = Counter(self._seats()[:most])
+        wanted = Counter(self._seats.in_turn()[:most])
         while connections.transfers and len(connections) > most:
             self._drop(connections.least_wanted(wanted))
             self._hosts.meter.given_up()
 
     def _abandon(self) -> None:
         """Leave to a new connection what would never break off: it only trickles, or was never answered."""
-        stuck = self._connections.trickling() or self._connections.silent(self._clock() - _HANGS_AFTER_S)
+        stuck = self._connections.trickling() or self._connections.silent(self._clock() - HANGS_AFTER_S)
         if stuck is None or self._abandoned >= _MOST_ABANDONED:
             return
         self._abandoned += 1
-        if any(one != stuck.candidate for one in self._seats()):
-            self._choice.failed(stuck.candidate)
+        if any(one != stuck.candidate for one in self._seats.in_turn()):
+            self._seats.failed(stuck.candidate)
         self._drop(stuck)
         self._hosts.meter.given_up()
 
     def _drop(self, transfer: Transfer) -> None:
-        silent_s = 0.0 if transfer.received_bytes else self._clock() - transfer.began_at
-        self._disconnect(transfer)
-        if silent_s >= _HANGS_AFTER_S and self._connections.others_work(transfer):
-            candidate, problem = transfer.candidate, f"it has sent nothing for {silent_s:.1f} s"
-            self._hosts.note_refused(candidate.origin.host, candidate.source.path, problem)
+        self._observations.given_up(transfer, self._clock())
         self._connections.transfers.remove(transfer)
         self._window.leave(transfer.segment)
         transfer.task.cancel()
@@ -261,7 +227,7 @@ class Ahead:
         if self._climb is None or self._climb.count <= 1:
             self._hold()
             return
-        wanted = Counter(self._seats()[: self._climb.count])
+        wanted = Counter(self._seats.in_turn()[: self._climb.count])
         for _ in range(self._climb.count):
             if len(self._connections) >= self._climb.count or not self._begin_one(wanted):
                 break
@@ -305,17 +271,10 @@ class Ahead:
         rate_bytes = self._connections.usual_rate(candidate)
         transfer = Transfer(candidate, segment, rate_bytes, self._clock())
         self._connections.transfers.append(transfer)
-        self._hosts.connected(candidate.origin.host, self)
-        transfer.task = asyncio.create_task(self._fetch(transfer), name="fetch part")
-        self._own(transfer.task)
+        self._observations.connected(candidate)
+        transfer.task = self._tasks.begin(self._fetch(transfer), "fetch part")
         transfer.task.add_done_callback(lambda _: self._ended(transfer))
         self._news.set()
-
-    def _disconnect(self, transfer: Transfer) -> None:
-        """Count its connection no more."""
-        if transfer.is_connected:
-            transfer.is_connected = False
-            self._hosts.disconnected(transfer.candidate.origin.host, self)
 
     async def _fetch(self, transfer: Transfer) -> None:
         candidate, segment = transfer.candidate, transfer.segment
@@ -325,12 +284,8 @@ class Ahead:
             async with aclosing(part.chunks()) as chunks:
                 async for data in chunks:
                     count = segment.add(Chunk(Sender(candidate.origin.name, part.place), data))
-                    had_bytes = transfer.received_bytes
-                    transfer.received_bytes += count
-                    if had_bytes < _NO_FAILURE_BYTES <= transfer.received_bytes:
-                        self._note_works(candidate)
+                    self._observations.received(transfer, count)
                     self._ahead_bytes += len(data)
-                    transfer.rate.note(count)
                     self._total_bytes += count
                     if self._window.takes_over_at <= self._window.position:
                         self._relief.end()
@@ -339,41 +294,10 @@ class Ahead:
                     if is_taken_over or count < len(data) or segment.stop <= self._window.position:
                         break
         except OriginError as error:
-            self._note(transfer, error)
-
-    def _note_works(self, candidate: Candidate) -> None:
-        host = candidate.origin.host
-        self._hosts.note_worked(host, self._connections.working_at(host))
-
-    def _note(self, transfer: Transfer, error: OriginError) -> None:
-        """Decide by an error whether an origin is asked for more parts."""
-        candidate, origin = transfer.candidate, transfer.candidate.origin
-        self._disconnect(transfer)
-        log.info("origin.part_failed path=%s problem=%s", candidate.source.path, error)
-        if error.pause_s is not None:
-            self._hosts.pause(origin.host, error.pause_s)
-        if isinstance(error, PartsRefused):
-            self._hosts.note_unfit(origin.name, candidate.source.path, error.problem)
-        elif transfer.received_bytes >= _NO_FAILURE_BYTES:
-            self._choice.worked(candidate)
-        elif self._is_one_too_many(transfer, error):
-            is_plain = isinstance(error, OriginAbsent | OriginForbidden)
-            self._hosts.note_refused(origin.host, candidate.source.path, error.problem, is_plain=is_plain)
-        else:
-            self._choice.failed(candidate)
-
-    def _is_one_too_many(self, transfer: Transfer, error: OriginError) -> bool:
-        """Whether an origin refused a connection as such: it goes on serving others of ours.
-
-        What may be about the item is no such refusal, but where the origin is sending that very item.
-        """
-        if self._connections.others_work(transfer):
-            return True
-        is_about_item = isinstance(error, OriginAbsent | OriginForbidden)
-        return not is_about_item and self._hosts.serves_others(transfer.candidate.origin.host, self)
+            self._observations.failed(transfer, error)
 
     def _ended(self, transfer: Transfer) -> None:
-        self._disconnect(transfer)
+        self._observations.part_ended(transfer)
         if transfer.received_bytes:
             self._hosts.meter.fetched(transfer.received_bytes)
         if transfer in self._connections.transfers:

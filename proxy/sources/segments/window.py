@@ -115,9 +115,9 @@ class Window:
         return self._segments[-1].stop if self._segments else self.position
 
     @property
-    def unclaimed_bytes(self) -> int:
-        """How much lies beyond the frontier."""
-        return self._size_bytes - self.frontier
+    def left_bytes(self) -> int:
+        """How much has still to be handed on."""
+        return self._size_bytes - self.position
 
     @property
     def claimed_bytes(self) -> int:
