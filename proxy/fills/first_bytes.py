@@ -1,8 +1,8 @@
 """Letting clients have their first byte before others have more of theirs.
 
-Threads that hash and write what arrives, from an origin or a medium, keep every CPU busy, and give it
-up to others late, however nice they are. So where much arrives at once, they rest while a client waits
-for a first byte, in whichever process. A small file that all processes map says so:
+Threads that hash and write what arrives, from an origin or a medium, or prove again what is here, keep every
+CPU busy, and give it up to others late, however nice they are. So where much arrives at once, they rest while
+a client waits for a first byte, in whichever process. A small file that all processes map says so:
 
     64 slots   until when threads rest (system-wide monotonic seconds), a slot for each process that says so
 

@@ -140,8 +140,9 @@ class Scrubber:
             raise Unread(f"{digest} cannot be opened: {error.strerror}") from error
         if inspection is None:
             return ""
+        hash_on = self._cache.first_bytes.resting(inspection.step)
         try:
-            while count := await threads.slow(inspection.step):
+            while count := await threads.slow(hash_on):
                 if self._bucket is not None:
                     await self._bucket.take(count)
             is_damaged = await threads.slow(inspection.is_damaged)

@@ -21,6 +21,7 @@ from support.tree import SignedTree, TreeItem
 from yarl import URL
 
 from proxy.digest import Digest
+from proxy.fills import first_bytes
 from proxy.jobs.scrub import Scrubber, ScrubPolicy
 from proxy.jobs.upkeep import Upkeep
 from proxy.mirror import Mirror
@@ -162,6 +163,21 @@ async def test_scrubbing_keeps_to_its_rate(proxy: RunningProxy, clock: Clock, it
     began = time.monotonic()
     await scrubber_of(proxy, clock, rate_bytes=200_000).run()
     assert time.monotonic() - began > 1.0  # 300 kB, of which a quarter of a second's worth passes at once.
+
+
+async def test_clients_that_wait_for_a_first_byte_come_before_a_scrub(
+    proxy: RunningProxy, clock: Clock, items: list[TreeItem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_bytes, "_WORK_BYTES", 1)
+    waiting, rests_s = proxy.cache.first_bytes, list[float]()
+    waiting._clock, waiting._sleep = (lambda: 1000.0), rests_s.append
+    await fill(proxy, items)
+    rests_s.clear()
+    scrubber = scrubber_of(proxy, clock, rate_bytes=None)
+    await scrubber.ask()
+    with waiting.waited_for():
+        await scrubber.run()
+    assert rests_s
 
 
 # Making room
