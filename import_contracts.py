@@ -53,7 +53,8 @@ class PureContract(Contract):
         """Name the modules that call themselves pure, and those below packages that do."""
         roots = self.session_options["root_packages"]
         ours = [name for root in roots for name in sorted(graph.find_descendants(root))]
-        return [name for name in ours if any(map(_calls_itself_pure, _with_packages(name)))]
+        pure = {name for name in ours if _calls_itself_pure(_source(name))}
+        return [name for name in ours if not pure.isdisjoint(_with_packages(name))]
 
 
 class LibraryPartContract(Contract):
@@ -81,7 +82,7 @@ class LibraryPartContract(Contract):
         found = [
             f"{name} -> {imported} (l.{line})"
             for name in others
-            for imported, line in _imported_from(self.library, ast.parse(_source(name)))
+            for imported, line in _imported_from(self.library, _source(name))
             if any(fnmatchcase(imported, part) for part in self.parts)
         ]
         return ContractCheck(kept=not found, metadata={"found": found})
@@ -100,8 +101,7 @@ def _with_packages(module: str) -> Iterator[str]:
 
 
 @cache
-def _calls_itself_pure(module: str) -> bool:
-    text = _source(module)
+def _calls_itself_pure(text: str) -> bool:
     if not _CALLS_ITSELF_PURE.search(text):
         return False
     return bool(_CALLS_ITSELF_PURE.search(ast.get_docstring(ast.parse(text)) or ""))
@@ -109,24 +109,32 @@ def _calls_itself_pure(module: str) -> bool:
 
 def _source(module: str) -> str:
     root, *names = module.split(".")
-    spec = find_spec(root)
-    if spec is None or spec.origin is None:
-        raise ValueError(f"{root} is no package that can be imported")
-    path = Path(spec.origin).parent.joinpath(*names)
+    path = _folder(root).joinpath(*names)
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     return file.read_text()
 
 
-def _imported_from(library: str, tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Yield the dotted names imported from a library, with their lines.
+@cache
+def _folder(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"{package} is no package that can be imported")
+    return Path(spec.origin).parent
+
+
+@cache
+def _imported_from(library: str, text: str) -> list[tuple[str, int]]:
+    """Return the dotted names imported from a library, with their lines.
 
     Of `import library` alone, which gives away all of it, the name is `library.*`.
     """
-    for node in ast.walk(tree):
+    found = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [f"{alias.name}.*" for alias in node.names]
         else:
             continue
-        yield from ((name, node.lineno) for name in names if name.startswith(f"{library}."))
+        found += [(name, node.lineno) for name in names if name.startswith(f"{library}.")]
+    return found

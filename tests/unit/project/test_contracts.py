@@ -2,14 +2,14 @@
 
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.linter import Linter
 
 ROOT = Path(__file__).parents[3]
 LAYERS = "Imports go down only"
@@ -136,70 +136,65 @@ def upwards(contract: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 IN_LAYERS = [row for one in CONTRACTS if one["type"] == "layers" for row in upwards(one)]
 
 
+class Tree:
+    """A copy of what `lint-imports` reads, to be broken and mended."""
+
+    def __init__(self, linter: Linter, proxy: Path) -> None:
+        self._linter = linter
+        self._proxy = proxy
+
+    @contextmanager
+    def written(self, place: str, text: str) -> Iterator[None]:
+        """Add text to a module, or to the `__init__` of a package, meanwhile; a new one has nothing else."""
+        file = self._proxy / place
+        if file.is_dir():
+            file /= "__init__.py"
+        is_new_folder = not file.parent.exists()
+        before = file.read_text() if file.exists() else None
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"{before}\n{text}\n" if before else f"{text}\n")
+        try:
+            yield
+        finally:
+            if before is None:
+                file.unlink()
+            else:
+                file.write_text(before)
+            if is_new_folder:
+                file.parent.rmdir()
+
+    def broken(self) -> set[str]:
+        """Run lint-imports as CI does, and name the contracts that it finds broken."""
+        status, told = self._linter.lint()
+        found = set(re.findall(r"^(.+) BROKEN\b", told, re.MULTILINE))
+        counted = re.search(r"Contracts: \d+ kept, (\d+) broken\.", told)
+        assert counted, told
+        assert (int(counted[1]), status) == (len(found), int(bool(found))), told
+        return found
+
+
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of what `lint-imports` reads."""
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """Return the tree as it is."""
     folder = tmp_path_factory.mktemp("tree")
     shutil.copytree(ROOT / "proxy", folder / "proxy", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "import_contracts.py"):
         shutil.copy(ROOT / name, folder / name)
-    return folder
+    with Linter(folder) as linter:
+        yield Tree(linter, folder / "proxy")
 
 
-@pytest.fixture
-def tree(copy: Path) -> Iterator[Path]:
-    """Return the copy, and make it as it was when the test has ended."""
-    proxy = copy / "proxy"
-    before = {path: path.read_text() for path in proxy.rglob("*.py")}
-    yield proxy
-    for path in proxy.rglob("*.py"):
-        if path not in before:
-            path.unlink()
-        elif path.read_text() != before[path]:
-            path.write_text(before[path])
-    for folder in [path for path in proxy.iterdir() if path.is_dir() and not any(path.iterdir())]:
-        folder.rmdir()
-
-
-def broken(proxy: Path) -> set[str]:
-    """Run lint-imports as CI does, and name the contracts that it finds broken."""
-    program = Path(sys.executable).with_name("lint-imports")
-    done = subprocess.run(
-        [program, "--no-cache"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=proxy.parent,
-        env={"COLUMNS": "200", "PATH": "/usr/bin:/bin"},
-    )
-    found = set(re.findall(r"^(.+) BROKEN\b", done.stdout, re.MULTILINE))
-    told = re.search(r"Contracts: \d+ kept, (\d+) broken\.", done.stdout)
-    assert told, done.stdout + done.stderr
-    assert (int(told[1]), done.returncode) == (len(found), int(bool(found))), done.stdout
-    return found
-
-
-def write(proxy: Path, place: str, text: str) -> None:
-    """Add text to a module, or to the `__init__` of a package; a new one has nothing else."""
-    file = proxy / place
-    if file.is_dir():
-        file /= "__init__.py"
-    file.parent.mkdir(exist_ok=True)
-    with file.open("a") as module:
-        module.write(f"\n{text}\n" if file.exists() and file.stat().st_size else f"{text}\n")
-
-
-def test_the_tree_as_it_is_breaks_no_contract(tree: Path) -> None:
-    assert broken(tree) == set()
+def test_the_tree_as_it_is_breaks_no_contract(tree: Tree) -> None:
+    assert tree.broken() == set()
 
 
 @pytest.mark.parametrize(("place", "text", "contract"), [*FORBIDDEN, *IN_LAYERS])
 def test_an_import_breaks_the_contract_that_forbids_it(
-    tree: Path, place: str, text: str, contract: str | None
+    tree: Tree, place: str, text: str, contract: str | None
 ) -> None:
     """And a row without a contract breaks none: the others are refused for what they import."""
-    write(tree, place, text)
-    found = broken(tree)
+    with tree.written(place, text):
+        found = tree.broken()
     assert (contract in found) if contract else not found, found
 
 
