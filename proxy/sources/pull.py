@@ -6,18 +6,18 @@ digests or files: whoever pulls checks what arrives.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from random import Random
 from typing import NamedTuple, Protocol
 
-from proxy.sources.backoff import pauses_s
 from proxy.sources.candidates import Candidate, Candidates, Doubts, Source
 from proxy.sources.errors import (
     ItemForbidden,
     ItemUnobtainable,
     OriginError,
     OriginForbidden,
+    OriginUnreachable,
     PartsRefused,
     WrongLength,
 )
@@ -25,6 +25,7 @@ from proxy.sources.freshness import Freshness
 from proxy.sources.limits.flow import Flow
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.origin import ItemOptions, Origin, OriginItem, Piece
+from proxy.sources.patience import Patience
 from proxy.sources.segments.ahead import Ahead
 from proxy.sources.segments.hosts import Hosts
 
@@ -65,33 +66,6 @@ def _always() -> bool:
     return True
 
 
-class _Patience:
-    """How the origins of one item have failed since the last byte came."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self._clock = asyncio.get_running_loop().time
-        self.last: OriginError | None = None
-        self.failed_tries = 0
-        self.progressed()
-
-    def progressed(self) -> None:
-        """Take note that bytes came."""
-        self._progress_at = self._clock()
-        self.failed_tries = 0
-        self.pauses = pauses_s(self._random)
-
-    def failed(self, error: OriginError) -> None:
-        """Take note that an origin failed."""
-        self.last = error
-        self.failed_tries += 1
-
-    @property
-    def silence_s(self) -> float:
-        """How long ago the last bytes came."""
-        return self._clock() - self._progress_at
-
-
 class Pull:
     """One item's way from its sources to us, from `offset` on.
 
@@ -114,7 +88,7 @@ class Pull:
         self._offset = offset
         self._stop = size_bytes
         self._options = options
-        self._random = random
+        self._patience = Patience(asyncio.get_running_loop().time, random)
         self._doubts = doubts
         self._hosts = hosts
         self._items: dict[tuple[Origin, str], OriginItem] = {}
@@ -156,37 +130,36 @@ class Pull:
         for `give_up_after_s`, or when the one origin whose bytes may be used ceases.
         """
         ahead = Ahead(self._size_bytes, self._offset, self._hosts, self, self._widens)
+        self._patience.came()
         try:
             async with aclosing(self._pieces(ahead)) as pieces:
                 async for piece in pieces:
                     yield piece
+                    self._patience.came()
         finally:
             await ahead.close()
 
     async def _pieces(self, ahead: Ahead) -> AsyncGenerator[Piece, None]:
-        patience = _Patience(self._random)
+        patience = self._patience
         while self._offset < self._stop:
-            before = self._offset
             async with aclosing(self._from_ahead(ahead)) as handed_on:
                 async for data in handed_on:
                     yield data
-            if self._offset > before:
-                patience.progressed()
             if self._is_whole:
                 break
-            async with aclosing(self._in_one_round(ahead, patience)) as pieces:
+            async with aclosing(self._in_one_round(ahead)) as pieces:
                 async for piece in pieces:
                     yield piece
             if self._offset == self._stop or ahead.is_next or not self._candidates.able():
                 # Nothing is missing, but for the end of an answer; or every origin has answered for good.
                 continue
-            self._check_worth_going_on(patience)
+            self._check_worth_going_on()
             if patience.last is not None and patience.failed_tries:
                 await self.after_failed_round(patience.last)
-            pause_s = max(next(patience.pauses), self._candidates.least_pause_s())
-            await ahead.becomes_next(min(pause_s, max(0.0, self._longest_silence_s - patience.silence_s)))
+            pause_s = max(patience.next_pause_s(), self._candidates.least_pause_s())
+            await ahead.becomes_next(min(pause_s, self._left_silence_s))
 
-    async def _in_one_round(self, ahead: Ahead, patience: "_Patience") -> AsyncGenerator[Piece, None]:
+    async def _in_one_round(self, ahead: Ahead) -> AsyncGenerator[Piece, None]:
         """Ask the origins in turn, until one has given all, or all up to what is fetched ahead."""
         for candidate in self._in_turn():
             before = self._offset
@@ -197,17 +170,12 @@ class Pull:
                         yield piece
             except OriginError as error:
                 self._note(candidate, error, has_begun=self._offset > before)
-                patience.failed(error)
             else:
                 if self._offset > before:
                     candidate.source.route.worked(candidate.origin)
-                patience.progressed()
                 return
-            if self._offset > before:
-                patience.progressed()
-                if self._doubts.is_mixed:
-                    return
-            if self._is_whole or ahead.is_next:
+            has_begun = self._offset > before
+            if self._is_whole or ahead.is_next or (has_begun and self._doubts.is_mixed):
                 return
 
     async def _from_ahead(self, ahead: Ahead) -> AsyncGenerator[bytes, None]:
@@ -217,13 +185,15 @@ class Pull:
                 self._take(sender.origin, len(data), sender.place)
                 yield data
 
-    def _check_worth_going_on(self, patience: "_Patience") -> None:
+    def _check_worth_going_on(self) -> None:
         """Raise ItemForbidden or ItemUnobtainable when asking on makes no sense."""
-        candidates, last = self._candidates, patience.last
-        if last is not None and candidates.all_refuse():
-            raise ItemForbidden(candidates.path, last, candidates.remark)
+        candidates, patience = self._candidates, self._patience
+        if patience.last is not None and candidates.all_refuse():
+            raise ItemForbidden(candidates.path, patience.last, candidates.remark)
         is_hopeless = self._is_tied and patience.failed_tries >= _TRIES_FROM_ONE
-        if is_hopeless or patience.silence_s >= self._longest_silence_s:
+        if is_hopeless or not self._left_silence_s:
+            problem = f"no byte for {patience.silence_s:.0f} s, [upstream] give_up_after"
+            last = patience.last or OriginUnreachable(self._in_turn()[0].origin.name, problem)
             raise ItemUnobtainable(candidates.path, last)
 
     @property
@@ -233,6 +203,11 @@ class Pull:
     @property
     def _longest_silence_s(self) -> float:
         return self._options.give_up_after_s if self.parts else self.first_byte_within_s
+
+    @property
+    def _left_silence_s(self) -> float:
+        """How much longer the next byte is waited for."""
+        return max(0.0, self._longest_silence_s - self._patience.silence_s)
 
     def _in_turn(self) -> list[Candidate]:
         """Return which origins to ask now, the best first. Raises ItemAbsent or WrongCopy without any."""
@@ -320,6 +295,18 @@ class Pull:
             return [one for one in able if one.origin.name in self.contributors]
         return [one for one in able if one is able[0] or one.source.route.is_joined]
 
+    async def wait_for(self, news: asyncio.Event, asked: Collection[Candidate]) -> None:
+        """Wait for news of what origins are asked for. Raises ItemUnobtainable after too long.
+
+        As long as there is another, which would be asked after them, they may take their time.
+        """
+        is_last = set(asked).issuperset(self._candidates.able())
+        try:
+            async with asyncio.timeout(self._left_silence_s if is_last else None):
+                await news.wait()
+        except TimeoutError:
+            self._check_worth_going_on()
+
     def options(self, candidate: Candidate) -> ItemOptions:
         """Return how an item is asked for at an origin."""
         return ItemOptions(
@@ -349,6 +336,7 @@ class Pull:
     def _note(self, candidate: Candidate, error: OriginError, *, has_begun: bool) -> None:
         """Log an error, and have it judged."""
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
+        self._patience.failed(error, has_begun=has_begun)
         if error.pause_s is not None:
             self._hosts.pause(candidate.origin.host, error.pause_s)
         if isinstance(error, OriginForbidden) and self._hosts.is_full(candidate.origin.host):

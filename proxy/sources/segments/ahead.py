@@ -7,7 +7,7 @@ runs. Whatever goes wrong with a part costs that part: it is fetched by another 
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
 from typing import Protocol
 
@@ -43,6 +43,9 @@ class Asking(Protocol):
 
     def options(self, candidate: Candidate) -> ItemOptions:
         """Return how it is asked for there."""
+
+    async def wait_for(self, news: asyncio.Event, asked: Collection[Candidate]) -> None:
+        """Wait for news of what these origins are asked for. Raises ItemUnobtainable after too long."""
 
 
 class Ahead:
@@ -132,7 +135,10 @@ class Ahead:
     # Handing on
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
-        """Yield what is here at the position, or comes without a main transfer."""
+        """Yield what is here at the position, or comes without a main transfer.
+
+        Raises ItemUnobtainable when it is waited for too long.
+        """
         while self._window.is_covered:
             self._news.clear()
             chunk = self._window.take()
@@ -141,7 +147,8 @@ class Ahead:
                 self._ahead_bytes -= len(chunk.data)
                 yield chunk
             elif self._window.is_covered:
-                await self._news.wait()
+                asked = [one.candidate for one in self._connections.transfers]
+                await self._asking.wait_for(self._news, asked)
         self._hold()
 
     async def becomes_next(self, within_s: float) -> None:

@@ -36,8 +36,8 @@ from proxy.sources.segments.hosts import Hosts
 DATA = bytes(range(100))
 OPTIONS = UpstreamOptions(give_up_after_s=0.5)
 
-Step = int | Callable[[str], OriginError]
-"""So many bytes, or an error."""
+Step = int | float | Callable[[str], OriginError]
+"""So many bytes, so many seconds of silence, or an error."""
 
 
 class Memory:
@@ -87,6 +87,9 @@ class Scripted:
     async def pieces(self, offset: int, options: ItemOptions) -> AsyncGenerator[Piece, None]:
         self.asked.append((offset, options))
         for step in self._tries.pop(0) if self._tries else [100 - offset]:
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+                continue
             if not isinstance(step, int):
                 raise step(self.name)
             if self._is_readable:
@@ -244,6 +247,30 @@ async def test_origins_that_fail_for_long_are_given_up() -> None:
         await drained(pull)
     assert 0.4 < asyncio.get_running_loop().time() - began < 5
     assert len(rounds) == len(a.asked) - 1 > 0
+
+
+@pytest.mark.parametrize("is_readable", [False, True])
+async def test_the_silence_before_an_origin_fails_counts_too(is_readable: bool) -> None:
+    """A second origin has its turn all the same."""
+    silent: list[Step] = [50, 0.6, gone]
+    a = Scripted("a", silent, is_readable=is_readable)
+    with pytest.raises(ItemUnobtainable):
+        await drained(pull_of(a))
+    assert len(a.asked) == 1
+    a, b = Scripted("a", silent, is_readable=is_readable), Scripted("b")
+    assert await drained(pull_of(a, b)) == DATA
+    assert [offset for offset, _ in b.asked] == [50]
+
+
+async def test_a_reader_that_takes_its_time_is_no_silence() -> None:
+    a = Scripted("a", [50, gone])
+    got = b""
+    async with aclosing(pull_of(a).pieces()) as pieces:
+        async for piece in pieces:
+            assert isinstance(piece, bytes)
+            got += piece
+            await asyncio.sleep(0.6)
+    assert got == DATA
 
 
 async def test_a_client_may_have_less_patience_for_the_first_byte() -> None:

@@ -18,6 +18,7 @@ from support.tree import random_blocks
 from support.upstreams import Meter, asked_with
 
 from proxy.sources.candidates import Doubts, Source
+from proxy.sources.errors import ItemUnobtainable
 from proxy.sources.http.sessions import Sessions
 from proxy.sources.options import UpstreamOptions
 from proxy.sources.pull import Part, Pull
@@ -71,6 +72,7 @@ class Several:
     ) -> None:
         self.origins = origins
         self.data = data
+        self.last_byte_at = 0.0
         self.parts = PartsCounted()
         self.hosts = Hosts(4, clock, self.parts)
         self.route = Route([asked_with(sessions, one, Meter()) for one in origins], clock)
@@ -84,6 +86,7 @@ class Several:
         async with aclosing((pull or self.pull()).pieces()) as pieces:
             async for piece in pieces:
                 got += piece if isinstance(piece, bytes) else await asyncio.to_thread(piece.read)
+                self.last_byte_at = monotonic()
         return bytes(got)
 
     async def comes_right(self, pull: Pull | None = None) -> bool:
@@ -389,6 +392,27 @@ async def test_a_main_transfer_that_is_silent_is_taken_over(tmp_path: Path) -> N
             *(comes_though_main_is_silent(*case, tmp_path) for case in cases),
             is_not_asked_on_and_on(tmp_path),
         )
+
+
+async def test_parts_that_are_never_answered_are_given_up_in_time(one: Several) -> None:
+    """Each is replaced after a while; that is no reason to begin to count anew."""
+    one.fault(Fault(latency_s=1000))
+    one.fault(Fault(rate_bytes_s=RATE / 2), times=4)
+    with pytest.raises(ItemUnobtainable, match=r"no byte for 5 s, \[upstream\] give_up_after"):
+        await one.read()
+    assert OPTIONS.give_up_after_s <= monotonic() - one.last_byte_at < OPTIONS.give_up_after_s + 3
+
+
+async def test_an_origin_that_gives_no_parts_is_asked_before_an_item_is_given_up(tmp_path: Path) -> None:
+    options = UpstreamOptions(connect_timeout_s=1, stall_timeout_s=1.5, give_up_after_s=0.3)
+    async with serving(tmp_path, monotonic, 2, options) as two:
+        two.route.is_joined = False
+        two.fault(Fault(latency_s=1000))
+        two.fault(Fault(rate_bytes_s=RATE / 2), times=2)
+        source = Source(two.route, "item")
+        pull = Pull([source], SIZE, 0, options, Random(1), Doubts(), two.hosts)
+        assert await two.comes_right(pull)
+        assert two.counts[1] == 1
 
 
 async def test_an_origin_whose_connections_all_trickle_is_spared_where_another_works(two: Several) -> None:
