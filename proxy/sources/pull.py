@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 _TRIES_FROM_ONE = 3
 """How often an origin is asked on, while another could be asked for the whole."""
+_NOTABLE_TRIES = 3
+"""After so many answers in a row of hardly anything somebody has to know."""
 
 
 class Part(NamedTuple):
@@ -88,7 +90,7 @@ class Pull:
         self._offset = offset
         self._stop = size_bytes
         self._options = options
-        self._patience = Patience(asyncio.get_running_loop().time, random)
+        self._patience = Patience(asyncio.get_running_loop().time, random, offset)
         self._doubts = doubts
         self._hosts = hosts
         self._items: dict[tuple[Origin, str], OriginItem] = {}
@@ -169,7 +171,7 @@ class Pull:
                     async for piece in pieces:
                         yield piece
             except OriginError as error:
-                self._note(candidate, error, has_begun=self._offset > before)
+                self._note(candidate, error, self._offset - before)
             else:
                 if self._offset > before:
                     candidate.source.route.worked(candidate.origin)
@@ -190,7 +192,7 @@ class Pull:
         candidates, patience = self._candidates, self._patience
         if patience.last is not None and candidates.all_refuse():
             raise ItemForbidden(candidates.path, patience.last, candidates.remark)
-        is_hopeless = self._is_tied and patience.failed_tries >= _TRIES_FROM_ONE
+        is_hopeless = self._is_tied and patience.poor_tries >= _TRIES_FROM_ONE
         if is_hopeless or not self._left_silence_s:
             problem = f"no byte for {patience.silence_s:.0f} s, [upstream] give_up_after"
             last = patience.last or OriginUnreachable(self._in_turn()[0].origin.name, problem)
@@ -333,10 +335,13 @@ class Pull:
         self.parts.append(Part(name, start, stop, place))
         self._offset = stop
 
-    def _note(self, candidate: Candidate, error: OriginError, *, has_begun: bool) -> None:
-        """Log an error, and have it judged."""
+    def _note(self, candidate: Candidate, error: OriginError, brought_bytes: int) -> None:
+        """Log an error of an origin that has brought so much before, and have it judged."""
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
-        self._patience.failed(error, has_begun=has_begun)
+        has_begun = brought_bytes > 0
+        self._patience.failed(error, self._offset, has_begun=has_begun)
+        if has_begun and self._patience.poor_tries >= _NOTABLE_TRIES:
+            self._hosts.note_brief(candidate.origin.name, candidate.source.path, brought_bytes, error.problem)
         if error.pause_s is not None:
             self._hosts.pause(candidate.origin.host, error.pause_s)
         if isinstance(error, OriginForbidden) and self._hosts.is_full(candidate.origin.host):

@@ -20,6 +20,11 @@ MOST_MEMORY_BYTES: Final = 128 * 1024 * 1024
 _UNFIT_FOR_S = 600.0
 LONGEST_PAUSE_S = 3600.0
 _ADVICE = "its items come over one connection for a while; its administrator may allow ranges"
+_TOLD_FOR_S = 600.0
+_ADVICE_ON_BRIEF = (
+    "it is asked more and more rarely, and another origin first if the mirror has one; look at what lies on "
+    "the way: a proxy or firewall may end its answers"
+)
 _ADVICE_ON_FEWER = (
     "its items come over as many connections as it allowed for a while; if it never allows more, "
     "set [upstream] connections_per_item to that"
@@ -77,6 +82,8 @@ class Hosts:
         self._allowances = Allowances(clock)
         self._paused_until: dict[str, float] = {}
         self._unfit_until: dict[str, float] = {}
+        self._brief_until: dict[str, float] = {}
+        """Until when it is known that the answers of an origin end too early."""
         self._memory: dict[object, int] = {}
 
     def __repr__(self) -> str:
@@ -159,6 +166,19 @@ class Hosts:
             log.warning(
                 "origin.no_parts origin=%s path=%s problem=%s advice=%s", origin, path, problem, _ADVICE
             )
+
+    def note_brief(self, origin: str, path: str, count: int, problem: str) -> None:
+        """Note that answers of an origin end after so few bytes, and say so in the log, once."""
+        if self._clock() >= self._brief_until.get(origin, 0.0):
+            log.warning(
+                "origin.brief_answers origin=%s path=%s bytes=%d problem=%s advice=%s",
+                origin,
+                path,
+                count,
+                problem,
+                _ADVICE_ON_BRIEF,
+            )
+        self._brief_until[origin] = self._clock() + _TOLD_FOR_S
 
     def free_memory_bytes(self, item: object) -> int:
         """Return how much memory the bytes ahead of an item may take, besides those of all others."""

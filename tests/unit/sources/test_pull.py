@@ -4,6 +4,7 @@ The origins here are of a kind of their own: they have the item in memory, and a
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from random import Random
@@ -319,6 +320,35 @@ async def test_when_bytes_were_mixed_all_come_from_one_origin() -> None:
     assert b.asked == []
     assert 3 <= len(a.asked) <= 5
     assert {options.freshness for _, options in a.asked} == {Freshness.ANEW}
+
+
+async def test_who_brings_hardly_anything_each_time_is_given_up_too_where_another_could_be_asked() -> None:
+    brief: list[Step] = [10, gone]
+    a, b = Scripted("a", *[brief] * 10), Scripted("b")
+    with pytest.raises(ItemUnobtainable):
+        await drained(pull_of(a, b, doubts=Doubts(is_mixed=True)))
+    assert len(a.asked) == 3
+    assert b.asked == []
+
+
+async def test_who_brings_hardly_anything_each_time_is_asked_less_and_less_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Pauses double, as after a failure that brought nothing."""
+    brief: list[Step] = [1, gone]
+    a = Scripted("a", *[brief] * 100)
+    with caplog.at_level(logging.WARNING), pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.5):
+            await drained(pull_of(a))
+    assert 4 <= len(a.asked) <= 6
+    (told,) = [one for one in caplog.messages if one.startswith("origin.brief_answers")]
+    assert told.startswith("origin.brief_answers origin=a path=item bytes=1 problem=it is gone advice=")
+
+
+async def test_another_origin_goes_on_at_once_where_one_brings_hardly_anything() -> None:
+    a, b = Scripted("a", [1, gone]), Scripted("b")
+    assert await drained(pull_of(a, b)) == DATA
+    assert [offset for offset, _ in a.asked + b.asked] == [0, 1]
 
 
 async def test_who_began_is_not_given_up_while_there_is_time_and_another_to_ask() -> None:

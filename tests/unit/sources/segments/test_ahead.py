@@ -412,7 +412,7 @@ async def test_an_origin_that_gives_no_parts_is_asked_before_an_item_is_given_up
         source = Source(two.route, "item")
         pull = Pull([source], SIZE, 0, options, Random(1), Doubts(), two.hosts)
         assert await two.comes_right(pull)
-        assert two.counts[1] == 1
+        assert two.counts[1] >= 1
 
 
 async def test_an_origin_whose_connections_all_trickle_is_spared_where_another_works(two: Several) -> None:

@@ -60,6 +60,25 @@ def test_an_origin_without_parts_is_told_of_once(
     assert not hosts.is_unfit("http://a.example/")
 
 
+def test_an_origin_whose_answers_end_too_early_is_told_of_once(
+    hosts: Hosts, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As long as that goes on, and again when it begins anew."""
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            hosts.note_brief("http://a.example/", "pool/item", 1000, "it hung up")
+            clock.now += 599
+    (told,) = caplog.messages
+    start = (
+        "origin.brief_answers origin=http://a.example/ path=pool/item bytes=1000 problem=it hung up advice="
+    )
+    assert told.startswith(start)
+    clock.now += 2
+    with caplog.at_level(logging.WARNING):
+        hosts.note_brief("http://a.example/", "pool/item", 1000, "it hung up")
+    assert len(caplog.messages) == 2
+
+
 def test_the_bytes_ahead_of_all_items_are_bounded(hosts: Hosts) -> None:
     assert hosts.free_memory_bytes("a") == MOST_MEMORY_BYTES
     hosts.hold_memory("a", MOST_MEMORY_BYTES - 10)
