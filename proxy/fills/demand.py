@@ -8,6 +8,7 @@ Prefetching gives way to them. One small file, mapped into every process's memor
 It is written without locks: when a note is lost, a background transfer runs on, and that is all.
 """
 
+import math
 import struct
 from pathlib import Path
 
@@ -43,15 +44,13 @@ class Demand:
 
     def is_wanted(self, digest: Digest, now: float) -> bool:
         """Whether clients wait for a digest, in whichever process."""
-        key, offset = _slot(digest)
-        owner, wanted_at = _SLOT.unpack_from(self._memory, offset)
-        return bool(owner == key and 0 <= now - wanted_at < _LASTS_S)
+        return self.is_wanted_since(digest, -math.inf, now)
 
-    def is_wanted_since(self, digest: Digest, moment: float) -> bool:
-        """Whether a client has waited for a digest after a moment."""
+    def is_wanted_since(self, digest: Digest, moment: float, now: float) -> bool:
+        """Whether clients wait for a digest, one of whom has told so after a moment."""
         key, offset = _slot(digest)
         owner, wanted_at = _SLOT.unpack_from(self._memory, offset)
-        return bool(owner == key and wanted_at > moment)
+        return bool(owner == key and wanted_at > moment and 0 <= now - wanted_at < _LASTS_S)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -59,5 +59,5 @@ class Interest:
         return bool(self.clients) or self._demand.is_wanted(self._digest, self._clock())
 
     def has_clients_elsewhere(self) -> bool:
-        """Whether clients of another process have waited since this one told of its own."""
-        return self._demand.is_wanted_since(self._digest, self._noted_at)
+        """Whether clients of another process wait, and have done so since this one told of its own."""
+        return self._demand.is_wanted_since(self._digest, self._noted_at, self._clock())

@@ -8,6 +8,7 @@ from proxy.digest import Digest
 from proxy.fills.demand import Demand
 from proxy.fills.interest import Interest
 from proxy.sources.limits.priority import Priority
+from proxy.system.threads import ended
 
 _YIELD_POLL_S = 0.1
 _LONGEST_YIELD_S = 5.0
@@ -100,10 +101,23 @@ class Turn:
         return Priority.CLIENT if self._interest.has_clients_anywhere() else Priority.BACKGROUND
 
     async def give_way(self, count: int) -> None:
-        """Return when more may be received: at once for clients that wait, else as the background allows."""
+        """Return when more may be received: at once for clients that wait, else as the background allows.
+
+        A client may come while the background waits, for minutes where its bandwidth is low.
+        """
         self._interest.note()
-        if not self._interest.has_clients_anywhere():
-            await self._background.admit(self._digest, count)
+        if self._interest.has_clients_anywhere():
+            return
+        admitted = asyncio.ensure_future(self._background.admit(self._digest, count))
+        try:
+            await asyncio.sleep(0)  # As a rule nothing has to be waited for.
+            while not (admitted.done() or self._interest.has_clients_anywhere()):
+                await asyncio.wait([admitted], timeout=_YIELD_POLL_S)
+        finally:
+            admitted.cancel()
+            await ended(admitted)
+        if not admitted.cancelled():
+            admitted.result()
 
     def allows_more(self) -> bool:
         """Whether it may use further connections now: clients that wait come before prefetches."""

@@ -102,7 +102,7 @@ class Reservations:
     def settle(self, digest: Digest, size_bytes: int) -> None:
         """Turn a reservation into a blob, after it was proved and committed."""
         self._blobs.add(digest, size_bytes, self._proofs.of_now(digest))
-        self.give_back(digest)
+        self._forget(digest)
 
     def shrink(self, digest: Digest, size_bytes: int) -> None:
         """Reserve no more than what has arrived, while nobody fetches the rest."""
@@ -111,8 +111,14 @@ class Reservations:
             _FILLING.forget(self._ledger, digest)
 
     def give_back(self, digest: Digest) -> None:
-        """Drop a reservation whose partial file is gone."""
-        self._ledger.forget(_RESERVED.key(digest), _FILLING.key(digest))
+        """Drop a reservation whose partial file is gone; what has become a blob meanwhile gets its row.
+
+        Whoever committed that may have died before it could, and without a reservation nobody looks for it.
+        """
+        size_bytes = self._store.size_bytes(digest)
+        if size_bytes is not None:
+            self._blobs.add(digest, size_bytes)
+        self._forget(digest)
 
     def give_back_without_file(self, digest: Digest) -> None:
         """Drop a reservation unless a partial file is there: somebody may have begun it anew.
@@ -120,7 +126,9 @@ class Reservations:
         Whoever reserves has made the file before, and waits for this transaction to reserve.
         """
         with self._ledger.transaction():
-            if not is_digest(digest) or self._store.partial_status(digest) is None:
+            if not is_digest(digest):
+                self._forget(digest)
+            elif self._store.partial_status(digest) is None:
                 self.give_back(digest)
 
     def give_back_all_without_file(self) -> None:
@@ -150,11 +158,12 @@ class Reservations:
         if arrived_bytes:
             self.shrink(digest, arrived_bytes)
             return max(0, reserved_bytes - arrived_bytes)
-        size_bytes = self._store.size_bytes(digest)
-        if size_bytes is not None:
-            self._blobs.add(digest, size_bytes)
+        is_blob = self._store.has(digest)
         self.give_back(digest)
-        return reserved_bytes if size_bytes is None else 0
+        return 0 if is_blob else reserved_bytes
+
+    def _forget(self, digest: Digest) -> None:
+        self._ledger.forget(_RESERVED.key(digest), _FILLING.key(digest))
 
     def filled_by(self, digest: Digest) -> int | None:
         """Return the id of the process by which a blob's bytes arrive, if that is known."""

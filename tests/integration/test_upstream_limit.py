@@ -213,6 +213,24 @@ async def test_a_client_goes_before_a_prefetch(
     assert took_s <= 10  # An equal share would take 18 seconds.
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_client_does_not_wait_for_what_a_prefetch_of_its_item_has_to_wait_for(
+    tmp_path: Path, mirror: Mirror, origin: Origin, tree: SignedTree, processes: int
+) -> None:
+    """A minute, at the background's limit, before it receives more. The client may be another process's."""
+    items = add_items(tree, 8_000_000)
+    background = replace(PATIENT, background_limit_bytes_s=1_000)
+    async with limited(tmp_path, mirror, None, processes, upstream=background) as proxies:
+        await proxies[-1].read("streams/v1/index.sjson")
+        fetching = asyncio.create_task(prefetch(proxies[0], items))
+        await origin.arrived(items[0].path, 1)
+        await asyncio.sleep(1)
+        replies, took_s = await timed(proxies[-1].read(items[0].path))
+        await fetching
+    assert are_right(replies, items)
+    assert took_s <= LATE_S / 2
+
+
 async def test_a_prefetch_takes_what_is_left(tmp_path: Path, mirror: Mirror, tree: SignedTree) -> None:
     items = add_items(tree, 2_000_000)
     async with limited(tmp_path, mirror, 1_000_000) as (proxy,):

@@ -32,11 +32,15 @@ def test_a_note_counts_for_a_second(demand: Demand, later_s: float, *, counts: b
     assert not demand.is_wanted(OURS, NOW + later_s)
 
 
-def test_only_what_was_noted_later_is_wanted_since(demand: Demand) -> None:
+def test_only_what_was_noted_later_is_wanted_since_and_for_no_longer_than_a_note_counts(
+    demand: Demand,
+) -> None:
     demand.note(THEIRS, NOW)
-    assert demand.is_wanted_since(THEIRS, NOW - 0.1)
-    assert not demand.is_wanted_since(THEIRS, NOW)
-    assert not demand.is_wanted_since(OURS, 0.0)
+    assert demand.is_wanted_since(THEIRS, NOW - 0.1, NOW)
+    assert demand.is_wanted_since(THEIRS, NOW - 0.1, NOW + 0.99)
+    assert not demand.is_wanted_since(THEIRS, NOW - 0.1, NOW + 1)
+    assert not demand.is_wanted_since(THEIRS, NOW, NOW)
+    assert not demand.is_wanted_since(OURS, 0.0, NOW)
 
 
 def test_other_processes_see_it_and_each_item_has_its_slot(demand: Demand, tmp_path: Path) -> None:
@@ -73,15 +77,20 @@ def test_who_wants_a_fill_is_counted(demand: Demand) -> None:
     assert "one" not in interest.clients
 
 
-def test_clients_of_another_process_are_told_from_ones_own(demand: Demand) -> None:
-    moments = iter([NOW, NOW + 0.5, NOW + 5])
-    interest = Interest(OURS, demand, lambda: next(moments))
+def test_clients_of_another_process_are_told_from_ones_own_until_they_too_have_left(demand: Demand) -> None:
+    now = NOW
+    interest = Interest(OURS, demand, lambda: now)
     interest.add("one")
     assert not interest.has_clients_elsewhere()
     interest.remove("one")
-    interest.note()  # Nobody waits here any more: nothing is told, and no moment taken.
+    now = NOW + 0.3
+    interest.note()  # Nobody waits here any more: nothing is told.
     assert not interest.has_clients_elsewhere()
-    demand.note(OURS, NOW + 0.4)
+    now = NOW + 0.4
+    demand.note(OURS, now)
+    now = NOW + 0.5
     assert interest.has_clients_elsewhere()
     assert interest.has_clients_anywhere()
+    now = NOW + 5
+    assert not interest.has_clients_elsewhere()
     assert not interest.has_clients_anywhere()

@@ -308,6 +308,19 @@ async def test_clients_keep_a_blob_from_removal_whose_writer_has_just_given_it_i
     assert await process.threads.disk(removed, process.store, item.digest)
 
 
+async def test_a_blob_counts_although_its_writer_died_before_it_could_say_so(
+    process: Process, listing: TreeItem, item: Item, follower: Follower, progress: Progress
+) -> None:
+    """Nobody else would look for it: what the writer had set aside is given back by who finds the blob."""
+    storage, ledger = process.storage, process.threads.ledger
+    assert await ledger(storage.reservations.take, item.digest, item.size_bytes) <= 0
+    await process.threads.disk(process.store.put, listing.read())
+    assert await follower.adopt()
+    progress.close_file()
+    assert await ledger(storage.blobs.sizes, [item.digest]) == {item.digest: item.size_bytes}
+    assert await ledger(storage.reservations.total_bytes) == 0
+
+
 async def test_a_list_with_a_wrong_size_is_told_from_a_damaged_blob(
     process: Process, listing: TreeItem, item: Item, follower: Follower
 ) -> None:

@@ -186,6 +186,23 @@ def test_what_is_set_aside_lasts_as_long_as_its_file(store: LocalStore, keeping:
     assert keeping.reservations.total_bytes() == 0
 
 
+def test_what_has_become_a_blob_gets_its_row_whoever_gives_back_what_was_set_aside_for_it(
+    store: LocalStore, keeping: Keeping
+) -> None:
+    """Whoever committed it may have died just then, and others find it there."""
+    for digest, data in ((NEW, b"new"), (OTHER, b"other")):
+        assert keeping.reserve(digest, len(data))
+        store.put(data)
+    keeping.give_back(NEW)
+    keeping.reservations.give_back_without_file(OTHER)
+    assert keeping.blobs.sizes([NEW, OTHER]) == {NEW: 3, OTHER: 5}
+    assert (keeping.blobs.total_bytes(), keeping.reservations.total_bytes()) == (8, 0)
+    assert keeping.blobs.proof(NEW) is None
+    keeping.settle(NEW, 3)
+    assert keeping.blobs.total_bytes() == 8
+    assert keeping.blobs.proof(NEW) is not None
+
+
 def test_a_process_that_lives_keeps_all_that_it_has_set_aside(store: LocalStore, keeping: Keeping) -> None:
     assert keeping.reserve(NEW, 60)
     layout_of(store).partial(NEW).write_bytes(bytes(30))
