@@ -198,11 +198,14 @@ def distributions(session: nox.Session) -> None:
 def deb(session: nox.Session) -> None:
     """Build the Debian package in chroots as `distributions` has them, and try it there.
 
-    It is checked by lintian, installed, upgraded with data, downgraded, removed and purged, and
-    left in build/release: one for each distribution, for its compiled parts are of one Python.
+    It is checked by lintian, installed, upgraded with data, downgraded, removed and purged, its units
+    are run by a systemd of the chroot's own, and it is left in build/release: one for each
+    distribution, for its compiled parts are of one Python. `$BEFORE` is the commit of the older one.
     """
+    before = os.environ.get("BEFORE", "HEAD")
     for suite, arguments in _suites(session).items():
-        session.run("python3", "packaging/try_deb.py", suite, *arguments, external=True)
+        options = ["--before", before, *arguments]
+        session.run("python3", "packaging/try_deb.py", suite, *options, external=True)
 
 
 @nox.session(default=False, python=False)

@@ -25,9 +25,7 @@ _HOME = Path("/home", _USER)
 _CHECKOUT = _HOME / "sstream-proxy"
 
 # None of the host's own: whoever removes a chroot too early removes nothing else.
-_ENTER = r"""
-set -e; root=$1; shift
-mount -t proc proc "$root/proc"
+DEVICES = r"""
 mount -t tmpfs -o mode=755 dev "$root/dev"
 while read -r name minor; do mknod -m 666 "$root/dev/$name" c 1 "$minor"; done <<END
 null 3
@@ -42,6 +40,13 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$root/dev/pts"
 mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
+"""
+"""The part of a script of bash that gives a chroot below `$root` its devices."""
+
+_ENTER = f"""
+set -e; root=$1; shift
+mount -t proc proc "$root/proc"
+{DEVICES}
 chroot "$root" "$@"
 """
 

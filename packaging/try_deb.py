@@ -3,7 +3,8 @@
 python packaging/try_deb.py [--keyring FILE] [--before COMMIT] SUITE MIRROR
 
 SUITE and MIRROR are debootstrap's. Needs root. The package of the last commit is left in build/release; the
-one that it is an upgrade of is built from the same sources, or from those of another commit.
+one that it is an upgrade of is built from that commit too, or as another commit builds it, and its
+configuration differs by a line, so that an upgrade meets a file that both sides have changed.
 """
 
 import argparse
@@ -12,13 +13,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from booted import booted
 from chroots import CHROOTS, ROOT, Chroot
 
 RELEASE = ROOT / "build" / "release"
+_GIT = ("git", "-C", str(ROOT))
 _TO_BUILD = ("build-essential", "ca-certificates", "debhelper", "lintian", "python3-venv")
-_TO_TRY = ("gnupg", "man-db", "procps")
+_TO_TRY = ("gnupg", "man-db", "procps", "systemd")
 _NO_SERVICES = "#!/bin/sh\n# Nothing is started here.\nexit 101\n"
+_TRIAL = ("deb_trial.py", "systemd_trial.py", "running_service.py", "signed_tree.py", "trial.py")
+_AT = Path("/root")
 _OLDER = "0.0.1"
+_LATER_CHANGED = "# A line that the next version has no more.\n"
 
 
 def main() -> int:
@@ -39,29 +45,41 @@ def main() -> int:
     chroot.run("apt-get", "update", "-qq")
     chroot.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *_TO_BUILD, *_TO_TRY)
     print(f"== {asked.suite}: build", flush=True)
-    older = _build(chroot, asked.before, "older", "--version", _OLDER)
-    package = _build(chroot, "HEAD", "package")
+    sources = _unpack(chroot, asked.before, "older")
+    with chroot.inside(sources / "packaging/debian/config.toml").open("a") as configuration:
+        configuration.write(_LATER_CHANGED)
+    older = _build(chroot, sources, "--version", _OLDER)
+    package = _build(chroot, _unpack(chroot, "HEAD", "newer"))
     print(f"== {asked.suite}: lintian", flush=True)
     chroot.run("lintian", "--allow-root", "--fail-on", "error", "--info", package)
-    shutil.copyfile(ROOT / "packaging/deb_trial.py", chroot.inside(Path("/root/deb_trial.py")))
-    chroot.run("python3", "/root/deb_trial.py", older, package)
+    for name in _TRIAL:
+        shutil.copyfile(ROOT / "packaging" / name, chroot.inside(_AT / name))
+    chroot.run("python3", _AT / "deb_trial.py", older, package)
+    policy.unlink()
+    print(f"== {asked.suite}: with systemd", flush=True)
+    with booted(chroot.inside(Path("/"))) as system:
+        system.run("python3", _AT / "systemd_trial.py", older, package)
     RELEASE.mkdir(parents=True, exist_ok=True)
     shutil.copy(chroot.inside(package), RELEASE)
     print(f"== {asked.suite}: {package.name} is in build/release")
     return 0
 
 
-def _build(chroot: Chroot, commit: str, name: str, *options: str) -> Path:
-    """Build a package from a commit; return its path in the chroot. How it is packed is of now."""
-    sources, target = Path("/root", f"{name}-sources"), Path("/root", name)
+def _unpack(chroot: Chroot, commit: str, name: str) -> Path:
+    """Put a commit's files into a folder of the chroot; return it."""
+    sources = Path("/root", name, "sources")
     inside = chroot.inside(sources)
-    inside.mkdir()
-    git = ["git", "-C", str(ROOT)]
-    for of, paths in ((commit, ()), ("HEAD", ("packaging", "docs", "README.md"))):
-        archive = subprocess.run([*git, "archive", of, *paths], check=True, capture_output=True).stdout
-        subprocess.run(["tar", "-x", "-C", inside], input=archive, check=True)
+    inside.mkdir(parents=True)
+    archive = subprocess.run([*_GIT, "archive", commit], check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", inside], input=archive, check=True)
+    return sources
+
+
+def _build(chroot: Chroot, sources: Path, *options: str) -> Path:
+    """Build a package from sources in the chroot; return its path there."""
+    target = sources.parent
     seconds = subprocess.run(
-        [*git, "log", "-1", "--format=%ct"], check=True, capture_output=True, text=True
+        [*_GIT, "log", "-1", "--format=%ct"], check=True, capture_output=True, text=True
     ).stdout
     moment = f"SOURCE_DATE_EPOCH={seconds.strip()}"
     chroot.run("env", moment, "python3", sources / "packaging/build_deb.py", target, *options)
