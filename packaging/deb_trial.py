@@ -12,8 +12,21 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from signed_tree import IMAGE, ITEM, KEYRING, make_tree, mirror, origin
-from trial import CONFIGURATION, DATA, PROGRAM, USER, apt, expect, installed, run, step, version
+from signed_tree import IMAGE, ITEM, export_keyring, make_tree, mirror, origin
+from trial import (
+    CONFIGURATION,
+    DATA,
+    KEYRING,
+    PROGRAM,
+    TREE,
+    USER,
+    apt,
+    expect,
+    installed,
+    run,
+    step,
+    version,
+)
 
 _UNITS = {
     "sstream-proxy.service",
@@ -27,12 +40,13 @@ _ASK_TO_REMOVE = Path("/etc/sstream-proxy/remove-data-on-purge")
 
 def main(older: str, package: str) -> int:
     """Go through the life of a package; return the exit code."""
-    make_tree()
-    with origin() as serving:
+    make_tree(TREE)
+    with origin(TREE) as serving:
         step("install")
         apt("install", older)
         check_installed()
-        CONFIGURATION.write_text(CONFIGURATION.read_text() + mirror(serving.url))
+        export_keyring(TREE, KEYRING)
+        CONFIGURATION.write_text(CONFIGURATION.read_text() + mirror(serving.url, KEYRING))
         step("prefetch as root")
         told = run("sstream-proxy", "prefetch", "ftype=squashfs")
         expect(f"going on as {USER}" in told, told)

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from trial import expect, run
+from trial import expect, run, step
 
 SERVICE = "sstream-proxy.service"
 _PATIENCE_S = 60.0
@@ -30,6 +30,13 @@ def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
     while not holds():
         expect(time.monotonic() < until, otherwise)
         time.sleep(0.1)
+
+
+def expect_no_errors() -> None:
+    """See that nobody has told the journal of an error since the start."""
+    step("the journal has no error")
+    told = run("journalctl", "--boot", "--quiet", "--no-pager", "--priority=err", "--unit=sstream-proxy*")
+    expect(told == "", told)
 
 
 def ask(path: str, of_socket: str | None = None, port: int = 8080) -> tuple[int, bytes]:

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
-from running_service import SERVICE, ask, main_process, state, wait_until
-from signed_tree import IMAGE, ITEM, KEYRING, Origin, make_tree, mirror, origin
-from trial import CONFIGURATION, apt, expect, installed, run, step, version
+from running_service import SERVICE, ask, expect_no_errors, main_process, state, wait_until
+from signed_tree import IMAGE, ITEM, Origin, export_keyring, make_tree, mirror, origin
+from trial import CONFIGURATION, KEYRING, TREE, apt, expect, installed, run, step, version
 
 _SYNC = "sstream-proxy-sync.service"
 _TIMER = "sstream-proxy-sync.timer"
@@ -36,8 +36,8 @@ _WHOLE = (HTTPStatus.OK, IMAGE)
 
 def main(older: str, package: str) -> int:
     """Go through the life of a service; return the exit code."""
-    make_tree()
-    with origin() as serving:
+    make_tree(TREE)
+    with origin(TREE) as serving:
         install_and_upgrade(serving, older, package)
         expose_little()
         restart_while_downloading(serving)
@@ -60,7 +60,8 @@ def install_and_upgrade(serving: Origin, older: str, package: str) -> None:
     first = main_process()
     expect(ask("/-/health")[0] == HTTPStatus.OK, run("systemctl", "status", SERVICE))
     step("reload: a mirror is there, and the service is the same")
-    CONFIGURATION.write_text(CONFIGURATION.read_text() + mirror(serving.url))
+    export_keyring(TREE, KEYRING)
+    CONFIGURATION.write_text(CONFIGURATION.read_text() + mirror(serving.url, KEYRING))
     run("systemctl", "reload", SERVICE)
     wait_until(lambda: ask(f"/m/{ITEM}") == _WHOLE, "the image is not served")
     expect(main_process() == first, "the service was started anew")
@@ -109,8 +110,7 @@ def kill_while_downloading(serving: Origin) -> None:
 def held_download(serving: Origin, threads: ThreadPoolExecutor) -> "Future[tuple[int, bytes]]":
     """Begin to download an image that stops in the middle; its end is in the future."""
     run("sstream-proxy", "purge", "ftype=squashfs")
-    serving.goes_on.clear()
-    serving.is_held.clear()
+    serving.hold()
     reply = threads.submit(ask, f"/m/{ITEM}")
     expect(serving.is_held.wait(60), "the origin is not asked")
     return reply
@@ -193,8 +193,7 @@ def sync(serving: Origin) -> None:
     run("systemctl", "disable", "--now", _TIMER)
     step("the timer's service, stopped in the middle, keeps what has arrived")
     run("sstream-proxy", "purge", "ftype=squashfs")
-    serving.goes_on.clear()
-    serving.is_held.clear()
+    serving.hold()
     run("systemctl", "start", "--no-block", _SYNC)
     expect(serving.is_held.wait(60), "the origin is not asked")
     run("systemctl", "stop", _SYNC)
@@ -203,14 +202,6 @@ def sync(serving: Origin) -> None:
     run("systemctl", "start", _SYNC)
     run("sstream-proxy", "ready", "--rule", "all")
     run("systemctl", "start", SERVICE)
-
-
-def expect_no_errors() -> None:
-    """See that nobody has told the journal of an error."""
-    step("the journal has no error")
-    units = [f"--unit={unit}" for unit in _UNITS]
-    told = run("journalctl", "--boot", "--quiet", "--no-pager", "--priority=err", *units)
-    expect(told == "", told)
 
 
 def refuse_a_faulty_configuration() -> None:

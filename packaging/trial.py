@@ -10,6 +10,8 @@ DATA = Path("/var/lib/sstream-proxy")
 CONFIGURATION = Path("/etc/sstream-proxy/config.toml")
 PROGRAM = Path("/usr/lib/sstream-proxy")
 USER = "sstream-proxy"
+TREE = Path("/srv/tree")
+KEYRING = Path("/etc/sstream-proxy/test-keyring.gpg")
 
 
 def step(what: str) -> None:

@@ -1,46 +1,52 @@
-"""Build the container image with buildah, start it, and ask it whether it is well.
+"""Build the container image with podman, run it as packaging/README.md says, and live with it.
 
 python packaging/try_container.py MIRROR
 
-Needs root, buildah and debootstrap. No registry has to be reached: Python's image is made of Debian 13, by
-debootstrap from MIRROR; $PYTHON_IMAGE names another one. Nothing stays but what is in build/containers.
+Needs root, podman, iproute2, gpg and debootstrap. No registry has to be reached: Python's image is made of
+Debian 13, by debootstrap from MIRROR; $PYTHON_IMAGE names another one. Nothing stays but what is in
+build/containers.
 """
 
+import json
 import os
+import resource
+import shlex
 import shutil
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 from chroots import ROOT, Chroot
+from documented import commands
 
 _FOLDER = ROOT / "build" / "containers"
-_STORAGE: list[str | Path] = [
-    "--root",
-    _FOLDER / "storage",
-    "--runroot",
-    _FOLDER / "run",
-    "--storage-driver",
-    "vfs",
-]
+_STORAGE = _FOLDER / "storage.conf"
+_SETTINGS = _FOLDER / "containers.conf"
 _BASE = "localhost/python"
-_IMAGE = "localhost/sstream-proxy"
-_USER = "10001"
+
+# With cgroup 2 alone, which has no control of resources here, and with a network that ends with it.
+_ALONE = r"""
+set -e
+mount -t proc proc /proc
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ip link set lo up
+exec "$@"
+"""
 
 
 def main(mirror: str) -> int:
     """Build and try; return the exit code."""
+    (lines,) = commands(ROOT / "packaging/README.md", "Container")
+    build, run, *ask = (shlex.split(line) for line in lines.replace("\\\n", " ").splitlines())
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    write_settings()
     base = os.environ.get("PYTHON_IMAGE") or make_base(mirror)
-    buildah(
-        "build", "--format", "docker", "--layers=false", "--network", "host", "--tag", _IMAGE,
-        "--build-arg", f"PYTHON={base}", "--file", "packaging/container/Containerfile", ".",
-    )  # fmt: skip
-    container = buildah("from", _IMAGE).strip()
-    try:
-        return try_container(container)
-    finally:
-        buildah("rm", container)
+    options = ["--isolation", "chroot", "--network", "host", "--layers=false"]
+    podman("build", *options, "--build-arg", f"PYTHON={base}", *build[2:])
+    alone = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "bash", "-c", _ALONE, "bash"]
+    trial: list[str | Path] = [sys.executable, ROOT / "packaging/container_trial.py", _FOLDER / "trial"]
+    command = [*alone, *trial, *map(shlex.join, (run, *ask))]
+    return subprocess.run(command, env=_environment(), check=False).returncode
 
 
 def make_base(mirror: str) -> str:
@@ -50,55 +56,39 @@ def make_base(mirror: str) -> str:
     chroot.run("apt-get", "update", "-qq")
     packages = ("python3", "python3-venv", "ca-certificates")
     chroot.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
-    container = buildah("from", "scratch").strip()
-    buildah("copy", "--quiet", container, chroot.inside(Path("/")), "/")
-    buildah("commit", "--quiet", "--rm", container, _BASE)
+    archive = _FOLDER / "base.tar"
+    subprocess.run(["tar", "-C", chroot.inside(Path("/")), "-cf", archive, "."], check=True)
+    podman("import", "--quiet", archive, _BASE)
+    archive.unlink()
     return _BASE
 
 
-def try_container(container: str) -> int:
-    """Start the image's program, and ask for its health."""
-    ends_with_it = ["unshare", "--pid", "--fork", "--kill-child"]
-    command = [
-        *_buildah("run", container),
-        "--",
-        "sstream-proxy",
-        "serve",
-        "--offline",
-        "--listen",
-        "127.0.0.1:0",
-    ]
-    with subprocess.Popen([*ends_with_it, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
-        try:
-            assert running.stdout is not None  # noqa: S101 - it was asked for
-            line = next((line for line in running.stdout if "listening on" in line), "")
-            if not line:
-                print("the container does not start")
-                return 1
-            address = line.split("listening on")[1].split(",")[0].strip()
-            with urllib.request.urlopen(f"{address}/-/health", timeout=60) as reply:  # noqa: S310 - loopback
-                print(f"{_IMAGE} is well: {reply.status}")
-            user = buildah("run", container, "--", "id", "-u").strip()
-            print(f"its user is {user}")
-            return int(user != _USER)
-        finally:
-            running.kill()
+def write_settings() -> None:
+    """Keep all that podman stores in the folder, and ask for no more than this machine may give."""
+    _STORAGE.write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{_FOLDER}/storage"\nrunroot = "{_FOLDER}/run"\n'
+    )
+    limits = {
+        "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        "nproc": resource.getrlimit(resource.RLIMIT_NPROC)[1],
+    }
+    ulimits = json.dumps([f"{name}={limit}:{limit}" for name, limit in limits.items()])
+    _SETTINGS.write_text(
+        f'[containers]\ncgroups = "disabled"\nnetns = "host"\ndefault_ulimits = {ulimits}\n'
+        '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+    )
 
 
-def buildah(command: str, *arguments: str | Path) -> str:
-    """Run a command of buildah; return what it wrote."""
-    return subprocess.run(
-        _buildah(command, *arguments), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+def podman(*arguments: str | Path) -> None:
+    """Run a command of podman; a failure ends everything."""
+    subprocess.run(["podman", *arguments], cwd=ROOT, env=_environment(), check=True)
 
 
-def _buildah(command: str, *arguments: str | Path) -> list[str | Path]:
-    """Return a command line of buildah, for a place where containers may have no namespaces of their own."""
-    isolation = ["--isolation", "chroot"] if command in {"build", "run"} else []
-    return ["buildah", *_STORAGE, command, *isolation, *arguments]
+def _environment() -> dict[str, str]:
+    return {**os.environ, "CONTAINERS_STORAGE_CONF": str(_STORAGE), "CONTAINERS_CONF": str(_SETTINGS)}
 
 
 if __name__ == "__main__":
-    if shutil.which("buildah") is None:
-        sys.exit("buildah is not here: apt-get install buildah")
+    if shutil.which("podman") is None:
+        sys.exit("podman is not here: apt-get install podman")
     sys.exit(main(*sys.argv[1:]))

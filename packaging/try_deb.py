@@ -15,14 +15,24 @@ from pathlib import Path
 
 from booted import booted
 from chroots import CHROOTS, ROOT, Chroot
+from documented import commands
 
 RELEASE = ROOT / "build" / "release"
 _GIT = ("git", "-C", str(ROOT))
 _TO_BUILD = ("build-essential", "ca-certificates", "debhelper", "lintian", "python3-venv")
-_TO_TRY = ("gnupg", "man-db", "procps", "systemd")
+_TO_TRY = ("curl", "gnupg", "man-db", "procps", "systemd")
 _NO_SERVICES = "#!/bin/sh\n# Nothing is started here.\nexit 101\n"
-_TRIAL = ("deb_trial.py", "systemd_trial.py", "running_service.py", "signed_tree.py", "trial.py")
+_TRIAL = (
+    "deb_trial.py",
+    "units_trial.py",
+    "systemd_trial.py",
+    "documented.py",
+    "running_service.py",
+    "signed_tree.py",
+    "trial.py",
+)
 _AT = Path("/root")
+_CHECKOUT = Path("/opt/sstream-proxy")
 _OLDER = "0.0.1"
 _LATER_CHANGED = "# A line that the next version has no more.\n"
 
@@ -49,15 +59,22 @@ def main() -> int:
     with chroot.inside(sources / "packaging/debian/config.toml").open("a") as configuration:
         configuration.write(_LATER_CHANGED)
     older = _build(chroot, sources, "--version", _OLDER)
-    package = _build(chroot, _unpack(chroot, "HEAD", "newer"))
+    newer = _unpack(chroot, "HEAD", "newer")
+    package = _build(chroot, newer)
     print(f"== {asked.suite}: lintian", flush=True)
     chroot.run("lintian", "--allow-root", "--fail-on", "error,warning", "--info", package)
     for name in _TRIAL:
         shutil.copyfile(ROOT / "packaging" / name, chroot.inside(_AT / name))
     chroot.run("python3", _AT / "deb_trial.py", older, package)
+    print(f"== {asked.suite}: install the units without the package", flush=True)
     policy.unlink()
+    chroot.run("userdel", "sstream-proxy")
+    chroot.run("cp", "-r", newer, _CHECKOUT)
+    (install, *_) = commands(ROOT / "packaging/README.md", "systemd")
+    chroot.run("bash", "-ec", f'sudo() {{ "$@"; }}\n{install}')
     print(f"== {asked.suite}: with systemd", flush=True)
     with booted(chroot.inside(Path("/"))) as system:
+        system.run("python3", _AT / "units_trial.py", _CHECKOUT)
         system.run("python3", _AT / "systemd_trial.py", older, package)
     RELEASE.mkdir(parents=True, exist_ok=True)
     shutil.copy(chroot.inside(package), RELEASE)

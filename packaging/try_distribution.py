@@ -8,12 +8,12 @@ Its mounts and processes end with this program.
 """
 
 import argparse
-import re
 import shlex
 import sys
 from pathlib import Path
 
 from chroots import CHROOTS, ROOT, Chroot
+from documented import commands
 
 _SERVE = r"""
 mkdir ../try && echo 'listen = ["127.0.0.1:0"]' > ../try/config.toml
@@ -33,15 +33,6 @@ wait $! && exit $answered
 """
 
 
-def readme_command(heading: str) -> str:
-    """Return the command below a heading of README."""
-    text = (ROOT / "README.md").read_text()
-    found = re.search(rf"^## {heading}$.*?^```bash\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)
-    if found is None:
-        raise SystemExit(f"README.md has no command below `## {heading}`")
-    return found[1]
-
-
 def main() -> int:
     """Try both commands; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -51,7 +42,7 @@ def main() -> int:
     parser.add_argument("suite", help="Such as trixie.")
     parser.add_argument("mirror", help="Such as http://deb.debian.org/debian.")
     asked, of_pytest = parser.parse_known_args()
-    run, test = readme_command("Run it"), readme_command("Test it")
+    run, test = (commands(ROOT / "README.md", heading)[0] for heading in ("Run it", "Test it"))
     chroot = Chroot(CHROOTS / asked.suite)
     chroot.make(asked.suite, asked.mirror, asked.keyring)
     chroot.add_user()
