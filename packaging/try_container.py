@@ -23,6 +23,7 @@ _FOLDER = ROOT / "build" / "containers"
 _STORAGE = _FOLDER / "storage.conf"
 _SETTINGS = _FOLDER / "containers.conf"
 _BASE = "localhost/python"
+_LIMIT_OF_FILES, _LIMIT_OF_PROCESSES = 65_536, 32_768
 
 # With cgroup 2 alone, which has no control of resources here, and with a network that ends with it.
 _ALONE = r"""
@@ -69,8 +70,11 @@ def write_settings() -> None:
         f'[storage]\ndriver = "vfs"\ngraphroot = "{_FOLDER}/storage"\nrunroot = "{_FOLDER}/run"\n'
     )
     limits = {
-        "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        "nproc": resource.getrlimit(resource.RLIMIT_NPROC)[1],
+        name: min(at_most, resource.getrlimit(number)[1])
+        for name, number, at_most in (
+            ("nofile", resource.RLIMIT_NOFILE, _LIMIT_OF_FILES),
+            ("nproc", resource.RLIMIT_NPROC, _LIMIT_OF_PROCESSES),
+        )
     }
     ulimits = json.dumps([f"{name}={limit}:{limit}" for name, limit in limits.items()])
     _SETTINGS.write_text(

@@ -20,7 +20,7 @@ from documented import commands
 RELEASE = ROOT / "build" / "release"
 _GIT = ("git", "-C", str(ROOT))
 _TO_BUILD = ("build-essential", "ca-certificates", "debhelper", "lintian", "python3-venv")
-_TO_TRY = ("curl", "gnupg", "man-db", "procps", "systemd")
+_TO_TRY = ("curl", "dbus", "gnupg", "man-db", "procps", "systemd")
 _NO_SERVICES = "#!/bin/sh\n# Nothing is started here.\nexit 101\n"
 _TRIAL = (
     "deb_trial.py",
@@ -71,7 +71,8 @@ def main() -> int:
     chroot.run("userdel", "sstream-proxy")
     chroot.run("cp", "-r", newer, _CHECKOUT)
     (install, *_) = commands(ROOT / "packaging/README.md", "systemd")
-    chroot.run("bash", "-ec", f'sudo() {{ "$@"; }}\n{install}')
+    prepared = install.splitlines()[:-1]  # The last line needs systemd, and is typed there.
+    chroot.run("bash", "-ec", "\n".join(['sudo() { "$@"; }', *prepared]))
     print(f"== {asked.suite}: with systemd", flush=True)
     with booted(chroot.inside(Path("/"))) as system:
         system.run("python3", _AT / "units_trial.py", _CHECKOUT)

@@ -2,8 +2,8 @@
 
 python3 units_trial.py CHECKOUT
 
-The program and its unit have been installed as packaging/README.md says, so the service has been started.
-Types what else its chapter on systemd has, for an origin on loopback, and then takes all units away.
+The program and its unit are there, as packaging/README.md says. Types what else its chapter on systemd has,
+for an origin on loopback, and then takes all units away.
 """
 
 import shutil
@@ -31,12 +31,13 @@ _WHOLE = (HTTPStatus.OK, IMAGE)
 
 def main(checkout: Path) -> int:
     """Go through the chapter; return the exit code."""
-    _, ask_it, hold_port, low_port, admin, without_server = commands(
+    install, ask_it, hold_port, low_port, admin, without_server = commands(
         checkout / "packaging/README.md", "systemd"
     )
     make_tree(TREE)
     with origin(TREE) as serving:
-        step("the service has started, as a user that exists while it runs")
+        step("the service starts, as a user that exists while it runs")
+        type_in(checkout, install.splitlines()[-1])
         expect((state("DynamicUser"), state("ActiveState")) == ("yes", "active"), run("systemctl", "status"))
         step("low ports, and a mirror")
         CONFIGURATION.parent.mkdir()
