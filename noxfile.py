@@ -198,9 +198,9 @@ def distributions(session: nox.Session) -> None:
 def deb(session: nox.Session) -> None:
     """Build the Debian package in chroots as `distributions` has them, and try it there.
 
-    It is checked by lintian, installed, upgraded with data, downgraded, removed and purged, its units
-    are run by a systemd of the chroot's own, and it is left in build/release: one for each
-    distribution, for its compiled parts are of one Python. `$BEFORE` is the commit of the older one.
+    It is checked by lintian, installed, upgraded with data from the package of the commit $BEFORE,
+    downgraded, removed and purged; its units are run by a systemd of the chroot's own. It is left in
+    build/release: one for each distribution, for its compiled parts are of one Python.
     """
     before = os.environ.get("BEFORE", "HEAD")
     for suite, arguments in _suites(session).items():
@@ -210,7 +210,7 @@ def deb(session: nox.Session) -> None:
 
 @nox.session(default=False, python=False)
 def container(session: nox.Session) -> None:
-    """Build the container image with buildah, start it, and ask for its health. Needs root."""
+    """Build the container image with podman, run it read-only, stop it under a download. Needs root."""
     mirror = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
     session.run("python3", "packaging/try_container.py", mirror, external=True)
 

@@ -28,6 +28,8 @@ def main(folder: Path, start: str, *asks: str) -> int:
     tree, configuration = folder / "tree", folder / "configuration"
     shutil.rmtree(folder, ignore_errors=True)
     configuration.mkdir(parents=True)
+    run("podman", "rm", "--force", "--ignore", _NAME)  # What a trial has left that failed.
+    run("podman", "volume", "prune", "--force")
     make_tree(tree)
     export_keyring(tree, configuration / "keyring.gpg")
     (configuration / "keyring.gpg").chmod(0o644)
@@ -49,7 +51,7 @@ def main(folder: Path, start: str, *asks: str) -> int:
     serve(command)
     expect(ask(f"/m/{ITEM}") == _WHOLE, "the image is not served")
     run("podman", "stop", _NAME)
-    run("podman", "rm", "--volumes", _NAME)
+    run("podman", "rm", _NAME)
     run("podman", "volume", "rm", _NAME)
     print("the container works")
     return 0
