@@ -20,6 +20,8 @@ from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.web.admin.dashboard import PAGE_NAMES
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 PAGES = ["/", *(f"/-/{name}" for name in PAGE_NAMES), "/-/pins?name=by+hand"]
 RUN_AXE = """async () => {
   const found = await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]});

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, expect
 from support.browser import NARROW, WIDE, Watched, open_page
 from support.faults import Fault
@@ -25,6 +26,8 @@ from proxy.mirror import Mirror
 from proxy.readable import size
 from proxy.sources.options import UpstreamOptions
 from proxy.web.admin.permission import AdminOptions
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 INDEX = "streams/v1/index.sjson"
 HALF_HOUR = 1800.0
@@ -41,7 +44,7 @@ def mirror(origin: Origin, keyring: Path) -> Mirror:
     return Mirror(name="maas", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def mirrors(tmp_path: Path, mirror: Mirror, keyring: Path) -> tuple[Mirror, ...]:
     """Return a mirror that works, and one whose origin is not there."""
     async with Origin(tmp_path) as gone:

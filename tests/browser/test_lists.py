@@ -15,6 +15,8 @@ from proxy.digest import Digest
 from proxy.mirror import Mirror
 from proxy.web.admin.permission import AdminOptions
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 INDEX = "streams/v1/index.sjson"
 
 
