@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
-from support.bytecode import keep_bytecode
+from support.bytecode import compile_once, keep_bytecode
 from support.examining import Doctor
 from support.keys import SigningKey
 from support.origin import Origin
@@ -42,6 +42,12 @@ _LONGEST = (
 # into waiting for what the store syncs. To have them on a disk: PYTEST_DEBUG_TEMPROOT=/var/tmp pytest.
 if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _LEAST_FREE_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Compile in one process what all would compile at the same time."""
+    compile_once(config.args)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
