@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: first.index(item.path.name) if item.path.name in first else len(first))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _no_blocking_call_in_the_event_loop() -> Iterator[None]:
     with blockbuster_ctx("proxy") as blockbuster:
         _allow_quick_calls(blockbuster)
