@@ -70,6 +70,11 @@ class Eviction:
         """Return all that eviction may choose from: blobs, and partial files that nobody goes on with."""
         return [*self._blobs.usages(), *self._reservations.idle_partials()]
 
+    def evictable_bytes(self) -> int:
+        """Return how much could be made free in all."""
+        protected = self.protected()
+        return sum(usage.size_bytes for usage in self.candidates() if usage.digest not in protected)
+
     def may_free(self, needed_bytes: int, *spared: Digest) -> bool:
         """Whether as many bytes could be made free."""
         return bool(choose_evicted(self.candidates(), self.protected() | set(spared), needed_bytes))

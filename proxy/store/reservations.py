@@ -99,6 +99,11 @@ class Reservations:
         outstanding = sum(self._outstanding(reserved, wanted).values())
         return self._missing(max(0, needed_bytes - outstanding), reserved)
 
+    def over_limit_bytes(self) -> int:
+        """Return by how much all that is here or set aside exceeds the limit; zero or less within it."""
+        limit_bytes = self.limits.limit_bytes
+        return 0 if limit_bytes is None else self._blobs.total_bytes() + self.total_bytes() - limit_bytes
+
     def settle(self, digest: Digest, size_bytes: int) -> None:
         """Turn a reservation into a blob, after it was proved and committed."""
         self._blobs.add(digest, size_bytes, self._proofs.of_now(digest))

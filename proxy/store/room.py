@@ -86,11 +86,16 @@ class Room:
         return self._store.free_bytes(), chosen, lacking
 
     def make_headroom(self, headroom_bytes: int) -> None:
-        """Evict ahead of need, so that the next blobs need not wait for it."""
+        """Evict ahead of need, so that the next blobs need not wait for it.
+
+        What is over a limit that was lowered goes as far as pins let it, also where that makes no room ahead.
+        """
         self._reservations.release_dead()
         missing = self._reservations.missing_for_all(headroom_bytes)
-        if missing > 0:
-            self._eviction.make_space(missing)
+        if missing > 0 and not self._eviction.make_space(missing):
+            surplus_bytes = min(self._reservations.over_limit_bytes(), self._eviction.evictable_bytes())
+            if surplus_bytes > 0:
+                self._eviction.make_space(surplus_bytes)
 
     @property
     def min_free_bytes(self) -> int:

@@ -90,7 +90,7 @@ class LocalReader:
             log.warning("blob.not_read digest=%s problem=%s", digest, error)
             return None
         if digest_of(data) != digest:
-            self._set_aside(digest)
+            self._try_to_set_aside(digest)
             return None
         return data
 
@@ -105,7 +105,7 @@ class LocalReader:
             log.warning("blob.not_read digest=%s problem=%s", digest, error)
             return False
         if not is_good:
-            self._set_aside(digest)
+            self._try_to_set_aside(digest)
         return is_good
 
     def shard_sizes(self, beginning: str) -> dict[str, int]:
@@ -123,6 +123,13 @@ class LocalReader:
             for entry in entries:
                 with contextlib.suppress(InvalidDigest):
                     yield parse_digest(entry.name)
+
+    def _try_to_set_aside(self, digest: Digest) -> None:
+        """Set a damaged blob aside; on a disk that can only be read it stays, and is found each time."""
+        try:
+            self._set_aside(digest)
+        except OSError as error:
+            log.warning("blob.not_set_aside digest=%s problem=%s", digest, error)
 
     def _set_aside(self, digest: Digest) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.failing_disk import in_the_way
 from support.holding import ROOT, Holding
 from support.layout import layout_of
 from support.stored import removed
@@ -216,6 +217,17 @@ def test_a_document_that_rotted_is_set_aside(store: LocalStore) -> None:
     damage(store, DIGEST, DATA[::-1])
     assert store.read(DIGEST) is None
     assert files(store) == {f"quarantine/{DIGEST}"}
+
+
+def test_what_rotted_on_a_disk_that_can_only_be_read_is_no_document_either(store: LocalStore) -> None:
+    store.put(DATA)
+    damage(store, DIGEST, DATA[::-1])
+    with in_the_way(layout_of(store).quarantine):
+        for _ in range(2):
+            assert store.read(DIGEST) is None
+            assert not store.is_intact(DIGEST)
+    assert store.put(DATA) == DIGEST
+    assert store.read(DIGEST) == DATA
 
 
 def test_what_is_damaged_twice_or_gone_already_is_no_error(store: LocalStore) -> None:

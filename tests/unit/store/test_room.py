@@ -297,6 +297,25 @@ def test_nothing_goes_in_vain(store: LocalStore, ledger: Ledger, clock: Clock) -
     assert here(store, ledger) == set(digests)
 
 
+@pytest.mark.parametrize(("limit", "left"), [(95, 3), (75, 2), (60, 2), (45, 1), (30, 1), (20, 1)])
+def test_what_a_lowered_limit_does_not_allow_goes_as_far_as_pins_let_it(
+    store: LocalStore, ledger: Ledger, clock: Clock, limit: int, left: int
+) -> None:
+    """Also where it makes no room ahead of need, for which the pinned ones would have to go too."""
+    pinned, *others = fill(store, ledger, clock, 30, 30, 30)
+    Pins(ledger).pin_all("release", [pinned])
+    room(store, ledger, limit).make_headroom(70)
+    assert here(store, ledger) == {pinned, *others[3 - left :]}
+
+
+def test_a_disk_that_others_fill_costs_no_blob_its_place_in_vain(
+    store: LocalStore, ledger: Ledger, clock: Clock
+) -> None:
+    digests = fill(store, ledger, clock, 30, 30)
+    Keeping(store, ledger, StoreLimits(limit_bytes=100, min_free_bytes=2**62)).make_headroom(5)
+    assert here(store, ledger) == set(digests)
+
+
 def test_a_blob_that_is_pinned_while_others_go_stays(
     store: LocalStore, ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
