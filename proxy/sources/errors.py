@@ -100,11 +100,25 @@ class WrongLength(WrongCopy):
     """
 
     def __init__(
-        self, origin: str, expected_bytes: int, actual_bytes: int, *, place: str = "", remarks: str = ""
+        self,
+        origin: str,
+        expected_bytes: int,
+        actual_bytes: int | None,
+        *,
+        place: str = "",
+        remarks: str = "",
     ) -> None:
-        problem = f"its copy has {actual_bytes} bytes, the list says {expected_bytes}"
+        actual = "another number of" if actual_bytes is None else actual_bytes
+        problem = f"its copy has {actual} bytes, the list says {expected_bytes}"
         super().__init__(origin, problem + remarks + redirected(place))
         self.place = place
+
+
+class PageSent(WrongLength):
+    """A page for people in place of an item: a login page, an error told as if it were none, or a refusal.
+
+    An origin that allows so many connections may answer each further one so.
+    """
 
 
 class ItemAbsent(ProxyError):
@@ -122,6 +136,14 @@ class ItemUnobtainable(ProxyError):
         super().__init__(f"{path} cannot be had now; last: {last}")
         self.path = path
         self.last = last
+
+
+class OriginBusy(ItemUnobtainable):
+    """An item for which an origin had no connection left all the time, but for other items of ours."""
+
+    def __init__(self, path: str, last: OriginError) -> None:
+        super().__init__(path, last)
+        self.args = (f"{path} cannot be had now: its origin is busy with other items; last: {last}",)
 
 
 class ItemForbidden(ItemUnobtainable):

@@ -15,9 +15,11 @@ from proxy.sources.candidates import Candidate, Candidates, Doubts, Source
 from proxy.sources.errors import (
     ItemForbidden,
     ItemUnobtainable,
+    OriginBusy,
     OriginError,
     OriginForbidden,
     OriginUnreachable,
+    PageSent,
     PartsRefused,
     WrongLength,
 )
@@ -94,6 +96,8 @@ class Pull:
         self._doubts = doubts
         self._hosts = hosts
         self._items: dict[tuple[Origin, str], OriginItem] = {}
+        self._is_turned_away = False
+        """Whether an origin that was asked last may have had connections for other items of ours alone."""
         self.parts: list[Part] = []
         self.first_byte_within_s = options.give_up_after_s
         """A pull without a single byte fails after so long."""
@@ -156,22 +160,24 @@ class Pull:
                 # Nothing is missing, but for the end of an answer; or every origin has answered for good.
                 continue
             self._check_worth_going_on()
-            if patience.last is not None and patience.failed_tries:
+            if patience.last is not None and patience.failed_tries and not self._is_turned_away:
                 await self.after_failed_round(patience.last)
             pause_s = max(patience.next_pause_s(), self._candidates.least_pause_s())
             await ahead.becomes_next(min(pause_s, self._left_silence_s))
 
     async def _in_one_round(self, ahead: Ahead) -> AsyncGenerator[Piece, None]:
         """Ask the origins in turn, until one has given all, or all up to what is fetched ahead."""
+        clock = asyncio.get_running_loop().time
+        self._is_turned_away = False
         for candidate in self._in_turn():
-            before = self._offset
+            before, asked_at = self._offset, clock()
             try:
                 transfer = self._transfer if self.kept is None else self._completion
                 async with aclosing(transfer(candidate, ahead)) as pieces:
                     async for piece in pieces:
                         yield piece
             except OriginError as error:
-                self._note(candidate, error, self._offset - before)
+                self._note(candidate, error, self._offset - before, clock() - asked_at)
             else:
                 if self._offset > before:
                     candidate.source.route.worked(candidate.origin)
@@ -196,7 +202,7 @@ class Pull:
         if is_hopeless or not self._left_silence_s:
             problem = f"no byte for {patience.silence_s:.0f} s, [upstream] give_up_after"
             last = patience.last or OriginUnreachable(self._in_turn()[0].origin.name, problem)
-            raise ItemUnobtainable(candidates.path, last)
+            raise (OriginBusy if self._is_turned_away else ItemUnobtainable)(candidates.path, last)
 
     @property
     def _is_whole(self) -> bool:
@@ -204,7 +210,8 @@ class Pull:
 
     @property
     def _longest_silence_s(self) -> float:
-        return self._options.give_up_after_s if self.parts else self.first_byte_within_s
+        is_patient = self.parts or self._is_turned_away
+        return self._options.give_up_after_s if is_patient else self.first_byte_within_s
 
     @property
     def _left_silence_s(self) -> float:
@@ -335,7 +342,7 @@ class Pull:
         self.parts.append(Part(name, start, stop, place))
         self._offset = stop
 
-    def _note(self, candidate: Candidate, error: OriginError, brought_bytes: int) -> None:
+    def _note(self, candidate: Candidate, error: OriginError, brought_bytes: int, took_s: float) -> None:
         """Log an error of an origin that has brought so much before, and have it judged."""
         log.warning("origin.failed path=%s problem=%s", candidate.source.path, error)
         has_begun = brought_bytes > 0
@@ -344,8 +351,16 @@ class Pull:
             self._hosts.note_brief(candidate.origin.name, candidate.source.path, brought_bytes, error.problem)
         if error.pause_s is not None:
             self._hosts.pause(candidate.origin.host, error.pause_s)
-        if isinstance(error, OriginForbidden) and self._hosts.is_full(candidate.origin.host):
-            # It may refuse the connection, whatever is asked for.
-            return
+        if not has_begun and self._may_refuse_connection(candidate.origin.host, error, took_s):
+            self._is_turned_away = True
+            if isinstance(error, OriginForbidden | PageSent):
+                return  # It would say so whatever is asked for.
         contradicts_itself = not has_begun and candidate.origin.name in self.contributors
         self._candidates.note(candidate, error, contradicts_itself=contradicts_itself)
+
+    def _may_refuse_connection(self, host: str, error: OriginError, took_s: float) -> bool:
+        """Whether an error after so long may be due to other connections of ours to its host."""
+        if isinstance(error, OriginForbidden):
+            return self._hosts.is_full(host)
+        is_of_the_moment = isinstance(error, OriginUnreachable | PageSent) or error.pause_s is not None
+        return is_of_the_moment and self._hosts.has_worked(host, took_s)

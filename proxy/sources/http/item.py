@@ -4,17 +4,20 @@ Owns what HTTP makes of an item: ranges and origins without them, announced leng
 encodings that nobody asked for. Knows nothing of other origins, nor of when to give up.
 """
 
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing
 from typing import Protocol
 
 from proxy.sources.document import Validators
-from proxy.sources.errors import OriginError, OriginMisbehaved, OriginUnreachable, WrongLength
+from proxy.sources.errors import OriginError, OriginMisbehaved, OriginUnreachable, PageSent, WrongLength
 from proxy.sources.freshness import Freshness
-from proxy.sources.http.part import HttpPart, Versions
+from proxy.sources.http.part import PAGE, HttpPart, Versions
 from proxy.sources.http.range_refusals import RangeRefusals
 from proxy.sources.http.reply import Reply
 from proxy.sources.origin import ItemOptions, Piece
+
+_LONGEST_PAGE_BYTES = 64 * 1024
+"""Of a page for people without an announced length, as a rule."""
 
 
 class Opener(Protocol):
@@ -95,11 +98,17 @@ class HttpItem:
             self._reply = reply
             self._check_fits(reply, asked)
             self._check_not_put_off(reply, options)
-            self._versions.note(reply)
             position = reply.start
             is_exact = position == offset and reply.length_bytes == self._size_bytes - position
             read = reply.pieces if is_exact else reply.chunks
-            async with aclosing(read(is_replaceable=options.is_replaceable, flow=options.flow)) as pieces:
+            body = read(is_replaceable=options.is_replaceable, flow=options.flow)
+            is_doubtful = reply.is_page and reply.length_bytes is None
+            if not is_doubtful:
+                self._versions.note(reply)
+            async with (
+                aclosing(body) as received,
+                aclosing(self._unless_page(received, reply, asked) if is_doubtful else received) as pieces,
+            ):
                 async for piece in pieces:
                     if not isinstance(piece, bytes):
                         yield piece
@@ -115,6 +124,23 @@ class HttpItem:
                         offset = position
                         yield fresh
             self._check_whole(reply, position, asked)
+
+    async def _unless_page(
+        self, body: AsyncIterator[Piece], reply: Reply, asked: int
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield what calls itself a page once it is longer than one: nobody is to get a page as an item."""
+        begun: bytearray | None = bytearray()
+        async for piece in body:
+            if begun is None or not isinstance(piece, bytes):
+                yield piece
+                continue
+            begun += piece
+            if len(begun) > _LONGEST_PAGE_BYTES:
+                yield bytes(begun)
+                begun = None
+        if begun is not None:
+            self._check_whole(reply, reply.start + len(begun), asked)
+            yield bytes(begun)
 
     def _check_fits(self, reply: Reply, asked: int) -> None:
         """Raise OriginMisbehaved or WrongLength when a reply's headers are not those of the item."""
@@ -147,7 +173,9 @@ class HttpItem:
     def _wrong_length(self, actual_bytes: int, reply: Reply) -> WrongLength:
         remarks = f"; it {_encoded(reply)}" if reply.codings else ""
         if reply.is_page:
-            remarks += "; it is an HTML page: does it want a login?"
+            return PageSent(
+                self._name, self._size_bytes, actual_bytes, place=reply.place, remarks=remarks + PAGE
+            )
         return WrongLength(self._name, self._size_bytes, actual_bytes, place=reply.place, remarks=remarks)
 
 

@@ -9,12 +9,14 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclo
 from typing import Protocol
 
 from proxy.sources.document import Validators
-from proxy.sources.errors import OriginGarbled, OriginMisbehaved, OriginUnreachable, PartsRefused
+from proxy.sources.errors import OriginGarbled, OriginMisbehaved, OriginUnreachable, PageSent, PartsRefused
 from proxy.sources.freshness import Freshness
 from proxy.sources.http.errors import OriginStatus
 from proxy.sources.http.reply import Reply
 from proxy.sources.http.statuses import RANGE_REFUSED
 from proxy.sources.origin import ItemOptions
+
+PAGE = "; it is an HTML page: does it want a login, or allow no further connection?"
 
 
 class PartOpener(Protocol):
@@ -121,7 +123,9 @@ class HttpPart:
             raise OriginUnreachable(self._name, f"its answer ended early, at {position} bytes")
 
     def _check(self, reply: Reply) -> None:
-        """Raise PartsRefused unless a reply is what was asked for."""
+        """Raise PageSent or PartsRefused unless a reply is what was asked for."""
+        if reply.is_page and not reply.is_part and reply.total != self._item_bytes:
+            raise PageSent(self._name, self._item_bytes, reply.total, place=reply.place, remarks=PAGE)
         if not self._versions.agrees(reply):
             raise self._refused("it has another version by now")
         if not reply.is_part:

@@ -116,7 +116,10 @@ class Ahead:
     def handed_on(self, count: int, waited_s: float) -> None:
         """Take note of bytes of the main transfer, and for how long the origin was waited for."""
         self._window.advance(self._window.position + count)
-        self._connections.main_works |= count > 0
+        main = self._connections.main
+        if count and main is not None and not self._connections.main_works:
+            self._connections.main_works = True
+            self._observations.works(main)
         passed = [one for one in self._connections.transfers if one.segment.stop <= self._window.position]
         for transfer in passed:
             self._drop(transfer)

@@ -6,6 +6,7 @@ in all. Asks nobody, and waits for nothing.
 """
 
 import logging
+import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 MOST_MEMORY_BYTES: Final = 128 * 1024 * 1024
 """Of all items of a process together."""
 _UNFIT_FOR_S = 600.0
+_LINGERS_S = 0.5
 LONGEST_PAUSE_S = 3600.0
 _ADVICE = "its items come over one connection for a while; its administrator may allow ranges"
 _TOLD_FOR_S = 600.0
@@ -79,6 +81,9 @@ class Hosts:
         self._clock = clock
         self._users: dict[str, Counter[object]] = defaultdict(Counter)
         """Which items use a host, and by how many connections."""
+        self._working: dict[str, set[object]] = defaultdict(set)
+        """The items of which something comes from a host."""
+        self._worked_until: dict[str, float] = {}
         self._allowances = Allowances(clock)
         self._paused_until: dict[str, float] = {}
         self._unfit_until: dict[str, float] = {}
@@ -100,6 +105,11 @@ class Hosts:
         users[item] -= 1
         if not users[item]:
             del users[item]
+            if item in self._working[host]:
+                self._working[host].remove(item)
+                self._worked_until[host] = self._clock()
+            if not self._working[host]:
+                del self._working[host]
         if not users:
             del self._users[host]
 
@@ -128,6 +138,18 @@ class Hosts:
     def is_full(self, host: str) -> bool:
         """Whether there are as many connections as a host allows, as far as it was seen to refuse more."""
         return self._connections(host) >= self._allowances.most(host, sys.maxsize)
+
+    def works(self, host: str, item: object) -> None:
+        """Note that bytes of an item come from a host, over a connection that is counted."""
+        self._working[host].add(item)
+
+    def has_worked(self, host: str, within_s: float) -> bool:
+        """Whether any item came from a host in the last so many seconds.
+
+        A host may count a connection for a moment after it was closed.
+        """
+        worked_until = self._worked_until.get(host, -math.inf)
+        return host in self._working or self._clock() - worked_until <= within_s + _LINGERS_S
 
     def serves_others(self, host: str, item: object) -> bool:
         """Whether other items have connections to a host."""

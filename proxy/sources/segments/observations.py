@@ -8,7 +8,7 @@ connection. Begins and ends no transfer.
 import logging
 
 from proxy.sources.candidates import Candidate
-from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, PartsRefused
+from proxy.sources.errors import OriginAbsent, OriginError, OriginForbidden, PageSent, PartsRefused
 from proxy.sources.segments.connections import Connections, Transfer
 from proxy.sources.segments.hosts import Hosts
 from proxy.sources.segments.seats import Seats
@@ -44,9 +44,15 @@ class Observations:
             transfer.is_connected = False
             self.disconnected(transfer.candidate)
 
+    def works(self, candidate: Candidate) -> None:
+        """Take note that bytes come over a connection to an origin."""
+        self._hosts.works(candidate.origin.host, self._holder)
+
     def received(self, transfer: Transfer, count: int) -> None:
         """Take note of bytes of a part: its connection works besides those that do already."""
         had_bytes = transfer.received_bytes
+        if not had_bytes:
+            self.works(transfer.candidate)
         transfer.received_bytes += count
         transfer.rate.note(count)
         if had_bytes < _NO_FAILURE_BYTES <= transfer.received_bytes:
@@ -93,4 +99,4 @@ class Observations:
 
 def _is_about_item(error: OriginError) -> bool:
     """Whether an error may say something of the item: else it may be chance."""
-    return isinstance(error, OriginAbsent | OriginForbidden)
+    return isinstance(error, OriginAbsent | OriginForbidden | PageSent)

@@ -9,7 +9,7 @@ from support.faults import Fault
 from support.origin import Origin
 from support.upstreams import Meter, asked_with
 
-from proxy.sources.errors import OriginAbsent, OriginError, OriginMisbehaved, WrongLength
+from proxy.sources.errors import OriginAbsent, OriginError, OriginMisbehaved, PageSent, WrongLength
 from proxy.sources.http.item import HttpItem
 from proxy.sources.http.origin import HttpOrigin
 from proxy.sources.http.sessions import Sessions
@@ -69,7 +69,48 @@ async def test_a_wrong_length_is_told_with_what_may_have_caused_it(
         await read(origin.item("item", len(DATA)))
     assert told.value.problem == (
         f"its copy has 100 bytes, the list says {len(DATA)}; it came encoded as gzip, "
-        "which nobody asked for; it is an HTML page: does it want a login?"
+        "which nobody asked for; it is an HTML page: does it want a login, or allow no further connection?"
+    )
+
+
+PAGE = b"<html><body>One connection at a time, please.</body></html>"
+
+
+@pytest.mark.parametrize("offset", [0, 500])
+async def test_nothing_of_a_page_is_handed_on_also_if_its_length_is_not_announced(
+    server: Origin, origin: HttpOrigin, offset: int
+) -> None:
+    """Whatever is asked for; a client would have got its beginning as that of the item."""
+    server.fault("item", Fault(body=PAGE, chunked=True))
+    item = origin.item("item", len(DATA))
+    for _ in range(2 if offset else 1):
+        with pytest.raises(OriginError) as told:
+            await anext(item.pieces(offset, ItemOptions()))
+    assert isinstance(told.value, PageSent)
+    assert told.value.problem.startswith(f"its copy has {len(PAGE)} bytes, the list says {len(DATA)}; ")
+
+
+@pytest.mark.parametrize("count", [1, 100], ids=["short", "long"])
+async def test_an_item_that_is_called_a_page_is_taken_by_its_length(
+    server: Origin, origin: HttpOrigin, count: int
+) -> None:
+    (server.root / "item").write_bytes(DATA * count)
+    server.fault("item", Fault(chunked=True, headers={"Content-Type": "text/html"}))
+    assert await read(origin.item("item", len(DATA) * count)) == DATA * count
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_a_page_in_place_of_a_part_says_nothing_of_parts(
+    server: Origin, origin: HttpOrigin, is_chunked: bool
+) -> None:
+    server.fault("item", Fault(body=PAGE, chunked=is_chunked))
+    part = origin.item("item", len(DATA)).part(10, 20, ItemOptions())
+    with pytest.raises(PageSent) as told:
+        await anext(part.chunks())
+    size = "another number of" if is_chunked else len(PAGE)
+    assert told.value.problem == (
+        f"its copy has {size} bytes, the list says {len(DATA)}; it is an HTML page: does it want a login, "
+        "or allow no further connection?"
     )
 
 

@@ -271,6 +271,8 @@ REFUSALS = (
     (3, Fault(status=403)),
     (2, Fault(status=404)),
     (1, Fault(status=410)),
+    (1, Fault(body=b"<html>One connection at a time</html>")),
+    (2, Fault(body=b"<html>Two connections at a time</html>", chunked=True)),
     (3, Fault(status=500)),
     (2, Fault(refuse=True)),
     (3, Fault(cut_after=0)),
@@ -279,7 +281,7 @@ REFUSALS = (
     (2, Fault(latency_s=60)),
 )
 """How many connections an origin allows, and what it does with more."""
-PLAIN = [refusal for _, refusal in REFUSALS if refusal.status in {403, 404, 410}]
+PLAIN = [refusal for _, refusal in REFUSALS if refusal.status in {403, 404, 410} or refusal.body]
 """What can be no chance failure."""
 
 

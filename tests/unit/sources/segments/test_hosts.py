@@ -79,6 +79,27 @@ def test_an_origin_whose_answers_end_too_early_is_told_of_once(
     assert len(caplog.messages) == 2
 
 
+def test_a_host_works_while_anything_comes_from_it_and_a_moment_longer(hosts: Hosts, clock: Clock) -> None:
+    """So long it may count a connection that was closed."""
+    hosts.connected(HOST, "a")
+    hosts.connected(HOST, "b")
+    assert not hosts.has_worked(HOST, 1000), "nothing came"
+    hosts.works(HOST, "a")
+    assert hosts.has_worked(HOST, 0)
+    assert not hosts.has_worked("another.example", 1000)
+    hosts.connected(HOST, "a")
+    hosts.disconnected(HOST, "a")
+    hosts.disconnected(HOST, "b")
+    clock.now += 10
+    assert hosts.has_worked(HOST, 0), "one of two is left"
+    hosts.disconnected(HOST, "a")
+    clock.now += 0.4
+    assert hosts.has_worked(HOST, 0)
+    clock.now += 0.2
+    assert not hosts.has_worked(HOST, 0)
+    assert hosts.has_worked(HOST, 0.2), "it did when it was asked"
+
+
 def test_the_bytes_ahead_of_all_items_are_bounded(hosts: Hosts) -> None:
     assert hosts.free_memory_bytes("a") == MOST_MEMORY_BYTES
     hosts.hold_memory("a", MOST_MEMORY_BYTES - 10)

@@ -12,6 +12,7 @@ from proxy.sources.errors import (
     OriginError,
     OriginForbidden,
     OriginUnreachable,
+    PageSent,
     PartsRefused,
 )
 from proxy.sources.segments.connections import Connections, Transfer
@@ -23,7 +24,11 @@ from proxy.sources.segments.window import Segment
 KIB = 1024
 HOST = "a.example"
 NAME = f"http://{HOST}/"
-ABOUT_ITEM = (OriginAbsent(NAME, "it has none"), OriginForbidden(NAME, "it does not give it"))
+ABOUT_ITEM = (
+    OriginAbsent(NAME, "it has none"),
+    OriginForbidden(NAME, "it does not give it"),
+    PageSent(NAME, 100, 5),
+)
 BROKEN = OriginUnreachable(NAME, "it hung up")
 
 
@@ -92,7 +97,7 @@ def test_an_origin_that_sends_the_item_and_fails_allows_no_further_connection(
     assert item.hosts.is_full(HOST)
 
 
-@pytest.mark.parametrize(("error", "seats"), [(ABOUT_ITEM[0], 1), (ABOUT_ITEM[1], 1), (BROKEN, 4)], ids=str)
+@pytest.mark.parametrize(("error", "seats"), [*((error, 1) for error in ABOUT_ITEM), (BROKEN, 4)], ids=str)
 def test_what_an_origin_says_while_it_sends_the_item_is_believed_sooner_than_a_connection_that_broke(
     item: Item, clock: Clock, error: OriginError, seats: int
 ) -> None:
