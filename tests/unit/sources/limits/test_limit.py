@@ -1,6 +1,7 @@
 """Who is served next within a process, with a purse that the test fills."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -46,6 +47,22 @@ class Sparing(Purse):
 
     def take(self, priority: Priority, waiting: int) -> Taken:
         return super().take(priority, waiting) if priority <= Priority.CLIENT else Taken(0, 3600)
+
+
+class Torn(Purse):
+    """Has nothing, and then something happens to it."""
+
+    def take(self, priority: Priority, waiting: int) -> Taken:
+        if self.asked:
+            raise ZeroDivisionError
+        return super().take(priority, waiting)
+
+
+class TornFlow(Flow):
+    """A transfer that does not come to wait, for something happens to it."""
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        raise ZeroDivisionError
 
 
 def flow(priority: Priority) -> Flow:
@@ -228,6 +245,29 @@ async def test_who_leaves_while_one_of_several_limits_lets_it_wait_gives_back_wh
     taking.cancel()
     await asyncio.wait([taking])
     assert (first.take_now(CHUNK, one), second.take_now(CHUNK, one)) == (CHUNK, 0)
+
+
+@pytest.mark.parametrize("waits_at", [1, 2], ids=["the limit of all", "a third one"])
+async def test_a_wait_that_takes_too_long_gives_back_what_each_limit_before_it_granted(waits_at: int) -> None:
+    """That of the mirror, say, while that on all that comes from upstream lets it wait."""
+    limits, one = [Limit(Purse(n < waits_at)) for n in range(3)], flow(Priority.CLIENT)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await Limits(limits).take(CHUNK, one)
+    assert [limit.take_now(CHUNK, one) for limit in limits] == [CHUNK * (n < waits_at) for n in range(3)]
+    assert not any(limit._lines for limit in limits), "nor does it wait any more"
+
+
+async def test_whatever_else_happens_while_one_waits_gives_back_what_the_others_granted() -> None:
+    first, second = Limit(Purse(1)), Limit(torn := Torn())
+    torn.asked.append((Priority.CLIENT, 1))
+    with pytest.raises(ZeroDivisionError):
+        await Limits([first, second]).take(CHUNK, one := flow(Priority.CLIENT))
+    assert first.take_now(CHUNK, one) == CHUNK
+    first, second = Limit(Purse(1)), Limit(Purse())
+    with pytest.raises(ZeroDivisionError):
+        await Limits([first, second]).take(CHUNK, TornFlow())
+    assert first.take_now(CHUNK, one) == CHUNK
 
 
 async def test_what_many_give_back_at_once_is_not_lost() -> None:

@@ -174,6 +174,35 @@ def test_who_is_given_up_while_silent_and_others_work_is_one_too_many(item: Item
     assert item.hosts.is_full(HOST)
 
 
+@pytest.mark.parametrize("error", [ABOUT_ITEM[1], BROKEN], ids=str)
+def test_of_two_that_are_refused_in_one_turn_of_the_event_loop_neither_counts_as_allowed(
+    item: Item, error: OriginError
+) -> None:
+    """The first one is judged while the other one is still counted."""
+    item.connections.main_works = True
+    item.seen.received(item.part(), 64 * KIB)
+    refused = [item.part(), item.part()]
+    for transfer in refused:
+        item.seen.failed(transfer, error)
+    for transfer in refused:
+        item.connections.transfers.remove(transfer)
+    assert item.seats_left == 2
+    assert item.hosts.is_full(HOST)
+
+
+def test_an_item_that_is_refused_in_the_turn_in_which_the_others_end_may_have_their_connections(
+    item: Item,
+) -> None:
+    item.connections.main_works = True
+    working, refused = item.part(), item.part()
+    item.seen.received(working, 64 * KIB)
+    item.seen.failed(refused, BROKEN)
+    item.seen.part_ended(working)
+    item.seen.disconnected(item.candidate)
+    assert not item.hosts.is_full(HOST)
+    assert item.hosts.share(HOST, "another item") == 2
+
+
 def test_a_connection_is_counted_until_its_part_ends_or_fails_or_is_given_up_and_no_more(item: Item) -> None:
     transfer = item.part()
     assert repr(item.hosts) == "Hosts({'a.example': 2}, 0 bytes ahead)"
