@@ -2,7 +2,7 @@
 
 The numbers in the docstrings of this folder are the contract's. Points 8, 20 and 22 fill files of their own:
 `test_stray_chunks.py`, `test_tls.py` and `test_as_http_proxy.py`. Where a point has more sides than a
-client sees, `test_streaming.py`, `test_upstream_faults.py` and `test_revalidation.py` look at the rest.
+client sees, `test_streaming.py`, `upstream_faults/` and `test_revalidation.py` look at the rest.
 """
 
 import asyncio

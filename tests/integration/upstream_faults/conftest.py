@@ -1,0 +1,23 @@
+"""An item of three MiB, and a second origin of the same tree."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from support.origin import Origin
+from support.tree import SignedTree, TreeItem
+from support.upstream_faults import PRODUCT, SIZE
+
+
+@pytest.fixture
+def item(tree: SignedTree) -> TreeItem:
+    """Return a published item of three MiB."""
+    item = tree.add_item(PRODUCT, "20250718", "squashfs", size=SIZE)
+    tree.publish()
+    return item
+
+
+@pytest.fixture
+async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
+    """Return a second origin of the same tree."""
+    async with Origin(tree.root) as origin:
+        yield origin
