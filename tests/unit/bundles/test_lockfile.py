@@ -65,7 +65,7 @@ def doctored(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 
 def packed(data: bytes) -> list[str]:
-    return [base64.b64encode(zlib.compress(data)).decode()]
+    return [base64.b64encode(zlib.compress(data, 1)).decode()]
 
 
 BOMB = packed(bytes(50_000_000))
