@@ -6,6 +6,7 @@ runs. Whatever goes wrong with a part costs that part: it is fetched by another 
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
@@ -28,6 +29,8 @@ from proxy.sources.segments.window import Chunk, Segment, Sender, Window
 
 WINDOW_BYTES = 64 * 1024 * 1024
 _TICK_S = 0.03
+_REST_S = 0.1
+"""An origin whose part broke off is asked for no other one before that: each may bring little."""
 _MOST_ABANDONED = 8
 """So many connections in a row that trickle or are silent: it is the origin that has become slow."""
 
@@ -69,6 +72,8 @@ class Ahead:
         self._slowness = SlownessCheck()
         self._climb: Climb | None = None
         self._tasks = PartTasks()
+        self._broke_at: dict[Candidate, float] = {}
+        """When a part of each origin broke off last."""
         self._abandoned = 0
         """How many transfers in a row only trickled, or brought nothing."""
         self._seats = Seats(hosts, self, lambda: asking.able() if may_widen() else ())
@@ -248,7 +253,10 @@ class Ahead:
 
         What a slow origin would only bring later may still be worth asking a faster one for.
         """
+        now = self._clock()
         for candidate in self._connections.lacking(wanted):
+            if now < self._broke_at.get(candidate, -math.inf) + _REST_S:
+                continue
             if (segment := self._next_segment(candidate)) is not None:
                 self._start(candidate, segment)
                 return True
@@ -304,6 +312,7 @@ class Ahead:
                     if is_taken_over or count < len(data) or segment.stop <= self._window.position:
                         break
         except OriginError as error:
+            self._broke_at[candidate] = self._clock()
             self._observations.failed(transfer, error)
 
     def _ended(self, transfer: Transfer) -> None:

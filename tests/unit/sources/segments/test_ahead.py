@@ -396,6 +396,20 @@ async def test_a_main_transfer_that_is_silent_is_taken_over(tmp_path: Path) -> N
         )
 
 
+async def test_who_ends_each_part_early_is_not_asked_as_fast_as_it_can(one: Several) -> None:
+    """What each brings is enough not to be held against it."""
+    one.fault(Fault(rate_bytes_s=8 * RATE, close_after=70_000))
+    one.fault(Fault(rate_bytes_s=RATE / 2), times=1)
+    asked_at: list[float] = []
+    reading = asyncio.create_task(one.comes_right())
+    while not reading.done():
+        await asyncio.wait([reading], timeout=0.05)
+        asked_at += [monotonic()] * (one.counts[0] - len(asked_at))
+    assert await reading
+    in_a_second = [sum(at <= other < at + 1 for other in asked_at) for at in asked_at]
+    assert 3 < max(in_a_second) <= 70
+
+
 async def test_parts_that_are_never_answered_are_given_up_in_time(one: Several) -> None:
     """Each is replaced after a while; that is no reason to begin to count anew."""
     one.fault(Fault(latency_s=1000))
