@@ -24,6 +24,12 @@ def main_process() -> int:
     return int(state("MainPID"))
 
 
+def restart() -> None:
+    """Restart the service, though it was started often: systemd refuses the sixth start in ten seconds."""
+    run("systemctl", "reset-failed", SERVICE)
+    run("systemctl", "restart", SERVICE)
+
+
 def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
     """Return when something holds; end everything if that takes too long."""
     until = time.monotonic() + _PATIENCE_S

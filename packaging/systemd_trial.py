@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
-from running_service import SERVICE, ask, expect_no_errors, main_process, state, wait_until
+from running_service import SERVICE, ask, expect_no_errors, main_process, restart, state, wait_until
 from signed_tree import IMAGE, ITEM, Origin, export_keyring, make_tree, mirror, origin
 from trial import CONFIGURATION, KEYRING, TREE, apt, expect, installed, run, step, version
 
@@ -85,11 +85,11 @@ def restart_while_downloading(serving: Origin) -> None:
     step("restart while a client downloads: it gets all")
     with ThreadPoolExecutor() as threads:
         reply = held_download(serving, threads)
-        restart = threads.submit(run, "systemctl", "restart", SERVICE)
+        restarted = threads.submit(restart)
         wait_until(lambda: state("ActiveState") == "deactivating", "the service does not stop")
         serving.goes_on.set()
         expect(reply.result() == _WHOLE, "the download was cut")
-        restart.result()
+        restarted.result()
     expect(ask(f"/m/{ITEM}") == _WHOLE, "the image is not served")
 
 
@@ -126,10 +126,10 @@ def be_started_by_the_port() -> None:
     expect(ask("/-/health")[0] == HTTPStatus.OK, "nobody answers")
     step("the port is systemd's: a restart refuses nobody")
     with asking() as replies:
-        run("systemctl", "restart", SERVICE)
+        restart()
     expect(set(replies) == {HTTPStatus.OK}, replies)
     run("systemctl", "disable", "--now", _SOCKET)
-    run("systemctl", "restart", SERVICE)
+    restart()
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def show_operators_pages_on_a_socket() -> None:
     expect(ask("/-/stats", _ADMIN_PATH)[0] == HTTPStatus.OK, "the pages are not on the socket")
     expect(ask("/-/stats")[0] == HTTPStatus.NOT_FOUND, "the pages are on the port too")
     run("systemctl", "disable", "--now", _ADMIN_SOCKET)
-    run("systemctl", "restart", SERVICE)
+    restart()
     expect(ask("/-/stats")[0] == HTTPStatus.OK, "the pages are not on the port again")
 
 
@@ -171,13 +171,13 @@ def listen_on_a_low_port() -> None:
     _DROP_IN.parent.mkdir()
     shutil.copy(_LOW_PORTS, _DROP_IN)
     run("systemctl", "daemon-reload")
-    run("systemctl", "restart", SERVICE)
+    restart()
     expect(ask(f"/m/{ITEM}", port=80) == _WHOLE, "the image is not served on port 80")
     expect(ask(f"/m/{ITEM}") == _WHOLE, "the image is not served on port 8080")
     shutil.rmtree(_DROP_IN.parent)
     CONFIGURATION.write_text(before)
     run("systemctl", "daemon-reload")
-    run("systemctl", "restart", SERVICE)
+    restart()
 
 
 def sync(serving: Origin) -> None:
