@@ -13,6 +13,7 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 from proxy.system.mapped_files import map_file
@@ -23,6 +24,8 @@ _ROW = struct.Struct("=Q32sc127s2dQ")
 """Turn, SHA-256, role, name, when first and last, how often."""
 _TURN = struct.Struct("=Q")
 _LONGEST_NAME = 127
+_LARGEST_WORD = (1 << 64) - 1
+_LARGEST_COUNT = 1 << 62
 _FROM, _BY = b"f", b"b"
 
 _Key = tuple[bytes, bytes, bytes]
@@ -47,7 +50,7 @@ class FileTable:
         self._clock = clock
         self._memory = map_file(slot / _FILE, _ROWS * _ROW.size)
         numbered = enumerate(_ROW.iter_unpack(self._memory[:]))
-        rows = [(place, row) for place, row in numbered if row[2] != b"\0"]
+        rows = [(place, row) for place, row in numbered if _says_something(*row[2:])]
         rows.sort(key=lambda one: one[1][5])
         self._places: OrderedDict[_Key, int] = OrderedDict(
             ((row[1], row[2], row[3].rstrip(b"\0")), place) for place, row in rows
@@ -60,11 +63,11 @@ class FileTable:
         for origin in origins:
             self._note(digest, _FROM, origin)
 
-    def asked(self, digest: str, client: str) -> None:
+    def asked(self, digest: str, client: str, times: int = 1) -> None:
         """Note that a client asked for a file."""
-        self._note(digest, _BY, client)
+        self._note(digest, _BY, client, times)
 
-    def _note(self, digest: str, role: bytes, name: str) -> None:
+    def _note(self, digest: str, role: bytes, name: str, times: int = 1) -> None:
         now = self._clock()
         raw = name.encode(errors="replace")[:_LONGEST_NAME].decode(errors="ignore").encode()
         key = (bytes.fromhex(digest), role, raw)
@@ -77,8 +80,8 @@ class FileTable:
             self._places[key] = place
             turn, first, count = _TURN.unpack_from(memory, place * _ROW.size)[0], now, 0
         _TURN.pack_into(memory, place * _ROW.size, turn | 1)
-        _ROW.pack_into(memory, place * _ROW.size, turn | 1, *key, first, now, count + 1)
-        _TURN.pack_into(memory, place * _ROW.size, (turn | 1) + 1)
+        _ROW.pack_into(memory, place * _ROW.size, turn | 1, *key, first, now, count + times)
+        _TURN.pack_into(memory, place * _ROW.size, ((turn | 1) + 1) & _LARGEST_WORD)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -95,7 +98,7 @@ class FileTableWithoutClients(FileTable):
             self._memory[place * _ROW.size : (place + 1) * _ROW.size] = bytes(_ROW.size)
             self._free.append(place)
 
-    def asked(self, digest: str, client: str) -> None:
+    def asked(self, digest: str, client: str, times: int = 1) -> None:
         """Note nothing."""
 
 
@@ -119,6 +122,11 @@ def _rows(file: Path) -> Iterator[tuple[bytes, bytes, bytes, float, int]]:
     with contextlib.suppress(OSError):
         data = file.read_bytes()
         whole = memoryview(data)[: len(data) // _ROW.size * _ROW.size]
-        for turn, raw, role, name, _, last, count in _ROW.iter_unpack(whole):
-            if not turn & 1 and role != b"\0":
+        for turn, raw, role, name, first, last, count in _ROW.iter_unpack(whole):
+            if not turn & 1 and _says_something(role, name, first, last, count):
                 yield raw, role, name, last, count
+
+
+def _says_something(role: bytes, _: bytes, first: float, last: float, count: int) -> bool:
+    """Whether a row is somebody's, and not damaged."""
+    return role in {_FROM, _BY} and isfinite(first) and isfinite(last) and count <= _LARGEST_COUNT

@@ -10,6 +10,7 @@ processes in a pipe (PIPE_BUF). Of a longer one the middle is left out.
 
 import json
 import logging
+import math
 import re
 import time
 from typing import Any
@@ -20,9 +21,12 @@ SHORTENED = "[...]"
 """Stands for what was left out."""
 
 _FIELD = re.compile(r"(\w+)=%[-.\d]*[sdrf]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of what follows: a field could look like another."""
 _MILLI = 1000
 _MILLISECONDS = tuple(f".{number:03d}Z" for number in range(_MILLI))
+_BELOW = "  "
+"""Before each further line of an event: the lines of events alone begin at the left."""
 _MOST_BYTES_A_CHARACTER = 6
 """Of half a surrogate pair, which is written as `\\udcff`."""
 
@@ -59,8 +63,9 @@ class HumanForm(logging.Formatter):
         return self.quoted(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of an event, and its traceback on further lines."""
-        return "\n".join(map(_shortened, super().format(record).split("\n")))
+        """Return the line of an event, and its traceback on further lines, which look like no event."""
+        line, *below = super().format(record).split("\n")
+        return "\n".join(map(_shortened, [line, *(_BELOW + self.quoted(one) for one in below)]))
 
 
 class JsonForm(logging.Formatter):
@@ -80,7 +85,7 @@ class JsonForm(logging.Formatter):
 
     def quoted(self, text: str) -> str:
         """Return a value as it stands between quotation marks."""
-        return json.dumps(text)[1:-1]
+        return json.dumps(_sayable(text))[1:-1]
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON."""
@@ -96,8 +101,9 @@ class JsonForm(logging.Formatter):
             line["event"] = record.getMessage()
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        text = json.dumps(line, default=str)
-        return text if len(text) <= LONGEST_LINE_BYTES else _shortened_object(line)
+        told = {name: _sayable(value) for name, value in line.items()}
+        text = json.dumps(told)
+        return text if len(text) <= LONGEST_LINE_BYTES else _shortened_object(told)
 
     def _stamp(self, second: int, milliseconds: int) -> str:
         known, text = self._second
@@ -118,10 +124,17 @@ def _shortened(line: str) -> str:
     return f"{data[:half].decode(errors='ignore')}{SHORTENED}{data[-half:].decode(errors='ignore')}"
 
 
-def _shortened_object(line: dict[str, Any]) -> str:
+def _sayable(value: Any) -> Any:
+    """Return a value as any reader of JSON takes it (RFC 7493): what is no number that it knows is text."""
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    text = str(value)
+    return text if text.isascii() else encoded(text).decode()
+
+
+def _shortened_object(told: dict[str, Any]) -> str:
     """Return an object as JSON that is short enough, without the middles of its longest values."""
     longest = LONGEST_LINE_BYTES
-    told = json.loads(json.dumps(line, default=str))
     while len(text := json.dumps(told)) > LONGEST_LINE_BYTES:
         longest = longest * 3 // 4
         told = {name: _without_middle(value, longest) for name, value in told.items()}
@@ -129,12 +142,13 @@ def _shortened_object(line: dict[str, Any]) -> str:
 
 
 def _without_middle(value: Any, longest: int) -> Any:
-    """Return a value whose JSON has at most so many characters; numbers are short enough."""
-    if not isinstance(value, str) or len(json.dumps(value)) <= longest:
+    """Return a value whose JSON has at most so many characters."""
+    written = json.dumps(value)
+    if len(written) <= longest:
         return value
-    half = longest // 2
+    whole, half = value if isinstance(value, str) else written, longest // 2
     while half:
-        text = value[:half] + SHORTENED + value[-half:]
+        text = whole[:half] + SHORTENED + whole[-half:]
         if len(json.dumps(text)) <= longest:
             return text
         half = half * 3 // 4  # A character may take up to 12 characters of JSON.

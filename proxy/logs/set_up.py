@@ -8,12 +8,14 @@ from proxy.logs.destination import standard_error
 from proxy.logs.forms import HumanForm, JsonForm
 from proxy.logs.handler import LineHandler
 from proxy.logs.priorities import WithPriorities
+from proxy.logs.strays import take_strays
 
 
 def log_of_service(level: str, form: str) -> LineHandler:
     """Send all events to standard error without waiting for it; `form` is "human" or "json"."""
     handler = LineHandler(_form(form), standard_error(os.environ))
     _send_to(handler, level)
+    take_strays()
     return handler
 
 

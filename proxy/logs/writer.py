@@ -22,6 +22,8 @@ ROOM_BYTES = 1024 * 1024
 ROOM_FOR_TROUBLE_BYTES = ROOM_BYTES + 128 * 1024
 """For warnings and errors, so that no flood of requests leaves them without room."""
 
+THREAD_NAME = "log"
+
 _GATHERED_WITHIN_S = 0.02
 _TRIED_AGAIN_AFTER_S = 0.25
 """When the disk is full, or whoever read has gone."""
@@ -112,7 +114,7 @@ class LineWriter:
         self._is_awake = True
         self._news.set()
         if self._thread is None:
-            thread = threading.Thread(target=self._run, name="log", daemon=True)
+            thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             try:
                 thread.start()
                 self._thread = thread
@@ -151,9 +153,11 @@ class LineWriter:
         with self._lock:
             if self._untold:
                 self._tell_of_dropped()
-            self._data, self._written = encoded("".join(self._lines)), 0
-            self._lines = []
-            self._waiting_bytes = 0
+            taken = tuple(self._lines)
+            self._data, self._written = encoded("".join(taken)), 0
+            # The collector may have made something log meanwhile.
+            del self._lines[: len(taken)]
+            self._waiting_bytes = sum(map(len, self._lines))
             return bool(self._data)
 
     def _may_end(self) -> bool:

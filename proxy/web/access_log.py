@@ -8,7 +8,7 @@ from aiohttp.abc import AbstractAccessLogger
 from proxy.counting.client_table import Visit
 from proxy.counting.counters import Counters
 from proxy.web.blob_response import BlobResponse
-from proxy.web.log_line import Ended, RequestLog, new_request_id
+from proxy.web.log_line import LOCAL, Ended, RequestLog, new_request_id, shown_path
 from proxy.web.status import cut_for, fate_of
 
 MIRROR = web.ResponseKey("mirror", str)
@@ -24,10 +24,6 @@ COUNTERS = web.AppKey("counters", Counters)
 
 _REQUEST_ID = web.RequestKey("request_id", str)
 _GIVEN_ID = re.compile(r"[\w.:-]{1,64}")
-_CREDENTIALS = re.compile(r"^([A-Za-z][\w+.-]*://)[^/?#]*@")
-"""What an absolute target may have before its host."""
-_LOCAL = "local"
-"""Who asks over a socket that has no addresses."""
 
 
 def request_id(request: web.BaseRequest) -> str:
@@ -40,14 +36,9 @@ def request_id(request: web.BaseRequest) -> str:
     return known
 
 
-def shown_path(raw_path: str) -> str:
-    """Return a request target without credentials."""
-    return _CREDENTIALS.sub(r"\1", raw_path)
-
-
 def client_name(request: web.BaseRequest) -> str:
     """Return the address of who asks, or what stands for it."""
-    return request.remote or _LOCAL
+    return request.remote or LOCAL
 
 
 def visit_of(request: web.BaseRequest, mirror: str) -> Visit:
@@ -88,7 +79,7 @@ class AccessLog(AbstractAccessLogger):
                 counters.files.asked(response[DIGEST], client_name(request))
         self._requests.write(
             Ended(
-                client=request.remote,
+                client=None if request.remote is None else client_name(request),
                 method=request.method,
                 path=shown_path(request.raw_path),
                 status=response.status,

@@ -32,7 +32,7 @@ from proxy.web.admin.api import Api, answer, asker_of
 from proxy.web.admin.dashboard import PAGE_NAMES, Dashboard
 from proxy.web.admin.permission import AdminOptions, AdminPermission
 from proxy.web.client_options import ClientOptions
-from proxy.web.log_line import RequestLog
+from proxy.web.log_line import RequestLog, shown_path
 from proxy.web.mirror_handler import PLACE, MirrorHandler, come_through, local_address
 from proxy.web.mounts import Mounts
 from proxy.web.pages import Pages, Welcome
@@ -47,6 +47,8 @@ _DRAIN_POLL_S = 0.05
 _SHORTEST_DRAIN_S = 0.01
 """aiohttp takes 0 for no limit."""
 _TLS_HANDSHAKE_TIMEOUT_S = 15.0
+_LAST_LINES_WITHIN_S = 1.0
+"""How long the end waits for requests that it cut to be noted: in the log, and in the counters."""
 _LINGERING_S = 2.0
 """How long the body of a request that was answered already may take, before the connection is closed."""
 _TCP_FAMILIES = {AF_INET, AF_INET6}
@@ -123,7 +125,7 @@ def _create(
         except (ProxyError, OSError) as error:
             if isinstance(error, ConnectionError):
                 raise
-            log.warning("page.failed path=%s problem=%s", request.path, error)
+            log.warning("page.failed path=%s problem=%s", shown_path(request.raw_path), error)
             told = {"ready": False, "reasons": [str(error)]}
             problem = told if request.path == "/-/ready" else {"problem": str(error)}
             return answer(HTTPStatus.SERVICE_UNAVAILABLE, problem)
@@ -301,5 +303,8 @@ class Listening:
         self.refuse()
         for arrival in self._arriving:
             arrival.cancel()
+        handling = [one.handling for one in self._accepted if one.handling is not None]
         await self._runner.cleanup()
+        if handling:
+            await asyncio.wait(handling, timeout=_LAST_LINES_WITHIN_S)
         self._replies.close()

@@ -5,6 +5,7 @@ is the digest, and a body that cannot be completed ends short: the connection is
 cut, so that no client can take the beginning for the whole.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -13,6 +14,9 @@ from aiohttp.abc import AbstractStreamWriter
 
 from proxy.errors import ProxyError
 from proxy.fills.bodies import Body, Opened
+from proxy.store.files import StoreFault
+from proxy.web.cuts import ProxyEnded
+from proxy.web.log_line import shown_path
 from proxy.web.negotiate import Answer
 from proxy.web.wire.client_presence import UndisturbedSink, presence_of
 from proxy.web.wire.sinks import SocketSink, TlsSink
@@ -59,12 +63,24 @@ class BlobResponse(web.StreamResponse):
             with presence.needed():
                 answer, patient = self._answer, UndisturbedSink(sink, presence)
                 await self._opened.body.send_to(patient, answer.start, answer.stop)
+        except ConnectionError:
+            raise
         except ProxyError as error:
-            log.warning("reply.cut path=%s sent=%d problem=%s", request.path, sink.sent_bytes, error)
-            self.problem = error
+            self._cut(request, sink.sent_bytes, error)
             raise ConnectionResetError(str(error)) from error
+        except OSError as error:
+            self._cut(request, sink.sent_bytes, StoreFault.of("what is sent cannot be read", error))
+            raise ConnectionResetError(str(error)) from error
+        except asyncio.CancelledError:
+            self._cut(request, sink.sent_bytes, ProxyEnded())
+            raise
         finally:
             # Some hang up with the last byte, before we have looked that it went.
             self.sent_bytes = sink.sent_bytes
             self.is_complete = sink.sent_bytes == self._answer.stop - self._answer.start
             sink.close()
+
+    def _cut(self, request: web.BaseRequest, sent_bytes: int, problem: ProxyError) -> None:
+        path = shown_path(request.raw_path)
+        log.warning("reply.cut path=%s sent=%d problem=%s", path, sent_bytes, problem)
+        self.problem = problem

@@ -15,9 +15,9 @@ from proxy.recordings.recorder import Recorder
 from proxy.service.delivery import Delivery
 from proxy.service.target import Target
 from proxy.web.access.gate import Gate
-from proxy.web.access_log import COUNTERS, OUTCOME, shown_path, visit_of
+from proxy.web.access_log import COUNTERS, OUTCOME, visit_of
 from proxy.web.blob_response import BlobResponse
-from proxy.web.log_line import Ended
+from proxy.web.log_line import Ended, shown_path
 from proxy.web.negotiate import Answer
 from proxy.web.recorded import recorded_request
 from proxy.web.wire.connection import Connection
@@ -51,6 +51,7 @@ def cache_reply(
             has_body=isinstance(response, BlobResponse),
             tally=request.app[COUNTERS].mirror(target.mirror.name),
             clients=request.app[COUNTERS].clients,
+            files=request.app[COUNTERS].files,
             visit=visit_of(request, target.mirror.name),
             is_current=_currency(delivery, gate, target),
             is_for_all=not target.is_document and not gate.asks_networks(target.mirror),

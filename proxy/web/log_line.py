@@ -6,6 +6,7 @@ Knows nothing of how the request was answered.
 import itertools
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,12 +14,16 @@ from typing import NamedTuple
 from proxy.logs.forms import LONGEST_LINE_BYTES, encoded
 from proxy.logs.handler import LineHandler
 
+LOCAL = "local"
+"""Who asks over a socket that has no addresses."""
 _EVENT = (
     "request client=%s method=%s path=%s status=%d outcome=%s bytes=%d seconds=%.3f digest=%s"
     " aborted=%s id=%s"
 )
 _MOST_CLIENTS = 4096
 """Whose addresses are kept as they stand in a line."""
+_CREDENTIALS = re.compile(r"^([A-Za-z][\w+.-]*://)?[^/?#]*@")
+"""What a target may have before its host."""
 _numbers = itertools.count(1)
 
 
@@ -45,6 +50,11 @@ class Ended(NamedTuple):
 
 _MARKED = Ended("(client)", "", "", 0, "", 10**80, 0.0, "", is_aborted=False, request_id="(id)")
 """Stands where a ready line has room for what is new each time."""
+
+
+def shown_path(raw_path: str) -> str:
+    """Return a request target as lines show it: as it was sent, so in one word, but without credentials."""
+    return _CREDENTIALS.sub(r"\1", raw_path)
 
 
 def write_line(logger: logging.Logger, ended: Ended) -> None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import NoReturn
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -35,11 +34,12 @@ from proxy.web.access_log import (
     OUTCOME,
     client_name,
     request_id,
-    shown_path,
 )
 from proxy.web.admin.views.visit import base_of
 from proxy.web.blob_response import BlobResponse
 from proxy.web.cache_reply import cache_reply
+from proxy.web.cuts import ConnectionCut, ProxyEnded
+from proxy.web.log_line import shown_path
 from proxy.web.mounts import Place
 from proxy.web.nearest_mounts import nearest
 from proxy.web.negotiate import negotiate
@@ -93,22 +93,15 @@ class MirrorHandler:
             return _refuse(
                 HTTPStatus.FORBIDDEN, f"this proxy serves only its configured mirrors, not {shown!r:.200}"
             )
-        mirror, address = place.mirror, request.remote or ""
+        mirror = place.mirror
         if mirror is None:
             there = "no configured mirror has this path of that server"
             return _refuse(HTTPStatus.NOT_FOUND, self._nothing_here(request) if place.is_ours else there)
         try:
             with presence_of(request).needed():
+                address = request.remote or ""
                 await self._gate.pass_through(mirror, address, _authorization(request))
-                chain = CHAIN.get()
-                if chain:
-                    self._loops.check(chain, mirror.name)
-                if chain and self._loops.is_circle(chain, mirror.name):
-                    target = await self._held(mirror, place.url_path, address)
-                elif chain and self._delivery.has_nothing(mirror):
-                    target = await self._resolve_unless_circular(mirror, place.url_path, address)
-                else:
-                    target = await self._delivery.resolve(mirror, place.url_path, address)
+                target = await self._resolve(mirror, place.url_path, address)
                 self._note_found(request, target)
                 response = await self._reply(request, target)
             response[DIGEST] = target.item.digest
@@ -116,9 +109,11 @@ class MirrorHandler:
             response = _translate(request, error)
             self._note_absent(request, mirror, place.url_path, response.status)
         except ClientLeft:
-            response = _ConnectionCut()
+            response = ConnectionCut()
             response[OUTCOME] = Outcome.MISS.value
             response[HAS_LEFT] = True
+        except asyncio.CancelledError:
+            response = _translate(request, ProxyEnded())
         if CHAIN.get():
             response.headers[REPLY_FIELD] = self._loops.reply_field(mirror.name)
         response[MIRROR] = mirror.name
@@ -140,6 +135,17 @@ class MirrorHandler:
     def _note_absent(self, request: web.Request, mirror: Mirror, url_path: str, status: int) -> None:
         if self._recorder.is_on and status == HTTPStatus.NOT_FOUND:
             self._recorder.note(absent_request(mirror, url_path), client_name(request))
+
+    async def _resolve(self, mirror: Mirror, url_path: str, address: str) -> Target:
+        """Return what a path names. Raises LoopDetected where whoever asks would have to be asked."""
+        chain = CHAIN.get()
+        if chain:
+            self._loops.check(chain, mirror.name)
+        if chain and self._loops.is_circle(chain, mirror.name):
+            return await self._held(mirror, url_path, address)
+        if chain and self._delivery.has_nothing(mirror):
+            return await self._resolve_unless_circular(mirror, url_path, address)
+        return await self._delivery.resolve(mirror, url_path, address)
 
     async def _resolve_unless_circular(self, mirror: Mirror, url_path: str, address: str) -> Target:
         """Return what a path names, once there is something to tell; meanwhile ask who asks whom.
@@ -216,16 +222,6 @@ class _Bodiless(web.StreamResponse):
         return writer
 
 
-class _ConnectionCut(web.StreamResponse):
-    """No reply: the connection ends before a status line. An error from a handler would be sent as 500."""
-
-    def __init__(self) -> None:
-        super().__init__(status=0)
-
-    async def prepare(self, request: web.BaseRequest) -> NoReturn:  # noqa: ARG002
-        raise ConnectionResetError("cut on purpose")
-
-
 def come_through(request: web.Request) -> None:
     """Note the proxies that a request came through, for all that is done for it."""
     chain = chain_of(request.headers.getall(REQUEST_FIELD, ()))
@@ -248,17 +244,17 @@ def _target_headers(target: Target, *, is_open: bool) -> dict[str, str]:
 
 
 def _translate(request: web.Request, error: ProxyError) -> web.StreamResponse:
-    fate = fate_of(error)
+    fate, path = fate_of(error), shown_path(request.raw_path)
     response: web.StreamResponse
     if isinstance(error, LoopDetected):
-        log.warning("loop.detected client=%s path=%s problem=%s", request.remote, request.path, error)
+        log.warning("loop.detected client=%s path=%s problem=%s", request.remote, path, error)
     if fate.outcome == "denied":
         # Many clients send credentials only when they are asked for them.
         level = logging.INFO if type(error) is PasswordNeeded else logging.WARNING
-        log.log(level, "access.denied client=%s path=%s problem=%s", request.remote, request.path, error)
+        log.log(level, "access.denied client=%s path=%s problem=%s", request.remote, path, error)
     if fate.status is None:
-        log.warning("reply.cut path=%s sent=%d problem=%s", request.path, 0, error)
-        response = _ConnectionCut()
+        log.warning("reply.cut path=%s sent=%d problem=%s", path, 0, error)
+        response = ConnectionCut()
         response[CUT] = cut_for(error)
     else:
         response = _refuse(fate.status, str(error), **{"X-Request-Id": request_id(request)})

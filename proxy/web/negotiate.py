@@ -4,12 +4,16 @@ Everything here is known before a byte of the body is: the digest is the entity
 tag, the size comes from the signed list (RFC 9110 sections 13 and 14).
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
 from proxy.simplestreams.model import Item
 from proxy.web.ranges import Unsatisfiable, parse_range
+
+_ENTITY_TAG = re.compile(r'"[^"]*"')
+"""Without the W/ of a weak one. It may have commas and stars in it."""
 
 
 class Answer(NamedTuple):
@@ -50,5 +54,4 @@ def negotiate(item: Item, request_headers: Mapping[str, str], method: str = "GET
 
 def _names(if_none_match: str, tag: str) -> bool:
     """Whether an If-None-Match list names `tag`; comparison is weak (RFC 9110 section 13.1.2)."""
-    candidates = (one.strip().removeprefix("W/") for one in if_none_match.split(","))
-    return any(candidate in {tag, "*"} for candidate in candidates)
+    return if_none_match.strip() == "*" or tag in _ENTITY_TAG.findall(if_none_match)

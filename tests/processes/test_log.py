@@ -17,9 +17,11 @@ import aiohttp
 import pytest
 from support.origin import Origin
 from support.running import MOUNT
-from support.serving import write_config
+from support.serving import run_service, write_config
 from support.tree import SignedTree, TreeItem
+from support.wire import Wire, request
 
+from proxy.counting.totals import read_totals
 from proxy.mirror import Mirror
 
 PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
@@ -106,6 +108,34 @@ async def test_every_request_has_its_line_when_the_service_has_ended(
     assert len({line.rpartition(b"id=")[2] for line in requests_in(lines)}) == 500
     assert all(map(EVENT.match, lines))
     assert sum(b"worker.stopped" in line for line in lines) == 1
+
+
+async def test_every_request_that_the_end_cuts_has_its_line(
+    tmp_path: Path, mirror: Mirror, tree: SignedTree, origin: Origin
+) -> None:
+    """One reply stands in its middle, for its client reads no more; another has not begun."""
+    half = tree.add_item(PRODUCT, "20250718", "squashfs", size=32 * 1024 * 1024)
+    held = tree.add_item(PRODUCT, "20250718", "boot-initrd")
+    tree.publish()
+    gate = origin.gate(held.path)
+    config = write_config(tmp_path, mirror, settings='[clients]\ndrain_timeout = "100ms"\n')
+    async with run_service(config) as service:
+        await ask(service.base, half.path, 1)
+        async with Wire.to(service.base) as reading, Wire.to(service.base) as waiting:
+            await reading.send(request(MOUNT + half.path))
+            await reading.reader.readexactly(1024)
+            await waiting.send(request(MOUNT + held.path))
+            await gate.waiting(1)
+            assert await asyncio.to_thread(service.stop) == 0
+    lines = service.log().splitlines()
+    [read] = [line for line in lines if " request " in line and f"{half.path} " in line][1:]
+    [unread] = [line for line in lines if " request " in line and f"{held.path} " in line]
+    assert re.search(r" status=200 outcome=error bytes=[1-9]\d* .* aborted=no ", read)
+    assert re.search(r" status=0 outcome=error bytes=0 .* aborted=no ", unread)
+    assert len([line for line in lines if " reply.cut " in line and "drain_timeout" in line]) == 2
+    totals = await asyncio.to_thread(read_totals, tmp_path / "data" / "stats")
+    assert totals.mirrors["test"].total()["requests error"] == 2
+    assert totals.cuts.total()["other"] == 2
 
 
 async def test_clients_never_wait_for_a_log_that_nobody_reads(

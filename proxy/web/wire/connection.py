@@ -190,9 +190,15 @@ class Connection(RequestHandler):
         if self._waiter is not None and not self._waiter.done() and has_nothing:
             self.force_close()
 
-    async def _handle_request(self, *request: Any) -> tuple[web.StreamResponse, bool]:
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a reply, and note it, also one that fails in its middle, or that the end of the proxy cuts."""
         try:
-            return await super()._handle_request(*request)
+            return await super().finish_response(request, resp, start_time)
+        except BaseException:
+            self.log_access(request, resp, start_time)
+            raise
         finally:
             if self._is_retired:
                 self.close()
@@ -206,6 +212,11 @@ class Connection(RequestHandler):
     def cache_reply(self, head: bytes, reply: CachedReply) -> None:
         """Keep the reply that was just sent."""
         self._replies.add(head, reply)
+
+    @property
+    def handling(self) -> asyncio.Task[None] | None:
+        """What answers the requests, one after the other; None when it has ended."""
+        return self._task_handler
 
     @property
     def is_idle(self) -> bool:

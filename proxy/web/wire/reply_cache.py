@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.counting.client_table import ClientTable, Visit
+from proxy.counting.file_table import FileTable
 from proxy.counting.subjects import MirrorTally
 from proxy.recordings.asked import Request
 from proxy.recordings.recorder import Recorder
-from proxy.web.log_line import Ended, RequestLog
+from proxy.web.log_line import LOCAL, Ended, RequestLog
 from proxy.web.wire.prepared import PreparedReply, RangeReplies, shared_head
 
 _RENEWED_EVERY_S = 1.0
@@ -41,6 +42,7 @@ class CachedReply:
     has_body: bool
     tally: MirrorTally
     clients: ClientTable
+    files: FileTable
     visit: Visit
     """What is told of a client that gets it, but for its address."""
     is_current: Callable[[str], bool]
@@ -118,7 +120,8 @@ class ReplyCache:
         return reply
 
     def sent(self, reply: CachedReply, client: str, body_bytes: int) -> None:
-        """Note that a reply has gone out."""
+        """Note that a reply has gone out; who asked over a local socket has no address."""
+        client = client or LOCAL
         if not reply.times:
             self._uncounted.append(reply)
             reply.client = client
@@ -211,6 +214,7 @@ def _count(reply: CachedReply) -> None:
         reply.tally.ended_often(ended.outcome, reply.sent_bytes, reply.times, has_body=reply.has_body)
         visit = reply.visit._replace(client=reply.client)
         reply.clients.ended(visit, ended.outcome, reply.sent_bytes, reply.times)
+        reply.files.asked(ended.digest, reply.client, reply.times)
         reply.on_used()
         if reply.recorder.is_on:
             reply.recorder.note(reply.request, reply.client)

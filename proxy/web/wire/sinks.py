@@ -9,6 +9,7 @@ disk.
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ _SAMPLED_EVERY_BYTES = 1024 * 1024
 _STAYS_FOR_S = 0.1
 """What was found in memory is taken to be there still, for so long."""
 _TLS_CHUNK_BYTES = 256 * 1024
+_CUT_OFF = {errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH}
+"""What the kernel says of a connection that it has given up."""
 _disk_readers = ThreadPoolExecutor(16, "send")
 """Wait for the disk while they send, and do nothing else: when it hangs, so do they, but nobody besides."""
 
@@ -263,8 +266,10 @@ async def _writable(socket_fd: int) -> None:
 def _send(socket_fd: int, fd: int, offset: int, length: int) -> int:
     try:
         sent = os.sendfile(socket_fd, fd, offset, length)
-    except TimeoutError as error:
-        raise ConnectionResetError("the client takes nothing any more") from error
+    except OSError as error:
+        if error.errno in _CUT_OFF:
+            raise ConnectionResetError("the client takes nothing any more") from error
+        raise
     if sent == 0:
         raise ConnectionResetError("the file ended before its promised size")
     return sent

@@ -1,14 +1,18 @@
 """Replies that are ready are counted and logged like others."""
 
 import asyncio
+import socket
+from pathlib import Path
 
 import pytest
 from support.ready_replies import LEARNING, Slow, warm
-from support.running import MOUNT, RunningProxy
+from support.running import MOUNT, RunningProxy, make_config, run_proxy
 from support.tree import TreeItem
 from support.wire import Wire, request
 
 from proxy.counting.client_table import Client, read_clients
+from proxy.counting.file_table import read_stories
+from proxy.mirror import Mirror
 
 
 async def test_every_ready_reply_is_counted(proxy: RunningProxy, wire: Wire, item: TreeItem) -> None:
@@ -53,6 +57,50 @@ async def test_every_ready_reply_is_its_clients_own(proxy: RunningProxy, wire: W
     assert counted["127.0.0.2"].requests == {"hit": 20}
     assert counted["127.0.0.2"].hit_bytes == 20 * item.size
     assert counted["127.0.0.1"].path == MOUNT + item.path
+
+
+async def test_it_is_known_who_asked_for_a_file_by_ready_replies(
+    proxy: RunningProxy, wire: Wire, item: TreeItem
+) -> None:
+    head = request(MOUNT + item.path)
+    await warm(wire, head)
+    for _ in range(50):
+        await wire.send(head)
+        await wire.reply()
+
+    await asyncio.sleep(0.1)  # Counts are gathered for a moment.
+    stories = await asyncio.to_thread(read_stories, proxy.config.data_dir / "stats", [item.digest])
+    told = stories[item.digest]
+    assert (list(told.clients), told.requests) == (["127.0.0.1"], 1 + LEARNING + 50)
+
+
+async def test_ready_replies_over_a_local_socket_are_counted(
+    tmp_path: Path,
+    mirror: Mirror,
+    item: TreeItem,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody there has an address, however they are answered."""
+    caplog.set_level("INFO", "proxy.access")
+    monkeypatch.chdir(tmp_path)  # The path of a local socket must be short.
+    listener = socket.create_server("proxy.sock", family=socket.AF_UNIX)
+    async with run_proxy(make_config(tmp_path / "data", mirror), listener=listener) as proxy:
+        wire = Wire(*await asyncio.open_unix_connection("proxy.sock"))
+        head = request(MOUNT + item.path)
+        await warm(wire, head)
+        await proxy.fills_ended()
+        slow = Slow(proxy)
+        for _ in range(20):
+            await wire.send(head)
+            await wire.reply()
+        wire.writer.close()
+        await wire.writer.wait_closed()
+    assert slow.times < 20
+    [client] = await asyncio.to_thread(read_clients, tmp_path / "data" / "stats", proxy.clock())
+    assert (client.address, client.total) == ("local", LEARNING + 20)
+    lines = [record.getMessage() for record in caplog.records if " method=GET " in record.getMessage()]
+    assert len([line for line in lines if line.startswith("request client=local ")]) == LEARNING + 20
 
 
 async def test_parts_are_counted_by_their_own_size(proxy: RunningProxy, wire: Wire, large: TreeItem) -> None:

@@ -62,6 +62,23 @@ def test_what_is_no_such_file_or_half_of_one_tells_nothing(tmp_path: Path) -> No
     assert read_stories(tmp_path, [A]) == {}
 
 
+@pytest.mark.parametrize(
+    ("offset", "damage"),
+    [(168, b"\0\0\0\0\0\0\xf0\x7f"), (176, b"\0\0\0\0\0\0\xf8\x7f"), (184, b"\xff" * 8), (0, b"\xff" * 8)],
+)
+def test_a_damaged_row_is_passed_over_and_used_again(tmp_path: Path, offset: int, damage: bytes) -> None:
+    """An infinite moment, one that is no number, and words that have no room for one more."""
+    first = table(tmp_path, 0, 10.0)
+    first.asked(A, "10.0.0.1")
+    first.close()
+    with (tmp_path / "0" / "files.1").open("r+b") as file:
+        file.seek(offset)
+        file.write(damage)
+    assert read_stories(tmp_path, [A]) == {}
+    table(tmp_path, 0, 20.0).asked(A, "10.0.0.1")
+    assert read_stories(tmp_path, [A])[A].clients == {"10.0.0.1": 20.0}
+
+
 def test_clients_that_are_not_to_be_remembered_are_forgotten(tmp_path: Path) -> None:
     visit = Visit("10.0.0.1", "maas", "MAAS", "/x")
     before = Counters(tmp_path, lambda: 10.0)

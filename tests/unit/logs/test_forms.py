@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.holding import ROOT
 
 from proxy.digest import InvalidDigest
-from proxy.logs.forms import HumanForm, JsonForm
+from proxy.logs.forms import LONGEST_LINE_BYTES, SHORTENED, HumanForm, JsonForm
 from proxy.web.log_line import Ended, write_line
 
 
@@ -32,7 +33,7 @@ def as_json(template: object, *args: object, **more: Any) -> dict[str, object]:
     """Return the fields of an event, without time and level."""
     line = JsonForm().format(record(template, *args, **more))
     assert "\n" not in line
-    fields: dict[str, object] = json.loads(line)
+    fields: dict[str, object] = msgspec.json.decode(line)  # It is strict, as most readers are.
     assert fields.pop("time") == "2023-11-14T22:13:20.250Z"
     assert fields.pop("level") == "info"
     return fields
@@ -65,8 +66,13 @@ def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             (InvalidDigest("x"),),
             {"event": "reply.cut", "problem": "not a SHA-256 in hexadecimal: 'x'"},
         ),
-        # whatever a client sends
-        ("request path=%s", ('"\n\x1b[31m\udcff',), {"event": "request", "path": '"\n\x1b[31m\udcff'}),
+        # whatever a client sends; half a surrogate pair is no text to most readers of JSON
+        ("request path=%s", ('"\n\x1b[31m\udcff',), {"event": "request", "path": '"\n\x1b[31m\\udcff'}),
+        ("\ud83d words of a library", (), {"event": r"\ud83d words of a library"}),
+        # JSON has no number for these
+        ("rule.ran seconds=%.1f", (float("nan"),), {"event": "rule.ran", "seconds": "nan"}),
+        ("rule.ran seconds=%.1f", (-float("inf"),), {"event": "rule.ran", "seconds": "-inf"}),
+        ("rule.ran names=%s", (["a", float("nan")],), {"event": "rule.ran", "names": "['a', nan]"}),
         # values that look like fields are none
         ("request path=%s", ("a b=%s c=%d",), {"event": "request", "path": "a b=%s c=%d"}),
     ],
@@ -106,6 +112,15 @@ def test_a_second_has_1000_milliseconds(msecs: float, written: str) -> None:
     assert json.loads(JsonForm().format(found))["time"] == f"2023-11-14T22:13:20.{written}Z"
 
 
+@pytest.mark.parametrize("value", [["word"] * 2000, {"name": "value" * 1000}, 10**4100, "\udcff" * 2000])
+def test_an_object_is_short_whatever_its_values_are(value: object) -> None:
+    found = record("rule.ran names=%s items=%d", value, 7)
+    line = JsonForm().format(found)
+    assert len(line) <= LONGEST_LINE_BYTES
+    told = msgspec.json.decode(line)
+    assert (told["items"], SHORTENED in told["names"]) == (7, True)
+
+
 def test_a_traceback_is_a_field_too() -> None:
     try:
         raise ValueError("broken")  # noqa: TRY301
@@ -143,6 +158,7 @@ def test_times_are_right_however_the_clock_is_set(form: type[HumanForm | JsonFor
         ("2023 INFO\r\nforged", r"2023 INFO\r\nforged"),
         ("\x1b[2J\x00\x7f\x9b", r"\x1b[2J\x00\x7f\x9b"),
         ("\N{LINE SEPARATOR}", r"\u2028"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}\N{LEFT-TO-RIGHT ISOLATE}", r"\u202e\u2066"),
         ("hülle \N{SNOWMAN} 'quoted' \\", "hülle \N{SNOWMAN} 'quoted' \\"),
     ],
 )
@@ -159,7 +175,17 @@ def test_people_get_a_traceback_below_its_event() -> None:
         text = HumanForm().format(record("blob.fill_crashed digest=%s", "ab", exc_info=sys.exc_info()))
     first, second, *_, last = text.splitlines()
     assert first.endswith("blob.fill_crashed digest=ab")
-    assert (second, last) == ("Traceback (most recent call last):", "ValueError: broken")
+    assert (second, last) == ("  Traceback (most recent call last):", "  ValueError: broken")
+
+
+def test_nobody_can_forge_a_line_by_what_made_something_fail() -> None:
+    """An error may say what a stranger has sent."""
+    forged = HumanForm().format(record("worker.ready"))
+    error = ValueError(f"broken\x1b[2J\n{forged}")
+    text = HumanForm().format(record("connection.failed client=%s", "::1", exc_info=(None, error, None)))
+    event, *below = text.split("\n")
+    assert event.endswith(" connection.failed client=::1")
+    assert below == [r"  ValueError: broken\x1b[2J", f"  {forged}"]
 
 
 # The whole program

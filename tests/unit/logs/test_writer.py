@@ -258,6 +258,21 @@ def test_whoever_counts_dropped_lines_may_log_itself(pipe: Pipe) -> None:
     pipe.writer.count_dropped_by(None)
 
 
+def test_whatever_is_logged_while_lines_are_taken_is_written_too(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the collector may, at any moment, in the thread itself."""
+
+    def encode(text: str) -> bytes:
+        if "first" in text:
+            pipe.writer.put("second\n")
+        return text.encode()
+
+    monkeypatch.setattr("proxy.logs.writer.encoded", encode)
+    pipe.writer.put("first\n")
+    assert pipe.read_lines(lambda lines: len(lines) == 2) == ["first", "second"]
+
+
 def test_what_is_no_open_file_stops_nobody() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)

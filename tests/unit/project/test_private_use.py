@@ -115,9 +115,9 @@ USES: dict[str, tuple[Use, ...]] = {
         Use(SERVER, "handle_error", "self, request, status, exc, message", "overridden: our words"),
         Use(
             SERVER,
-            "_handle_request",
-            "self, request, start_time, request_handler",
-            "overridden: a retired connection ends with its reply",
+            "finish_response",
+            "self, request, resp, start_time",
+            "overridden: what is cut is noted; a retired connection ends with its reply",
         ),
         Use(SERVER, "_process_keepalive", "self", "overridden: counts half requests"),
         Use(SERVER, "close", "self", "ends after the reply under way"),

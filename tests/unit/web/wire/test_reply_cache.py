@@ -44,6 +44,7 @@ def hot(content: WholeReply | RangeReplies) -> CachedReply:
         has_body=True,
         tally=None,  # type: ignore[arg-type]
         clients=None,  # type: ignore[arg-type]
+        files=None,  # type: ignore[arg-type]
         visit=Visit("", "", "", ""),
         is_current=lambda _: True,
         is_for_all=False,
