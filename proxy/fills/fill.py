@@ -42,6 +42,8 @@ REACH_CHECKED_EVERY_S = 1.0
 _LINGER_S = 0.5
 """So long a transfer without clients waits for its first byte: a client that has lost patience asks again
 at once, and another process may be following it."""
+_MUCH_TO_HASH_BYTES = 4 * 1024 * 1024
+"""To hash a beginning that long again would keep others from their short visits to the disk."""
 
 
 class Fill:
@@ -186,7 +188,9 @@ class Fill:
         Who is cancelled meanwhile lets go of it all the same: nobody else could lead until this process ends.
         """
         item, store, threads = self.item, self._storage.store, self._storage.threads
-        acquiring = threads.begin_disk(store.acquire, item.digest, item.size_bytes)
+        is_long = store.stored_bytes(item.digest, item.size_bytes) >= _MUCH_TO_HASH_BYTES
+        begin = threads.begin_resume if is_long else threads.begin_disk
+        acquiring = begin(store.acquire, item.digest, item.size_bytes)
         try:
             return await outcome(acquiring)
         except asyncio.CancelledError:

@@ -1,6 +1,7 @@
 """Where blocking work goes, so that the event loop never waits for it.
 
-Six kinds of work, six pools: short visits to the disk that a client waits for; receiving,
+Seven kinds of work, seven pools: short visits to the disk that a client waits for; hashing again
+what is here of an interrupted transfer, which takes as long as the disk takes to give it; receiving,
 hashing and writing much of what arrives, which keeps a CPU busy for as long as it lasts, and
 gives it up to whatever has only little to do, such as the event loop of any worker;
 syncs of what has arrived, which no client waits for and which take as long as the disk
@@ -38,6 +39,7 @@ class Threads:
     def __init__(self, sharing: int = 1) -> None:
         """Open the pools of one of so many processes that share the CPUs."""
         self._disk = ThreadPoolExecutor(8, "disk")
+        self._resume = ThreadPoolExecutor(8, "resume", initializer=_be_nicer)
         self._draw = ThreadPoolExecutor(_draws_at_once(sharing), "draw", initializer=_be_nicer)
         self._sync = ThreadPoolExecutor(8, "sync")
         self._signs = ThreadPoolExecutor(1, "signs")
@@ -53,6 +55,10 @@ class Threads:
     def begin_disk(self, function: Callable[[*_Args], _Result], *args: *_Args) -> Future[_Result]:
         """Run such work while whoever wants it does something else; see `outcome` and `when_done`."""
         return self._disk.submit(function, *args)
+
+    def begin_resume(self, function: Callable[[*_Args], _Result], *args: *_Args) -> Future[_Result]:
+        """Run work that reads all that is here of something large, before more of it can come."""
+        return self._resume.submit(function, *args)
 
     def begin_draw(self, function: Callable[[*_Args], _Result], *args: *_Args) -> Future[_Result]:
         """Run work that keeps a CPU busy with what arrives: as many at a time, in all workers, as CPUs."""
@@ -90,8 +96,8 @@ class Threads:
         """Finish what runs, start nothing more; then do what was to be done last."""
         closing = ThreadPoolExecutor(1, "close")
         loop = asyncio.get_running_loop()
-        pools = (self._signs, self._disk, self._draw, self._sync, self._slow, self._removal, self._ledger)
-        for pool in pools:
+        of_the_disk = (self._signs, self._disk, self._resume, self._draw, self._sync)
+        for pool in (*of_the_disk, self._slow, self._removal, self._ledger):
             await loop.run_in_executor(closing, partial(pool.shutdown, wait=True, cancel_futures=True))
         while self._last:
             await loop.run_in_executor(closing, self._last.pop())

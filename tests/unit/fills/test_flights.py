@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import re
 import threading
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from support.running import Clock
 from support.transfers import Process, Received, listed, run_process
 from support.tree import SignedTree, TreeItem
 
-from proxy.digest import Digest, digest_of
+from proxy.digest import Digest, Verifier, digest_of
 from proxy.fills.bodies import Outcome
 from proxy.fills.demand import Demand
 from proxy.fills.errors import BadItem, OutOfReach
@@ -22,10 +23,12 @@ from proxy.fills.feed import FeedOptions
 from proxy.fills.fill import Fill
 from proxy.fills.pace import Background
 from proxy.fills.state import State
+from proxy.simplestreams.model import Item
 from proxy.sources.candidates import Source
 from proxy.sources.errors import ItemAbsent
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
+from proxy.store.local import incoming
 from proxy.store.local.incoming import LocalIncoming
 
 MIB = 1024 * 1024
@@ -353,6 +356,39 @@ async def test_a_fill_that_is_stopped_while_it_locks_its_file_lets_go_of_it(
     another = await process.threads.disk(process.store.acquire, item.digest, item.size_bytes)
     assert another is not None
     await process.threads.disk(another.close)
+
+
+async def test_nobody_waits_while_the_beginnings_of_others_are_hashed_again(
+    process: Process, listing: TreeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart, on a disk that takes its time to give them."""
+    is_free, hashed = threading.Event(), asyncio.Semaphore(0)
+    loop, hash_again = asyncio.get_running_loop(), incoming._hash_again
+
+    def hash_slowly(fd: int, verifier: Verifier) -> None:
+        if os.fstat(fd).st_size:
+            loop.call_soon_threadsafe(hashed.release)
+            is_free.wait()
+        hash_again(fd, verifier)
+
+    monkeypatch.setattr(incoming, "_hash_again", hash_slowly)
+    begun = [Item(f"begun{n}", digest_of(b"%d" % n), 6 * MIB) for n in range(7)]
+    for one in begun:
+        with process.folders.partial(one.digest).open("wb") as file:
+            file.truncate(5 * MIB)
+    opening = [asyncio.create_task(process.open(one, f"192.0.2.{n}")) for n, one in enumerate(begun, 2)]
+    busy = asyncio.create_task(process.threads.disk(is_free.wait))
+    try:
+        async with asyncio.timeout(20):
+            for _ in begun:
+                await hashed.acquire()
+            assert await process.read(listed(listing)) == listing.read()
+    finally:
+        is_free.set()
+    await busy
+    for opened in await asyncio.gather(*opening):
+        await opened.body.close()
+    await process.flights.ended()
 
 
 async def test_what_was_found_bad_or_absent_is_not_asked_for_again(
