@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prometheus_client.core import Metric
 
+from proxy.config.config import Config
 from proxy.config.load import load_config
 from proxy.reporting.metrics import families
 from proxy.runtime import open_observer, open_runtime
@@ -26,11 +27,11 @@ class Described:
 def metrics() -> list[Described]:
     """Return all metrics in the order in which they are scraped."""
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_of_new_cache(Path(folder)))
+        config = load_config(None, {}, overrides={"data_dir": Path(folder), "offline": True})
+        return asyncio.run(_of_new_cache(config))
 
 
-async def _of_new_cache(folder: Path) -> list[Described]:
-    config = load_config(None, {}, overrides={"data_dir": folder, "offline": True})
+async def _of_new_cache(config: Config) -> list[Described]:
     async with open_runtime(config) as cache:
         observer = await open_observer(config, cache, time.time)
         return [_described(family) for family in families(await observer.snapshot())]
