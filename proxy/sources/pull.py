@@ -199,10 +199,15 @@ class Pull:
         if patience.last is not None and candidates.all_refuse():
             raise ItemForbidden(candidates.path, patience.last, candidates.remark)
         is_hopeless = self._is_tied and patience.poor_tries >= _TRIES_FROM_ONE
-        if is_hopeless or not self._left_silence_s:
-            problem = f"no byte for {patience.silence_s:.0f} s, [upstream] give_up_after"
-            last = patience.last or OriginUnreachable(self._in_turn()[0].origin.name, problem)
-            raise (OriginBusy if self._is_turned_away else ItemUnobtainable)(candidates.path, last)
+        # Who has just sent something is asked once more, however long that took.
+        is_over = patience.failed_tries and not self._left_silence_s
+        if is_hopeless or is_over:
+            raise self._given_up()
+
+    def _given_up(self) -> ItemUnobtainable:
+        problem = f"no byte for {self._patience.silence_s:.0f} s, [upstream] give_up_after"
+        last = self._patience.last or OriginUnreachable(self._in_turn()[0].origin.name, problem)
+        return (OriginBusy if self._is_turned_away else ItemUnobtainable)(self._candidates.path, last)
 
     @property
     def _is_whole(self) -> bool:
@@ -315,6 +320,7 @@ class Pull:
                 await news.wait()
         except TimeoutError:
             self._check_worth_going_on()
+            raise self._given_up() from None
 
     def options(self, candidate: Candidate) -> ItemOptions:
         """Return how an item is asked for at an origin."""

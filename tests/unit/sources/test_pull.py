@@ -252,12 +252,14 @@ async def test_origins_that_fail_for_long_are_given_up() -> None:
 
 @pytest.mark.parametrize("is_readable", [False, True])
 async def test_the_silence_before_an_origin_fails_counts_too(is_readable: bool) -> None:
-    """A second origin has its turn all the same."""
+    """But who has sent something is asked once more, and a second origin has its turn."""
     silent: list[Step] = [50, 0.6, gone]
-    a = Scripted("a", silent, is_readable=is_readable)
+    a = Scripted("a", silent, [gone], is_readable=is_readable)
     with pytest.raises(ItemUnobtainable):
         await drained(pull_of(a))
-    assert len(a.asked) == 1
+    assert len(a.asked) == 2
+    a = Scripted("a", silent, is_readable=is_readable)
+    assert await drained(pull_of(a)) == DATA
     a, b = Scripted("a", silent, is_readable=is_readable), Scripted("b")
     assert await drained(pull_of(a, b)) == DATA
     assert [offset for offset, _ in b.asked] == [50]

@@ -413,7 +413,7 @@ async def test_who_ends_each_part_early_is_not_asked_as_fast_as_it_can(one: Seve
 async def test_parts_that_are_never_answered_are_given_up_in_time(one: Several) -> None:
     """Each is replaced after a while; that is no reason to begin to count anew."""
     one.fault(Fault(latency_s=1000))
-    one.fault(Fault(rate_bytes_s=RATE / 2), times=4)
+    one.fault(Fault(rate_bytes_s=RATE / 4), times=3)
     with pytest.raises(ItemUnobtainable, match=r"no byte for 5 s, \[upstream\] give_up_after"):
         await one.read()
     assert OPTIONS.give_up_after_s <= monotonic() - one.last_byte_at < OPTIONS.give_up_after_s + 3
