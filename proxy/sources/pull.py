@@ -160,7 +160,7 @@ class Pull:
                 # Nothing is missing, but for the end of an answer; or every origin has answered for good.
                 continue
             self._check_worth_going_on()
-            if patience.last is not None and patience.failed_tries and not self._is_turned_away:
+            if patience.last is not None and patience.failed_tries:
                 await self.after_failed_round(patience.last)
             pause_s = max(patience.next_pause_s(), self._candidates.least_pause_s())
             await ahead.becomes_next(min(pause_s, self._left_silence_s))
@@ -215,8 +215,7 @@ class Pull:
 
     @property
     def _longest_silence_s(self) -> float:
-        is_patient = self.parts or self._is_turned_away
-        return self._options.give_up_after_s if is_patient else self.first_byte_within_s
+        return self._options.give_up_after_s if self.parts else self.first_byte_within_s
 
     @property
     def _left_silence_s(self) -> float:

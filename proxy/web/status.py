@@ -15,14 +15,7 @@ from proxy.fills.bodies import SentDiffers
 from proxy.fills.errors import BadItem, OutOfReach, TransferDiscarded
 from proxy.fills.places import TooManyTransfers
 from proxy.service.target import DocumentLost, ListBroken, ListRefused, NothingKnown, NotListed, OfflineMiss
-from proxy.sources.errors import (
-    ItemAbsent,
-    ItemForbidden,
-    ItemUnobtainable,
-    OriginBusy,
-    OriginError,
-    WrongCopy,
-)
+from proxy.sources.errors import ItemAbsent, ItemForbidden, ItemUnobtainable, OriginError, WrongCopy
 from proxy.sources.loops import LoopDetected
 from proxy.store.files import StoreFault
 from proxy.store.ledger import LedgerUnavailable
@@ -57,7 +50,6 @@ _FATES: dict[type[ProxyError], Fate] = {
     NoGeneration: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     FlavourUnknown: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     TooManyTransfers: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
-    OriginBusy: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     StoreFault: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     LedgerUnavailable: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
     DocumentLost: Fate(HTTPStatus.SERVICE_UNAVAILABLE, "error"),
