@@ -339,9 +339,12 @@ async def test_who_brings_hardly_anything_each_time_is_asked_less_and_less_and_t
     """Pauses double, as after a failure that brought nothing."""
     brief: list[Step] = [1, gone]
     a = Scripted("a", *[brief] * 100)
+    options = UpstreamOptions(give_up_after_s=60)  # Less would cut the pauses short.
+    source = Source(Route([a], Clock()), "item")
+    pull = Pull([source], 100, 0, options, Random(1), Doubts(), Hosts(4, monotonic))
     with caplog.at_level(logging.WARNING), pytest.raises(TimeoutError):
         async with asyncio.timeout(2.5):
-            await drained(pull_of(a))
+            await drained(pull)
     assert 4 <= len(a.asked) <= 6
     (told,) = [one for one in caplog.messages if one.startswith("origin.brief_answers")]
     assert told.startswith("origin.brief_answers origin=a path=item bytes=1 problem=it is gone advice=")
