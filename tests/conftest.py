@@ -105,6 +105,13 @@ async def origin(tree: SignedTree) -> AsyncIterator[Origin]:
 
 
 @pytest.fixture
+async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
+    """Return a second origin of the same tree."""
+    async with Origin(tree.root) as origin:
+        yield origin
+
+
+@pytest.fixture
 def mirror(origin: Origin, keyring: Path) -> Mirror:
     """Return a mirror of `origin`."""
     return Mirror(name="test", mount=MOUNT, origins=(origin.url,), keyring=str(keyring))

@@ -138,14 +138,6 @@ class ItemUnobtainable(ProxyError):
         self.last = last
 
 
-class OriginBusy(ItemUnobtainable):
-    """An item for which an origin had no connection left all the time, but for other items of ours."""
-
-    def __init__(self, path: str, last: OriginError) -> None:
-        super().__init__(path, last)
-        self.args = (f"{path} cannot be had now: its origin is busy with other items; last: {last}",)
-
-
 class ItemForbidden(ItemUnobtainable):
     """An item that every origin that may have it refuses to give."""
 

@@ -15,7 +15,6 @@ from proxy.sources.candidates import Candidate, Candidates, Doubts, Source
 from proxy.sources.errors import (
     ItemForbidden,
     ItemUnobtainable,
-    OriginBusy,
     OriginError,
     OriginForbidden,
     OriginUnreachable,
@@ -96,8 +95,6 @@ class Pull:
         self._doubts = doubts
         self._hosts = hosts
         self._items: dict[tuple[Origin, str], OriginItem] = {}
-        self._is_turned_away = False
-        """Whether an origin that was asked last may have had connections for other items of ours alone."""
         self.parts: list[Part] = []
         self.first_byte_within_s = options.give_up_after_s
         """A pull without a single byte fails after so long."""
@@ -168,7 +165,6 @@ class Pull:
     async def _in_one_round(self, ahead: Ahead) -> AsyncGenerator[Piece, None]:
         """Ask the origins in turn, until one has given all, or all up to what is fetched ahead."""
         clock = asyncio.get_running_loop().time
-        self._is_turned_away = False
         for candidate in self._in_turn():
             before, asked_at = self._offset, clock()
             try:
@@ -207,7 +203,7 @@ class Pull:
     def _given_up(self) -> ItemUnobtainable:
         problem = f"no byte for {self._patience.silence_s:.0f} s, [upstream] give_up_after"
         last = self._patience.last or OriginUnreachable(self._in_turn()[0].origin.name, problem)
-        return (OriginBusy if self._is_turned_away else ItemUnobtainable)(self._candidates.path, last)
+        return ItemUnobtainable(self._candidates.path, last)
 
     @property
     def _is_whole(self) -> bool:
@@ -357,15 +353,12 @@ class Pull:
         if error.pause_s is not None:
             self._hosts.pause(candidate.origin.host, error.pause_s)
         if not has_begun and self._may_refuse_connection(candidate.origin.host, error, took_s):
-            self._is_turned_away = True
-            if isinstance(error, OriginForbidden | PageSent):
-                return  # It would say so whatever is asked for.
+            return  # It would say so whatever is asked for.
         contradicts_itself = not has_begun and candidate.origin.name in self.contributors
         self._candidates.note(candidate, error, contradicts_itself=contradicts_itself)
 
     def _may_refuse_connection(self, host: str, error: OriginError, took_s: float) -> bool:
-        """Whether an error after so long may be due to other connections of ours to its host."""
+        """Whether what seems to be about the item, said after so long, may be about one connection more."""
         if isinstance(error, OriginForbidden):
             return self._hosts.is_full(host)
-        is_of_the_moment = isinstance(error, OriginUnreachable | PageSent) or error.pause_s is not None
-        return is_of_the_moment and self._hosts.has_worked(host, took_s)
+        return isinstance(error, PageSent) and self._hosts.has_worked(host, took_s)

@@ -46,12 +46,6 @@ def item(tree: SignedTree) -> TreeItem:
 
 
 @pytest.fixture
-async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
-    async with Origin(tree.root) as origin:
-        yield origin
-
-
-@pytest.fixture
 async def two(tmp_path: Path, mirror: Mirror, origin: Origin, spare: Origin) -> AsyncIterator[RunningProxy]:
     both = replace(mirror, origins=(origin.url, spare.url))
     async with run_proxy(make_config(tmp_path / "data", both, upstream=OPTIONS)) as proxy:

@@ -28,13 +28,6 @@ def item(tree: SignedTree) -> TreeItem:
 
 
 @pytest.fixture
-async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
-    """Return a second origin of the same tree."""
-    async with Origin(tree.root) as origin:
-        yield origin
-
-
-@pytest.fixture
 async def two(tmp_path: Path, mirror: Mirror, origin: Origin, spare: Origin) -> AsyncIterator[RunningProxy]:
     """Return a proxy with two origins and much patience."""
     both = replace(mirror, origins=(origin.url, spare.url))

@@ -34,13 +34,6 @@ def item(tree: SignedTree) -> TreeItem:
 
 
 @pytest.fixture
-async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
-    """Return a second origin of the same tree."""
-    async with Origin(tree.root) as origin:
-        yield origin
-
-
-@pytest.fixture
 async def one(tmp_path: Path, mirror: Mirror, clock: Clock) -> AsyncIterator[RunningProxy]:
     """Return a proxy with one origin, and little patience."""
     async with run_proxy(make_config(tmp_path / "data", mirror, upstream=IMPATIENT), clock) as proxy:

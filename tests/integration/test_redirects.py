@@ -2,30 +2,29 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.exchange import Reply, read
+from support.exchange import read
 from support.faults import Fault
 from support.origin import Origin
-from support.running import RunningProxy, make_config, run_proxy
 from support.stored import removed
 from support.tree import SignedTree, TreeItem
+from support.upstream_faults import (
+    IMPATIENT,
+    INDEX,
+    MIB,
+    PERSISTENT,
+    PRODUCT,
+    impatient_proxy,
+    is_cut,
+    is_right,
+    kept,
+)
 
 from proxy.digest import Digest
 from proxy.mirror import Mirror
-from proxy.sources.options import UpstreamOptions
-
-MIB = 1024 * 1024
-INDEX = "streams/v1/index.sjson"
-PRODUCT = "com.ubuntu.maas:stable:v3:boot:24.04:amd64:ga-24.04"
-
-IMPATIENT = UpstreamOptions(connect_timeout_s=2, stall_timeout_s=0.5, give_up_after_s=0.05)
-"""Two tries, or one that stalls."""
-PERSISTENT = replace(IMPATIENT, give_up_after_s=5)
 
 
 @pytest.fixture
@@ -34,37 +33,6 @@ def item(tree: SignedTree) -> TreeItem:
     item = tree.add_item(PRODUCT, "20250718", "squashfs", size=3 * MIB)
     tree.publish()
     return item
-
-
-@pytest.fixture
-async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
-    """Return a second origin of the same tree."""
-    async with Origin(tree.root) as origin:
-        yield origin
-
-
-@asynccontextmanager
-async def impatient_proxy(
-    tmp_path: Path, mirror: Mirror, options: UpstreamOptions = IMPATIENT
-) -> AsyncIterator[RunningProxy]:
-    """Run a proxy that soon gives up on an origin, unless told otherwise."""
-    async with run_proxy(make_config(tmp_path / "data", mirror, upstream=options)) as proxy:
-        yield proxy
-
-
-def is_right(reply: Reply, item: TreeItem) -> bool:
-    return reply.status == 200 and reply.is_complete and reply.body == item.read()
-
-
-def is_cut(reply: Reply) -> bool:
-    """Whether the connection ended early: before a status, or in the middle of the body."""
-    return reply.status in {0, 200} and not reply.is_complete
-
-
-async def kept(proxy: RunningProxy, item: TreeItem) -> bool:
-    """Whether the store holds the item once no fill is running."""
-    await proxy.fills_ended()
-    return proxy.store.has(Digest(item.digest))
 
 
 def assert_resumed(origin: Origin, item: TreeItem) -> None:

@@ -1,9 +1,6 @@
 """An item of three MiB, and a second origin of the same tree."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-from support.origin import Origin
 from support.tree import SignedTree, TreeItem
 from support.upstream_faults import PRODUCT, SIZE
 
@@ -14,10 +11,3 @@ def item(tree: SignedTree) -> TreeItem:
     item = tree.add_item(PRODUCT, "20250718", "squashfs", size=SIZE)
     tree.publish()
     return item
-
-
-@pytest.fixture
-async def spare(tree: SignedTree) -> AsyncIterator[Origin]:
-    """Return a second origin of the same tree."""
-    async with Origin(tree.root) as origin:
-        yield origin
