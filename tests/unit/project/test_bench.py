@@ -336,6 +336,23 @@ def test_the_pages_figures_are_those_of_the_results() -> None:
     assert figures_page.written_into(page, table) == page
 
 
+def test_the_results_name_the_python_that_ran_and_the_pace_of_the_machine() -> None:
+    program = "import json, machine; print(json.dumps(machine.describe()))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=BENCH
+    )
+    told = json.loads(done.stdout)
+    version = re.escape(".".join(map(str, sys.version_info[:3])))
+    assert re.fullmatch(
+        rf"{version}, (python3\S* of \S.*|no package's, configured with(out)? --enable-optimizations)",
+        told["Python"],
+    )
+    waking = r"(waking another CPU, and being woken by it, \d+ us, )?"
+    assert re.fullmatch(
+        rf"system call \d+\.\d\d us, new page \d+\.\d us, {waking}SHA-256 \d+\.\d\d s/GiB", told["pace"]
+    )
+
+
 def test_figures_go_between_the_marks_of_the_page_and_nowhere_else() -> None:
     results = json.loads(report.as_json(MACHINE, CHAPTERS))
     results["scenarios"]["small"]["bars"][0]["what"] = "4 KiB item, as installed: requests/s to nginx static"
