@@ -8,6 +8,7 @@ from proxy.store.blob_records import BlobRecords
 from proxy.store.eviction import Eviction
 from proxy.store.ledger import Ledger
 from proxy.store.limits import StoreLimits
+from proxy.store.local.store import LocalStore
 from proxy.store.pins import Pins
 from proxy.store.proofs import Proofs
 from proxy.store.protocols import PruneStore
@@ -15,6 +16,7 @@ from proxy.store.reconciliation import Reconciliation
 from proxy.store.reservations import Reservations
 from proxy.store.room import Room
 from proxy.system.threads import Threads
+from support.running import Clock
 
 _THREADS = Threads()
 
@@ -45,3 +47,27 @@ class Keeping:
     def reserve(self, digest: Digest, size_bytes: int, label: str = "", before_bytes: int = 0) -> bool:
         """Set space aside, and wait for that."""
         return asyncio.run(self.room.reserve(digest, size_bytes, label, before_bytes))
+
+
+def room(store: LocalStore, ledger: Ledger, limit_bytes: int | None = 100, *in_use: Digest) -> Keeping:
+    """Make room within `limit_bytes`."""
+    limits = StoreLimits(limit_bytes=limit_bytes, min_free_bytes=0)
+    return Keeping(store, ledger, limits, lambda: set(in_use))
+
+
+def fill(store: LocalStore, ledger: Ledger, clock: Clock, *sizes: int) -> list[Digest]:
+    """Put blobs of these sizes into the store, each used later than the one before."""
+    digests = []
+    for number, size in enumerate(sizes):
+        digests.append(store.put(bytes([number]) * size))
+        BlobRecords(ledger).add(digests[-1], size)
+        clock.advance(1)
+    return digests
+
+
+def here(store: LocalStore, ledger: Ledger) -> set[Digest]:
+    """Return the blobs that are here, of which disk and ledger must agree."""
+    found = {one.digest: one.size_bytes for one in store.scan()}
+    assert found == {usage.digest: usage.size_bytes for usage in BlobRecords(ledger).usages()}
+    assert BlobRecords(ledger).total_bytes() == sum(found.values())
+    return set(found)

@@ -1,4 +1,4 @@
-"""An empty ledger."""
+"""An empty store, and an empty ledger."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,13 @@ from support.descriptors import _closes_its_files  # noqa: F401 - an autouse fix
 from support.running import Clock
 
 from proxy.store.ledger import Ledger
+from proxy.store.local.store import LocalStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """Return an empty store."""
+    return LocalStore(tmp_path / "data")
 
 
 @pytest.fixture

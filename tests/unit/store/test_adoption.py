@@ -18,12 +18,6 @@ DIGEST = digest_of(DATA)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """Return a store on the file system of the file."""
-    return LocalStore(tmp_path / "data")
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     """Return a file as sstream-mirror leaves one; there are no clones, or nothing would be linked."""
     path = tmp_path / "squashfs"

@@ -35,12 +35,6 @@ blob = LocalStore(Path(sys.argv[1])).open(Digest(sys.argv[2]), int(sys.argv[3]))
 """
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """Return an empty store."""
-    return LocalStore(tmp_path / "data")
-
-
 def damage(store: LocalStore, digest: Digest, data: bytes) -> None:
     """Change a blob behind the store's back."""
     path = layout_of(store).path(digest)
