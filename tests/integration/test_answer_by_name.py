@@ -192,9 +192,8 @@ async def test_figures_are_not_shown_to_a_page_whose_name_leads_here(proxy: Runn
 
 @pytest.mark.parametrize(
     "host",
-    ["", "user@images.maas.io", "images.maas.io/x", "[::1", "a b", "images.maas.io:99999", "images.maas.io:x",
-     "\xff", "." * 300, "images.maas.io,evil.test"],
-)  # fmt: skip
+    ["", "images.maas.io:99999", "." * 300, "images.maas.io,evil.test", "images.maas.io%2e", ":80"],
+)
 async def test_odd_hosts_are_nobodys_name(proxy: RunningProxy, host: str) -> None:
     """They get a plain answer, and what lies below a mount is found as under any name."""
     assert (await ask(proxy, f"{PREFIX}/{INDEX}", host)).status == 404

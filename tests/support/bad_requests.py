@@ -88,6 +88,8 @@ MALFORMED = {
     "bare line feeds": b"GET / HTTP/1.1\nHost: a\n\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "a host that is no text": b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n",
+    "a host that is no host": b"GET / HTTP/1.1\r\nHost: <a href='b'>\r\n\r\n",
     "an unknown version": b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
     "another protocol": b"GET / GOPHER/1.1\r\nHost: a\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0" * 9,
@@ -104,8 +106,6 @@ MALFORMED = {
     "an unknown expectation": b"GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n",
 }
 HARMLESS = {
-    "a host that is no text": b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n",
-    "a host that is no host": b"GET / HTTP/1.1\r\nHost: <a href='b'>\r\n\r\n",
     "an empty host": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
     "headers that are no text": b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: \xff\r\nRange: \xff\r\n"
     b"If-None-Match: \xff\r\nIf-Range: \xff\r\nAccept-Encoding: \xff\r\nCookie: \xff\r\n\r\n",

@@ -22,6 +22,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_server import Server
 
 from proxy.web import SERVER_NAME
+from proxy.web.authorities import is_host_field
 from proxy.web.wire.client_presence import ClientPresence
 from proxy.web.wire.connection_limits import ConnectionLimits
 from proxy.web.wire.direct_socket import DirectSocket
@@ -37,6 +38,8 @@ _LAST_REQUEST_WITHIN_S = 5.0
 """A client that has just connected gets this long to ask, when its worker ends."""
 _RETRY_AFTER_S = 5
 _LONGEST_PROBLEM = 200
+_NO_REQUEST = "its first line is not as METHOD TARGET HTTP/1.1"
+_NO_HOST = "its Host header names no host"
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 
@@ -164,12 +167,16 @@ class Connection(RequestHandler):
         """Hand bytes to aiohttp's parser; what it takes without making a request of it is a fault."""
         super().data_received(data)
         for index, (message, _) in enumerate(self._messages):
-            if not isinstance(message, _ErrInfo) and not _is_request(message):
-                self._messages[index] = _fault()
+            if isinstance(message, _ErrInfo):
+                continue
+            if not _is_request(message):
+                self._messages[index] = _fault(_NO_REQUEST)
+            elif not is_host_field(message.headers.get("Host", "")):
+                self._messages[index] = _fault(_NO_HOST)
         is_swallowed = self._stray_chunks.passed_heads > self._request_count and not self._buffer_paused
         if is_swallowed and not (self._upgraded or self._close or self._force_close):
             self._request_count += 1
-            self._messages.append(_fault())
+            self._messages.append(_fault(_NO_REQUEST))
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
 
@@ -305,9 +312,9 @@ def _is_request(message: RawRequestMessage) -> bool:
     return None not in (message.path, message.url) and message.version <= HttpVersion11
 
 
-def _fault() -> tuple[_ErrInfo, StreamReader]:
+def _fault(problem: str) -> tuple[_ErrInfo, StreamReader]:
     """Return what aiohttp queues for what is no request."""
-    error = BadHttpMessage("its first line is not as METHOD TARGET HTTP/1.1")
+    error = BadHttpMessage(problem)
     return _ErrInfo(error.code, error, error.message), EMPTY_PAYLOAD
 
 
