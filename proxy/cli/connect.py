@@ -55,7 +55,7 @@ def maas(
     """Make the MAAS at URL (as in your browser) import its images from this proxy.
 
     \b
-      sudo maas apikey --username admin > key; chmod 600 key
+      (umask 077; sudo maas apikey --username admin > key)
       sstream-proxy connect maas http://MAAS:5240/MAAS --key-file key
       sstream-proxy connect maas http://MAAS:5240/MAAS --key-file key --check
       sstream-proxy connect maas http://MAAS:5240/MAAS --key-file key --undo

@@ -17,7 +17,7 @@ from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection
 from proxy.readable import meant, times
-from proxy.simplestreams.filters import Filter
+from proxy.simplestreams.filters import Filter, FilterError
 
 Command = Callable[..., Any]
 Extension = Callable[[Command], Command]
@@ -39,6 +39,8 @@ _STARTED_AS = os.geteuid()
 """Whose default folder is meant, even when root has become another user since."""
 MEANT_RELEASE = "; a release is selected by --maas RELEASE, or by a filter"
 """What somebody may have meant by a name that is no mirror's."""
+_MEANT_NAME = "; a mirror is named by --mirror NAME, a release by --maas RELEASE"
+"""What somebody may have meant by a name that is no filter."""
 _EXAMPLES = {"--maas": "noble,jammy", "--arch": "amd64,arm64"}
 
 
@@ -108,7 +110,7 @@ class Asked:
 
     def naming_mirrors(self) -> "Asked":
         """Return the same with the words that are no filters as names of mirrors."""
-        names = tuple(one for one in self.filters if not {"=", "~"} & set(one))
+        names = tuple(one for one in self.filters if _is_name(one))
         filters = tuple(one for one in self.filters if one not in names)
         return replace(self, filters=filters, mirrors=(*self.mirrors, *names))
 
@@ -126,12 +128,18 @@ class Asked:
                 maas_arches=_parts(",".join(self.arch)),
                 newest=self.newest,
             )
+        except FilterError as error:
+            raise UsageFault(f"{error}{_MEANT_NAME if _is_name(error.expression) else ''}") from error
         except ProxyError as error:
             raise UsageFault(str(error)) from error
 
     def of_mirrors(self, config: Config) -> list[str]:
         """Return the names of the mirrors meant; raises UsageFault."""
         return chosen_mirrors(config, self.mirrors, MEANT_RELEASE)
+
+
+def _is_name(word: str) -> bool:
+    return not {"=", "~"} & set(word)
 
 
 def option_once(*names: str, **how: Any) -> Extension:

@@ -66,7 +66,8 @@ def prefetch(
 
     Filters are those of sstream-mirror, so its command lines can be pasted: KEY=VALUE,
     KEY!=VALUE, KEY~REGEX, KEY!~REGEX. An item must pass them all; `query --json` shows its keys.
-    A FILTER without = or ~ names a mirror.
+    A FILTER without = or ~ names a mirror. Without any filter, all that its lists name is selected:
+    --dry-run says how much that is.
 
     \b
       sstream-proxy prefetch 'arch=amd64' 'release~(noble|jammy)' --max=1

@@ -47,7 +47,7 @@ def ready(
 ) -> None:
     """Prove that everything the FILTERs select is here and verified.
 
-    A FILTER without = or ~ names a mirror.
+    A FILTER without = or ~ names a mirror. Without any filter, all that its lists name is selected.
 
     \b
       sstream-proxy ready --maas noble,jammy --arch amd64

@@ -131,7 +131,7 @@ def _forms(data: bytes) -> Iterator[_Form]:
         return
     data = data.removeprefix(_BYTE_ORDER_MARK)
     if not _BEGIN.search(data) and not data.lstrip(_BLANK)[:1] >= bytes([IS_PACKET]):
-        raise KeyFileError(_NO_KEY)
+        raise KeyFileError(f"{_NO_KEY}: {_HOW_TO_EXPORT}")
     for begin in _BEGIN.finditer(data):
         _check_kind(begin[1].decode())
     position = 0

@@ -68,6 +68,10 @@ _CACHE_STATUS = {
     Outcome.BYPASS: "fwd=uri-miss; detail=not-stored",
 }
 _RETRY_AFTER_S = 5
+_NO_TUNNEL = (
+    "what is https cannot be cached on its way, so take this proxy out of https_proxy, and give clients its "
+    "own URLs; / lists them"
+)
 _CIRCLE_PATIENCE_S = 0.5
 
 
@@ -86,7 +90,9 @@ class MirrorHandler:
     async def get_path(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for a document or item."""
         if request.method not in _ALLOWED:
-            return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD work here", Allow="GET, HEAD")
+            only = "only GET and HEAD work here"
+            problem = f"{only}: {_NO_TUNNEL}" if request.method == "CONNECT" else only
+            return _refuse(HTTPStatus.METHOD_NOT_ALLOWED, problem, Allow="GET, HEAD")
         place = request[PLACE]
         if place.is_foreign:
             shown = shown_path(request.raw_path)

@@ -73,7 +73,7 @@ async def problem(base: str, key: str = KEY, ca: Path | None = None, timeout_s: 
         (answering(500, "boom"), MaasFault, "MAAS failed to"),
         (answering(500, f"debugging: OAuth {KEY}"), MaasFault, "debugging"),
         (answering(400, f"bad request by {KEY}"), MaasRefused, "bad request by"),
-        (answering(404, f"no page for {KEY}"), MaasRefused, "no page for"),
+        (answering(404, "no mirror is mounted here"), MaasFault, "is that the URL of MAAS itself"),
         (answering(200, f"{KEY} is welcome"), MaasFault, "is welcome"),
         (answering(302, location=f"/MAAS/?{KEY}"), MaasFault, "redirects"),
         (answering(400, '{"url": ["bad", "worse"]}', "application/json"), MaasRefused, "url: bad worse"),

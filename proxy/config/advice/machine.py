@@ -48,16 +48,26 @@ def hasty_clients(config: Config) -> Iterator[str]:
 
 def idle_limits(config: Config) -> Iterator[str]:
     """Yield which limits of bytes a second change nothing, because another one is lower."""
-    whole = config.upstream.limit_bytes_s
-    parts = {"upstream.background_limit": config.upstream.background_limit_bytes_s}
-    parts |= {f'mirror "{one.name}": limit': one.limit_bytes_s for one in config.mirrors}
-    parts |= {f'prefetch "{one.name}": limit': one.limit_bytes_s for one in config.prefetch}
-    for key, part in parts.items():
-        if whole is not None and part is not None and part > whole:
-            yield (
-                f"{key} is {size(part)} a second, and upstream.limit is {size(whole)}, which holds: "
-                "write less, or remove the line"
-            )
+    whole, background = config.upstream.limit_bytes_s, config.upstream.background_limit_bytes_s
+    mirrors = {f'mirror "{one.name}": limit': one.limit_bytes_s for one in config.mirrors}
+    rules = {f'prefetch "{one.name}": limit': one.limit_bytes_s for one in config.prefetch}
+    above = {"upstream.limit": whole}
+    yield from _above("upstream.background_limit", background, above)
+    for key, limit in mirrors.items():
+        yield from _above(key, limit, above)
+    for key, limit in rules.items():
+        yield from _above(key, limit, {**above, "upstream.background_limit": background})
+
+
+def _above(key: str, limit: int | None, others: dict[str, int | None]) -> Iterator[str]:
+    """Yield what is wrong with a limit that is above the lowest of others, which hold as well."""
+    known = {name: other for name, other in others.items() if other is not None}
+    lowest = min(known, key=known.__getitem__, default=None)
+    if limit is not None and lowest is not None and limit > known[lowest]:
+        yield (
+            f"{key} is {size(limit)} a second, and {lowest} is {size(known[lowest])}, which holds: "
+            "write less, or remove the line"
+        )
 
 
 def try_keyrings(config: Config) -> tuple[list[str], list[str]]:

@@ -182,8 +182,12 @@ class MaasHttp:
                 raise MaasRefused(what, status, self._shown(reply.reasons()))
 
     def _lacking(self, reply: Reply) -> str:
-        if "html" not in reply.content_type and reply.status != _GONE:
-            return self._shown(reply.reasons())
+        is_page = "html" in reply.content_type or reply.status == _GONE
+        return self.no_api if is_page else self._shown(reply.reasons())
+
+    @property
+    def no_api(self) -> str:
+        """What it means that a path is not there which every MAAS has."""
         return (
             f"{self.base} has no such API: is that the URL of MAAS itself, as in http://HOST:5240/MAAS, and "
             "is it new enough?"

@@ -91,7 +91,10 @@ class MaasV2:
         )
 
     async def _sources(self) -> tuple[Source, ...]:
-        told = await self._read("boot-sources/", "tell its boot sources")
+        try:
+            told = await self._read("boot-sources/", "tell its boot sources")
+        except MaasLacks as fault:
+            raise MaasFault(self._http.no_api) from fault
         try:
             return tuple(Source.read(one) for one in items(told))
         except (KeyError, TypeError, ValueError) as error:

@@ -24,7 +24,8 @@ WORDS = {
     ),
     "signature-unknown": Words(
         "{subject} is signed by key {key}, which is not in {keyring}",
-        "give the client the publisher's keyring, or serve what the publisher signed",
+        "give the client the publisher's keyring, or serve what the publisher signed; if the client has "
+        "another keyring than this, name it by --keyring",
         KEYRING,
         "signature",
     ),

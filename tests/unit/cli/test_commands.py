@@ -452,6 +452,36 @@ def test_check_config_names_limits_that_change_nothing(tmp_path: Path) -> None:
     assert 'mirror "one": limit' not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["query", "pin", "unpin", "evict", "purge"])
+def test_a_name_where_filters_stand_is_told_how_it_is_given(tmp_path: Path, command: str) -> None:
+    result = run(command, "maas-stable", "--data-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert result.stderr.rstrip() == (
+        "Error: filter 'maas-stable': write KEY=VALUE, KEY!=VALUE, KEY~REGEX or KEY!~REGEX, such as "
+        "'arch=amd64'; a mirror is named by --mirror NAME, a release by --maas RELEASE"
+    )
+    colon = run(command, "release:noble=x", "--data-dir", str(tmp_path))
+    assert "a mirror is named" not in colon.stderr
+
+
+def test_check_config_names_a_rules_limit_that_changes_nothing(tmp_path: Path) -> None:
+    """Of those that hold besides it, the lowest is named."""
+    config = tmp_path / "config.toml"
+    mirror = '[[mirror]]\nname = "one"\nmount = "/one/"\norigins = ["https://one.example/"]\n'
+    rule = '[[prefetch]]\nname = "{}"\nmirror = "one"\nlimit = "{}"\n'
+    config.write_text(
+        '[upstream]\nlimit = "4 MiB"\nbackground_limit = "2 MiB"\n'
+        + mirror + rule.format("fast", "3 MiB") + rule.format("slow", "1 MiB")
+    )  # fmt: skip
+    result = run("check-config", "--config", str(config))
+    assert result.returncode == 0
+    assert (
+        'warning: prefetch "fast": limit is 3.0 MiB a second, and upstream.background_limit is 2.0 MiB, '
+        "which holds: write less, or remove the line"
+    ) in result.stderr.splitlines()
+    assert 'prefetch "slow": limit' not in result.stderr
+
+
 def test_check_config_reads_the_certificate(tmp_path: Path) -> None:
     config, key = tmp_path / "config.toml", tmp_path / "server.key"
     make_certificate(tmp_path)

@@ -214,8 +214,8 @@ def test_what_else_gpg_writes_is_named(key: SigningKey) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\n", b"\0" * 100, b"hello\n", b"<html>Please log in</html>", b"\x13KBX" * 9]
 )
-def test_a_file_without_any_key_says_so(data: bytes) -> None:
-    assert refusal(data) == "it holds no OpenPGP public key"
+def test_a_file_without_any_key_says_so_and_how_to_make_one(data: bytes) -> None:
+    assert refusal(data) == "it holds no OpenPGP public key: write what `gpg --export KEY` prints"
 
 
 def test_a_file_that_is_not_whole_is_told_from_one_without_keys(

@@ -79,7 +79,10 @@ def test_a_file_that_holds_no_key_is_named_with_what_is_wrong(tmp_path: Path, co
     with pytest.raises(KeyringError) as caught:
         open_ring(tmp_path, content)
 
-    assert str(caught.value) == f"keyring {tmp_path / 'keyring-file'}: it holds no OpenPGP public key"
+    assert str(caught.value) == (
+        f"keyring {tmp_path / 'keyring-file'}: it holds no OpenPGP public key: "
+        "write what `gpg --export KEY` prints"
+    )
 
 
 def test_a_failed_import_leaves_nothing_behind(tmp_path: Path, key: SigningKey) -> None:
