@@ -10,7 +10,7 @@ import click
 from proxy.cli.going_on import go_on_text
 from proxy.cli.import_options import How
 from proxy.cli.options import Asked, UsageFault, chosen_mirrors
-from proxy.cli.prefetch import fetch_from
+from proxy.cli.prefetch import fetch_from, rehearse_from
 from proxy.cli.progress import open_progress
 from proxy.cli.rehearsing import open_apart
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, Refused, run_as_owner
@@ -66,11 +66,8 @@ def import_tree(
 def _take_from_server(config: Config, mirror: Mirror, url: str, selection: Selection, how: How) -> int:
     if mirror.trust is Trust.TLS:
         raise UsageFault(f"mirror {mirror.name} trusts its own servers alone: add {url} to its origins")
-    if how.dry_run:
-        raise UsageFault(
-            "--dry-run is for bundles and folders: what a server has shows when it is asked for it"
-        )
-    return fetch_from(
+    carry_out = rehearse_from if how.dry_run else fetch_from
+    return carry_out(
         config, mirror.name, _root_of(url), selection, accept_older=how.accept_older, as_json=how.as_json
     )
 

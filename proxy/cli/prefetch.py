@@ -19,6 +19,7 @@ from proxy.cli.options import (
     option_once,
     selection_options,
 )
+from proxy.cli.rehearsing import open_apart
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, run_as_owner, run_with_cache
 from proxy.cli.show import FetchView, plan_event, plan_lines, summary_event, summary_lines, tell
 from proxy.config.config import Config
@@ -39,6 +40,7 @@ from proxy.readable import counted, first_few, printable, size
 from proxy.runtime import open_runtime
 from proxy.service.cache import Cache
 from proxy.sources.addresses import shown_url
+from proxy.store.storage import open_store_to_foresee
 
 
 @click.command(short_help="Fetch a selection before anybody asks for it.")
@@ -114,30 +116,65 @@ def fetch_from(
     Its lists are verified first, as the origins' are, and so they may be refused. It is asked also while
     the proxy is offline, which is about upstream: somebody has named this server.
     """
-    mirrors = (replace(one, origins=(url,)) if one.name == mirror else one for one in config.mirrors)
-    elsewhere = replace(config, mirrors=tuple(mirrors))
+    elsewhere = _with_origin(config, mirror, url)
     order = _order(elsewhere, [mirror], selection, config.upstream.background_transfers)
 
     async def run() -> int:
         async with open_runtime(elsewhere, asked_offline=(mirror,)) as cache:
-            return await work(cache)
-
-    async def work(cache: Cache) -> int:
-        try:
-            # Or what is wrong with this server would be held against upstream.
-            await cache.examine(mirror, accept_older=accept_older)
-        except (DocumentRefused, RollbackError) as error:
-            is_older = isinstance(error, RollbackError) and not isinstance(error, AnotherStream)
-            hint = "; if that is meant: --accept-older" if is_older else ""
-            click.echo(f"REFUSED {printable(str(error))}{hint}", err=True)
-            return REFUSED
-        problem = await cache.refresh(mirror, accept_older=accept_older)
-        if problem is not None:
-            click.echo(f"FAILED {printable(problem)}", err=True)
-            return FAILED
-        return await _carried_out(cache, order, _ShownOfServer(order, url, as_json=as_json))
+            code = await _accept_lists(cache, mirror, accept_older=accept_older)
+            if code != COMPLETE:
+                return code
+            return await _carried_out(cache, order, _ShownOfServer(order, url, as_json=as_json))
 
     return run_as_owner(elsewhere, run, go_on_text())
+
+
+_IF_ALL_IS_THERE = (
+    "nothing is written; an import would come to this, if the server has all that its lists name:"
+)
+
+
+def rehearse_from(
+    config: Config, mirror: str, url: str, selection: Selection, *, accept_older: bool, as_json: bool
+) -> int:
+    """Tell what `fetch_from` would fetch if the server has all that its lists name; return the exit code."""
+    elsewhere = _with_origin(config, mirror, url)
+    order = _order(elsewhere, [mirror], selection, config.upstream.background_transfers)
+
+    async def run() -> int:
+        async with open_apart(elsewhere, {}, asked_offline=(mirror,)) as cache:
+            code = await _accept_lists(cache, mirror, accept_older=accept_older)
+            if code == COMPLETE:
+                if not as_json:
+                    click.echo(_IF_ALL_IS_THERE)
+                shown = _ShownOfServer(order, url, as_json=as_json)
+                await Prefetch(cache, order, shown).rehearse_for(open_store_to_foresee(config.data_dir))
+            return code
+
+    return run_as_owner(elsewhere, run, "nothing was written")
+
+
+def _with_origin(config: Config, mirror: str, url: str) -> Config:
+    """Return a configuration in which a mirror has this origin alone."""
+    mirrors = (replace(one, origins=(url,)) if one.name == mirror else one for one in config.mirrors)
+    return replace(config, mirrors=tuple(mirrors))
+
+
+async def _accept_lists(cache: Cache, mirror: str, *, accept_older: bool) -> int:
+    """Accept the lists of a server that is asked in the place of a mirror's origins; return the exit code."""
+    try:
+        # Or what is wrong with this server would be held against upstream.
+        await cache.examine(mirror, accept_older=accept_older)
+    except (DocumentRefused, RollbackError) as error:
+        is_older = isinstance(error, RollbackError) and not isinstance(error, AnotherStream)
+        hint = "; if that is meant: --accept-older" if is_older else ""
+        click.echo(f"REFUSED {printable(str(error))}{hint}", err=True)
+        return REFUSED
+    problem = await cache.refresh(mirror, accept_older=accept_older)
+    if problem is not None:
+        click.echo(f"FAILED {printable(problem)}", err=True)
+        return FAILED
+    return COMPLETE
 
 
 def _as_in_maas(config: Config, selection: Selection, url: str, access: MaasAccess) -> Selection:

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +15,20 @@ from proxy.store.files import StoreFault
 
 
 @contextlib.asynccontextmanager
-async def open_apart(config: Config, origins: Mapping[str, ImportOrigin]) -> AsyncIterator[Cache]:
+async def open_apart(
+    config: Config, origins: Mapping[str, ImportOrigin], asked_offline: Collection[str] = ()
+) -> AsyncIterator[Cache]:
     """Open a copy of what the cache knows, without its items, in a folder that is removed again.
 
+    `origins` and `asked_offline` are those of `open_runtime`.
     Raises StoreFault, also where what is done in the copy does, with both folders that may be to blame.
     """
     with tempfile.TemporaryDirectory(prefix="sstream-proxy-") as folder:
         apart = Path(folder)
         try:
             _copy(config.data_dir, apart)
-            async with open_runtime(replace(config, data_dir=apart), carried=origins) as cache:
+            copied = replace(config, data_dir=apart)
+            async with open_runtime(copied, carried=origins, asked_offline=asked_offline) as cache:
                 yield cache
         except StoreFault as fault:
             raise StoreFault(

@@ -20,6 +20,7 @@ from proxy.jobs.transfers import fetch, known_rate
 from proxy.jobs.watching import FetchReport, Watcher
 from proxy.readable import counted, size
 from proxy.service.cache import Cache
+from proxy.store.protocols import PruneStore, ReadStore
 from proxy.store.room import Room
 from proxy.store.storage import Storage
 from proxy.system.threads import Threads
@@ -82,6 +83,13 @@ class Prefetch:
         await self._check_lists(self._cache.refresh)
         await self._make_plan()
 
+    async def rehearse_for(self, real: PruneStore) -> None:
+        """Find out what a run would do to another store, of which this cache knows the records and lists.
+
+        Raises what `run` raises before it pins.
+        """
+        await self._make_plan_in(real, self._cache.storage.room_in(real))
+
     async def run(self) -> None:
         """Fetch and keep what is ordered.
 
@@ -112,17 +120,20 @@ class Prefetch:
 
     async def _make_plan(self) -> tuple[Chosen, Plan]:
         """Return what the selection means, and what fetching it takes. Raises NoSpace if it does not fit."""
+        storage = self._cache.storage
+        return await self._make_plan_in(storage.store, storage.room)
+
+    async def _make_plan_in(self, store: ReadStore, room: Room) -> tuple[Chosen, Plan]:
         cache, order = self._cache, self._order
         self.chosen = chosen = await order.choose(cache, order.mirrors, order.selection)
         self._watcher.chosen(chosen)
-        store = cache.storage.store
         self.plan = plan = await cache.storage.threads.slow(
             make_plan,
             chosen.wanted,
             lambda item: store.stored_bytes(item.digest, item.size_bytes),
             lambda item: store.is_whole(item.digest, item.size_bytes),
         )
-        forecast = await _foreseen(cache, plan)
+        forecast = await _foreseen(cache, plan, room)
         self._watcher.planned(plan, forecast)
         if forecast.missing_bytes > 0:
             raise NoSpace(forecast)
@@ -150,11 +161,11 @@ async def foresee_room(
     return await threads.ledger(_foresee, room, needed_bytes, wanted)
 
 
-async def _foreseen(cache: Cache, plan: Plan) -> Forecast:
+async def _foreseen(cache: Cache, plan: Plan, room: Room) -> Forecast:
     """Return what a plan would do to the store, and how long it takes."""
 
     def foresee() -> Forecast:
-        forecast = _foresee(cache.storage.room, plan.fetch_bytes, plan.digests)
+        forecast = _foresee(room, plan.fetch_bytes, plan.digests)
         if not plan.missing:
             return replace(forecast, seconds=0.0)
         rate = known_rate(cache, plan)

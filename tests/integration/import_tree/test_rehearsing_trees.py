@@ -9,7 +9,8 @@ from support.commands import Commands
 from support.failing_disk import filled_up, small_file_system
 from support.importing import COMPLETE, FAILED, INCOMPLETE, REFUSED, USAGE
 from support.keys import SigningKey
-from support.left_trees import INDEX, PRODUCT, Copy, taken
+from support.left_trees import INDEX, PRODUCT, Copy, add, taken
+from support.origin import Origin
 from support.tree import SignedTree, TreeItem
 
 
@@ -64,9 +65,41 @@ async def test_a_rehearsal_tells_what_is_missing_what_is_doubtful_and_what_is_re
     code, plan, _ = await taken(commands, left, "--dry-run")
     assert (code, plan["event"], plan["taken_files"]) == (REFUSED, "plan", 0)
     assert "would take 0 files" in (await commands.run("import", "--tree", str(left), "--dry-run")).stdout
-    assert (await taken(commands, "http://127.0.0.1:9/", "--dry-run"))[0] == USAGE
+    assert (await taken(commands, "http://127.0.0.1:9/", "--dry-run"))[0] == FAILED
     assert (await taken(commands, left, "--waiting"))[0] == USAGE
     assert not commands.data.exists()
+
+
+async def test_a_rehearsal_tells_what_a_server_would_be_asked_for_and_changes_nothing(
+    commands: Commands, items: list[TreeItem], tree: SignedTree, stranger: SigningKey
+) -> None:
+    """Offline as well; no item is asked for."""
+    async with Origin(tree.root) as server:
+        code, plan, result = await taken(commands, server.url, "--dry-run")
+        assert (code, plan["event"], plan["missing_items"]) == (COMPLETE, "plan", len(items)), result.stderr
+        assert plan["fetch_bytes"] == sum(one.size for one in items)
+        text = await commands.run("import", "--tree", server.url, "--dry-run", f"path={items[0].path}")
+        first, about, *_ = text.stdout.splitlines()
+        assert first == (
+            "nothing is written; an import would come to this, if the server has all that its lists name:"
+        )
+        assert about == f"from maas: path={items[0].path}"
+        assert not commands.data.exists()
+        assert [server.count(one.path) for one in items] == [0] * len(items)
+
+        assert (await taken(commands, server.url, f"path={items[0].path}"))[0] == COMPLETE
+        newer = add(tree, "20250801")
+        before = await asyncio.to_thread(state, commands.data)
+        code, plan, _ = await taken(commands, server.url, "--dry-run")
+        assert (code, plan["items"]) == (COMPLETE, len(items) + len(newer))
+        assert plan["missing_items"] == len(items) + len(newer) - 1
+        assert await asyncio.to_thread(state, commands.data) == before
+
+        (tree.root / INDEX).write_bytes(
+            stranger.clearsign((tree.root / "streams/v1/index.json").read_bytes())
+        )
+        assert (await taken(commands, server.url, "--dry-run"))[0] == REFUSED
+        assert await asyncio.to_thread(state, commands.data) == before
 
 
 async def test_a_rehearsal_without_room_for_its_copy_does_not_blame_the_data_directory_alone(
