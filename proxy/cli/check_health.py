@@ -16,7 +16,7 @@ from proxy.cli.running import run_with_stored
 from proxy.config.addresses import url_problem
 from proxy.config.quantities import parse_duration, parse_size
 from proxy.doctor.bounds import MIB, Bounds
-from proxy.doctor.exchange import Ask, Exchange, Patience
+from proxy.doctor.exchange import Ask, Exchange, Patience, Trouble
 from proxy.doctor.wire.asking import Asker, NoAuthorities
 from proxy.readable import printable
 from proxy.reporting.health import (
@@ -34,6 +34,12 @@ from proxy.service.cache import Cache
 _OK, _NOT_READY = 200, 503
 _ABSENT = 404
 _DENIED = frozenset({401, 403, _ABSENT})
+_OTHER_SCHEME = {
+    ("http", Trouble.CLOSED): "; if it speaks https, write https://",
+    ("http", Trouble.NOT_HTTP): "; if it speaks https, write https://",
+    ("https", Trouble.TLS): ", which is no TLS that works; if it speaks plain http, write http://",
+}
+"""What may be wrong with a URL that gets no reply, by its scheme and by what happened."""
 _MOST_BYTES = 16 * MIB
 
 
@@ -188,13 +194,16 @@ def _asked(
     if exchange.status in _DENIED and not token:
         exchange = asyncio.run(ask("ready"))
     if distrust := asker.distrust(url):
-        return unreachable(f"the certificate is not trusted: {distrust.detail}")
+        return unreachable(
+            f"the certificate is not trusted: {distrust.detail}; name the authority to trust by --ca"
+        )
     return _judged(exchange, limits, mirrors)
 
 
 def _judged(exchange: Exchange, limits: Limits, mirrors: tuple[str, ...]) -> Health:
     if exchange.trouble is not None:
-        return unreachable(f"{exchange.url}: {exchange.detail}")
+        advice = _OTHER_SCHEME.get((exchange.url.partition("://")[0], exchange.trouble), "")
+        return unreachable(f"{exchange.url}: {exchange.detail}{advice}")
     told: Any = None
     with suppress(ValueError):
         told = json.loads(exchange.body)

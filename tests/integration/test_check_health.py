@@ -105,8 +105,22 @@ async def test_a_certificate_is_judged(tmp_path: Path, mirror: Mirror, clock: Cl
         known = await check(proxy.base, "--ca", certificate.authority)
 
     assert unknown[0] == 2
-    assert "certificate" in unknown[1]
+    assert unknown[1].rstrip().endswith("; name the authority to trust by --ca")
     assert known[0] == 0
+
+
+async def test_a_url_of_the_wrong_scheme_is_told_from_a_server_that_is_away(
+    tmp_path: Path, mirror: Mirror, clock: Clock
+) -> None:
+    certificate = make_certificate(tmp_path)
+    async with run_proxy(make_config(tmp_path / "one", mirror), clock, certificate.server) as proxy:
+        secure = await check(proxy.base.replace("https://", "http://"))
+    async with run_proxy(make_config(tmp_path / "two", mirror), clock) as proxy:
+        plain = await check(proxy.base.replace("http://", "https://"))
+
+    assert (secure[0], plain[0]) == (2, 2)
+    assert secure[1].rstrip().endswith("; if it speaks https, write https://")
+    assert plain[1].rstrip().endswith("; if it speaks plain http, write http://")
 
 
 async def test_a_data_directory_is_read_without_a_server(

@@ -48,8 +48,8 @@ WORDS = {
     "certificate": Words(
         "the certificate of {host} is not trusted: {detail}",
         "renew it if it has expired; issue it for the name in the URL; send the whole chain; and have "
-        "the client "
-        "trust its authority (for MAAS: update-ca-certificates on every region)",
+        "the client trust its authority (for MAAS: update-ca-certificates on every region); if the client "
+        "trusts another one than this machine does, name it by --ca",
         MIRROR,
         "tls",
     ),
