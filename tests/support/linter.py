@@ -37,11 +37,11 @@ class Linter:
             env={"COLUMNS": _COLUMNS, "PATH": os.defpath},
         )
 
-    def lint(self) -> Linted:
-        """Run it on the folder as it is now."""
+    def lint(self, *contracts: str) -> Linted:
+        """Run it on the folder as it is now, for the contracts with these ids, or for all."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("\n")
+        self._process.stdin.write(f"{json.dumps(contracts)}\n")
         self._process.stdin.flush()
         return Linted(*json.loads(self._process.stdout.readline()))
 
@@ -59,10 +59,10 @@ class Linter:
 def _main() -> None:
     from importlinter.cli import lint_imports  # noqa: PLC0415 - only the process that was started needs it
 
-    for _ in sys.stdin:
+    for contracts in sys.stdin:
         told = StringIO()
         with redirect_stdout(told):
-            status = lint_imports(no_cache=True)
+            status = lint_imports(limit_to_contracts=tuple(json.loads(contracts)))
         print(json.dumps([status, told.getvalue()]), flush=True)  # noqa: T201 - a reply
 
 
