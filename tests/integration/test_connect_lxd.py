@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from support.origin import Origin
 from support.running import RunningProxy, make_config, run_proxy
 from support.serving import write_config
 from support.tree import SignedTree
+from support.warm import run_warm
 
 from proxy.connect.remotes import INCUS, LXC
 from proxy.mirror import Mirror
@@ -53,15 +52,10 @@ class Connect:
 
     async def __call__(self, *arguments: str, **environ: str) -> Result:
         kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "proxy", "connect", *arguments, "--config", str(self.config)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**kept, "HOME": str(self.home), "LXD_CONF": str(self.home / "lxd"), **environ},
-        )
-        out, err = await process.communicate()
-        return Result(arguments, process.returncode or 0, out.decode(), err.decode())
+        environ = {**kept, "HOME": str(self.home), "LXD_CONF": str(self.home / "lxd"), **environ}
+        words = ["connect", *arguments, "--config", str(self.config)]
+        status, out, err = await run_warm(words, environ)
+        return Result(arguments, status, out.decode(), err.decode())
 
 
 @pytest.fixture

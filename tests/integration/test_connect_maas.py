@@ -25,6 +25,7 @@ from support.maas_region import KEY, KEYRING, PASSWORD, UPSTREAM, Region, run_re
 from support.running import MOUNT, Service
 from support.serving import run_service, write_config
 from support.tree import SignedTree
+from support.warm import run_warm
 
 from proxy.mirror import Mirror
 
@@ -83,21 +84,21 @@ class Connect:
 
     async def raw(self, *arguments: str, **environ: str) -> Result:
         """Run `connect` with these words."""
-        process = await self.start(*arguments, **environ)
-        out, err = await process.communicate()
-        result = Result(arguments, process.returncode or 0, out.decode(), err.decode())
+        words = ["connect", *arguments, "--config", str(self.folder / "config.toml")]
+        status, out, err = await run_warm(words, {**os.environ, **environ})
+        result = Result(arguments, status, out.decode(), err.decode())
         for secret in (*KEY.split(":")[1:], PASSWORD):
             assert secret not in result.stdout + result.stderr
         return result
 
-    async def start(self, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Start it with these words, as a person does."""
         config = ("--config", str(self.folder / "config.toml"))
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "proxy", "connect", *arguments, *config),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **environ},
         )
 
 

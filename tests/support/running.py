@@ -38,6 +38,7 @@ from proxy.web.access.gate import Gate
 from proxy.web.app import Listening, Operator, create_app
 from proxy.web.log_line import RequestLog
 from support.layout import Layout
+from support.warm import WarmProcess
 
 MOUNT = "/images/test/"
 
@@ -173,24 +174,25 @@ async def run_proxy(
 
 
 class Service:
-    """The command `sstream-proxy serve` as a person would start it."""
+    """The command `sstream-proxy serve`, as a person would start it but for the reading of the program.
+
+    With more in its environment it is started anew: some of that acts from the first moment on.
+    """
 
     def __init__(self, *arguments: str, env: dict[str, str] | None = None, log: Path) -> None:
         self._log = log
-        with log.open("ab") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "serve", *arguments],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env={**os.environ, **(env or {})},
-            )
+        told, stdout = os.pipe()
+        self._told = os.fdopen(told)
+        try:
+            with log.open("ab") as stderr:
+                self.process = _start(["serve", *arguments], stdout, stderr.fileno(), env)
+        finally:
+            os.close(stdout)
         self.banner = "".join(self._read_banner())
         self.base = self._find_base()
 
     def _read_banner(self) -> Iterator[str]:
-        assert self.process.stdout is not None
-        while (line := self.process.stdout.readline()) and not line.startswith("Point LXD"):
+        while (line := self._told.readline()) and not line.startswith("Point LXD"):
             yield line
 
     def _find_base(self) -> str:
@@ -217,7 +219,6 @@ class Service:
         """Signal the supervisor and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        assert self.process.stdout is not None
         try:
             return self.process.wait(60)
         except subprocess.TimeoutExpired:
@@ -225,13 +226,24 @@ class Service:
             self.process.wait()
             raise
         finally:
-            self.process.stdout.close()
+            self._told.close()
+            if isinstance(self.process, WarmProcess):
+                self.process.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _start(
+    arguments: list[str], stdout: int, stderr: int, env: dict[str, str] | None
+) -> WarmProcess | subprocess.Popen[bytes]:
+    if not env:
+        return WarmProcess(arguments, stdout=stdout, stderr=stderr)
+    command = [sys.executable, "-m", "proxy", *arguments]
+    return subprocess.Popen(command, stdout=stdout, stderr=stderr, env={**os.environ, **env})
 
 
 def _is_alive(pid: int) -> bool:
