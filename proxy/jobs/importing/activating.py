@@ -9,7 +9,7 @@ from dataclasses import replace
 from proxy.bundles.contents import Contents, File
 from proxy.digest import Digest, digest_of
 from proxy.documents.documents import NoGeneration
-from proxy.documents.generation import Edition, Generation
+from proxy.documents.generation import SIBLING, Edition, Generation
 from proxy.documents.rollback import RollbackError
 from proxy.errors import ProxyError
 from proxy.jobs.importing.bundles import CarriedDocuments, pin_beginning, stored_reader
@@ -157,8 +157,10 @@ class Activation:
     async def _serve(self, mirror: str, waiting: Waiting, contents: Contents) -> bool:
         """Serve a generation that waits; say whether it is served now."""
         before = await self._cache.recorded(mirror)
-        with self._origins[mirror].giving(self._stored(waiting, contents).origin):
-            problem = await self._cache.refresh(mirror, accept_older=waiting.accepts_older)
+        problem = None
+        if before is None or not has_more_than(before, contents):
+            with self._origins[mirror].giving(self._stored(waiting, contents).origin):
+                problem = await self._cache.refresh(mirror, accept_older=waiting.accepts_older)
         after = await self._cache.recorded(mirror)
         if after is None or not is_of(after, contents):
             if not await self._end_if_replaced(mirror, waiting):
@@ -288,6 +290,15 @@ def blobs_of(generation: Generation) -> set[Digest]:
 
 
 def is_of(generation: Generation, contents: Contents) -> bool:
-    """Whether all documents of a generation are those of a bundle."""
+    """Whether all documents of a generation are those of a bundle, but for flavours that the bundle lacks."""
     carried = {one.path: one.sha256 for one in contents.documents}
-    return all(carried.get(path) == one.digest for path, one in generation.documents.items())
+    return all(
+        carried.get(path) == one.digest or (path not in carried and one.format == SIBLING)
+        for path, one in generation.documents.items()
+    )
+
+
+def has_more_than(generation: Generation, contents: Contents) -> bool:
+    """Whether a generation has all documents of a bundle, and further flavours of them."""
+    paths = {one.path for one in contents.documents}
+    return is_of(generation, contents) and paths < generation.documents.keys()

@@ -334,6 +334,36 @@ async def test_a_tree_without_the_plain_flavours_replaces_one_that_had_them(
     assert await ready(commands, "version_name=20250801") == 0
 
 
+@pytest.mark.usefixtures("items")
+async def test_the_same_lists_without_the_plain_flavours_take_none_from_clients(
+    commands: Commands, tree: SignedTree, copy: Copy
+) -> None:
+    assert (await taken(commands, tree.root))[0] == COMPLETE
+    before = await commands.run("inventory")
+
+    code, summary, result = await taken(commands, copy())
+
+    assert (code, summary["generations"][0]["state"]) == (COMPLETE, "served"), result.stderr
+    after = await commands.run("inventory")
+    assert "  streams/v1/index.json\n" in before.stdout
+    assert after.stdout == before.stdout
+    assert (await commands.run("import", "--waiting")).returncode == COMPLETE
+
+
+async def test_the_same_lists_do_not_wait_for_items_that_another_tree_lacks(
+    commands: Commands, tree: SignedTree, items: list[TreeItem], copy: Copy
+) -> None:
+    assert (await taken(commands, tree.root))[0] == COMPLETE
+    await commands.run("purge", f"path={items[0].path}")
+    left = copy()
+    (left / items[0].path).unlink()
+
+    code, summary, _ = await taken(commands, left, "maas", "version_name=20250701")
+
+    assert (code, summary["generations"][0]["state"]) == (INCOMPLETE, "served")
+    assert [one["path"] for one in summary["generations"][0]["missing"]] == [items[0].path]
+
+
 async def test_a_tree_of_another_stream_is_refused(
     commands: Commands, items: list[TreeItem], copy: Copy, tmp_path: Path, key: SigningKey
 ) -> None:
