@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from yarl import URL
+
 _LEGAL_IN_PATH = "/:@!$&'()*,;=~+%-._[]"
 
 
@@ -124,12 +126,26 @@ def without_credentials(url: str) -> str:
 
 
 def legal_url(url: str) -> str:
-    """Return a URL in which what no request line may hold is escaped, as clients do."""
+    """Return a URL in which what no request may hold is escaped, as clients do."""
     parts = urlsplit(url)
     return urlunsplit(
         parts._replace(
+            netloc=_legal_place(parts.netloc),
             path=quote(parts.path, safe=_LEGAL_IN_PATH),
             query=quote(parts.query, safe=_LEGAL_IN_PATH + "?"),
             fragment="",
         )
     )
+
+
+def _legal_place(netloc: str) -> str:
+    """Return host and port, with any credentials before them, as a Host header may name them."""
+    credentials, at, place = netloc.rpartition("@")
+    host, colon, port = place.partition(":")
+    if place.isascii():
+        return netloc
+    try:
+        host = URL.build(scheme="http", host=host).raw_host or host
+    except ValueError:
+        return netloc
+    return f"{credentials}{at}{host}{colon}{port}"

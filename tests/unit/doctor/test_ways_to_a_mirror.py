@@ -17,10 +17,11 @@ from support.tree import SignedTree
 from proxy.doctor.bounds import Bounds
 from proxy.doctor.checks.extras import of_plain_http, of_range
 from proxy.doctor.clients import CLIENTS
-from proxy.doctor.exchange import Exchange, Trouble
+from proxy.doctor.exchange import Ask, Exchange, Trouble
 from proxy.doctor.findings import Severity
 from proxy.doctor.gpgv import Gpgv
 from proxy.doctor.wanted import Wanted
+from proxy.doctor.wire.asking import Asker
 from proxy.doctor.wire.proxies import proxy_for
 from proxy.doctor.wording import Voice
 
@@ -49,6 +50,23 @@ async def test_a_port_that_nobody_listens_at(mirror_server: Origin, doctor: Doct
 
 async def test_a_name_that_does_not_resolve(doctor: Doctor) -> None:
     assert codes(await doctor.examine("http://no such name.invalid/")) == {"name-unknown"}
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("b\u00fccher.test", "xn--bcher-kva.test"),
+        ("user:p\u00e4ss@b\u00fccher.test", "xn--bcher-kva.test"),
+        ("Cache.Test", "Cache.Test"),
+        ("[::1]", "[::1]"),
+    ],
+)
+async def test_a_host_is_named_as_clients_name_it(mirror_server: Origin, written: str, named: str) -> None:
+    """Letters beyond ASCII encoded: a server refuses them as they are."""
+    asker = Asker(Bounds(), environ={}, connect_to="127.0.0.1")
+    exchange = await asker.ask(Ask(url=f"http://{written}:{mirror_server.port}/{INDEX}", most_bytes=0))
+    assert exchange.status == 200
+    assert [one.headers["Host"] for one in mirror_server.gets(INDEX)] == [f"{named}:{mirror_server.port}"]
 
 
 async def test_each_form_of_the_url_is_the_same_mirror(below: Origin, doctor: Doctor) -> None:
