@@ -1,6 +1,5 @@
 """The file by which processes share a limit: real processes on a real file, and files that are no good."""
 
-import fcntl
 import logging
 import multiprocessing
 import os
@@ -8,15 +7,16 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
 from support.running import Clock
+from support.sharing_a_limit import RATE, hold, take_for
 
 from proxy.sources.limits.priority import Priority
 from proxy.sources.limits.shared import SharedLimit
 
-RATE = 2_000_000
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -58,22 +58,11 @@ def taken_in(clock: Clock, seconds: float, *limits: SharedLimit) -> int:
 # Real processes
 
 
-def _take_for(path: Path, seconds: float, results: "multiprocessing.Queue[int]") -> None:
-    limit = SharedLimit(path, RATE, RATE / 4, time.monotonic)
-    total, ends_at = 0, time.monotonic() + seconds
-    while time.monotonic() < ends_at:
-        taken = limit.take(Priority.CLIENT, 1)
-        total += taken.size_bytes
-        if not taken.size_bytes:
-            time.sleep(taken.wait_s)
-    results.put(total)
-
-
 @pytest.mark.parametrize("processes", [1, 2, 5])
 def test_processes_take_the_limit_together(path: Path, processes: int) -> None:
     seconds = 3.0
-    results: multiprocessing.Queue[int] = _SPAWN.Queue()
-    running = [_SPAWN.Process(target=_take_for, args=(path, seconds, results)) for _ in range(processes)]
+    results: Queue[int] = _SPAWN.Queue()
+    running = [_SPAWN.Process(target=take_for, args=(path, seconds, results)) for _ in range(processes)]
     began = time.monotonic()
     for one in running:
         one.start()
@@ -85,19 +74,12 @@ def test_processes_take_the_limit_together(path: Path, processes: int) -> None:
     assert sum(taken) >= RATE * seconds * 0.95
 
 
-def _hold(path: Path, held: "multiprocessing.Queue[int]") -> None:
-    fd = os.open(path, os.O_RDWR)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    held.put(os.getpid())
-    time.sleep(600)
-
-
 @pytest.mark.parametrize("fate", [signal.SIGSTOP, signal.SIGKILL])
 def test_nobody_waits_for_a_process_that_stands_still_or_died_with_the_lock(
     path: Path, limit: SharedLimit, clock: Clock, fate: signal.Signals
 ) -> None:
-    held: multiprocessing.Queue[int] = _SPAWN.Queue()
-    holder = _SPAWN.Process(target=_hold, args=(path, held))
+    held: Queue[int] = _SPAWN.Queue()
+    holder = _SPAWN.Process(target=hold, args=(path, held))
     holder.start()
     try:
         os.kill(held.get(timeout=60), fate)
