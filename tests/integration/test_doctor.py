@@ -26,6 +26,7 @@ from support.maas import BOOTLOADER_CONTENT_ID, maas_tree
 from support.origin import Origin
 from support.running import make_config, run_proxy
 from support.tree import SignedTree
+from support.warm import run_warm
 
 from proxy.cli import main
 from proxy.doctor.bounds import Bounds
@@ -57,15 +58,9 @@ def certificate(tmp_path: Path) -> Certificate:
 async def run(*arguments: object, **environ: str) -> tuple[int, str, str]:
     """Run the command; return its exit code, what it says, and its complaints."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", "doctor", *map(str, arguments)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**kept, **environ},
-    )
-    out, err = await process.communicate()
+    status, out, err = await run_warm(["doctor", *map(str, arguments)], {**kept, **environ})
     assert b"Traceback" not in err, err.decode()
-    return process.returncode or 0, out.decode(), err.decode()
+    return status, out.decode(), err.decode()
 
 
 async def report(*arguments: object, **environ: str) -> dict[str, Any]:

@@ -87,16 +87,42 @@ class WarmProcess:
 
 async def run_warm(arguments: list[str], env: Mapping[str, str] | None = None) -> tuple[int, bytes, bytes]:
     """Run the program to its end; return its exit status, and what it wrote."""
-    out, err = (os.memfd_create(name) for name in ("stdout", "stderr"))
-    try:
-        with await asyncio.to_thread(
-            lambda: WarmProcess(arguments, stdout=out, stderr=err, env=env)
-        ) as process:
+    with _Written() as written:
+        with await asyncio.to_thread(written.by, arguments, env) as process:
             status = await process.ended()
-        return status, _written(out), _written(err)
-    finally:
-        os.close(out)
-        os.close(err)
+        return status, *written.read()
+
+
+def wait_warm(arguments: list[str], env: Mapping[str, str] | None = None) -> tuple[int, bytes, bytes]:
+    """Do the same where no event loop runs."""
+    with _Written() as written:
+        with written.by(arguments, env) as process:
+            status = process.wait(60)
+        return status, *written.read()
+
+
+class _Written:
+    """What a command writes; a context manager."""
+
+    def __init__(self) -> None:
+        self._files = [os.memfd_create(name) for name in ("stdout", "stderr")]
+
+    def by(self, arguments: list[str], env: Mapping[str, str] | None) -> WarmProcess:
+        """Start the command that writes it."""
+        out, err = self._files
+        return WarmProcess(arguments, stdout=out, stderr=err, env=env)
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Return its output, and its errors."""
+        out, err = (os.pread(file, os.fstat(file).st_size, 0) for file in self._files)
+        return out, err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            os.close(file)
 
 
 def _request(arguments: list[str], env: Mapping[str, str]) -> dict[str, Any]:
@@ -107,10 +133,6 @@ def _umask() -> int:
     """Return this process's umask, which `os.umask` tells only by changing it (proc(5))."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("Umask:")[2].split()[0], 8)
-
-
-def _written(file: int) -> bytes:
-    return os.pread(file, os.fstat(file).st_size, 0)
 
 
 class _Forker:

@@ -13,9 +13,11 @@ import pytest
 from click.testing import CliRunner
 from multidict import CIMultiDict
 from support.certificates import make_certificate
+from support.commands import Result, run_program
 from support.fixtures import UBUNTU_KEY
 from support.keys import SigningKey
 from support.running import Service
+from support.warm import wait_warm
 
 from proxy.cli import main
 from proxy.web.access.passwords import PasswordHash
@@ -24,9 +26,9 @@ from proxy.web.admin.permission import CHANGE_HEADER, AdminOptions, AdminPermiss
 OFFLINE = ("--listen", "127.0.0.1:0", "--workers", "1", "--offline")
 
 
-def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "proxy", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60, check=False)
+def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    status, out, err = wait_warm([*arguments], env)
+    return Result(arguments, status, out.decode(), err.decode())
 
 
 def test_help_shows_how_to_start_and_how_to_point_maas_at_it() -> None:
@@ -289,7 +291,7 @@ def test_an_interruption_at_any_moment_leaves_no_traceback(
         "sys.meta_path.insert(0, Interrupting())\n"
     )
 
-    result = run("stats", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    result = run_program("stats", folder=tmp_path, PYTHONPATH=str(tmp_path))
 
     assert (result.returncode, result.stderr) == (ends, "")
 
