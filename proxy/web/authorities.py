@@ -18,10 +18,9 @@ _HTTP, _HTTPS = 80, 443
 DEFAULT_PORTS = {"http": _HTTP, "https": _HTTPS}
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\]|[^\s:/?#\[\]@\\<>\"'(),;{}|^`]*)(?::([0-9]{0,5}))?")
 _FIELD = re.compile(
-    r"(?:\[([^\[\]]*)\]|(?:[^\s\x00-\x1f\"#%/:<>?@\[\\\]^`{|}\x7f-\x9f\ud800-\udfff]|%[0-9A-Fa-f]{2})*)"
-    r"(?::[0-9]*)?"
+    r"(?:\[(?:([0-9A-Fa-f:.]+)(?:%[A-Za-z0-9._~-]+)?|[vV][0-9A-Fa-f]+\.[A-Za-z0-9._~!$&'()*+,;=:-]+)\]"
+    r"|(?:[^\s\x00-\x1f\"#%/:<>?@\[\\\]^`{|}\x7f-\x9f\ud800-\udfff]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
 )
-_FUTURE_ADDRESS = re.compile(r"[vV][0-9A-Fa-f]+\.[\w.~!$&'()*+,;=:-]+", re.ASCII)
 _LAST_PORT = 65535
 _REMEMBERED = 256
 """Clients name few hosts, again and again."""
@@ -62,10 +61,7 @@ def of_header(host: str) -> Authority:
 def is_host_field(value: str) -> bool:
     """Whether a Host header may say that (RFC 9112 section 3.2), or has letters beyond ASCII as they are."""
     found = _FIELD.fullmatch(value)
-    if found is None:
-        return False
-    address = found[1]
-    return address is None or _is_ipv6(address) or _FUTURE_ADDRESS.fullmatch(address) is not None
+    return found is not None and (found[1] is None or _is_ipv6(found[1]))
 
 
 def _is_ipv6(text: str) -> bool:
