@@ -8,7 +8,14 @@ import click
 from proxy.cli.connect_maas import URL_VARIABLE, ConnectMaas, Wanted
 from proxy.cli.connect_remotes import incus, lxd
 from proxy.cli.maas_access import MaasAccess, maas_at, maas_options
-from proxy.cli.options import UsageFault, config_option, load, stored_data_dir_option, tell_if_new
+from proxy.cli.options import (
+    GivenUrl,
+    UsageFault,
+    config_option,
+    load,
+    stored_data_dir_option,
+    tell_if_new,
+)
 from proxy.errors import ProxyError
 
 
@@ -37,7 +44,7 @@ def connect() -> None:
 @click.option("--mirror", metavar="NAME", help="Default: the first signed one.")
 @click.option(
     "--proxy-url",
-    metavar="URL",
+    type=GivenUrl(),
     envvar=URL_VARIABLE,
     help=f"The mirror's URL as MAAS sees it, or the proxy's.  [${URL_VARIABLE}]",
 )

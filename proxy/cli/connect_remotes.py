@@ -8,6 +8,7 @@ import click
 
 from proxy.cli.options import (
     GivenPath,
+    GivenUrl,
     UsageFault,
     chosen_mirrors,
     config_option,
@@ -56,7 +57,7 @@ def _command(program: Program, name: str) -> click.Command:
         "--mirror", metavar="NAME", help="Default: the one mirror that nobody signs, as their images are."
     )
     @click.option(
-        "--proxy-url", metavar="URL", help="The mirror's URL as the client sees it, or the proxy's."
+        "--proxy-url", type=GivenUrl(), help="The mirror's URL as the client sees it, or the proxy's."
     )
     @click.option("--ca", type=GivenPath(path_type=Path), help="The certificate or authority (PEM) to trust.")
     @click.option("--undo", is_flag=True, help="Remove the remote.")

@@ -10,9 +10,11 @@ from typing import Any, Self
 
 import click
 
+from proxy.config.addresses import url_problem
 from proxy.config.config import Config
 from proxy.config.errors import ConfigError
 from proxy.config.load import find_config_file, load_config
+from proxy.connect.addresses import without_password
 from proxy.errors import ProxyError
 from proxy.jobs.rules import Rule
 from proxy.jobs.selection import Selection
@@ -42,6 +44,18 @@ MEANT_RELEASE = "; a release is selected by --maas RELEASE, or by a filter"
 _MEANT_NAME = "; a mirror is named by --mirror NAME, a release by --maas RELEASE"
 """What somebody may have meant by a name that is no filter."""
 _EXAMPLES = {"--maas": "noble,jammy", "--arch": "amd64,arm64"}
+
+
+class GivenUrl(click.ParamType[str]):
+    """A URL of a web server, which may hold a password."""
+
+    name = "URL"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it, or fail without repeating the password."""
+        if problem := url_problem(without_password(value)):
+            self.fail(problem, param, ctx)
+        return value
 
 
 class GivenPath(click.Path):

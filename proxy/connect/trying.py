@@ -1,8 +1,16 @@
 """Asking for a mirror's index by the URL that a client is to use, before the client is changed."""
 
+import os
 from typing import NamedTuple
 
-from aiohttp import ClientConnectorCertificateError, ClientError, ClientSession, ClientSSLError, ClientTimeout
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientSSLError,
+    ClientTimeout,
+)
 
 from proxy.connect.addresses import without_password
 
@@ -35,7 +43,9 @@ async def try_mirror(url: str) -> Trial:
             "only when its region controllers do",
         )
     except (ClientError, OSError, ValueError) as error:
-        return Trial(False, f"nothing answers at {shown} ({error}): does the proxy run, and listen there?")
+        return Trial(
+            False, f"nothing answers at {shown} ({_reason(error)}): does the proxy run, and listen there?"
+        )
     if status == _OK:
         return Trial(True)
     if status == _FORBIDDEN:
@@ -49,3 +59,13 @@ async def try_mirror(url: str) -> Trial:
             "$SSTREAM_PROXY_URL",
         )
     return Trial(False, f"{shown} answers HTTP {status} for its index: `sstream-proxy stats` tells why")
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case TimeoutError():
+            return f"no reply within {_TIMEOUT_S:.0f} seconds"
+        case ClientConnectorError(os_error=OSError(errno=int(number))) if number > 0:
+            return os.strerror(number)  # aiohttp's own text has the address once more.
+        case _:
+            return str(error)

@@ -189,5 +189,8 @@ async def test_a_mirror_that_is_not_there_is_told_without_its_password() -> None
     trial = await try_mirror("http://maas:hunter2@127.0.0.1:9/images/")
 
     assert not trial.is_good
-    assert "nothing answers at http://maas:***@127.0.0.1:9/images/" in trial.problem
+    assert trial.problem == (
+        "nothing answers at http://maas:***@127.0.0.1:9/images/ (Connection refused): does the proxy run, "
+        "and listen there?"
+    )
     assert "hunter2" not in trial.problem

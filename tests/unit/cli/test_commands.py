@@ -466,6 +466,15 @@ def test_a_name_where_filters_stand_is_told_how_it_is_given(tmp_path: Path, comm
     assert "a mirror is named" not in colon.stderr
 
 
+@pytest.mark.parametrize("client", ["maas http://127.0.0.1:9/MAAS", "lxd cache", "incus cache"])
+@pytest.mark.parametrize("url", ["cache.lan:8080", "ftp://me:hunter2@cache.lan/", "http://cache.lan:0/"])
+def test_a_url_of_the_proxy_that_cannot_be_is_told_before_anything_is_asked(client: str, url: str) -> None:
+    result = run("connect", *client.split(), "--proxy-url", url)
+    assert result.returncode == 2
+    assert "write an absolute URL that starts with http:// or https://" in result.stderr.splitlines()[-1]
+    assert "hunter2" not in result.stderr
+
+
 def test_check_config_names_a_rules_limit_that_changes_nothing(tmp_path: Path) -> None:
     """Of those that hold besides it, the lowest is named."""
     config = tmp_path / "config.toml"
