@@ -18,6 +18,7 @@ from support.origin import Origin
 from support.running import Service
 from support.serving import run_service
 from support.tree import SignedTree, TreeItem
+from support.warm import wait_warm
 from yarl import URL
 
 from proxy.cli.running import PARTIAL
@@ -397,11 +398,10 @@ def test_completion_knows_commands_and_their_options() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_the_completion_script_is_understood_by_its_shell(shell: str, tmp_path: Path) -> None:
-    script = subprocess.run(
-        [sys.executable, "-m", "proxy", "completion", shell], capture_output=True, text=True, check=True
-    ).stdout
+    status, script, _ = wait_warm(["completion", shell])
+    assert status == 0
     file = tmp_path / "completion"
-    file.write_text(script)
+    file.write_bytes(script)
     try:
         checked = subprocess.run([shell, "-n", str(file)], capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 import pytest
 from build_site import documents, outside
+from support.credentials import cheap_hash
 from support.holding import ROOT
 
 from proxy.cli import main
 from proxy.config.load import load_config
-from proxy.web.access.passwords import SALT_BYTES, PasswordHash
 
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "packaging/README.md")),
@@ -26,7 +26,7 @@ _RUN = re.compile(r"(?:^|[;&|(]) *(?:sudo )?sstream-proxy +|/bin/sstream-proxy +
 _ARGUMENTS = re.compile(r"""(?:[^#;&|>)"'\n]|'[^'\n]*'|"[^"\n]*")+""")
 _INLINE = re.compile(r"`(?:sudo )?(sstream-proxy [^`…]+)`")
 """An ellipsis stands for any command."""
-_HASH = str(PasswordHash.of(b"secret", bytes(SALT_BYTES)))
+_HASH = cheap_hash("secret")
 _FILE = re.compile(r'"(/[^"\s]+\.(?:pem|key|gpg|asc|crt))"')
 
 
