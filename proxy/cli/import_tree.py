@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from proxy.cli.fetching_from_server import fetch_from, rehearse_from
 from proxy.cli.going_on import go_on_text
 from proxy.cli.import_options import How
 from proxy.cli.options import Asked, UsageFault, chosen_mirrors
-from proxy.cli.prefetch import fetch_from, rehearse_from
 from proxy.cli.progress import open_progress
 from proxy.cli.rehearsing import open_apart
 from proxy.cli.running import COMPLETE, FAILED, PARTIAL, REFUSED, Refused, run_as_owner
