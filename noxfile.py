@@ -24,6 +24,7 @@ BUILD_LOCK = "packaging/build.lock"
 RELEASE = ROOT / "build" / "release"
 PYTHONS = ["3.11", "3.12", "3.13"]
 ARCHITECTURES = ["x86_64", "aarch64"]
+_PARTS_OF_A_RELEASE = 3
 ADVISORIES = "https://pypi.org/pypi/aiohttp/3.13.0/json"
 """Any release with known vulnerabilities: an index that names none for it knows of none at all."""
 
@@ -47,6 +48,18 @@ def tests(session: nox.Session) -> None:
     """Run the tests with every supported Python that is here; `-- -k NAME` for some of them."""
     _install(session, "test")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest releases that pyproject.toml allows; `-- PATH` for some of them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lowest = session.create_tmp() + "/lowest.txt"
+    Path(lowest).write_text("\n".join(map(_lowest, project["project"]["dependencies"])))
+    # import-linter wants a newer click, and has nothing to do with what runs.
+    test = [one for one in project["dependency-groups"]["test"] if not one.startswith("import-linter")]
+    session.install("--constraint", lowest, "--editable", ".", *test)
+    session.run("pytest", "--ignore=tests/unit/project", *session.posargs)
 
 
 @nox.session(default=False)
@@ -274,6 +287,12 @@ def fuzz_origins(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure, beside nginx and sstream-mirror where they are installed."""
     _bench(session, "run.py", *session.posargs)
+
+
+def _lowest(requirement: str) -> str:
+    """Return the oldest release that a requirement allows, as one: `click>=8.1,<9` is `click==8.1.*`."""
+    name, _, version = requirement.partition(",")[0].partition(">=")
+    return f"{name}=={version}" + (".*" if version.count(".") < _PARTS_OF_A_RELEASE - 1 else "")
 
 
 def _install(session: nox.Session, group: str) -> None:

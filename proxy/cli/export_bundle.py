@@ -33,7 +33,7 @@ _OTHER_ARCHIVES = (".gz", ".tgz", ".xz", ".txz", ".zst", ".bz2", ".zip", ".7z", 
 """Names by which nobody means a folder, and by which export would write one."""
 
 
-class PartSize(click.ParamType[int]):
+class PartSize(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
     """A size, or what parts are carried on."""
 
     name = "size"

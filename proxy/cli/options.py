@@ -46,7 +46,7 @@ _MEANT_NAME = "; a mirror is named by --mirror NAME, a release by --maas RELEASE
 _EXAMPLES = {"--maas": "noble,jammy", "--arch": "amd64,arm64"}
 
 
-class GivenUrl(click.ParamType[str]):
+class GivenUrl(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
     """A URL of a web server, which may hold a password."""
 
     name = "URL"
