@@ -24,7 +24,6 @@ BUILD_LOCK = "packaging/build.lock"
 RELEASE = ROOT / "build" / "release"
 PYTHONS = ["3.11", "3.12", "3.13"]
 ARCHITECTURES = ["x86_64", "aarch64"]
-_PARTS_OF_A_RELEASE = 3
 ADVISORIES = "https://pypi.org/pypi/aiohttp/3.13.0/json"
 """Any release with known vulnerabilities: an index that names none for it knows of none at all."""
 
@@ -53,12 +52,13 @@ def tests(session: nox.Session) -> None:
 @nox.session(default=False)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest releases that pyproject.toml allows; `-- PATH` for some of them."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lowest = session.create_tmp() + "/lowest.txt"
-    Path(lowest).write_text("\n".join(map(_lowest, project["project"]["dependencies"])))
+    project = nox.project.load_toml(ROOT / "pyproject.toml")
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("\n".join(map(_lowest, project["project"]["dependencies"])))
+    test = nox.project.dependency_groups(project, "test")
     # import-linter wants a newer click, and has nothing to do with what runs.
-    test = [one for one in project["dependency-groups"]["test"] if not one.startswith("import-linter")]
-    session.install("--constraint", lowest, "--editable", ".", *test)
+    test = tuple(one for one in test if not one.startswith("import-linter"))
+    session.install("--constraint", str(constraints), "--editable", ".", *test)
     session.run("pytest", "--ignore=tests/unit/project", *session.posargs)
 
 
@@ -291,8 +291,7 @@ def bench(session: nox.Session) -> None:
 
 def _lowest(requirement: str) -> str:
     """Return the oldest release that a requirement allows, as one: `click>=8.1,<9` is `click==8.1.*`."""
-    name, _, version = requirement.partition(",")[0].partition(">=")
-    return f"{name}=={version}" + (".*" if version.count(".") < _PARTS_OF_A_RELEASE - 1 else "")
+    return requirement.partition(",")[0].replace(">=", "==") + ".*"
 
 
 def _install(session: nox.Session, group: str) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -14,7 +14,7 @@ from proxy.digest import Digest
 from proxy.store.ledger import Ledger
 from proxy.store.local.store import LocalStore
 from support.tree import TreeItem
-from support.warm import run_warm
+from support.warm import run_warm, wait_warm
 
 Found = TypeVar("Found")
 Result = subprocess.CompletedProcess[str]
@@ -93,6 +93,12 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except FileNotFoundError:
         return 0  # It was committed meanwhile.
+
+
+def run_forked(*arguments: str, env: Mapping[str, str] | None = None) -> Result:
+    """Run the program to its end, in a process that has read it already."""
+    status, out, err = wait_warm([*arguments], env)
+    return Result(arguments, status, out.decode(), err.decode())
 
 
 def run_program(*arguments: str, folder: Path, **environ: str) -> Result:

@@ -13,22 +13,14 @@ import pytest
 from click.testing import CliRunner
 from multidict import CIMultiDict
 from support.certificates import make_certificate
-from support.commands import Result, run_program
-from support.fixtures import UBUNTU_KEY
-from support.keys import SigningKey
+from support.commands import run_forked, run_program
 from support.running import Service
-from support.warm import wait_warm
 
 from proxy.cli import main
 from proxy.web.access.passwords import PasswordHash
 from proxy.web.admin.permission import CHANGE_HEADER, AdminOptions, AdminPermission, Asker
 
 OFFLINE = ("--listen", "127.0.0.1:0", "--workers", "1", "--offline")
-
-
-def run(*arguments: str, env: dict[str, str] | None = None) -> Result:
-    status, out, err = wait_warm([*arguments], env)
-    return Result(arguments, status, out.decode(), err.decode())
 
 
 def test_help_shows_how_to_start_and_how_to_point_maas_at_it() -> None:
@@ -152,24 +144,6 @@ def test_version_is_told() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.startswith("sstream-proxy, version ")
 
 
-def test_check_config_names_every_fault_at_once_and_exits_with_2(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text('listen = ["nowhere"]\nwrokers = 2\n[cache]\nlimit = "a lot"\n')
-
-    result = run("check-config", "--config", str(config))
-
-    assert result.returncode == 2
-    for key in ("listen[0]", "wrokers", "cache.limit"):
-        assert key in result.stderr
-
-
-def test_check_config_of_the_defaults_lists_the_maas_mirrors(tmp_path: Path) -> None:
-    result = run("check-config", env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
-
-    assert result.returncode == 0
-    assert "/images/ephemeral-v3/stable/" in result.stdout
-
-
 def test_the_banner_tells_where_it_listens_and_stores_and_the_commands_for_maas(tmp_path: Path) -> None:
     arguments = (
         "--listen",
@@ -192,7 +166,7 @@ def test_the_banner_tells_where_it_listens_and_stores_and_the_commands_for_maas(
 def test_a_port_in_use_is_said_plainly(tmp_path: Path) -> None:
     with Service(*OFFLINE, "--data-dir", str(tmp_path / "one"), log=tmp_path / "log") as service:
         address = service.base.removeprefix("http://")
-        result = run("serve", "--listen", address, "--data-dir", str(tmp_path / "two"), "--offline")
+        result = run_forked("serve", "--listen", address, "--data-dir", str(tmp_path / "two"), "--offline")
 
     assert result.returncode == 1
     assert f"cannot listen on {address}" in result.stderr
@@ -200,7 +174,9 @@ def test_a_port_in_use_is_said_plainly(tmp_path: Path) -> None:
 
 
 def test_a_missing_gpg_is_said_with_the_command_that_installs_it(tmp_path: Path) -> None:
-    result = run("serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path), env={"PATH": str(tmp_path)})
+    result = run_forked(
+        "serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path), env={"PATH": str(tmp_path)}
+    )
 
     assert result.returncode == 1
     assert "apt-get install gnupg" in result.stderr
@@ -211,7 +187,7 @@ def test_a_missing_gpg_is_said_with_the_command_that_installs_it(tmp_path: Path)
 def test_a_configuration_that_cannot_be_read_is_a_usage_fault(tmp_path: Path, name: str) -> None:
     (tmp_path / "broken.toml").write_text("listen = [")
 
-    result = run("check-config", "--config", str(tmp_path / name))
+    result = run_forked("check-config", "--config", str(tmp_path / name))
 
     assert result.returncode == 2
     assert name in result.stderr
@@ -234,7 +210,7 @@ def test_a_password_is_hashed_without_being_shown(tmp_path: Path) -> None:
         f"[[user]]\nname = 'maas'\npassword_hash = '{told.stdout.strip()}'\n"
     )
     config.chmod(0o600)
-    result = run("check-config", "--config", str(config))
+    result = run_forked("check-config", "--config", str(config))
     assert result.returncode == 0
     assert (
         result.stderr
@@ -267,7 +243,7 @@ def test_a_password_that_is_no_text_is_refused(encoding: str) -> None:
 
 @pytest.mark.parametrize("form", ["%(size)9999999999s", "%99999d", "x%(path)-050000s"])
 def test_a_format_as_wide_as_the_memory_is_refused(form: str) -> None:
-    result = run("query", "--format", form)
+    result = run_forked("query", "--format", form)
 
     assert result.returncode == 2
     assert "has a width of more than 4 digits" in result.stderr
@@ -328,13 +304,13 @@ def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
     open_files = (config, key)
     for path in open_files:
         path.chmod(0o644)
-    checked = run("check-config", "--config", str(config))
+    checked = run_forked("check-config", "--config", str(config))
     with Service("--config", str(config), *OFFLINE, log=tmp_path / "log") as service:
         pass
     log = service.log()
     for path in open_files:
         path.chmod(0o600)
-    mended = run("check-config", "--config", str(config))
+    mended = run_forked("check-config", "--config", str(config))
 
     assert checked.returncode == mended.returncode == 0
     for told in (checked.stderr, log):
@@ -350,156 +326,22 @@ def test_what_lies_open_is_warned_of_and_not_shown(tmp_path: Path) -> None:
     assert f"url={service.base.replace('://', '://USER:PASSWORD@')}/images/" in service.banner
 
 
-MIRROR = '[[mirror]]\nname = "{name}"\nmount = "/{name}/"\norigins = ["https://x/"]\nkeyring = "{keyring}"\n'
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"", "it holds no OpenPGP public key"),
-        (b"my keys\n", "it holds no OpenPGP public key"),
-        (b"-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n", "a PGP SIGNATURE"),
-        (b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "it holds a secret key"),
-        (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmDME", "it is cut off"),
-    ],
-)
-def test_check_config_looks_into_every_keyring(tmp_path: Path, content: bytes, why: str) -> None:
-    """A file that is there is no keyring yet; a mirror is told by its name."""
-    (tmp_path / "good.gpg").write_bytes(UBUNTU_KEY.read_bytes())
-    (tmp_path / "bad.gpg").write_bytes(content)
-    config = tmp_path / "config.toml"
-    mirrors = [MIRROR.format(name=name, keyring=f"{name}.gpg") for name in ("good", "bad")]
-    config.write_text(f'data_dir = "{tmp_path}/data"\n' + "".join(mirrors))
-
-    result = run("check-config", "--config", str(config))
-
-    assert result.returncode == 2
-    assert f'mirror "bad": keyring {tmp_path}/bad.gpg: ' in result.stderr
-    assert why in result.stderr
-    assert '"good"' not in result.stderr
-    assert ": good, " not in result.stdout
-    assert not (tmp_path / "data").exists()
-
-
-def test_check_config_tells_what_is_odd_of_a_keyring(tmp_path: Path, key: SigningKey) -> None:
-    (tmp_path / "keys.gpg").write_bytes(key.public_armored() + UBUNTU_KEY.read_bytes() + key.public_binary())
-    with SigningKey.expired() as expired:
-        (tmp_path / "old.gpg").write_bytes(expired.public_binary() + key.public_binary())
-    config = tmp_path / "config.toml"
-    config.write_text(
-        MIRROR.format(name="mixed", keyring="keys.gpg") + MIRROR.format(name="old", keyring="old.gpg")
-    )
-
-    result = run("check-config", "--config", str(config))
-
-    assert result.returncode == 0
-    assert 'warning: mirror "mixed": keyring ' in result.stderr
-    assert "made of an armored and a binary part: the keys of both are used" in result.stderr
-    assert f"key {expired.fingerprint} has expired" in result.stderr
-
-
-def test_check_config_tells_which_filters_no_item_passes_together(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    config.write_text(
-        '[[prefetch]]\nname = "lab"\nmirror = "maas-stable"\n'
-        'filters = ["version=24.04", "os=ubuntu", "version=22.04", "os!=ubuntu", "arch!=a", "arch!=b"]\n'
-        '[[prefetch]]\nname = "good"\nmirror = "maas-stable"\nfilters = ["os=u", "os=u", "version~(22|24)"]\n'
-    )
-
-    result = run("check-config", "--config", str(config))
-
-    told = [line for line in result.stderr.splitlines() if "[[prefetch]]" in line]
-    versions, names = (f"warning: [[prefetch]] lab: no item passes {one}" for one in ("'version", "'os"))
-    assert result.returncode == 0
-    assert len(told) == 2
-    assert told[0].startswith(f"{versions}=24.04' and 'version=22.04': it must pass all filters; ")
-    assert told[0].endswith(r"; 'version~^(24\.04|22\.04)$' was probably meant")
-    assert told[1] == f"{names}=ubuntu' and 'os!=ubuntu': leave one of them out"
-
-
-def test_check_config_finds_what_this_disk_and_clients_do_not_allow(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    data = tmp_path / "not" / "made" / "yet"
-    config.write_text(f'data_dir = "{data}"\n[cache]\nmin_free = "900 TiB"\n')
-
-    result = run("check-config", "--config", str(config))
-
-    assert result.returncode == 2
-    assert "cache.min_free: is 900.0 TiB, and the whole disk that holds" in result.stderr
-    assert not (tmp_path / "not").exists()
-
-    config.write_text(
-        '[upstream]\nstall_timeout = "12s"\nconnect_timeout = "20s"\n[feed]\ndrip_interval = "10s"\n'
-    )
-    result = run("check-config", "--config", str(config))
-
-    assert result.returncode == 0
-    for key, wait in (
-        ("upstream.stall_timeout", "12 s"),
-        ("upstream.connect_timeout", "20 s"),
-        ("feed.drip_interval", "10 s"),
-    ):
-        assert f"warning: {key} is {wait}, and MAAS gives up after 10 s" in result.stderr
-
-
-def test_check_config_names_limits_that_change_nothing(tmp_path: Path) -> None:
-    config = tmp_path / "config.toml"
-    mirror = '[[mirror]]\nname = "one"\nmount = "/one/"\norigins = ["https://one.example/"]\n'
-    config.write_text(
-        '[upstream]\nlimit = "8 Mbit/s"\nbackground_limit = "2 MiB"\n' + mirror + 'limit = "0.5 MB"\n'
-    )
-    result = run("check-config", "--config", str(config))
-    assert result.returncode == 0
-    assert "upstream.background_limit is 2.0 MiB a second, and upstream.limit is 976.6 KiB" in result.stderr
-    assert 'mirror "one": limit' not in result.stderr
-
-
 @pytest.mark.parametrize("command", ["query", "pin", "unpin", "evict", "purge"])
 def test_a_name_where_filters_stand_is_told_how_it_is_given(tmp_path: Path, command: str) -> None:
-    result = run(command, "maas-stable", "--data-dir", str(tmp_path))
+    result = run_forked(command, "maas-stable", "--data-dir", str(tmp_path))
     assert result.returncode == 2
     assert result.stderr.rstrip() == (
         "Error: filter 'maas-stable': write KEY=VALUE, KEY!=VALUE, KEY~REGEX or KEY!~REGEX, such as "
         "'arch=amd64'; a mirror is named by --mirror NAME, a release by --maas RELEASE"
     )
-    colon = run(command, "release:noble=x", "--data-dir", str(tmp_path))
+    colon = run_forked(command, "release:noble=x", "--data-dir", str(tmp_path))
     assert "a mirror is named" not in colon.stderr
 
 
 @pytest.mark.parametrize("client", ["maas http://127.0.0.1:9/MAAS", "lxd cache", "incus cache"])
 @pytest.mark.parametrize("url", ["cache.lan:8080", "ftp://me:hunter2@cache.lan/", "http://cache.lan:0/"])
 def test_a_url_of_the_proxy_that_cannot_be_is_told_before_anything_is_asked(client: str, url: str) -> None:
-    result = run("connect", *client.split(), "--proxy-url", url)
+    result = run_forked("connect", *client.split(), "--proxy-url", url)
     assert result.returncode == 2
     assert "write an absolute URL that starts with http:// or https://" in result.stderr.splitlines()[-1]
     assert "hunter2" not in result.stderr
-
-
-def test_check_config_names_a_rules_limit_that_changes_nothing(tmp_path: Path) -> None:
-    """Of those that hold besides it, the lowest is named."""
-    config = tmp_path / "config.toml"
-    mirror = '[[mirror]]\nname = "one"\nmount = "/one/"\norigins = ["https://one.example/"]\n'
-    rule = '[[prefetch]]\nname = "{}"\nmirror = "one"\nlimit = "{}"\n'
-    config.write_text(
-        '[upstream]\nlimit = "4 MiB"\nbackground_limit = "2 MiB"\n'
-        + mirror + rule.format("fast", "3 MiB") + rule.format("slow", "1 MiB")
-    )  # fmt: skip
-    result = run("check-config", "--config", str(config))
-    assert result.returncode == 0
-    assert (
-        'warning: prefetch "fast": limit is 3.0 MiB a second, and upstream.background_limit is 2.0 MiB, '
-        "which holds: write less, or remove the line"
-    ) in result.stderr.splitlines()
-    assert 'prefetch "slow": limit' not in result.stderr
-
-
-def test_check_config_reads_the_certificate(tmp_path: Path) -> None:
-    config, key = tmp_path / "config.toml", tmp_path / "server.key"
-    make_certificate(tmp_path)
-    config.write_text('[tls]\ncertificate = "server.crt"\nkey = "server.key"\n')
-    key.write_text("half a key")
-
-    result = run("check-config", "--config", str(config))
-
-    assert result.returncode == 2
-    assert f"[tls] key: {key} holds no private key" in result.stderr

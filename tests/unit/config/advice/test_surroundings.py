@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from support.commands import run_forked
 from support.running import Service
 
-from proxy.cli import main
 from proxy.config.advice.surroundings import oddities
 
 SECRET = "http://user:hunter2@proxy.lan:3128"
@@ -45,12 +44,12 @@ def test_it_is_said_once_by_the_check_and_once_at_the_start(tmp_path: Path) -> N
     lines = [f'data_dir = "{tmp_path / "data"}"', "offline = true", 'listen = ["127.0.0.1:0"]', "workers = 2"]
     config.write_text("\n".join(lines))
     env = {name: "" for name in os.environ if name.lower().endswith("_proxy")} | {"http_proxy": SECRET}
-    checked = CliRunner().invoke(main, ["check-config", "--config", str(config)], env=env)
+    checked = run_forked("check-config", "--config", str(config), env={**os.environ, **env})
     with Service("--config", str(config), env=env, log=tmp_path / "log") as service:
         banner = service.banner
     log = service.log()
 
-    assert checked.exit_code == 0
+    assert checked.returncode == 0
     for told in (checked.stderr, banner, log):
         assert told.count("http_proxy is set in the environment, but not used here") == 1
         assert "hunter2" not in told
